@@ -1,0 +1,94 @@
+"""Alerts: what people must know. One open alert per key; firing twice or resolving twice is nothing."""
+
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from batches.models import Alert, Batch
+from plans import events
+from plans.models import Plan
+
+
+def alert_key(plan: Plan | None, kind: str, batch: Batch | None = None) -> str:
+    """Return the key under which an alert is open at most once."""
+    return f"{plan.pk if plan else 'system'}:{kind}:{batch.number if batch else ''}"
+
+
+@transaction.atomic
+def fire(
+    *,
+    plan: Plan | None,
+    kind: str,
+    sentence: str,
+    now: datetime,
+    batch: Batch | None = None,
+    payload: dict[str, Any] | None = None,
+) -> Alert:
+    """Open an alert, or return the one that is open already."""
+    key = alert_key(plan, kind, batch)
+    known = Alert.objects.select_for_update().filter(key=key, resolved_at=None).first()
+    if known is not None:
+        return known
+    alert = Alert.objects.create(
+        plan=plan,
+        batch=batch,
+        kind=kind,
+        key=key,
+        sentence=sentence,
+        payload=payload or {},
+        opened_at=now,
+    )
+    events.record(
+        stream=plan,
+        kind="alert_firing",
+        sentence=f"Alert {kind}: {sentence}",
+        actor=None,
+        via="watch",
+        now=now,
+        payload={"alert": alert.pk, "kind": kind, **(payload or {})},
+    )
+    return alert
+
+
+@transaction.atomic
+def resolve(
+    *, plan: Plan | None, kind: str, now: datetime, batch: Batch | None = None
+) -> Alert | None:
+    """Close an open alert; None when none is open."""
+    alert = (
+        Alert.objects.select_for_update()
+        .filter(key=alert_key(plan, kind, batch), resolved_at=None)
+        .first()
+    )
+    if alert is None:
+        return None
+    alert.resolved_at = now
+    alert.save()
+    events.record(
+        stream=plan,
+        kind="alert_resolved",
+        sentence=f"Alert {kind} is over: {alert.sentence}",
+        actor=None,
+        via="watch",
+        now=now,
+        payload={"alert": alert.pk, "kind": kind},
+    )
+    return alert
+
+
+@transaction.atomic
+def resolve_all(*, plan: Plan, now: datetime) -> None:
+    """Close every open alert of a plan that has ended."""
+    for alert in Alert.objects.filter(plan=plan, resolved_at=None):
+        alert.resolved_at = now
+        alert.save()
+        events.record(
+            stream=plan,
+            kind="alert_resolved",
+            sentence=f"Alert {alert.kind} is over: the plan has ended.",
+            actor=None,
+            via="watch",
+            now=now,
+            payload={"alert": alert.pk, "kind": alert.kind},
+        )

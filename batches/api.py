@@ -1,0 +1,347 @@
+"""REST: hand plans in, start, stop and take them back, and see what became of their tenants."""
+
+from typing import Any, ClassVar
+
+from django.db.models import F
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.pagination import LimitOffsetPagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from batches import control, launch, planning
+from batches.api_output import (
+    PlanDetail,
+    PlannedOutput,
+    RollbackAnswer,
+    TenantRow,
+    plan_detail,
+    planned_answer,
+)
+from batches.going_on import go_on
+from batches.handing_in import hand_in, only_deployer
+from batches.lifecycle import TENANT_UPGRADE
+from batches.models import Rollback, TenantUpgrade
+from batches.rollback import request_rollback
+from batches.snapshot import plan_snapshot
+from plans.api_access import PLAN_PARAMETER, ConsoleView, asking, find_plan, taken, via
+from plans.api_input import (
+    NothingInput,
+    PlanInput,
+    ReasonInput,
+    RollbackInput,
+    RollbackOrder,
+)
+from plans.api_output import PROBLEMS
+from plans.drafting import PlanDraft, TenantChoice
+from plans.models import Plan, PlanTenant
+from plans.permissions import require
+
+# A pause is about nothing new starting; while tenants are taken back, nothing new starts.
+STANDING_STILL = frozenset({"paused", "rolling_back", "rolled_back"})
+
+
+def answer_detail(request: Request, plan: Plan) -> Response:
+    """Answer with the plan as it is now."""
+    return Response(plan_detail(plan, asking(request)))
+
+
+class PlanHandIn(ConsoleView):
+    """The door of pipelines."""
+
+    token_actions: ClassVar[dict[str, str]] = {"POST": "draft"}
+
+    @extend_schema(
+        summary="Create a plan, or update the one of the same external id",
+        request=PlanInput,
+        responses={201: PlannedOutput, 200: PlannedOutput, **PROBLEMS},
+    )
+    def post(self, request: Request) -> Response:
+        """Draft or change it, and submit it when asked to; all or nothing."""
+        given = taken(PlanInput, request)
+        submit = given.pop("submit")
+        tenants = TenantChoice(**given.pop("tenants"))
+        deployer = given.pop("deployer", None) or only_deployer()
+        handed_in = hand_in(
+            draft=PlanDraft(tenants=tenants, deployer=deployer, **given),
+            submit=submit,
+            by=asking(request),
+            now=timezone.now(),
+            via=via(request),
+        )
+        status = 201 if handed_in.created else 200
+        return Response(planned_answer(handed_in.plan), status=status)
+
+
+class PlanOne(ConsoleView):
+    """One plan."""
+
+    @extend_schema(
+        summary="Read a plan with its batches",
+        parameters=[PLAN_PARAMETER],
+        responses={200: PlanDetail, **PROBLEMS},
+    )
+    def get(self, request: Request, plan: str) -> Response:
+        """Return it."""
+        return answer_detail(request, find_plan(request, plan))
+
+
+class PlanSubmit(ConsoleView):
+    """Hand a draft in for approval."""
+
+    token_actions: ClassVar[dict[str, str]] = {"POST": "submit"}
+
+    @extend_schema(
+        summary="Submit a plan for approval",
+        parameters=[PLAN_PARAMETER],
+        request=NothingInput,
+        responses={200: PlanDetail, **PROBLEMS},
+    )
+    def post(self, request: Request, plan: str) -> Response:
+        """Submit it."""
+        found = find_plan(request, plan)
+        taken(NothingInput, request)
+        by, now = asking(request), timezone.now()
+        return answer_detail(
+            request, planning.submit(plan_id=found.pk, by=by, now=now, via=via(request))
+        )
+
+
+class PlanStart(ConsoleView):
+    """Begin an approved plan."""
+
+    token_actions: ClassVar[dict[str, str]] = {"POST": "start"}
+
+    @extend_schema(
+        summary="Start an approved plan",
+        parameters=[PLAN_PARAMETER],
+        request=NothingInput,
+        responses={200: PlanDetail, **PROBLEMS},
+    )
+    def post(self, request: Request, plan: str) -> Response:
+        """Start it."""
+        found = find_plan(request, plan)
+        taken(NothingInput, request)
+        by, now = asking(request), timezone.now()
+        return answer_detail(
+            request, launch.start(plan_id=found.pk, by=by, now=now, via=via(request))
+        )
+
+
+class PlanPause(ConsoleView):
+    """Stop everything new; never refused because the page was old."""
+
+    token_actions: ClassVar[dict[str, str]] = {"POST": "pause"}
+
+    @extend_schema(
+        summary="Pause a plan; it rolls back unless resumed in time",
+        parameters=[PLAN_PARAMETER],
+        request=ReasonInput,
+        responses={200: PlanDetail, **PROBLEMS},
+    )
+    def post(self, request: Request, plan: str) -> Response:
+        """Pause it; a plan that stands still already is answered as it is."""
+        found = find_plan(request, plan)
+        reason = taken(ReasonInput, request)["reason"]
+        by = asking(request)
+        require(by, "pause", found)
+        if str(found.state) in STANDING_STILL:
+            return answer_detail(request, found)
+        paused = control.pause(
+            plan_id=found.pk, by=by, reason=reason, now=timezone.now(), via=via(request)
+        )
+        return answer_detail(request, paused)
+
+
+class PlanResume(ConsoleView):
+    """Go on after a pause or a hold."""
+
+    token_actions: ClassVar[dict[str, str]] = {"POST": "resume"}
+
+    @extend_schema(
+        summary="Resume a paused plan, or let a held batch go on",
+        parameters=[PLAN_PARAMETER],
+        request=ReasonInput,
+        responses={200: PlanDetail, **PROBLEMS},
+    )
+    def post(self, request: Request, plan: str) -> Response:
+        """Let it go on."""
+        found = find_plan(request, plan)
+        reason = taken(ReasonInput, request)["reason"]
+        by, now = asking(request), timezone.now()
+        return answer_detail(
+            request, go_on(plan_id=found.pk, by=by, reason=reason, now=now, via=via(request))
+        )
+
+
+class PlanPromote(ConsoleView):
+    """Open a manual gate."""
+
+    token_actions: ClassVar[dict[str, str]] = {"POST": "promote"}
+
+    @extend_schema(
+        summary="Let the batch that waits for a person begin",
+        parameters=[PLAN_PARAMETER],
+        request=NothingInput,
+        responses={200: PlanDetail, **PROBLEMS},
+    )
+    def post(self, request: Request, plan: str) -> Response:
+        """Promote it."""
+        found = find_plan(request, plan)
+        taken(NothingInput, request)
+        by, now = asking(request), timezone.now()
+        return answer_detail(
+            request, control.promote(plan_id=found.pk, by=by, now=now, via=via(request))
+        )
+
+
+def take_back(request: Request, plan: Plan, given: dict[str, Any]) -> Response:
+    """Ask for the rollback; while it runs and after it, the answer is that same rollback."""
+    by = asking(request)
+    require(by, "rollback", plan)
+    rollback = _done_already(plan) or request_rollback(
+        plan_id=plan.pk,
+        by=by,
+        reason=given["reason"],
+        scope=given["scope"],
+        tenants=given.get("tenants", ()),
+        now=timezone.now(),
+        via=via(request),
+    )
+    return Response(RollbackAnswer(rollback).data, status=202)
+
+
+def _done_already(plan: Plan) -> Rollback | None:
+    if str(plan.state) != "rolled_back":
+        return None
+    return Rollback.objects.filter(plan=plan).order_by("-triggered_at").first()
+
+
+class PlanRollback(ConsoleView):
+    """Take back what a plan has upgraded."""
+
+    token_actions: ClassVar[dict[str, str]] = {"POST": "rollback"}
+
+    @extend_schema(
+        summary="Roll a plan back, at once",
+        parameters=[PLAN_PARAMETER],
+        request=RollbackInput,
+        responses={202: RollbackAnswer, **PROBLEMS},
+    )
+    def post(self, request: Request, plan: str) -> Response:
+        """Roll it back."""
+        found = find_plan(request, plan)
+        return take_back(request, found, taken(RollbackInput, request))
+
+
+class RollbackByName(ConsoleView):
+    """Take back a plan that the body names."""
+
+    token_actions: ClassVar[dict[str, str]] = {"POST": "rollback"}
+
+    @extend_schema(
+        summary="Roll back the plan that the body names, at once",
+        request=RollbackOrder,
+        responses={202: RollbackAnswer, **PROBLEMS},
+    )
+    def post(self, request: Request) -> Response:
+        """Roll it back."""
+        given = taken(RollbackOrder, request)
+        found = find_plan(request, given.get("plan") or given["external_id"])
+        return take_back(request, found, given)
+
+
+class PlanSnapshot(ConsoleView):
+    """The whole picture of a plan, as the live page takes it."""
+
+    @extend_schema(
+        summary="Read the snapshot that the live page starts from",
+        parameters=[PLAN_PARAMETER],
+        responses={200: OpenApiTypes.OBJECT, **PROBLEMS},
+    )
+    def get(self, request: Request, plan: str) -> Response:
+        """Return it."""
+        return Response(plan_snapshot(find_plan(request, plan).pk, now=timezone.now()))
+
+
+class TenantPage(LimitOffsetPagination):
+    """Pages of tenants, in the order of the plan."""
+
+    default_limit = 100
+    max_limit = 500
+
+
+class TenantQuery(serializers.Serializer[Any]):
+    """Which tenants."""
+
+    state = serializers.ChoiceField(choices=TENANT_UPGRADE.choices(), required=False)
+    limit = serializers.IntegerField(min_value=1, max_value=500, required=False)
+    offset = serializers.IntegerField(min_value=0, required=False)
+
+
+class PlanTenants(ConsoleView):
+    """What became of each tenant."""
+
+    @extend_schema(
+        summary="List the tenants of a plan",
+        parameters=[PLAN_PARAMETER, TenantQuery],
+        responses={200: TenantRow(many=True), **PROBLEMS},
+    )
+    def get(self, request: Request, plan: str) -> Response:
+        """Return one page."""
+        found = find_plan(request, plan)
+        query = TenantQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        pages = TenantPage()
+        rows = pages.paginate_queryset(_tenant_rows(found, query.validated_data), request)
+        return pages.get_paginated_response(TenantRow(rows, many=True).data)
+
+
+def _tenant_rows(plan: Plan, query: dict[str, Any]) -> Any:
+    state = query.get("state")
+    upgrades = TenantUpgrade.objects.filter(plan=plan)
+    if upgrades.exists():
+        rows = upgrades.filter(state=state) if state else upgrades
+        return rows.order_by("batch__number", "position").values(
+            "state",
+            "version_before",
+            "version_observed",
+            "attempts",
+            "last_error",
+            "upgraded_at",
+            "restored_at",
+            tenant=F("tenant_key"),
+            batch=F("batch__number"),
+        )
+    return _placed(plan, state)
+
+
+def _placed(plan: Plan, state: str | None) -> list[dict[str, Any]]:
+    """Return the tenants of a plan that has not started."""
+    places = PlanTenant.objects.filter(plan=plan).select_related("tenant")
+    if state is not None:
+        places = (
+            places.filter(excluded=state == "excluded")
+            if state
+            in (
+                "pending",
+                "excluded",
+            )
+            else places.none()
+        )
+    return [
+        {
+            "tenant": place.tenant.key,
+            "batch": None if place.excluded else place.batch_number,
+            "state": "excluded" if place.excluded else "pending",
+            "version_before": "",
+            "version_observed": "",
+            "attempts": 0,
+            "last_error": place.excluded_why,
+            "upgraded_at": None,
+            "restored_at": None,
+        }
+        for place in places.order_by("batch_number", "position")
+    ]

@@ -1,0 +1,18 @@
+"""batches: what we do, what we see, what we undo."""
+
+from django.apps import AppConfig
+
+
+class BatchesConfig(AppConfig):
+    """Batches, tenant upgrades, the journal, samples, rulings and rollbacks."""
+
+    name = "batches"
+    verbose_name = "Batches"
+
+    def ready(self) -> None:
+        """Let the field-level diff watch batches."""
+        from auditlog.registry import auditlog
+
+        from batches.models import Batch
+
+        auditlog.register(Batch)

@@ -1,0 +1,56 @@
+"""The deployers and the Kpi dictionary of this installation, read from their files."""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from django.conf import settings
+
+from batches.deployers.deployers_yaml import DeployerSpec, DeployersRejected, load_deployers
+from batches.dictionary import Dictionary, DictionaryRejected, load_dictionary
+from plans.refusal import BadInput
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise BadInput([f"{path}: cannot be read: {error.strerror}"]) from error
+    return str(path), status.st_mtime_ns, status.st_size
+
+
+@lru_cache(maxsize=4)
+def _deployers(path: str, _mtime: int, _size: int) -> dict[str, DeployerSpec]:
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        return load_deployers(text, environ=os.environ)
+    except DeployersRejected as rejected:
+        raise BadInput([f"{path}: {problem}" for problem in rejected.problems]) from rejected
+
+
+@lru_cache(maxsize=4)
+def _dictionary(path: str, _mtime: int, _size: int) -> Dictionary:
+    try:
+        return load_dictionary(Path(path).read_text(encoding="utf-8"))
+    except DictionaryRejected as rejected:
+        raise BadInput([f"{path}: {problem}" for problem in rejected.problems]) from rejected
+
+
+def deployers() -> dict[str, DeployerSpec]:
+    """Return the configured deployers by name; raise BadInput with all problems of the file."""
+    return _deployers(*_stamp(settings.DEPLOYERS_FILE))
+
+
+def dictionary() -> Dictionary:
+    """Return the Kpi dictionary; raise BadInput with all problems of the file."""
+    return _dictionary(*_stamp(settings.DICTIONARY_FILE))
+
+
+def deployer_spec(name: str) -> DeployerSpec:
+    """Return one deployer's description; raise BadInput naming the known ones."""
+    known = deployers()
+    if name not in known:
+        raise BadInput(
+            [f"deployer: there is no deployer {name!r}; the file has {', '.join(sorted(known))}"]
+        )
+    return known[name]

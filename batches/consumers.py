@@ -1,0 +1,115 @@
+"""The live page's socket."""
+
+import asyncio
+import contextlib
+import time
+import uuid
+from typing import Any
+from urllib.parse import parse_qs
+
+from asgiref.sync import sync_to_async
+from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.contrib.auth.models import AnonymousUser
+
+from batches import live_messages
+from batches.live_updates import FRAME_EVENTS, TAILER, Client
+from batches.snapshot import plan_snapshot
+from plans.models import Event, Plan, User
+from plans.permissions import may
+
+NOT_LOGGED_IN = 4401
+NOT_ALLOWED = 4403
+RECHECK_SECONDS = 30.0
+
+
+class LivePlanConsumer(AsyncJsonWebsocketConsumer):
+    """Sends one plan's news from `since` on; `{"type": "snapshot"}` asks for the whole picture.
+
+    Closes with 4401 for nobody and 4403 for people who may not see the plan, after accepting:
+    only then does a browser learn the code.
+    """
+
+    client: Client | None = None
+    pump: asyncio.Task[None] | None = None
+
+    async def connect(self) -> None:
+        """Check the person, then send what was missed and everything new."""
+        await self.accept()
+        self.plan_id: uuid.UUID = self.scope["url_route"]["kwargs"]["plan_id"]
+        if refusal := await self._refusal():
+            await self.close(code=refusal)
+            return
+        client = self.client = Client(self.plan_id, asyncio.get_running_loop())
+        # Joined before the past is read: whatever is committed in between comes twice, never not.
+        await sync_to_async(TAILER.join)(client)
+        since = self._since()
+        first = await (self._snapshot() if since is None else self._missed(since))
+        await self.send(text_data=first)
+        self.pump = asyncio.create_task(self._pump(client))
+
+    async def disconnect(self, code: int) -> None:
+        """Leave the registry."""
+        if self.pump is not None:
+            self.pump.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.pump
+        if self.client is not None:
+            TAILER.leave(self.client)
+
+    async def receive_json(self, content: Any, **kwargs: Any) -> None:
+        """Answer a wish for a snapshot; everything else is not understood and closes."""
+        if content == {"type": "snapshot"} and self.client is not None:
+            await self.send(text_data=await self._snapshot())
+        else:
+            await self.close(code=1003)
+
+    @classmethod
+    async def decode_json(cls, text_data: str) -> Any:
+        """Return the message, None for text that is no JSON."""
+        try:
+            return await super().decode_json(text_data)
+        except ValueError:
+            return None
+
+    async def _pump(self, client: Client) -> None:
+        checked = time.monotonic()
+        while True:
+            frame = await client.next_frame()
+            if time.monotonic() - checked > RECHECK_SECONDS:
+                checked = time.monotonic()
+                if refusal := await self._refusal():
+                    await self.close(code=refusal)
+                    return
+            await self.send(text_data=frame)
+
+    def _since(self) -> int | None:
+        given = parse_qs(self.scope.get("query_string", b"").decode("ascii", "replace"))
+        word = given.get("since", [""])[0]
+        return int(word) if word.isascii() and word.isdigit() else None
+
+    @sync_to_async
+    def _refusal(self) -> int | None:
+        person = self.scope.get("user", AnonymousUser())
+        if not isinstance(person, User):
+            return NOT_LOGGED_IN
+        # Fetched again: rights and accounts end while pages stay open.
+        user = User.objects.filter(pk=person.pk, is_active=True).first()
+        if user is None:
+            return NOT_LOGGED_IN
+        plan = Plan.objects.filter(pk=self.plan_id).first()
+        return None if plan is not None and may(user, "view", plan) else NOT_ALLOWED
+
+    @sync_to_async
+    def _snapshot(self) -> str:
+        return live_messages.frame([{"type": "snapshot", **plan_snapshot(self.plan_id)}])
+
+    @sync_to_async
+    def _missed(self, since: int) -> str:
+        rows = list(
+            Event.objects.filter(stream__key=f"plan:{self.plan_id}", seq__gt=since).order_by(
+                "seq"
+            )[: FRAME_EVENTS + 1]
+        )
+        if len(rows) > FRAME_EVENTS:
+            return live_messages.frame([live_messages.gap()])
+        return live_messages.frame([live_messages.event(row) for row in rows])

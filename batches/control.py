@@ -1,0 +1,200 @@
+"""Pause, resume, promote, hold and go on: what a person does to a running plan."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django_q.tasks import async_task
+
+from batches.models import Batch
+from batches.pacing import soak_left
+from plans import events
+from plans.drafting import current_revision, policy_of
+from plans.models import Plan, User
+from plans.permissions import require
+from plans.refusal import Refused
+
+
+def _stop_soak_clock(plan: Plan, now: datetime) -> None:
+    for batch in Batch.objects.filter(plan=plan, state="soaking"):
+        batch.soak_left = soak_left(batch.soak_left, batch.soak_counted_at, now, counting=True)
+        batch.soak_counted_at = None
+        batch.save()
+
+
+def _start_soak_clock(plan: Plan, now: datetime) -> None:
+    for batch in Batch.objects.filter(plan=plan, state="soaking", soak_counted_at=None):
+        batch.soak_counted_at = now
+        batch.save()
+
+
+@transaction.atomic
+def pause(
+    *, plan_id: Any, by: User | None, reason: str, now: datetime, via: str, for_good: bool = False
+) -> Plan:
+    """Stop everything new at once; pausing a paused plan is the same pause.
+
+    Unless somebody resumes, the plan rolls back after the policy's wait, and everything is back
+    `rollback_seconds` after the pause. `for_good`: it waits for a person without that clock (after
+    a partial rollback).
+    """
+    plan = Plan.objects.locked(plan_id)
+    if by is not None:
+        require(by, "pause", plan)
+    if str(plan.state) == "paused":
+        return plan
+    plan.move("pause")
+    policy = policy_of(current_revision(plan))
+    plan.epoch += 1
+    plan.paused_at = now
+    plan.resume_by = now + timedelta(seconds=policy.rollback.rollback_after_seconds)
+    plan.pause_deadline = now + timedelta(seconds=policy.limits.rollback_seconds)
+    if for_good:
+        plan.resume_by = plan.pause_deadline = None
+    plan.save()
+    _stop_soak_clock(plan, now)
+    who = by.get_full_name() if by else "The console"
+    sentence = f"{who} paused the plan{': ' + reason if reason else ''}."
+    if plan.resume_by is not None:
+        sentence += (
+            f" Unless somebody resumes by {plan.resume_by:%H:%M:%S} UTC, everything is taken back."
+        )
+    events.record(
+        stream=plan,
+        kind="plan_paused",
+        sentence=sentence,
+        actor=by,
+        via=via,
+        now=now,
+        payload={
+            "reason": reason,
+            "by": by.get_full_name() if by else "console",
+            "resume_by": plan.resume_by.isoformat() if plan.resume_by else None,
+            "deadline": plan.pause_deadline.isoformat() if plan.pause_deadline else None,
+        },
+    )
+    return plan
+
+
+@transaction.atomic
+def resume(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
+    """Go on where the plan was paused."""
+    plan = Plan.objects.locked(plan_id)
+    require(by, "resume", plan)
+    plan.move("resume")
+    plan.paused_at = plan.resume_by = plan.pause_deadline = None
+    plan.save()
+    _start_soak_clock(plan, now)
+    for batch in Batch.objects.filter(plan=plan, state="deploying"):
+        batch.handed_out_at = now
+        batch.save()
+        async_task("batches.tasks.run_batch", batch.pk, cluster="effects")
+    events.record(
+        stream=plan,
+        kind="plan_resumed",
+        sentence=f"{by.get_full_name()} resumed the plan.",
+        actor=by,
+        via=via,
+        now=now,
+    )
+    return plan
+
+
+@transaction.atomic
+def promote(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
+    """Let the batch that waits at a manual gate begin."""
+    plan = Plan.objects.locked(plan_id)
+    require(by, "promote", plan)
+    if str(plan.state) != "running":
+        raise Refused(
+            f"This plan is {plan.lifecycle.states[str(plan.state)].lower()};"
+            " only a running plan can be promoted.",
+            possible=plan.lifecycle.possible(str(plan.state)),
+        )
+    batch = Batch.objects.filter(plan=plan, state="pending").order_by("number").first()
+    if batch is None:
+        raise Refused("No batch waits at a gate.", code="nothing_waits")
+    if batch.advance != "manual":
+        raise Refused(f"Batch {batch.number} begins by itself; it has no manual gate.")
+    if batch.promoted_at is not None:
+        who = batch.promoted_by.get_full_name() if batch.promoted_by else "somebody"
+        raise Refused(
+            f"{who} has promoted batch {batch.number} at {batch.promoted_at:%H:%M:%S} UTC already.",
+            code="already_promoted",
+        )
+    batch.promoted_at = now
+    batch.promoted_by = by
+    batch.save()
+    events.record(
+        stream=plan,
+        kind="batch_promoted",
+        sentence=f"{by.get_full_name()} let batch {batch.number} ({batch.name}) begin.",
+        actor=by,
+        via=via,
+        now=now,
+        payload={"batch": batch.number},
+    )
+    return plan
+
+
+@transaction.atomic
+def hold(*, batch_id: int, kind: str, reason: str, now: datetime, via: str = "watch") -> Batch:
+    """Hold the live batch: nothing new starts and a person decides."""
+    batch = Batch.objects.select_for_update().get(pk=batch_id)
+    plan = Plan.objects.locked(batch.plan_id)
+    came_from = str(batch.state)
+    if came_from == "held":
+        return batch
+    if came_from == "soaking":
+        batch.soak_left = soak_left(batch.soak_left, batch.soak_counted_at, now, counting=True)
+        batch.soak_counted_at = None
+    batch.move("hold")
+    batch.held_from = came_from
+    batch.held_at = now
+    batch.held_kind = kind
+    batch.held_reason = reason[:400]
+    batch.save()
+    plan.epoch += 1
+    plan.save()
+    events.record(
+        stream=plan,
+        kind="batch_held",
+        sentence=f"Batch {batch.number} ({batch.name}) is held: {reason}. A person decides.",
+        actor=None,
+        via=via,
+        now=now,
+        payload={"batch": batch.number, "kind": kind, "reason": reason},
+    )
+    return batch
+
+
+@transaction.atomic
+def release_hold(*, plan_id: Any, by: User, reason: str, now: datetime, via: str) -> Plan:
+    """Let a held batch go on; the condition that held it does not hold it again for the same."""
+    plan = Plan.objects.locked(plan_id)
+    require(by, "resume", plan)
+    batch = Batch.objects.select_for_update().filter(plan=plan, state="held").first()
+    if batch is None:
+        raise Refused("No batch is held.", code="nothing_held")
+    batch.acknowledged = {**batch.acknowledged, batch.held_kind: now.isoformat()}
+    held_kind = batch.held_kind
+    batch.move("release_hold", to=batch.held_from)
+    if str(batch.state) == "soaking" and str(plan.state) == "running":
+        batch.soak_counted_at = now
+    batch.held_from = batch.held_kind = batch.held_reason = ""
+    batch.held_at = None
+    batch.handed_out_at = now
+    batch.save()
+    if str(batch.state) == "deploying" and str(plan.state) == "running":
+        async_task("batches.tasks.run_batch", batch.pk, cluster="effects")
+    events.record(
+        stream=plan,
+        kind="hold_released",
+        sentence=f"{by.get_full_name()} let batch {batch.number} go on after it was held"
+        f" ({held_kind}){': ' + reason if reason else ''}.",
+        actor=by,
+        via=via,
+        now=now,
+        payload={"batch": batch.number, "kind": held_kind, "reason": reason},
+    )
+    return plan

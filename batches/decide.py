@@ -1,0 +1,340 @@
+"""What the watch does next with a plan: one pure function from facts to one action.
+
+The rules stand in the order in which they matter: rollback deadline, breach, missing data, batch
+clock, pause deadline, hold deadline, failure budget, soak, next batch. The watch applies the
+action, reads the facts again and asks again, until there is nothing more to do.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from batches.pacing import best_success_rate, failure_rate, overdue
+from plans.policy import Conditions, Limits
+
+ESCALATE_BEFORE_DEADLINE = timedelta(seconds=30)
+TAKEOVER_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFacts:
+    """A batch as the watch sees it. `forward_left`: tenants that still wait for their call."""
+
+    pk: int
+    number: int
+    name: str
+    state: str
+    size: int
+    counts: Mapping[str, int]
+    advance: str = "automatic"
+    promoted: bool = False
+    forward_left: int = 0
+    stragglers: int = 0
+    untouched_failures: int = 0
+    failures: int = 0
+    calls_open: int = 0
+    calling_since: datetime | None = None
+    handed_out_at: datetime | None = None
+    soak_left: float = 0.0
+    held_at: datetime | None = None
+    held_kind: str = ""
+    acknowledged: Mapping[str, datetime] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackFacts:
+    """An unfinished rollback. `left`: tenants that are not back; `checked`: read once more."""
+
+    pk: str
+    deadline: datetime
+    left: tuple[str, ...]
+    checked: bool
+    escalated: bool
+    missed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BreachFacts:
+    """A guardrail that is broken now."""
+
+    key: str
+    kpi: str
+    action: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class MissingFacts:
+    """Monitoring data that is missing, since when and for which Kpi."""
+
+    kpi: str
+    since: datetime
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFacts:
+    """Everything that a decision about one plan depends on."""
+
+    state: str
+    now: datetime
+    limits: Limits
+    on: Conditions
+    batches: tuple[BatchFacts, ...]
+    scope: str = "plan"
+    orchestrator_on: bool = True
+    rollback_on: bool = True
+    watch_may_call: bool = True
+    resume_by: datetime | None = None
+    rollback: RollbackFacts | None = None
+    breaches: tuple[BreachFacts, ...] = ()
+    missing: tuple[MissingFacts, ...] = ()
+    window_open: bool = True
+    window_sentence: str = ""
+    promotable: bool = False
+    promotable_sentence: str = ""
+    quote_fits: bool = True
+    quote_sentence: str = ""
+    release_problem: str = ""
+
+    @property
+    def live(self) -> BatchFacts | None:
+        """Return the batch that is deploying, soaking or held."""
+        for batch in self.batches:
+            if batch.state in {"deploying", "soaking", "held"}:
+                return batch
+        return None
+
+    @property
+    def next(self) -> BatchFacts | None:
+        """Return the first batch that has not begun."""
+        return next((batch for batch in self.batches if batch.state == "pending"), None)
+
+    @property
+    def touched(self) -> bool:
+        """Tell whether any batch has begun."""
+        return any(batch.state not in {"pending", "skipped"} for batch in self.batches)
+
+    def totals(self) -> dict[str, int]:
+        """Return the tenant counts of the whole plan."""
+        total: dict[str, int] = {}
+        for batch in self.batches:
+            for state, n in batch.counts.items():
+                total[state] = total.get(state, 0) + n
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What to do: its `do` names the use case that the watch calls with the rest."""
+
+    do: str
+    sentence: str = ""
+    batch: int | None = None
+    kind: str = ""
+
+
+Rule = Callable[[PlanFacts], Action | None]
+
+
+def _alert_and(condition: str, what: str, kind: str, sentence: str, batch: BatchFacts) -> Action:
+    if what == "rollback":
+        return Action("rollback", sentence, batch.pk, kind)
+    return Action("hold", sentence, batch.pk, condition)
+
+
+def _rollback_clock(facts: PlanFacts) -> Action | None:
+    rollback = facts.rollback
+    if rollback is None:
+        return None
+    if not rollback.left and rollback.checked:
+        return Action("finish_rollback")
+    if rollback.left and not rollback.missed and facts.now >= rollback.deadline:
+        return Action("miss_rollback", f"{len(rollback.left)} tenants are not back")
+    if (
+        rollback.left
+        and not rollback.escalated
+        and facts.now >= rollback.deadline - ESCALATE_BEFORE_DEADLINE
+    ):
+        return Action("escalate_rollback", f"{len(rollback.left)} tenants are not back yet")
+    return Action("run_rollback")
+
+
+def _breach(facts: PlanFacts) -> Action | None:
+    if not facts.touched or facts.state not in {"running", "paused"}:
+        return None
+    for breach in facts.breaches:
+        if breach.action == "rollback" and facts.rollback_on:
+            return Action("rollback", breach.sentence, kind=f"breach:{breach.key}")
+    live = facts.live
+    for breach in facts.breaches:
+        if breach.action == "pause" and facts.state == "running":
+            return Action("pause", breach.sentence)
+        if breach.action == "rollback" and live is not None and live.state != "held":
+            # The rollback switch is off: only people roll back, but nothing may widen.
+            return Action("hold", breach.sentence, live.pk, "breach")
+    return None
+
+
+def _missing(facts: PlanFacts) -> Action | None:
+    live = facts.live
+    if live is None or live.state == "held" or facts.state != "running":
+        return None
+    for missing in facts.missing:
+        since = max(missing.since, live.acknowledged.get("missing_metrics", missing.since))
+        if overdue(since, facts.limits.missing_metrics_minutes, facts.now):
+            if facts.on.missing_metrics == "rollback" and not facts.rollback_on:
+                return Action("hold", missing.sentence, live.pk, "missing_metrics")
+            return _alert_and(
+                "missing_metrics",
+                facts.on.missing_metrics,
+                "missing_metrics",
+                missing.sentence,
+                live,
+            )
+    return None
+
+
+def _batch_clock(facts: PlanFacts) -> Action | None:
+    live = facts.live
+    if live is None or live.state != "deploying" or facts.state != "running":
+        return None
+    since = live.acknowledged.get("batch_overrun", live.calling_since)
+    if not overdue(since, facts.limits.batch_minutes, facts.now):
+        return None
+    sentence = (
+        f"batch {live.number} ({live.name}) has been calling for more than"
+        f" {facts.limits.batch_minutes:g} min"
+    )
+    what = facts.on.batch_overrun if facts.rollback_on else "hold"
+    return _alert_and("batch_overrun", what, "batch_overrun", sentence, live)
+
+
+def _pause_deadline(facts: PlanFacts) -> Action | None:
+    if facts.state != "paused":
+        return None
+    if facts.resume_by is not None and facts.now >= facts.resume_by and facts.touched:
+        return Action("rollback", "nobody resumed the paused plan", kind="pause")
+    return Action("stop")
+
+
+def _hold_deadline(facts: PlanFacts) -> Action | None:
+    live = facts.live
+    if live is None or live.state != "held":
+        return None
+    if not overdue(live.held_at, facts.limits.hold_minutes, facts.now):
+        return Action("stop")
+    sentence = (
+        f"batch {live.number} was held for more than {facts.limits.hold_minutes:g} min"
+        " and nobody decided"
+    )
+    if facts.on.hold_expired == "rollback" and facts.rollback_on:
+        return Action("rollback", sentence, live.pk, "hold_expired")
+    return Action("alert", sentence, live.pk, "hold_expired")
+
+
+def _failure_budget(facts: PlanFacts) -> Action | None:
+    live = facts.live
+    if live is None or live.state not in {"deploying", "soaking"}:
+        return None
+    rate = failure_rate(live.failures, live.size)
+    if rate > facts.limits.failure_rate and "failure_rate" not in live.acknowledged:
+        sentence = (
+            f"{live.failures} of {live.size} tenants of batch {live.number} ({live.name})"
+            f" failed: {rate:.1f} %, allowed {facts.limits.failure_rate:g} %"
+        )
+        what = facts.on.failure_rate if facts.rollback_on else "hold"
+        return _alert_and("failure_rate", what, "failure_rate", sentence, live)
+    best = best_success_rate(facts.totals())
+    if best < facts.limits.success_rate and "success_rate" not in live.acknowledged:
+        return Action(
+            "hold",
+            f"the plan can reach a success rate of {best:.1f} % at best,"
+            f" its limit is {facts.limits.success_rate:g} %",
+            live.pk,
+            "success_rate",
+        )
+    return None
+
+
+def _deploying(facts: PlanFacts) -> Action | None:
+    live = facts.live
+    if live is None or live.state != "deploying":
+        return None
+    if live.forward_left:
+        if not facts.orchestrator_on:
+            return Action("wait", "nothing new starts while plugin-gray-orchestrator is off")
+        waited = (
+            (facts.now - live.handed_out_at).total_seconds() if live.handed_out_at else TAKEOVER_SECONDS
+        )
+        if facts.watch_may_call and waited >= TAKEOVER_SECONDS:
+            return Action("call_batch", batch=live.pk)
+        return Action("stop")
+    if live.stragglers:
+        return Action("restore_stragglers", batch=live.pk)
+    if live.untouched_failures:
+        return Action("exclude_untouched", batch=live.pk)
+    if live.calls_open:
+        return Action("stop")
+    return Action("settle_calls", batch=live.pk)
+
+
+def _soaking(facts: PlanFacts) -> Action | None:
+    live = facts.live
+    if live is None or live.state != "soaking":
+        return None
+    if not facts.orchestrator_on:
+        return Action("wait", "soaks hold while plugin-gray-orchestrator is off")
+    if live.soak_left > 0:
+        return Action("stop")
+    if not facts.promotable:
+        return Action("wait", f"the soak is over, but {facts.promotable_sentence}")
+    return Action("pass_soak", facts.promotable_sentence, live.pk)
+
+
+def _next_batch(facts: PlanFacts) -> Action | None:
+    batch = facts.next
+    if batch is None:
+        if facts.totals().get("needs_hand", 0):
+            return Action("needs_hand")
+        return Action("complete")
+    if not facts.orchestrator_on:
+        return Action("wait", "nothing new starts while plugin-gray-orchestrator is off")
+    if batch.advance == "manual" and not batch.promoted:
+        return Action("wait", f"batch {batch.number} ({batch.name}) waits for a person to promote it")
+    if not facts.window_open:
+        return Action("wait", facts.window_sentence)
+    if facts.release_problem:
+        return Action("wait", facts.release_problem, kind="release_not_trusted")
+    if not facts.quote_fits:
+        return Action(
+            "wait",
+            f"batch {batch.number} may not begin: {facts.quote_sentence}",
+            kind="quote_exceeds_limit",
+        )
+    return Action("open_batch", facts.quote_sentence, batch.pk)
+
+
+RULES: tuple[Rule, ...] = (
+    _rollback_clock,
+    _breach,
+    _missing,
+    _batch_clock,
+    _pause_deadline,
+    _hold_deadline,
+    _failure_budget,
+    _deploying,
+    _soaking,
+    _next_batch,
+)
+
+
+def decide(facts: PlanFacts) -> Action:
+    """Return the next action; `stop` when nothing is to be done now."""
+    if facts.state not in {"running", "paused", "rolling_back"}:
+        return Action("stop")
+    for rule in RULES:
+        action = rule(facts)
+        if action is not None:
+            return action
+    return Action("stop")

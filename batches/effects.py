@@ -1,0 +1,531 @@
+"""The effect loop: the only code that changes or reads tenants.
+
+One asyncio engine without Django. It takes tasks from a `Ledger`, and for each tenant observes,
+writes the journal, calls, observes again and records. What a call did is never guessed: an
+answer that tells nothing is followed by a look at the tenant. Running two loops over the same
+work changes nothing: the ledger hands each intent out once and refuses what is out of date.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Literal, Protocol
+
+from batches.deployers.base import (
+    Answer,
+    Deployer,
+    InstallOrder,
+    Observed,
+    ObserveFailed,
+    RestoreOrder,
+)
+
+Direction = Literal["install", "restore"]
+Move = Literal["confirm", "fail", "lose", "release", "restored", "give_up"]
+
+CLAIM_CHUNK = 100
+READ_BACK_PAUSES = (0.0, 0.1, 0.3, 0.6, 1.0)
+"""Seconds before each look after a call: platforms apply a moment after they have answered."""
+PATIENCE_WITH_OPEN_CALLS = 2.0
+"""Seconds that a restore waits for an open forward call to end before it is sent beside it."""
+SETTLE_LOOK = 0.2
+RETRY_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One intent for one tenant, as claimed from the ledger.
+
+    `late_calls`: forward calls sent earlier may still be applied, so that a restore counts only
+    when the old version is observed after they cannot be any more. `reason` says why a call under
+    this intent repeats an earlier one (empty for the first).
+    """
+
+    upgrade_id: int
+    tenant: str
+    direction: Direction
+    generation: int
+    key: str
+    fence: int
+    version: str
+    digest: str = ""
+    config: object | None = None
+    version_before: str = ""
+    touched: bool = False
+    late_calls: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallStart:
+    """What the journal says before a call is sent."""
+
+    task: Task
+    attempt: int
+    version_before: str
+    config_before: object | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnd:
+    """What the journal says when a call has ended; times are aware UTC."""
+
+    call_id: int
+    started_at: datetime
+    ended_at: datetime
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a task: a move of the tenant's state, the end of a call, or both.
+
+    `exhausted`: all attempts are used up; the tenant is not claimed again by itself.
+    """
+
+    task: Task
+    at: datetime
+    move: Move | None = None
+    observed: Observed | None = None
+    error: str = ""
+    call: CallEnd | None = None
+    exhausted: bool = False
+
+
+class Ledger(Protocol):
+    """Where intents come from and facts go; every method is safe to call from many coroutines."""
+
+    async def claim_many(self, limit: int) -> Sequence[Task]:
+        """Return up to `limit` new intents, none when nothing is left or it is time to stop."""
+
+    async def begin_calls(self, starts: Sequence[CallStart]) -> Sequence[int | None]:
+        """Write the journal rows; None for a call that must not be sent any more."""
+
+    async def record_many(self, outcomes: Sequence[Outcome]) -> None:
+        """Write what happened."""
+
+    async def settles_at(self, task: Task) -> datetime | None:
+        """Return until when an earlier forward call may still be applied, None when none may."""
+
+    def stop_requested(self) -> bool:
+        """Tell whether nothing new may start."""
+
+
+class Clock(Protocol):
+    """Time as the loop sees it; the simulator brings its own."""
+
+    def now(self) -> datetime:
+        """Return the wall time, aware UTC."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never run backwards."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """Return the wall time, aware UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return seconds that never run backwards."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of the loop over the tenants of one plan.
+
+    `give_up_at`: a restore that has not succeeded by then is handed to a person.
+    """
+
+    plan: str
+    plugin: str
+    deployer: str
+    parallelism: int
+    attempts: int
+    call_timeout: float
+    give_up_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class Progress:
+    """What one run did."""
+
+    tasks: int = 0
+    calls: int = 0
+    unauthorized: str = ""
+    first_call_at: datetime | None = None
+    last_read_back_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class _Gate:
+    """One deployer and its bound on calls in flight, shared by all runs of this loop."""
+
+    deployer: Deployer
+    slots: asyncio.Semaphore
+
+
+@dataclass(slots=True)
+class EffectLoop:
+    """Owns the deployers of one event loop and runs jobs against them."""
+
+    build: Callable[[str], Deployer]
+    clock: Clock = field(default_factory=SystemClock)
+    _gates: dict[str, _Gate] = field(default_factory=dict)
+
+    def _gate(self, name: str) -> _Gate:
+        if name not in self._gates:
+            deployer = self.build(name)
+            self._gates[name] = _Gate(deployer, asyncio.Semaphore(max(1, deployer.parallelism)))
+        return self._gates[name]
+
+    async def close(self) -> None:
+        """Give all connections back."""
+        for gate in self._gates.values():
+            await gate.deployer.close()
+        self._gates.clear()
+
+    async def run(self, job: Job, ledger: Ledger) -> Progress:
+        """Work until the ledger hands out nothing more and every call in flight has ended."""
+        run = _Run(job, ledger, self._gate(job.deployer), self.clock)
+        return await run.until_done()
+
+    async def observe_all(
+        self, job: Job, tenants: Sequence[str]
+    ) -> Mapping[str, Observed | ObserveFailed]:
+        """Read every tenant once, within the job's bounds."""
+        gate = self._gate(job.deployer)
+        own = asyncio.Semaphore(max(1, job.parallelism))
+
+        async def read(tenant: str) -> tuple[str, Observed | ObserveFailed]:
+            async with own, gate.slots:
+                try:
+                    return tenant, await gate.deployer.observe(
+                        tenant, job.plugin, timeout=job.call_timeout
+                    )
+                except ObserveFailed as failed:
+                    return tenant, failed
+
+        return dict(await asyncio.gather(*(read(tenant) for tenant in tenants)))
+
+
+class _Run:
+    """The state of one run."""
+
+    def __init__(self, job: Job, ledger: Ledger, gate: _Gate, clock: Clock) -> None:
+        self.job = job
+        self.ledger = ledger
+        self.gate = gate
+        self.clock = clock
+        self.own_slots = asyncio.Semaphore(max(1, job.parallelism))
+        self.progress = Progress()
+
+    @property
+    def halted(self) -> bool:
+        """Tell whether nothing new may start: asked to stop, or the platform refuses us."""
+        return self.ledger.stop_requested() or bool(
+            self.progress.unauthorized and self.job.give_up_at is None
+        )
+
+    async def until_done(self) -> Progress:
+        """Keep claiming while there is work, a little ahead of the free slots."""
+        active: set[asyncio.Task[None]] = set()
+        width = max(1, min(self.job.parallelism, self.gate.deployer.parallelism))
+        chunk = min(CLAIM_CHUNK, max(1, width // 2))
+        try:
+            while True:
+                room = width + chunk - len(active)
+                if room >= chunk and not self.halted:
+                    claimed = await self.ledger.claim_many(min(room, CLAIM_CHUNK))
+                    self.progress.tasks += len(claimed)
+                    active.update(asyncio.create_task(self._one(task)) for task in claimed)
+                    if claimed:
+                        continue
+                if not active:
+                    return self.progress
+                done, active = await asyncio.wait(active, return_when=asyncio.FIRST_COMPLETED)
+                for finished in done:
+                    finished.result()
+        finally:
+            for task in active:
+                task.cancel()
+
+    async def _one(self, task: Task) -> None:
+        if task.direction == "install":
+            await self._install(task)
+        else:
+            await self._restore(task)
+
+    # One network operation each, inside both bounds.
+
+    async def _observe(self, task: Task) -> Observed | ObserveFailed:
+        async with self.own_slots, self.gate.slots:
+            try:
+                observed = await self.gate.deployer.observe(
+                    task.tenant, self.job.plugin, timeout=self.job.call_timeout
+                )
+            except ObserveFailed as failed:
+                self._note_unauthorized(failed.unauthorized, failed.reason)
+                return failed
+        self.progress.last_read_back_at = self.clock.now()
+        return observed
+
+    async def _call(
+        self, task: Task, attempt: int, before: Observed | None, reason: str
+    ) -> CallEnd | None:
+        """Write the journal, send, and return the call's end; None when it may not be sent."""
+        async with self.own_slots, self.gate.slots:
+            asked_at = self.clock.monotonic()
+            start = CallStart(
+                task=task,
+                attempt=attempt,
+                version_before=before.version if before else task.version_before,
+                config_before=before.config if before else None,
+                reason=reason,
+            )
+            (call_id,) = await self.ledger.begin_calls([start])
+            if call_id is None:
+                return None
+            started_at = self.clock.now()
+            spent = self.clock.monotonic() - asked_at
+            if spent > self.job.call_timeout:
+                # This process slept between the journal and the call; the world may have moved
+                # on, and whoever restores waits for call_timeout after the journal row only.
+                answer = Answer("failed", "not sent: this process stood still before the call")
+                return CallEnd(call_id, started_at, self.clock.now(), answer)
+            if self.progress.first_call_at is None:
+                self.progress.first_call_at = started_at
+            self.progress.calls += 1
+            order = {
+                "tenant": task.tenant,
+                "plugin": self.job.plugin,
+                "version": task.version,
+                "key": task.key,
+                "fence": task.fence,
+                "digest": task.digest or None,
+                "plan": self.job.plan,
+            }
+            timeout = self.job.call_timeout
+            if task.direction == "install":
+                answer = await self.gate.deployer.install(
+                    InstallOrder(**order),  # type: ignore[arg-type]
+                    timeout=timeout,
+                )
+            else:
+                answer = await self.gate.deployer.restore(
+                    RestoreOrder(**order, config=task.config),  # type: ignore[arg-type]
+                    timeout=timeout,
+                )
+        self._note_unauthorized(answer.unauthorized, answer.text)
+        return CallEnd(call_id, started_at, self.clock.now(), answer)
+
+    def _note_unauthorized(self, unauthorized: bool, text: str) -> None:
+        if unauthorized and not self.progress.unauthorized:
+            self.progress.unauthorized = text or "the platform refused our credentials"
+
+    async def _read_back(self, task: Task, *, patient: bool) -> Observed | ObserveFailed:
+        """Look until the wanted version shows, a few times when the platform said it is done."""
+        seen: Observed | ObserveFailed = ObserveFailed("not observed")
+        for pause in READ_BACK_PAUSES if patient else (0.0,):
+            if pause:
+                await self.clock.sleep(pause)
+            seen = await self._observe(task)
+            if isinstance(seen, Observed) and seen.version == task.version:
+                return seen
+        return seen
+
+    def _installed(self, task: Task, seen: Observed | ObserveFailed) -> bool:
+        return isinstance(seen, Observed) and seen.version == task.version and self._digest_fits(
+            task, seen
+        )
+
+    @staticmethod
+    def _digest_fits(task: Task, seen: Observed) -> bool:
+        if not task.digest or not seen.digest:
+            return True
+        return seen.digest.removeprefix("sha256:") == task.digest.removeprefix("sha256:")
+
+    def _problem(self, task: Task, seen: Observed | ObserveFailed, answer: Answer) -> str:
+        if isinstance(seen, ObserveFailed):
+            return f"could not be read back: {seen.reason}"
+        if seen.version == task.version:
+            return f"runs {seen.version} with digest {seen.digest}, not {task.digest}"
+        told = f"{answer.outcome}{f' {answer.status}' if answer.status else ''}"
+        return f"still {seen.version} after a call that ended {told}: {answer.text}"[:480]
+
+    async def _finish(
+        self,
+        task: Task,
+        move: Move | None,
+        *,
+        observed: Observed | ObserveFailed | None = None,
+        error: str = "",
+        call: CallEnd | None = None,
+        exhausted: bool = False,
+    ) -> None:
+        seen = observed if isinstance(observed, Observed) else None
+        await self.ledger.record_many(
+            [Outcome(task, self.clock.now(), move, seen, error[:480], call, exhausted)]
+        )
+
+    async def _pause_before(self, attempt: int, answer: Answer | None) -> None:
+        asked = answer.retry_after if answer is not None and answer.retry_after else 0.0
+        usual = RETRY_PAUSES[min(attempt - 1, len(RETRY_PAUSES) - 1)]
+        await self.clock.sleep(min(max(asked, usual), self.job.call_timeout))
+
+    # Forward.
+
+    async def _first_look(self, task: Task) -> Observed | ObserveFailed:
+        seen: Observed | ObserveFailed = ObserveFailed("not observed")
+        for attempt in range(1, self.job.attempts + 1):
+            seen = await self._observe(task)
+            if isinstance(seen, Observed) or seen.permanent or self.halted:
+                return seen
+            if attempt < self.job.attempts:
+                await self._pause_before(attempt, None)
+        return seen
+
+    async def _install(self, task: Task) -> None:
+        before = await self._first_look(task)
+        if isinstance(before, ObserveFailed):
+            error = f"could not be observed: {before.reason}"
+            if self.halted:
+                await self._finish(task, "lose" if task.touched else "release", error=error)
+                return
+            move: Move = "lose" if task.touched else "fail"
+            await self._finish(task, move, error=error, exhausted=True)
+            return
+        if self._installed(task, before):
+            await self._finish(task, "confirm", observed=before)
+            return
+        reason = task.reason
+        for attempt in range(1, self.job.attempts + 1):
+            if self.halted:
+                await self._stopped(task, attempt, before)
+                return
+            call = await self._call(task, attempt, before, reason)
+            if call is None:
+                await self._stopped(task, attempt, before)
+                return
+            answer = call.answer
+            seen = await self._read_back(task, patient=answer.outcome in {"ok", "unknown"})
+            if self._installed(task, seen):
+                await self._finish(task, "confirm", observed=seen, call=call)
+                return
+            problem = self._problem(task, seen, answer)
+            if answer.unauthorized:
+                # Not this tenant's fault: it is tried again when a person lets the plan go on.
+                await self._finish(task, "lose", observed=seen, error=problem, call=call)
+                return
+            if attempt == self.job.attempts or answer.permanent:
+                lost = isinstance(seen, ObserveFailed) or answer.outcome == "unknown"
+                await self._finish(
+                    task,
+                    "lose" if lost else "fail",
+                    observed=seen,
+                    error=problem,
+                    call=call,
+                    exhausted=True,
+                )
+                return
+            await self._finish(task, None, observed=seen, error=problem, call=call)
+            reason = f"attempt {attempt} {answer.outcome}: {answer.text}"[:200]
+            await self._pause_before(attempt, answer)
+
+    async def _stopped(self, task: Task, attempt: int, before: Observed) -> None:
+        """Give the intent back: untouched as if never claimed, touched as unknown."""
+        if attempt == 1 and not task.touched:
+            await self._finish(task, "release", observed=before)
+        else:
+            await self._finish(
+                task, "lose", observed=before, error="stopped before it was finished"
+            )
+
+    # Back.
+
+    async def _restore(self, task: Task) -> None:
+        """Restore until the old version is observed and no late forward call can undo that."""
+        attempt = 0
+        reason = task.reason
+        if task.late_calls:
+            await self._settle(task, patience=PATIENCE_WITH_OPEN_CALLS)
+        while True:
+            attempt += 1
+            call = await self._call(task, attempt, None, reason)
+            if call is None:
+                # Another holder has the lease now; the intent is theirs to finish.
+                return
+            answer = call.answer
+            seen = await self._read_back(task, patient=answer.outcome in {"ok", "unknown"})
+            if self._back(task, seen):
+                if not task.late_calls:
+                    await self._finish(task, "restored", observed=seen, call=call)
+                    return
+                await self._finish(task, None, observed=seen, call=call)
+                if await self._settle(task):
+                    seen = await self._observe(task)
+                if self._back(task, seen):
+                    await self._finish(task, "restored", observed=seen)
+                    return
+                reason = "a late forward call undid the restore"
+                continue
+            problem = self._problem(task, seen, answer)
+            if self.ledger.stop_requested():
+                await self._finish(task, None, observed=seen, error=problem, call=call)
+                return
+            over = self.job.give_up_at is not None and self.clock.now() >= self.job.give_up_at
+            if answer.permanent or over:
+                await self._finish(
+                    task, "give_up", observed=seen, error=problem, call=call, exhausted=True
+                )
+                return
+            await self._finish(task, None, observed=seen, error=problem, call=call)
+            reason = f"attempt {attempt} {answer.outcome}: {answer.text}"[:200]
+            await self._pause_before(attempt, answer)
+
+    @staticmethod
+    def _back(task: Task, seen: Observed | ObserveFailed) -> bool:
+        return isinstance(seen, Observed) and seen.version == task.version
+
+    async def _settle(self, task: Task, *, patience: float | None = None) -> bool:
+        """Wait until no earlier forward call can be applied any more; tell whether it waited.
+
+        `patience` bounds the wait in seconds; an open call usually ends long before its time-out.
+        """
+        began = self.clock.monotonic()
+        waited = False
+        while True:
+            settles_at = await self.ledger.settles_at(task)
+            if settles_at is None:
+                return waited
+            left = (settles_at - self.clock.now()).total_seconds()
+            if left <= 0:
+                return waited
+            if patience is not None and self.clock.monotonic() - began >= patience:
+                return waited
+            waited = True
+            await self.clock.sleep(min(left, SETTLE_LOOK))
+
+
+def settle_time(started_at: datetime, *, call_timeout: float, outcome: str) -> datetime | None:
+    """Return until when a forward call may still be applied; None when it cannot any more.
+
+    A call that was answered is over. One that timed out or was cut off may be applied later than
+    our patience: it is given as long again.
+    """
+    if outcome in {"ok", "refused", "failed"}:
+        return None
+    return started_at + timedelta(seconds=2 * call_timeout)

@@ -1,0 +1,184 @@
+"""Start a plan and open its batches."""
+
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django_q.tasks import async_task
+
+from batches.models import Batch, TenantUpgrade
+from batches.readiness import quote_for
+from plans import events, flags
+from plans.drafting import current_revision, policy_of
+from plans.models import Plan, PlanTenant, User
+from plans.permissions import require
+from plans.policy import UpgradePolicy
+from plans.refusal import Refused
+from plans.releases import verify_again
+from plans.waves import Arrangement, Candidate, arrange
+from plans.windows import window_state
+
+
+class NotYet(Refused):
+    """The plan may start later: `sentence` says what it waits for."""
+
+    default_code = "not_yet"
+
+
+class TenantsTaken(Refused):
+    """A tenant of the plan is in another live plan of the same plugin."""
+
+    default_code = "tenants_taken"
+
+
+def _soak_and_metrics(plan: Plan, policy: UpgradePolicy) -> Arrangement:
+    """Return the plan's batches as its tenants were placed, with what the policy says of each."""
+    revision = current_revision(plan)
+    places = PlanTenant.objects.filter(plan=plan).select_related("tenant").order_by("tenant__key")
+    candidates = [Candidate(p.tenant.key, dict(p.tenant.labels)) for p in places]
+    return arrange(candidates, policy, seed=revision.seed)
+
+
+def check_start(plan: Plan, policy: UpgradePolicy, now: datetime) -> None:
+    """Raise NotYet, saying what the plan waits for, unless it may start now."""
+    if not flags.is_on(flags.ORCHESTRATOR):
+        raise NotYet(f"Nothing new starts while {flags.ORCHESTRATOR} is off.")
+    if plan.not_before is not None and plan.not_before > now:
+        raise NotYet(f"The plan starts at {plan.not_before:%Y-%m-%d %H:%M} UTC, not before.")
+    window = window_state(policy.windows, policy.not_after, now)
+    if not window.is_open:
+        raise NotYet(window.sentence)
+
+
+def start(*, plan_id: Any, by: User | None, now: datetime, via: str) -> Plan:
+    """Reserve the tenants and begin; raise NotYet or TenantsTaken when it cannot be now."""
+    plan = Plan.objects.select_related("release__plugin").get(pk=plan_id)
+    if by is not None:
+        require(by, "start", plan)
+    policy = policy_of(current_revision(plan))
+    verify_again(release=plan.release, now=now)
+    with transaction.atomic():
+        plan = Plan.objects.locked(plan_id)
+        plan.move("start")
+        check_start(plan, policy, now)
+        _reserve(plan)
+        batches = _make_batches(plan, policy)
+        first = quote_for(deployer=plan.deployer, policy=policy, touched=batches[0].size)
+        if not first.fits:
+            raise NotYet(f"The plan cannot start: {first.sentence}.", code="quote_exceeds_limit")
+        plan.started_at = now
+        plan.started_by = by
+        plan.waiting_for = ""
+        plan.save()
+        who = by.get_full_name() if by else "The console"
+        events.record(
+            stream=plan,
+            kind="plan_started",
+            sentence=f"{who} started the plan: {sum(b.size for b in batches)} tenants in"
+            f" {len(batches)} batches; {first.sentence}.",
+            actor=by,
+            via=via,
+            now=now,
+            payload={"batches": {b.name: b.size for b in batches}, "quote": first.seconds},
+        )
+    return plan
+
+
+def _reserve(plan: Plan) -> None:
+    places = PlanTenant.objects.filter(plan=plan, excluded=False)
+    try:
+        with transaction.atomic():
+            places.update(reserved=True)
+    except IntegrityError as error:
+        taken = (
+            PlanTenant.objects.filter(
+                plugin_id=plan.plugin_id,
+                reserved=True,
+                tenant_id__in=places.values("tenant_id"),
+            )
+            .exclude(plan=plan)
+            .select_related("plan", "tenant")
+            .first()
+        )
+        if taken is None:
+            raise
+        raise TenantsTaken(
+            f"Tenant {taken.tenant.key} is being upgraded by plan {taken.plan.external_id}"
+            f" ({taken.plan.state}); this plan starts when that one has ended."
+        ) from error
+
+
+def free_reservations(plan: Plan) -> None:
+    """Let other plans have the tenants."""
+    PlanTenant.objects.filter(plan=plan, reserved=True).update(reserved=False)
+
+
+def _make_batches(plan: Plan, policy: UpgradePolicy) -> list[Batch]:
+    places = list(
+        PlanTenant.objects.filter(plan=plan, excluded=False)
+        .select_related("tenant")
+        .order_by("batch_number", "position")
+    )
+    sizes: dict[int, int] = {}
+    for place in places:
+        sizes[place.batch_number] = sizes.get(place.batch_number, 0) + 1
+    waves = {wave.number: wave for wave in _soak_and_metrics(plan, policy).waves}
+    batches = {
+        number: Batch.objects.create(
+            plan=plan,
+            number=number,
+            name=waves[number].name,
+            size=size,
+            metrics=list(waves[number].metrics),
+            advance=waves[number].advance,
+            hold_back=waves[number].hold_back,
+            soak_seconds=waves[number].soak_seconds * settings.SOAK_SCALE,
+            soak_left=waves[number].soak_seconds * settings.SOAK_SCALE,
+            owner=plan.owner_name or plan.author.get_full_name(),
+        )
+        for number, size in sizes.items()
+    }
+    TenantUpgrade.objects.bulk_create(
+        [
+            TenantUpgrade(
+                plan=plan,
+                batch=batches[place.batch_number],
+                tenant=place.tenant,
+                tenant_key=place.tenant.key,
+                position=place.position,
+            )
+            for place in places
+        ],
+        batch_size=500,
+    )
+    return [batches[number] for number in sorted(batches)]
+
+
+@transaction.atomic
+def open_batch(*, batch_id: int, quote_sentence: str, now: datetime) -> Batch:
+    """Begin a batch: hand its calls out to the hands within this transaction."""
+    batch = Batch.objects.select_for_update().select_related("plan__release__plugin").get(pk=batch_id)
+    plan = Plan.objects.locked(batch.plan_id)
+    if str(plan.state) != "running":
+        raise Refused("A batch opens only while its plan runs.")
+    batch.move("open")
+    batch.opened_at = now
+    batch.calling_since = now
+    batch.handed_out_at = now
+    batch.save()
+    if plan.waiting_for:
+        plan.waiting_for = ""
+        plan.save()
+    async_task("batches.tasks.run_batch", batch.pk, cluster="effects")
+    events.record(
+        stream=plan,
+        kind="batch_opened",
+        sentence=f"Batch {batch.number} ({batch.name}) began with {batch.size} tenants;"
+        f" {quote_sentence}.",
+        actor=None,
+        via="watch",
+        now=now,
+        payload={"batch": batch.number, "tenants": batch.size},
+    )
+    return batch

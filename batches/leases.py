@@ -1,0 +1,132 @@
+"""Leases: the right to do one thing, held by one process at a time, moved by compare-and-set."""
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from django.db import IntegrityError, OperationalError, connections, transaction
+from django.utils import timezone
+
+from batches.models import Lease
+
+LEASE_SECONDS = 8.0
+RENEW_SECONDS = 2.0
+
+
+def new_holder(kind: str) -> str:
+    """Return a name for this holder that nobody else has."""
+    return f"{kind}:{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+
+
+@transaction.atomic
+def acquire(name: str, *, holder: str, kind: str, now: datetime) -> Lease | None:
+    """Take a free or expired lease (or keep one's own); None while somebody else holds it."""
+    expires = now + timedelta(seconds=LEASE_SECONDS)
+    lease = Lease.objects.select_for_update().filter(name=name).first()
+    if lease is None:
+        try:
+            with transaction.atomic():
+                return Lease.objects.create(
+                    name=name, holder=holder, kind=kind, expires_at=expires
+                )
+        except IntegrityError:
+            return None
+    if lease.holder != holder and lease.expires_at > now:
+        return None
+    token = lease.token if lease.holder == holder else lease.token + 1
+    taken = Lease.objects.filter(
+        name=name, holder=lease.holder, token=lease.token, expires_at=lease.expires_at
+    ).update(holder=holder, kind=kind, token=token, expires_at=expires)
+    if taken != 1:
+        return None
+    lease.holder, lease.kind, lease.token, lease.expires_at = holder, kind, token, expires
+    return lease
+
+
+def renew(name: str, *, holder: str, token: int, now: datetime) -> bool:
+    """Prolong one's own lease; False when it has passed to somebody else."""
+    return (
+        Lease.objects.filter(name=name, holder=holder, token=token).update(
+            expires_at=now + timedelta(seconds=LEASE_SECONDS)
+        )
+        == 1
+    )
+
+
+def release(name: str, *, holder: str, token: int, now: datetime) -> None:
+    """Let go of one's own lease."""
+    Lease.objects.filter(name=name, holder=holder, token=token).update(expires_at=now)
+
+
+def is_held(name: str, *, now: datetime) -> bool:
+    """Tell whether somebody holds the lease."""
+    return Lease.objects.filter(name=name, expires_at__gt=now).exists()
+
+
+class Keeper:
+    """Renews one lease from a thread of its own, so that a busy holder does not lose it.
+
+    `lost` turns true when the lease passed to another, or could not be renewed for its whole
+    length by the monotonic clock (a frozen process wakes up having lost it).
+    """
+
+    def __init__(self, lease: Lease) -> None:
+        self.name, self.holder, self.token = lease.name, lease.holder, lease.token
+        self._renewed = time.monotonic()
+        self._gone = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"lease {self.name}", daemon=True)
+
+    @property
+    def lost(self) -> bool:
+        """Tell whether this holder must not act any more."""
+        return self._gone or time.monotonic() - self._renewed > LEASE_SECONDS
+
+    def start(self) -> "Keeper":
+        """Begin to renew."""
+        self._thread.start()
+        return self
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.wait(RENEW_SECONDS):
+                asked = time.monotonic()
+                try:
+                    kept = renew(
+                        self.name, holder=self.holder, token=self.token, now=timezone.now()
+                    )
+                except OperationalError:
+                    # The database is busy or away; the lease runs out by itself if that lasts.
+                    continue
+                if not kept:
+                    self._gone = True
+                    return
+                self._renewed = asked
+        finally:
+            connections.close_all()
+
+    def stop(self) -> None:
+        """End the renewing and let the lease go."""
+        self._stop.set()
+        self._thread.join(timeout=RENEW_SECONDS * 2)
+        if not self._gone:
+            release(self.name, holder=self.holder, token=self.token, now=timezone.now())
+
+
+@contextmanager
+def held(name: str, *, kind: str) -> Iterator[Keeper | None]:
+    """Hold a lease for a block of work; yields None when somebody else has it."""
+    lease = acquire(name, holder=new_holder(kind), kind=kind, now=timezone.now())
+    if lease is None:
+        yield None
+        return
+    keeper = Keeper(lease).start()
+    try:
+        yield keeper
+    finally:
+        keeper.stop()

@@ -1,0 +1,160 @@
+"""The effect loop's ledger in the database: one writer thread, short transactions, whole chunks.
+
+The loop's coroutines hand in single operations; the writer takes everything that waits (up to
+100 rows) and writes it in one transaction with one event. While it writes, the next operations
+gather: under load the chunks grow by themselves.
+"""
+
+import asyncio
+import queue
+import random
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import OperationalError, connections, transaction
+
+from batches.effects import CallStart, Outcome, Task
+from batches.ledger_writes import Scope, Writes
+
+CHUNK_ROWS = 100
+IDLE_LOOK_SECONDS = 0.1
+BUSY_RETRY_SECONDS = 90.0
+
+
+@dataclass(slots=True)
+class _Operation:
+    name: str
+    items: Sequence[Any]
+    done: "Future[Any]"
+
+
+class DatabaseLedger:
+    """A `Ledger` over the tables; one per run. Use as a context manager around the run."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self._writes = Writes(scope)
+        self._waiting: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
+        self._stop = False
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+
+    def __enter__(self) -> "DatabaseLedger":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._waiting.put(None)
+        self._thread.join()
+
+    # The port.
+
+    async def claim_many(self, limit: int) -> Sequence[Task]:
+        """Claim up to `limit` tenants; none when nothing is left or it is time to stop."""
+        tasks: Sequence[Task] = await self._ask("claim", [limit])
+        return tasks
+
+    async def begin_calls(self, starts: Sequence[CallStart]) -> Sequence[int | None]:
+        """Write the journal rows of calls that are about to be sent."""
+        ids: Sequence[int | None] = await self._ask("begin", starts)
+        return ids
+
+    async def record_many(self, outcomes: Sequence[Outcome]) -> None:
+        """Write the ends of calls and the moves of tenants."""
+        await self._ask("record", outcomes)
+
+    async def settles_at(self, task: Task) -> datetime | None:
+        """Return until when an earlier forward call of this tenant may still be applied."""
+        (answer,) = await self._ask("settle", [task])
+        settles: datetime | None = answer
+        return settles
+
+    def stop_requested(self) -> bool:
+        """Tell whether nothing new may start; known to the writer within 0.1 s."""
+        return self._stop or self.scope.lease_lost()
+
+    async def _ask(self, name: str, items: Sequence[Any]) -> Any:
+        if self._failure is not None:
+            raise RuntimeError("The ledger's writer has ended.") from self._failure
+        operation = _Operation(name, items, Future())
+        self._waiting.put(operation)
+        return await asyncio.wrap_future(operation.done)
+
+    # The writer thread.
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:
+            # Whoever waits must not wait for ever; the error is raised in the loop.
+            self._failure = error
+            self._fail_waiting(error)
+            raise
+        finally:
+            connections.close_all()
+
+    def _fail_waiting(self, error: BaseException) -> None:
+        while True:
+            try:
+                operation = self._waiting.get_nowait()
+            except queue.Empty:
+                return
+            if operation is not None:
+                operation.done.set_exception(error)
+
+    def _work(self) -> None:
+        while True:
+            try:
+                first = self._waiting.get(timeout=IDLE_LOOK_SECONDS)
+            except queue.Empty:
+                self._stop = not self._patiently(self._writes.may_go_on)
+                continue
+            if first is None:
+                return
+            chunk, ending = self._gather(first)
+            try:
+                results = self._patiently(lambda chunk=chunk: self._write(chunk))
+            except BaseException as error:
+                for operation in chunk:
+                    operation.done.set_exception(error)
+                raise
+            for operation, result in zip(chunk, results, strict=True):
+                operation.done.set_result(result)
+            if ending:
+                return
+
+    def _gather(self, first: _Operation) -> tuple[list[_Operation], bool]:
+        chunk, rows = [first], len(first.items)
+        while rows < CHUNK_ROWS:
+            try:
+                operation = self._waiting.get_nowait()
+            except queue.Empty:
+                break
+            if operation is None:
+                return chunk, True
+            chunk.append(operation)
+            rows += len(operation.items)
+        return chunk, False
+
+    def _write(self, chunk: Sequence[_Operation]) -> list[Any]:
+        with transaction.atomic():
+            results = self._writes.apply([(op.name, op.items) for op in chunk])
+        self._stop = not self._writes.went_on
+        return results
+
+    def _patiently(self, write: Any) -> Any:
+        """Run a transaction, again while the database is busy."""
+        until = time.monotonic() + BUSY_RETRY_SECONDS
+        while True:
+            try:
+                return write()
+            except OperationalError:
+                if time.monotonic() >= until:
+                    raise
+                connections.close_all()
+                time.sleep(random.uniform(0.05, 0.3))  # noqa: S311  (jitter, no secret)

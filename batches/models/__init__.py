@@ -1,0 +1,21 @@
+"""The rows of batches, by noun."""
+
+from batches.models.batch import Batch, DeployerCall, TenantUpgrade
+from batches.models.observed import GuardrailState, KpiCursor, KpiSample, Ruling
+from batches.models.rollback_record import Rollback
+from batches.models.runtime import Alert, DeployerMeasurement, Heartbeat, Lease
+
+__all__ = [
+    "Alert",
+    "Batch",
+    "DeployerCall",
+    "DeployerMeasurement",
+    "GuardrailState",
+    "Heartbeat",
+    "KpiCursor",
+    "KpiSample",
+    "Lease",
+    "Rollback",
+    "Ruling",
+    "TenantUpgrade",
+]

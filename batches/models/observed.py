@@ -1,0 +1,95 @@
+"""What was measured, and what was ruled on it."""
+
+from django.db import models
+
+
+class KpiSample(models.Model):
+    """One look at one Kpi of one plan: the increments or values of all its tenants.
+
+    One row per look, not per tenant: 10,000 tenants x 4 Kpis are 4 rows, not 40,000
+    (docs/decisions/0007).
+    """
+
+    plan = models.ForeignKey("plans.Plan", on_delete=models.CASCADE, related_name="samples")
+    kpi = models.CharField(max_length=120)
+    at = models.DateTimeField()
+    source = models.CharField(max_length=63)
+    ok = models.BooleanField(default=True)
+    cause = models.CharField(max_length=300, blank=True)
+    look = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ("plan", "kpi", "at")
+        indexes = (models.Index(fields=["plan", "kpi", "at"], name="sample_plan_kpi_at"),)
+
+    def __str__(self) -> str:
+        return f"{self.kpi} of {self.plan_id} at {self.at:%H:%M:%S}"
+
+
+class KpiCursor(models.Model):
+    """Where the counters of one Kpi stood at the last look, so that a restart goes on exactly."""
+
+    plan = models.ForeignKey("plans.Plan", on_delete=models.CASCADE, related_name="kpi_cursors")
+    kpi = models.CharField(max_length=120)
+    source = models.CharField(max_length=63)
+    at = models.DateTimeField()
+    cursor = models.JSONField(default=dict)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["plan", "kpi"], name="one_cursor_per_plan_and_kpi"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kpi} of {self.plan_id}"
+
+
+class GuardrailState(models.Model):
+    """The running state of one guardrail of one plan."""
+
+    plan = models.ForeignKey("plans.Plan", on_delete=models.CASCADE, related_name="guardrails")
+    key = models.CharField(max_length=160)
+    kpi = models.CharField(max_length=120)
+    verdict = models.CharField(max_length=16, default="undecided")
+    sentence = models.TextField(blank=True)
+    value = models.FloatField(null=True, blank=True)
+    state = models.JSONField(default=dict)
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["plan", "key"], name="one_state_per_plan_and_guardrail"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.key} of {self.plan_id}: {self.verdict}"
+
+
+class Ruling(models.Model):
+    """A verdict with its sentence; insert only, one when verdict or reason changes."""
+
+    plan = models.ForeignKey("plans.Plan", on_delete=models.CASCADE, related_name="rulings")
+    batch = models.ForeignKey(
+        "batches.Batch", on_delete=models.CASCADE, null=True, blank=True, related_name="rulings"
+    )
+    guardrail = models.CharField(max_length=160)
+    kpi = models.CharField(max_length=120)
+    verdict = models.CharField(max_length=16)
+    action = models.CharField(max_length=16, blank=True)
+    sentence = models.TextField()
+    value = models.FloatField(null=True, blank=True)
+    threshold = models.FloatField(null=True, blank=True)
+    unit = models.CharField(max_length=16, blank=True)
+    n = models.PositiveBigIntegerField(default=0)
+    window_seconds = models.FloatField(default=0)
+    tenants = models.PositiveIntegerField(default=0)
+    worst_tenant = models.CharField(max_length=63, blank=True)
+    worst_value = models.FloatField(null=True, blank=True)
+    inputs_digest = models.CharField(max_length=64)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("plan", "at", "pk")
+
+    def __str__(self) -> str:
+        return f"{self.guardrail}: {self.verdict}"

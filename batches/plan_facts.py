@@ -1,0 +1,175 @@
+"""Read from the database what a decision about a plan depends on."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.conf import settings
+from django.db.models import Count, Q
+
+from batches.decide import BatchFacts, BreachFacts, MissingFacts, PlanFacts, RollbackFacts
+from batches.models import Batch, DeployerCall, Rollback, TenantUpgrade
+from batches.pacing import failures, soak_left
+from batches.quote import Quote
+from batches.readiness import quote_for
+from batches.rollback import in_scope
+from plans import flags
+from plans.models import Plan
+from plans.policy import UpgradePolicy
+from plans.releases import ReleaseNotTrusted, verify_again
+from plans.windows import window_state
+
+NOT_BACK = ("upgrading", "upgraded", "failed", "unknown", "restoring")
+
+
+def _batch_facts(plan: Plan, now: datetime) -> tuple[BatchFacts, ...]:
+    counts: dict[int, dict[str, int]] = defaultdict(dict)
+    special: dict[int, dict[str, int]] = defaultdict(dict)
+    rows = (
+        TenantUpgrade.objects.filter(plan=plan)
+        .order_by()
+        .values("batch_id", "state")
+        .annotate(
+            n=Count("pk"),
+            touched=Count("pk", filter=Q(touched_at__isnull=False)),
+            stopped=Count("pk", filter=Q(exhausted_at=None)),
+        )
+    )
+    for row in rows:
+        state, batch = row["state"], row["batch_id"]
+        counts[batch][state] = row["n"]
+        if state == "unknown":
+            special[batch]["unknown_to_retry"] = row["stopped"]
+            special[batch]["unknown_for_good"] = row["n"] - row["stopped"]
+        if state == "failed":
+            special[batch]["failed_touched"] = row["touched"]
+            special[batch]["failed_untouched"] = row["n"] - row["touched"]
+    open_calls = dict(
+        DeployerCall.objects.filter(plan=plan, ended_at=None)
+        .order_by()
+        .values_list("upgrade__batch_id")
+        .annotate(n=Count("pk"))
+    )
+    facts = []
+    for batch in Batch.objects.filter(plan=plan).order_by("number"):
+        known, extra = counts[batch.pk], special[batch.pk]
+        to_retry = extra.get("unknown_to_retry", 0)
+        facts.append(
+            BatchFacts(
+                pk=batch.pk,
+                number=batch.number,
+                name=batch.name,
+                state=str(batch.state),
+                size=batch.size,
+                counts=known,
+                advance=batch.advance,
+                promoted=batch.promoted_at is not None,
+                forward_left=known.get("pending", 0) + known.get("upgrading", 0) + to_retry,
+                stragglers=extra.get("failed_touched", 0)
+                + extra.get("unknown_for_good", 0)
+                + known.get("restoring", 0),
+                untouched_failures=extra.get("failed_untouched", 0),
+                failures=failures(known, to_retry),
+                calls_open=open_calls.get(batch.pk, 0),
+                calling_since=batch.calling_since,
+                handed_out_at=batch.handed_out_at,
+                soak_left=soak_left(
+                    batch.soak_left,
+                    batch.soak_counted_at,
+                    now,
+                    counting=str(batch.state) == "soaking" and str(plan.state) == "running",
+                ),
+                held_at=batch.held_at,
+                held_kind=batch.held_kind,
+                acknowledged={
+                    kind: datetime.fromisoformat(at) for kind, at in batch.acknowledged.items()
+                },
+            )
+        )
+    return tuple(facts)
+
+
+def _rollback_facts(plan: Plan) -> RollbackFacts | None:
+    rollback = Rollback.objects.filter(plan=plan, finished_at=None).first()
+    if rollback is None:
+        return None
+    handed_over = Q(state="needs_hand", exhausted_at__gte=rollback.triggered_at)
+    left = (
+        in_scope(rollback)
+        .touched()
+        .filter(Q(state__in=NOT_BACK) | Q(state="needs_hand"))
+        .exclude(handed_over)
+        .order_by("tenant_key")
+        .values_list("tenant_key", flat=True)
+    )
+    return RollbackFacts(
+        pk=str(rollback.pk),
+        deadline=rollback.deadline,
+        left=tuple(left),
+        checked=rollback.checked_at is not None,
+        escalated=rollback.escalated_at is not None,
+        missed=rollback.missed_at is not None,
+    )
+
+
+def next_quote(plan: Plan, policy: UpgradePolicy) -> Quote:
+    """Return the quote for everything touched so far and by the next batch."""
+    touched = TenantUpgrade.objects.filter(plan=plan).to_restore().count()
+    upcoming = Batch.objects.filter(plan=plan, state="pending").order_by("number").first()
+    return quote_for(
+        deployer=plan.deployer,
+        policy=policy,
+        touched=touched + (upcoming.size if upcoming is not None else 0),
+    )
+
+
+def plan_facts(
+    plan: Plan,
+    policy: UpgradePolicy,
+    now: datetime,
+    *,
+    breaches: Sequence[BreachFacts] = (),
+    missing: Sequence[MissingFacts] = (),
+    promotable: tuple[bool, str] = (True, ""),
+) -> PlanFacts:
+    """Return the facts of one plan; what was observed is handed in by the observation."""
+    batches = _batch_facts(plan, now)
+    live = any(batch.state in {"deploying", "soaking", "held"} for batch in batches)
+    window = window_state(policy.windows, policy.not_after, now)
+    gate: dict[str, object] = {}
+    if not live and str(plan.state) == "running":
+        quote = next_quote(plan, policy)
+        gate = {
+            "quote_fits": quote.fits,
+            "quote_sentence": quote.sentence,
+            "release_problem": _release_problem(plan, now),
+        }
+    return PlanFacts(
+        state=str(plan.state),
+        now=now,
+        limits=policy.limits,
+        on=policy.on,
+        batches=batches,
+        scope=policy.rollback.scope,
+        orchestrator_on=flags.is_on(flags.ORCHESTRATOR),
+        rollback_on=flags.is_on(flags.ROLLBACK),
+        watch_may_call=settings.WATCH_MAY_RUN_BATCHES,
+        resume_by=plan.resume_by,
+        rollback=_rollback_facts(plan),
+        breaches=tuple(breaches),
+        missing=tuple(missing),
+        window_open=window.is_open,
+        window_sentence=window.sentence,
+        promotable=promotable[0],
+        promotable_sentence=promotable[1],
+        **gate,  # type: ignore[arg-type]
+    )
+
+
+def _release_problem(plan: Plan, now: datetime) -> str:
+    """Verify the release once more before each batch."""
+    try:
+        verify_again(release=plan.release, now=now)
+    except ReleaseNotTrusted as refused:
+        return refused.sentence
+    return ""

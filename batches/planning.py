@@ -1,0 +1,114 @@
+"""Draft, revise, preview and submit plans with everything that this installation must have for them.
+
+plans/ knows intents and people; what a plan needs from deployers, the dictionary and the rollback
+quote is added here, so pages, REST and commands come through this door.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from batches.configured import deployer_spec
+from batches.models import DeployerMeasurement
+from batches.quote import expected_per_restore
+from batches.readiness import (
+    PlanPreview,
+    expected_duration,
+    missing_names,
+    past_failures,
+    quote_for,
+    quotes_of,
+)
+from plans import approval, drafting
+from plans.drafting import PlanDraft, current_revision, latest_policy, policy_of, resolve
+from plans.models import Plan, PlanTenant, User
+from plans.policy_yaml import parse_policy_file
+from plans.refusal import Refused
+from plans.windows import window_state
+
+
+class QuoteTooLong(Refused):
+    """Even the first batch could not be taken back in time."""
+
+    default_code = "quote_exceeds_limit"
+
+
+def _readiness(draft: PlanDraft) -> list[str]:
+    row = latest_policy(draft.policy)
+    policy = parse_policy_file(row.text).policies[row.name] if row is not None else None
+    return missing_names(draft.deployer, policy)
+
+
+def preview_plan(*, draft: PlanDraft, now: datetime, seed: str = "preview") -> PlanPreview:
+    """Return what the plan would be, or its problems; writes nothing."""
+    problems = _readiness(draft)
+    resolved, unresolved = resolve(draft, seed=seed, past_failures=past_failures())
+    problems = [*unresolved, *problems]
+    if resolved is None or problems:
+        return PlanPreview(tuple(problems))
+    policy = resolved.policy
+    spec = deployer_spec(draft.deployer)
+    measured = DeployerMeasurement.objects.filter(
+        deployer=draft.deployer, direction="install"
+    ).first()
+    per_call = expected_per_restore(
+        measured.durations if measured else [],
+        measured.count if measured else 0,
+        spec.expected_seconds,
+    )
+    return PlanPreview(
+        problems=(),
+        waves=tuple(resolved.arrangement.waves),
+        excluded=tuple(resolved.arrangement.excluded.items()),
+        guardrails=policy.guardrails,
+        windows=window_state(policy.windows, policy.not_after, now).sentence,
+        duration_seconds=expected_duration(
+            resolved.arrangement.waves,
+            parallelism=min(spec.parallelism, policy.limits.parallelism),
+            per_call=per_call,
+        ),
+        quotes=tuple(quotes_of(draft, resolved)),
+        approval_roles=resolved.roles,
+        policy=policy,
+    )
+
+
+def draft_plan(*, draft: PlanDraft, author: User, now: datetime, via: str) -> Plan:
+    """Create a plan in draft; raise BadInput with everything that is wrong."""
+    return drafting.draft_plan(
+        draft=draft,
+        author=author,
+        now=now,
+        via=via,
+        past_failures=past_failures(),
+        readiness=_readiness(draft),
+    )
+
+
+def revise_plan(
+    *, plan_id: Any, draft: PlanDraft, editor: User, now: datetime, via: str, why: str = ""
+) -> Plan:
+    """Change a plan that has not started; approvals become void."""
+    return drafting.revise_plan(
+        plan_id=plan_id,
+        draft=draft,
+        editor=editor,
+        now=now,
+        via=via,
+        why=why,
+        past_failures=past_failures(),
+        readiness=_readiness(draft),
+    )
+
+
+def submit(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
+    """Hand a draft in, unless its first batch could not be taken back in time."""
+    plan = Plan.objects.get(pk=plan_id)
+    policy = policy_of(current_revision(plan))
+    first = PlanTenant.objects.filter(plan=plan, batch_number=1, excluded=False).count()
+    quote = quote_for(deployer=plan.deployer, policy=policy, touched=first)
+    if not quote.fits:
+        raise QuoteTooLong(
+            f"The first batch is too large to be taken back in time: {quote.sentence}."
+            " Make it smaller, or raise the parallelism, or shorten call_timeout_seconds."
+        )
+    return approval.submit(plan_id=plan_id, by=by, now=now, via=via)

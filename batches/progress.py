@@ -1,0 +1,141 @@
+"""Move a plan on: settle a batch's calls, pass its soak, complete the plan, hand it to a person."""
+
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from batches.launch import free_reservations
+from batches.models import Batch, TenantUpgrade
+from plans import events
+from plans.models import Installation, Plan
+
+
+@transaction.atomic
+def settle_calls(*, batch_id: int, now: datetime) -> Batch:
+    """No call is open any more: the soak begins."""
+    batch = Batch.objects.select_for_update().get(pk=batch_id)
+    plan = Plan.objects.locked(batch.plan_id)
+    batch.move("settle_calls")
+    batch.calls_done_at = now
+    batch.soak_counted_at = now if str(plan.state) == "running" else None
+    batch.save()
+    counts = TenantUpgrade.objects.filter(batch=batch).counts()
+    upgraded = counts.get("upgraded", 0)
+    others = batch.size - upgraded
+    sentence = (
+        f"Batch {batch.number} ({batch.name}): {upgraded} of {batch.size} tenants run the new"
+        f" version and were read back; it soaks for {batch.soak_left:.0f} s."
+    )
+    if others:
+        sentence += f" {others} did not make it and are accounted for."
+    events.record(
+        stream=plan,
+        kind="batch_calls_settled",
+        sentence=sentence,
+        actor=None,
+        via="watch",
+        now=now,
+        payload={"batch": batch.number, "counts": counts},
+    )
+    return batch
+
+
+@transaction.atomic
+def pass_soak(*, batch_id: int, why: str, now: datetime) -> Batch:
+    """The soak is over and every critical Kpi was measured and fine."""
+    batch = Batch.objects.select_for_update().get(pk=batch_id)
+    plan = Plan.objects.locked(batch.plan_id)
+    batch.move("pass_soak")
+    batch.soak_left = 0
+    batch.soak_counted_at = None
+    batch.ended_at = now
+    batch.save()
+    _keep_stable_versions(plan, batch)
+    events.record(
+        stream=plan,
+        kind="batch_passed",
+        sentence=f"Batch {batch.number} ({batch.name}) passed{': ' + why if why else ''}.",
+        actor=None,
+        via="watch",
+        now=now,
+        payload={"batch": batch.number},
+    )
+    return batch
+
+
+def _keep_stable_versions(plan: Plan, batch: Batch) -> None:
+    """Note the version that a passed batch came from as the last stable one of its tenants."""
+    upgraded = TenantUpgrade.objects.filter(batch=batch, state="upgraded")
+    for version in set(upgraded.values_list("version_before", flat=True)):
+        if version:
+            Installation.objects.filter(
+                plugin_id=plan.plugin_id,
+                tenant_id__in=upgraded.filter(version_before=version).values("tenant_id"),
+            ).update(last_stable_version=version)
+
+
+@transaction.atomic
+def complete(*, plan_id: Any, now: datetime) -> Plan:
+    """Every tenant is upgraded, rolled back or excluded and the last soak is over."""
+    plan = Plan.objects.locked(plan_id)
+    plan.move("complete")
+    plan.ended_at = now
+    plan.waiting_for = ""
+    plan.save()
+    free_reservations(plan)
+    counts = TenantUpgrade.objects.filter(plan=plan).counts()
+    upgraded, total = counts.get("upgraded", 0), sum(counts.values())
+    events.record(
+        stream=plan,
+        kind="plan_completed",
+        sentence=f"The plan is complete: {upgraded} of {total} tenants run"
+        f" {plan.release.version} and were read back ({100 * upgraded / max(1, total):.1f} %).",
+        actor=None,
+        via="watch",
+        now=now,
+        payload={"counts": counts},
+    )
+    return plan
+
+
+@transaction.atomic
+def need_a_hand(*, plan_id: Any, now: datetime) -> Plan:
+    """Nothing is left to do by itself, but some tenants need a person."""
+    plan = Plan.objects.locked(plan_id)
+    plan.move("escalate")
+    plan.ended_at = now
+    plan.save()
+    left = sorted(
+        TenantUpgrade.objects.filter(plan=plan, state="needs_hand").values_list(
+            "tenant_key", flat=True
+        )
+    )
+    events.record(
+        stream=plan,
+        kind="plan_needs_hand",
+        sentence=f"{len(left)} tenants need a hand: {', '.join(left[:10])}.",
+        actor=None,
+        via="watch",
+        now=now,
+        payload={"needs_hand": left},
+    )
+    return plan
+
+
+@transaction.atomic
+def say_waiting(*, plan_id: Any, sentence: str, now: datetime) -> None:
+    """Say what a running plan waits for, once per reason."""
+    plan = Plan.objects.locked(plan_id)
+    if plan.waiting_for == sentence[:300]:
+        return
+    plan.waiting_for = sentence[:300]
+    plan.save()
+    events.record(
+        stream=plan,
+        kind="plan_waits",
+        sentence=f"The plan waits: {sentence}.",
+        actor=None,
+        via="watch",
+        now=now,
+    )

@@ -1,0 +1,65 @@
+"""The rollback quote: how long it would take to bring everything touched back, in the worst case."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MEASURED_FROM_CALLS = 20
+OVERHEAD_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The quote in seconds with its terms; `limit` is what it must not exceed, in seconds."""
+
+    seconds: float
+    limit: float
+    touched: int
+    terms: tuple[tuple[str, float], ...]
+    sentence: str
+
+    @property
+    def fits(self) -> bool:
+        """Tell whether everything would be back in time."""
+        return self.seconds <= self.limit
+
+
+def expected_per_restore(durations: Sequence[float], count: int, configured: float) -> float:
+    """Return the p95 of the measured seconds once 20 calls are known, the configured value before."""
+    if count < MEASURED_FROM_CALLS or len(durations) < MEASURED_FROM_CALLS:
+        return configured
+    ordered = sorted(durations)
+    return ordered[min(len(ordered) - 1, math.ceil(0.95 * len(ordered)) - 1)]
+
+
+def rollback_quote(
+    *,
+    touched: int,
+    parallelism: int,
+    per_restore: float,
+    call_timeout: float,
+    rollback_seconds: float,
+    pause_wait: float,
+) -> Quote:
+    """Return the quote for taking back `touched` tenants, `parallelism` at a time.
+
+    The limit is the promise less the wait of an unresumed pause, whose clock runs from the pause.
+    """
+    limit = rollback_seconds - pause_wait
+    if touched == 0:
+        return Quote(0.0, limit, 0, (), "nothing is touched, nothing has to come back")
+    rounds = math.ceil(touched / max(1, parallelism))
+    terms = (
+        (f"{rounds} rounds of {parallelism} restores at {per_restore:.2f} s", rounds * per_restore),
+        ("one call that times out", call_timeout),
+        ("its retry", per_restore),
+        ("forward calls that are applied late", 2 * call_timeout),
+        ("overhead", OVERHEAD_SECONDS),
+    )
+    seconds = round(sum(value for _label, value in terms), 2)
+    words = "fits into" if seconds <= limit else "exceeds"
+    sentence = (
+        f"{touched} tenants would be back within {seconds:.0f} s in the worst case; this {words}"
+        f" the {limit:.0f} s that the promise leaves"
+    )
+    return Quote(seconds, limit, touched, terms, sentence)

@@ -1,0 +1,370 @@
+"""Roll back: begin it, finish it, hand over what could not be taken back, settle it."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Max
+
+from batches.launch import free_reservations
+from batches.models import Batch, Rollback, Ruling, TenantUpgrade
+from batches.models.batch import TenantUpgradeQuerySet
+from batches.readiness import quote_for
+from plans import events
+from plans.drafting import current_revision, policy_of
+from plans.models import Plan, User
+from plans.permissions import require
+from plans.refusal import BadInput, Refused
+
+ROLLED_BACK_FROM = ("deploying", "soaking", "held", "passed", "needs_hand")
+
+
+def in_scope(rollback: Rollback) -> TenantUpgradeQuerySet:
+    """Return the tenant upgrades that a rollback is about."""
+    upgrades = TenantUpgrade.objects.filter(plan_id=rollback.plan_id)
+    if rollback.scope == "batch":
+        live = (
+            Batch.objects.filter(plan_id=rollback.plan_id, state__in=("rolling_back", "needs_hand"))
+            .order_by("-number")
+            .first()
+        )
+        return upgrades.filter(batch=live)
+    if rollback.scope == "tenants":
+        return upgrades.filter(tenant_key__in=rollback.tenants)
+    return upgrades
+
+
+def open_rollback(plan: Plan) -> Rollback | None:
+    """Return the plan's unfinished rollback."""
+    return Rollback.objects.filter(plan=plan, finished_at=None).first()
+
+
+def request_rollback(
+    *,
+    plan_id: Any,
+    by: User | None,
+    reason: str,
+    now: datetime,
+    via: str,
+    trigger: str = "person",
+    scope: str | None = None,
+    tenants: Sequence[str] = (),
+    ruling: Ruling | None = None,
+) -> Rollback:
+    """Take touched tenants back; while one rollback runs, asking again returns that one.
+
+    Needs no approval and ignores windows, holds and switches. Raises Refused when nothing of the
+    plan was ever started, BadInput for tenants that are not in the plan.
+    """
+    with transaction.atomic():
+        plan = Plan.objects.locked(plan_id)
+        if by is not None:
+            require(by, "rollback", plan)
+        running = open_rollback(plan)
+        if running is not None:
+            return running
+        policy = policy_of(current_revision(plan))
+        chosen = "tenants" if tenants else scope or "plan"
+        if chosen not in {"plan", "batch", "tenants"}:
+            raise BadInput([f"scope: {chosen!r} is unknown; write plan or batch"])
+        _check_tenants(plan, tenants)
+        was_paused_at = plan.paused_at if str(plan.state) == "paused" else None
+        plan.move("begin_rollback")
+        plan.epoch += 1
+        clock_from = was_paused_at if trigger == "pause" and was_paused_at else now
+        rollback = Rollback(
+            plan=plan,
+            scope=chosen,
+            tenants=list(tenants),
+            trigger=trigger,
+            ruling=ruling,
+            reason=reason,
+            by=by,
+            via=via,
+            triggered_at=now,
+            clock_from=clock_from,
+            deadline=clock_from + timedelta(seconds=policy.limits.rollback_seconds),
+        )
+        plan.paused_at = plan.resume_by = plan.pause_deadline = plan.ended_at = None
+        plan.waiting_for = ""
+        plan.save()
+        _move_batches(plan, rollback)
+        rollback.touched = in_scope(rollback).to_restore().count()
+        rollback.quote_seconds = quote_for(
+            deployer=plan.deployer, policy=policy, touched=rollback.touched
+        ).seconds
+        who = by.get_full_name() if by else "The console"
+        rollback.sentence = (
+            f"{who} rolls back {_words(rollback)}: {reason or 'no reason given'}."
+            f" {rollback.touched} tenants go back by {rollback.deadline:%H:%M:%S} UTC"
+            f" (quoted {rollback.quote_seconds:.0f} s)."
+        )
+        rollback.save()
+        events.record(
+            stream=plan,
+            kind="rollback_begun",
+            sentence=rollback.sentence,
+            actor=by,
+            via=via,
+            now=now,
+            payload={
+                "rollback": str(rollback.pk),
+                "trigger": trigger,
+                "scope": chosen,
+                "touched": rollback.touched,
+                "deadline": rollback.deadline.isoformat(),
+                "quote": rollback.quote_seconds,
+            },
+        )
+    return rollback
+
+
+def _words(rollback: Rollback) -> str:
+    if rollback.scope == "plan":
+        return "the plan"
+    if rollback.scope == "batch":
+        return "the newest batch"
+    return f"{len(rollback.tenants)} tenants"
+
+
+def _check_tenants(plan: Plan, tenants: Sequence[str]) -> None:
+    if not tenants:
+        return
+    known = set(
+        TenantUpgrade.objects.filter(plan=plan, tenant_key__in=tenants).values_list(
+            "tenant_key", flat=True
+        )
+    )
+    unknown = [key for key in tenants if key not in known]
+    if unknown:
+        raise BadInput([f"tenants: {key!r} is not in this plan" for key in unknown])
+
+
+def _move_batches(plan: Plan, rollback: Rollback) -> None:
+    batches = Batch.objects.select_for_update().filter(plan=plan, state__in=ROLLED_BACK_FROM)
+    if rollback.scope == "tenants":
+        # Batches keep their states: only some of their tenants go back.
+        return
+    if rollback.scope == "batch":
+        newest = batches.order_by("-number").first()
+        batches = batches.filter(pk=newest.pk if newest else None)
+    for batch in batches:
+        batch.move("begin_rollback")
+        batch.soak_counted_at = None
+        batch.save()
+
+
+@transaction.atomic
+def note_escalation(*, rollback_id: Any, left: Sequence[str], now: datetime) -> Rollback:
+    """Say after 150 s which tenants are not back yet."""
+    rollback = Rollback.objects.select_for_update().get(pk=rollback_id)
+    rollback.escalated_at = now
+    rollback.save()
+    shown = ", ".join(left[:10]) + ("…" if len(left) > 10 else "")
+    events.record(
+        stream=rollback.plan,
+        kind="rollback_escalated",
+        sentence=f"{len(left)} tenants are not back yet, the promise ends at"
+        f" {rollback.deadline:%H:%M:%S} UTC: {shown}.",
+        actor=None,
+        via="watch",
+        now=now,
+        payload={"rollback": str(rollback.pk), "left": list(left)},
+    )
+    return rollback
+
+
+@transaction.atomic
+def note_missed(*, rollback_id: Any, left: int, now: datetime) -> Rollback:
+    """Say honestly that the deadline was missed; work goes on."""
+    rollback = Rollback.objects.select_for_update().get(pk=rollback_id)
+    rollback.missed_at = now
+    rollback.save()
+    events.record(
+        stream=rollback.plan,
+        kind="rollback_missed",
+        sentence=f"The promise was missed: {left} tenants were not back by"
+        f" {rollback.deadline:%H:%M:%S} UTC. Work on them goes on.",
+        actor=None,
+        via="watch",
+        now=now,
+        payload={"rollback": str(rollback.pk), "left": left},
+    )
+    return rollback
+
+
+def finish(*, rollback_id: Any, now: datetime) -> Plan:
+    """Close a rollback when nothing is left to restore, with what became of every tenant."""
+    with transaction.atomic():
+        rollback = Rollback.objects.select_for_update().get(pk=rollback_id)
+        plan = Plan.objects.locked(rollback.plan_id)
+        upgrades = in_scope(rollback)
+        needs_hand = sorted(
+            upgrades.filter(state="needs_hand").values_list("tenant_key", flat=True)
+        )
+        rollback.finished_at = now
+        back = upgrades.filter(state="rolled_back", restored_at__gte=rollback.triggered_at)
+        rollback.restored = back.count()
+        rollback.needs_hand = len(needs_hand)
+        if not needs_hand:
+            last = back.aggregate(last=Max("observed_at"))["last"]
+            rollback.verified_at = last or now
+        rollback.save()
+        if rollback.scope == "plan":
+            exclude_untouched(plan, now=now)
+        _end_batches(plan)
+        if needs_hand:
+            plan.move("escalate")
+            plan.ended_at = now
+        elif rollback.scope == "plan":
+            plan.move("finish_rollback")
+            plan.ended_at = now
+            free_reservations(plan)
+        else:
+            plan.move("finish_part")
+        plan.save()
+        events.record(
+            stream=plan,
+            kind="rollback_finished",
+            sentence=_closing_sentence(rollback, needs_hand),
+            actor=None,
+            via="watch",
+            now=now,
+            payload={
+                "rollback": str(rollback.pk),
+                "restored": rollback.restored,
+                "needs_hand": needs_hand,
+                "superseded": rollback.superseded,
+                "seconds": rollback.seconds(),
+                "quote": rollback.quote_seconds,
+            },
+        )
+    return plan
+
+
+def _closing_sentence(rollback: Rollback, needs_hand: Sequence[str]) -> str:
+    seconds = rollback.seconds()
+    told = f"{rollback.restored} tenants are back and were read back"
+    if seconds is not None:
+        told += f" {seconds:.1f} s after the trigger (quoted {rollback.quote_seconds or 0:.0f} s)"
+    if rollback.superseded:
+        told += f"; {len(rollback.superseded)} were left alone: a newer plan has moved them on"
+    if needs_hand:
+        told += f"; {len(needs_hand)} need a hand: {', '.join(needs_hand[:10])}"
+    return f"{told}."
+
+
+def exclude_untouched(plan: Plan, *, now: datetime, batch: Batch | None = None) -> int:
+    """Account for tenants that no call ever reached: they stay on their version, as excluded."""
+    upgrades = TenantUpgrade.objects.filter(plan=plan, touched_at=None)
+    states = ["failed"]
+    if batch is None:
+        states += ["pending", "upgrading"]
+    else:
+        upgrades = upgrades.filter(batch=batch)
+    chosen = dict(upgrades.filter(state__in=states).values_list("pk", "tenant_key"))
+    if not chosen:
+        return 0
+    TenantUpgrade.objects.filter(pk__in=list(chosen)).update(state="excluded")
+    events.record(
+        stream=plan,
+        kind="tenants_moved",
+        sentence=f"Tenants: {len(chosen)} excluded, never touched.",
+        actor=None,
+        via="watch",
+        now=now,
+        payload={"tenants": dict.fromkeys(chosen.values(), "excluded"), "errors": {}},
+    )
+    return len(chosen)
+
+
+def _end_batches(plan: Plan) -> None:
+    for batch in Batch.objects.select_for_update().filter(plan=plan, state="rolling_back"):
+        left = TenantUpgrade.objects.filter(batch=batch, state="needs_hand").exists()
+        batch.move("escalate" if left else "finish_rollback")
+        batch.save()
+
+
+@transaction.atomic
+def settle(
+    *,
+    plan_id: Any,
+    tenant_keys: Sequence[str],
+    outcome: str,
+    reason: str,
+    by: User,
+    now: datetime,
+    via: str,
+) -> Plan:
+    """Say what became of tenants that needed a hand; the last one ends the plan."""
+    plan = Plan.objects.locked(plan_id)
+    require(by, "settle", plan)
+    if outcome not in {"rolled_back", "upgraded", "excluded"}:
+        raise BadInput([f"outcome: {outcome!r}; write rolled_back, upgraded or excluded"])
+    if not reason.strip():
+        raise BadInput(["reason: say how you know; the report shows it"])
+    rows = TenantUpgrade.objects.select_for_update().filter(
+        plan=plan, state="needs_hand", tenant_key__in=tenant_keys
+    )
+    found = sorted(rows.values_list("tenant_key", flat=True))
+    missing = sorted(set(tenant_keys) - set(found))
+    if missing:
+        raise Refused(f"{', '.join(missing)} does not need a hand (any more).", code="not_waiting")
+    rows.update(state=outcome, last_error=f"settled by {by.get_full_name()}: {reason}"[:500])
+    events.record(
+        stream=plan,
+        kind="tenants_settled",
+        sentence=f"{by.get_full_name()} settled {', '.join(found)} as"
+        f" {outcome.replace('_', ' ')}: {reason}",
+        actor=by,
+        via=via,
+        now=now,
+        payload={"tenants": dict.fromkeys(found, outcome), "reason": reason},
+    )
+    if not TenantUpgrade.objects.filter(plan=plan, state="needs_hand").exists():
+        _end_settled(plan, by=by, now=now, via=via)
+    return plan
+
+
+def _end_settled(plan: Plan, *, by: User, now: datetime, via: str) -> None:
+    if str(plan.state) != "needs_hand":
+        return
+    taken_back = Rollback.objects.filter(plan=plan, scope="plan").exists()
+    for batch in Batch.objects.select_for_update().filter(plan=plan, state="needs_hand"):
+        batch.move("settle_rolled_back" if taken_back else "settle_passed")
+        batch.save()
+    plan.move("settle_rolled_back" if taken_back else "settle_completed")
+    plan.ended_at = now
+    plan.save()
+    free_reservations(plan)
+    events.record(
+        stream=plan,
+        kind="plan_settled",
+        sentence="Nothing needs a hand any more; the plan has ended"
+        f" {'rolled back' if taken_back else 'completed'}.",
+        actor=by,
+        via=via,
+        now=now,
+    )
+
+
+def retry_needs_hand(*, plan_id: Any, by: User, now: datetime, via: str) -> Rollback:
+    """Try again to take back every tenant that needs a hand."""
+    keys = list(
+        TenantUpgrade.objects.filter(plan_id=plan_id, state="needs_hand").values_list(
+            "tenant_key", flat=True
+        )
+    )
+    if not keys:
+        raise Refused("No tenant needs a hand.", code="nothing_waits")
+    return request_rollback(
+        plan_id=plan_id,
+        by=by,
+        reason=f"another try for {len(keys)} tenants that need a hand",
+        now=now,
+        via=via,
+        trigger="retry",
+        scope="plan",
+    )
+

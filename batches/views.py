@@ -1,0 +1,229 @@
+"""The live page of a plan: the page, its parts, and the acts on it."""
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import render
+from django.template.exceptions import TemplateDoesNotExist
+from django.template.loader import get_template
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_POST
+
+from batches import control, launch, rollback
+from batches.charts import plan_charts
+from batches.ladder import rungs
+from batches.lifecycle import TENANT_UPGRADE
+from batches.plan_tables import event_rows, page_of_tenants, recent_answers
+from batches.snapshot import WORST_FIRST, plan_snapshot
+from plans.models import Plan, User
+from plans.permissions import may
+from plans.refusal import NotFound, Refused
+
+APPROVAL_PANEL = "plans/_approval_panel.html"
+ACTIONS = ("start", "pause", "resume", "rollback", "promote", "settle")
+STATES = [(state, TENANT_UPGRADE.states[state]) for state in WORST_FIRST]
+
+
+def visible_plan(request: HttpRequest, plan_id: uuid.UUID) -> Plan:
+    """Return the plan; raise NotFound when there is none, or none for this person."""
+    plan = (
+        Plan.objects.filter(pk=plan_id).select_related("plugin", "release", "author").first()
+    )
+    if plan is None or not may(person(request), "view", plan):
+        raise NotFound("There is no such plan.")
+    return plan
+
+
+def person(request: HttpRequest) -> User:
+    """Return who asks; only behind login_required."""
+    if not isinstance(request.user, User):
+        raise NotFound("There is no such plan.")
+    return request.user
+
+
+def _picture(request: HttpRequest, plan: Plan) -> dict[str, Any]:
+    """Return what the page and its parts show."""
+    snapshot = plan_snapshot(plan.pk)
+    return {
+        "plan": plan,
+        "snapshot": snapshot,
+        "states": STATES,
+        "rungs": rungs(snapshot["batches"]),
+        "may": {action: may(person(request), action, plan) for action in ACTIONS},
+        "possible": set(snapshot["plan"]["possible"]),
+        "current": next(
+            (b for b in snapshot["batches"] if b["state"] not in {"passed", "skipped"}), None
+        ),
+    }
+
+
+def _exists(template: str) -> bool:
+    try:
+        get_template(template)
+    except TemplateDoesNotExist:
+        return False
+    return True
+
+
+@login_required
+@require_GET
+def live_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
+    """Show the plan, in whatever state it is."""
+    plan = visible_plan(request, plan_id)
+    context = _picture(request, plan)
+    context |= {
+        "approval_panel": APPROVAL_PANEL if _exists(APPROVAL_PANEL) else "",
+        "events": event_rows(plan, of="all"),
+        "answers": recent_answers(plan),
+        "started": plan.started_at is not None,
+    }
+    context |= page_of_tenants(plan, request.GET)
+    return render(request, "batches/live_plan.html", context)
+
+
+@login_required
+@require_GET
+def parts(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
+    """Render again the parts that change while a plan runs, each under its name."""
+    context = _picture(request, visible_plan(request, plan_id))
+    return render(request, "batches/_parts.html", context)
+
+
+@login_required
+@require_GET
+def tenants(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
+    """Render one page of the tenant table."""
+    plan = visible_plan(request, plan_id)
+    return render(
+        request,
+        "batches/_tenant_table.html",
+        {"plan": plan, "states": STATES, **page_of_tenants(plan, request.GET)},
+    )
+
+
+@login_required
+@require_GET
+def event_log(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
+    """Render the log: newest first, `of` one loudness, `before` a sequence number."""
+    plan = visible_plan(request, plan_id)
+    before = request.GET.get("before", "")
+    rows = event_rows(
+        plan,
+        of=request.GET.get("of", "all"),
+        before=int(before) if before.isascii() and before.isdigit() else None,
+    )
+    return render(
+        request, "batches/_event_rows.html", {"plan": plan, "events": rows, "of": rows.of}
+    )
+
+
+@login_required
+@require_GET
+def snapshot_json(request: HttpRequest, plan_id: uuid.UUID) -> JsonResponse:
+    """Answer the snapshot: what the page polls where sockets are blocked."""
+    return JsonResponse(plan_snapshot(visible_plan(request, plan_id).pk))
+
+
+@login_required
+@require_GET
+def charts_json(request: HttpRequest, plan_id: uuid.UUID) -> JsonResponse:
+    """Answer the charts of the plan with their points so far."""
+    return JsonResponse(plan_charts(visible_plan(request, plan_id)))
+
+
+def _act(
+    request: HttpRequest, plan_id: uuid.UUID, do: Callable[..., object], done: str, **arguments: Any
+) -> HttpResponse:
+    """Carry one use case out and say what came of it: as JSON to scripts, else as a message."""
+    visible_plan(request, plan_id)
+    scripted = request.headers.get("Accept", "").startswith("application/json")
+    try:
+        do(plan_id=plan_id, by=person(request), now=timezone.now(), via="page", **arguments)
+    except Refused as refused:
+        if scripted:
+            return JsonResponse({"refused": True, "sentence": refused.sentence}, status=409)
+        messages.error(request, refused.sentence)
+    else:
+        if scripted:
+            return JsonResponse({"refused": False, "sentence": done})
+        messages.success(request, done)
+    return HttpResponseRedirect(reverse("live-plan", args=[plan_id]))
+
+
+@login_required
+@require_POST
+def start_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
+    """Start an approved plan."""
+    return _act(request, plan_id, launch.start, "The plan has started.")
+
+
+@login_required
+@require_POST
+def pause_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
+    """Pause at once."""
+    done = "Paused. Nothing new starts; resume in time, or everything is taken back."
+    return _act(request, plan_id, control.pause, done, reason=request.POST.get("reason", ""))
+
+
+@login_required
+@require_POST
+def resume_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
+    """Go on after a pause."""
+    return _act(request, plan_id, control.resume, "The plan goes on.")
+
+
+@login_required
+@require_POST
+def promote_batch(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
+    """Let the batch at a manual gate begin."""
+    return _act(request, plan_id, control.promote, "The next batch may begin.")
+
+
+@login_required
+@require_POST
+def release_hold(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
+    """Let a held batch go on."""
+    reason = request.POST.get("reason", "")
+    return _act(request, plan_id, control.release_hold, "The batch goes on.", reason=reason)
+
+
+@login_required
+@require_POST
+def roll_back(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
+    """Take the plan, its newest batch or named tenants back."""
+    return _act(
+        request,
+        plan_id,
+        rollback.request_rollback,
+        "The rollback runs.",
+        reason=request.POST.get("reason", ""),
+        scope=request.POST.get("scope") or None,
+        tenants=request.POST.getlist("tenant"),
+    )
+
+
+@login_required
+@require_POST
+def settle_tenants(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
+    """Say what became of tenants that needed a hand."""
+    return _act(
+        request,
+        plan_id,
+        rollback.settle,
+        "Settled.",
+        tenant_keys=request.POST.getlist("tenant"),
+        outcome=request.POST.get("outcome", ""),
+        reason=request.POST.get("reason", ""),
+    )
+
+
+@login_required
+@require_POST
+def retry_tenants(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
+    """Try again to take back every tenant that needs a hand."""
+    return _act(request, plan_id, rollback.retry_needs_hand, "Another try runs.")

@@ -1,0 +1,89 @@
+"""Acts on selected rows: a page says what will happen, then the one use case is called."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
+from django.utils import timezone
+
+from plans.admin_rights import AnyModelAdmin, administrator
+from plans.models import User
+from plans.refusal import Refused
+
+MOST_AT_ONCE = 50
+
+Performer = Callable[[AnyModelAdmin, HttpRequest, QuerySet[Any]], HttpResponseBase | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One act: what its button says, what its page warns of, and the use case it calls."""
+
+    name: str
+    label: str
+    meaning: str
+    run: Callable[[Any, User, str, datetime], object]
+    reason_needed: bool = False
+
+
+def as_action(act: Act) -> Performer:
+    """Return the act as an admin action with a confirmation page."""
+
+    @admin.action(description=act.label)
+    def perform(
+        model_admin: AnyModelAdmin, request: HttpRequest, queryset: QuerySet[Any]
+    ) -> HttpResponseBase | None:
+        rows = list(queryset[: MOST_AT_ONCE + 1])
+        if len(rows) > MOST_AT_ONCE:
+            messages.error(request, f"Choose at most {MOST_AT_ONCE} at once.")
+            return None
+        reason = request.POST.get("reason", "").strip()
+        confirmed = request.POST.get("confirmed") == act.name
+        if not confirmed or (act.reason_needed and not reason):
+            return _confirmation(act, model_admin, request, rows, asked_before=confirmed)
+        for row in rows:
+            _perform_on(act, request, row, reason)
+        return None
+
+    perform.__name__ = act.name
+    return perform
+
+
+def _perform_on(act: Act, request: HttpRequest, row: Any, reason: str) -> None:
+    try:
+        act.run(row, administrator(request), reason, timezone.now())
+    except Refused as refusal:
+        possible = f" Possible now: {', '.join(refusal.possible)}." if refusal.possible else ""
+        messages.error(request, f"{row}: {refusal.sentence}{possible}")
+    else:
+        messages.success(request, f"{row}: done ({act.label}).")
+
+
+def _confirmation(
+    act: Act,
+    model_admin: AnyModelAdmin,
+    request: HttpRequest,
+    rows: list[Any],
+    *,
+    asked_before: bool,
+) -> TemplateResponse:
+    return TemplateResponse(
+        request,
+        "admin/confirm_act.html",
+        {
+            **model_admin.admin_site.each_context(request),
+            "title": act.label,
+            "act": act,
+            "rows": rows,
+            "opts": model_admin.opts,
+            "checkbox_name": ACTION_CHECKBOX_NAME,
+            "reason_missing": asked_before,
+        },
+    )

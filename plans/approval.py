@@ -1,0 +1,327 @@
+"""Submit, approve, reject, expire, cancel and archive plans."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q
+
+from plans import events, flags
+from plans.drafting import current_revision, policy_of
+from plans.models import Approval, ApprovalRequest, Plan, PlanRevision, RoleBinding, User
+from plans.permissions import approval_roles, require
+from plans.policy_yaml import parse_policy_file
+from plans.refusal import NotAllowed, Refused
+from plans.releases import verify_again
+
+
+class AlreadyDecided(Refused):
+    """This person has given a verdict on this request."""
+
+    default_code = "already_decided"
+
+
+class NoOpenRequest(Refused):
+    """Nothing waits for approval."""
+
+    default_code = "no_open_request"
+
+
+class ApproverIsAuthor(NotAllowed):
+    """The person wrote or edited what is to be approved."""
+
+    default_code = "approver_is_author"
+
+
+class HoldsNoRole(NotAllowed):
+    """The person holds none of the roles that are still missing."""
+
+    default_code = "holds_no_role"
+
+
+def submit(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
+    """Hand a draft in: verify the release again and open the request for approval."""
+    plan = Plan.objects.select_related("release").get(pk=plan_id)
+    require(by, "submit", plan)
+    if not flags.is_on(flags.POLICY):
+        raise Refused(
+            f"No plan is submitted while {flags.POLICY} is off; an administrator can turn it on.",
+            code="flag_off",
+        )
+    verify_again(release=plan.release, now=now)
+    with transaction.atomic():
+        plan = Plan.objects.locked(plan_id)
+        plan.move("submit")
+        revision = current_revision(plan)
+        rule = parse_policy_file(revision.policy_text).approvals[revision.approvals]
+        plan.submitted_at = now
+        plan.save()
+        request = ApprovalRequest.objects.create(
+            plan=plan,
+            revision=revision,
+            plan_digest=revision.plan_digest,
+            roles=list(rule.required_roles),
+            deadline=now + timedelta(minutes=rule.max_pending_minutes),
+            opened_by=by,
+            opened_at=now,
+        )
+        events.record(
+            stream=plan,
+            kind="plan_submitted",
+            sentence=f"{by.get_full_name()} asked for approval by"
+            f" {', '.join(rule.required_roles)} until {request.deadline:%H:%M} UTC.",
+            actor=by,
+            via=via,
+            now=now,
+            payload={
+                "request": str(request.pk),
+                "digest": revision.plan_digest,
+                "roles": list(rule.required_roles),
+                "deadline": request.deadline.isoformat(),
+            },
+        )
+    return plan
+
+
+def writers(plan: Plan) -> set[Any]:
+    """Return the ids of all who wrote or edited the plan; none of them may approve it."""
+    authors = PlanRevision.objects.filter(plan=plan).values_list("author_id", flat=True)
+    return {plan.author_id, *authors}
+
+
+def open_request(plan: Plan, *, now: datetime) -> ApprovalRequest:
+    """Return the plan's open request; raise NoOpenRequest when there is none or it is too late."""
+    request = (
+        ApprovalRequest.objects.select_for_update().filter(plan=plan, closed_at=None).first()
+    )
+    if request is None:
+        raise NoOpenRequest(
+            "Nothing waits for approval here.",
+            possible=plan.lifecycle.possible(str(plan.state)),
+        )
+    if request.deadline <= now:
+        raise NoOpenRequest(
+            f"The time for approval ended at {request.deadline:%H:%M} UTC; submit the plan again.",
+            code="request_expired",
+        )
+    return request
+
+
+def _standing(request: ApprovalRequest, plan: Plan, person: User, now: datetime) -> list[str]:
+    """Return the missing roles that the person may stand for; raise the reason why none."""
+    if person.pk in writers(plan):
+        raise ApproverIsAuthor(
+            "You wrote or edited this plan; somebody else has to decide about it."
+        )
+    if request.approvals.filter(user=person).exists():
+        raise AlreadyDecided("You have already given your verdict on this plan.")
+    held = approval_roles(person, at=now, plan=plan)
+    missing = request.missing_roles(request.approvals.all())
+    roles = [role for role in missing if role in held]
+    if not roles:
+        raise HoldsNoRole(
+            f"This plan waits for {', '.join(missing)}; you do not hold that approval role."
+        )
+    return roles
+
+
+def _rarest(roles: list[str]) -> str:
+    """Return the role that the fewest people hold, so that nobody else's way is blocked."""
+
+    def holders(role: str) -> int:
+        return RoleBinding.objects.filter(kind=RoleBinding.APPROVAL, role=role).count()
+
+    return min(roles, key=lambda role: (holders(role), roles.index(role)))
+
+
+@transaction.atomic
+def approve(
+    *,
+    plan_id: Any,
+    approver: User,
+    now: datetime,
+    via: str,
+    comment: str = "",
+    role: str | None = None,
+) -> Plan:
+    """Give one person's yes for one role; the last missing one approves the plan."""
+    plan = Plan.objects.locked(plan_id)
+    request = open_request(plan, now=now)
+    roles = _standing(request, plan, approver, now)
+    if role is not None and role not in roles:
+        raise HoldsNoRole(f"You cannot approve as {role!r} here; possible: {', '.join(roles)}.")
+    chosen = role or _rarest(roles)
+    if request.plan_digest != current_revision(plan).plan_digest:
+        raise NoOpenRequest("The plan has changed since; look at it again.", code="plan_changed")
+    Approval.objects.create(
+        request=request,
+        user=approver,
+        verdict=Approval.APPROVED,
+        role=chosen,
+        comment=comment,
+        method=via,
+        at=now,
+    )
+    missing = request.missing_roles(request.approvals.all())
+    sentence = f"{approver.get_full_name()} approved as {chosen}"
+    if missing:
+        sentence += f"; {', '.join(missing)} still to decide."
+    else:
+        plan.move("approve")
+        plan.approved_at = now
+        plan.save()
+        request.closed_at = now
+        request.outcome = Approval.APPROVED
+        request.save()
+        sentence += "; the plan is approved."
+    if comment:
+        sentence += f" “{comment}”"
+    events.record(
+        stream=plan,
+        kind="plan_approved" if not missing else "approval_given",
+        sentence=sentence,
+        actor=approver,
+        via=via,
+        now=now,
+        payload={"request": str(request.pk), "role": chosen, "digest": request.plan_digest},
+    )
+    return plan
+
+
+@transaction.atomic
+def reject(*, plan_id: Any, approver: User, reason: str, now: datetime, via: str) -> Plan:
+    """Say no, with a reason; the plan is rejected at once."""
+    if not reason.strip():
+        raise Refused("Say why you reject the plan; its author has to mend it.", code="no_reason")
+    plan = Plan.objects.locked(plan_id)
+    request = open_request(plan, now=now)
+    roles = _standing(request, plan, approver, now)
+    Approval.objects.create(
+        request=request,
+        user=approver,
+        verdict=Approval.REJECTED,
+        role=roles[0],
+        comment=reason,
+        method=via,
+        at=now,
+    )
+    plan.move("reject")
+    plan.ended_at = now
+    plan.save()
+    request.closed_at = now
+    request.outcome = Approval.REJECTED
+    request.save()
+    events.record(
+        stream=plan,
+        kind="plan_rejected",
+        sentence=f"{approver.get_full_name()} rejected the plan: {reason.strip()}",
+        actor=approver,
+        via=via,
+        now=now,
+        payload={"request": str(request.pk), "role": roles[0], "reason": reason},
+    )
+    return plan
+
+
+def due_to_expire(now: datetime) -> list[Any]:
+    """Return the ids of plans whose time for approval or for starting has run out."""
+    late = Plan.objects.filter(
+        Q(
+            state="awaiting_approval",
+            approval_requests__closed_at=None,
+            approval_requests__deadline__lte=now,
+        )
+    ).values_list("pk", flat=True)
+    due = list(late)
+    for plan in Plan.objects.filter(state="approved"):
+        limit = policy_of(current_revision(plan)).not_after
+        if limit is not None and limit <= now:
+            due.append(plan.pk)
+    return due
+
+
+@transaction.atomic
+def expire(*, plan_id: Any, now: datetime) -> Plan:
+    """End a plan whose time has run out."""
+    plan = Plan.objects.locked(plan_id)
+    waited_for_approval = str(plan.state) == "awaiting_approval"
+    plan.move("expire")
+    plan.ended_at = now
+    plan.save()
+    ApprovalRequest.objects.filter(plan=plan, closed_at=None).update(
+        closed_at=now, outcome="expired"
+    )
+    events.record(
+        stream=plan,
+        kind="plan_expired",
+        sentence="Nobody completed the approval in time; the plan has expired."
+        if waited_for_approval
+        else "The plan could not start before its policy's not_after; it has expired.",
+        actor=None,
+        via="watch",
+        now=now,
+    )
+    return plan
+
+
+@transaction.atomic
+def cancel(*, plan_id: Any, by: User, reason: str, now: datetime, via: str) -> Plan:
+    """Give a plan up before it has started."""
+    plan = Plan.objects.locked(plan_id)
+    require(by, "cancel", plan)
+    plan.move("cancel")
+    plan.ended_at = now
+    plan.save()
+    ApprovalRequest.objects.filter(plan=plan, closed_at=None).update(
+        closed_at=now, outcome="cancelled"
+    )
+    events.record(
+        stream=plan,
+        kind="plan_cancelled",
+        sentence=f"{by.get_full_name()} cancelled the plan{': ' + reason if reason else ''}.",
+        actor=by,
+        via=via,
+        now=now,
+        payload={"reason": reason},
+    )
+    return plan
+
+
+@transaction.atomic
+def archive(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
+    """Put an ended plan away; it can no longer be rolled back."""
+    plan = Plan.objects.locked(plan_id)
+    require(by, "archive", plan)
+    plan.move("archive")
+    plan.save()
+    events.record(
+        stream=plan,
+        kind="plan_archived",
+        sentence=f"{by.get_full_name()} archived the plan.",
+        actor=by,
+        via=via,
+        now=now,
+    )
+    return plan
+
+
+def waiting_for(person: User, *, now: datetime) -> list[ApprovalRequest]:
+    """Return the open requests on which this person can still decide, most urgent first."""
+    requests = (
+        ApprovalRequest.objects.filter(closed_at=None, deadline__gt=now)
+        .select_related("plan__plugin", "plan__release", "plan__author", "revision")
+        .prefetch_related("approvals")
+        .order_by("deadline")
+    )
+    waiting: list[ApprovalRequest] = []
+    if not RoleBinding.objects.in_force(now).filter(
+        user=person, kind=RoleBinding.APPROVAL
+    ).exists():
+        return waiting
+    for request in requests:
+        try:
+            _standing(request, request.plan, person, now)
+        except Refused:
+            continue
+        waiting.append(request)
+    return waiting

@@ -1,0 +1,374 @@
+"""Draft and revise a plan: what is to be upgraded, where, under which policy, in which order."""
+
+import hashlib
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import rfc8785
+from django.db import transaction
+
+from plans import events
+from plans.chain import timestamp
+from plans.models import (
+    ApprovalRequest,
+    Plan,
+    PlanRevision,
+    PlanTenant,
+    Plugin,
+    Policy,
+    Release,
+    Tenant,
+    User,
+)
+from plans.permissions import require
+from plans.policy import PolicyFile, UpgradePolicy
+from plans.policy_yaml import parse_policy_file
+from plans.refusal import BadInput, Refused
+from plans.waves import Arrangement, Candidate, arrange
+
+
+@dataclass(frozen=True, slots=True)
+class TenantChoice:
+    """Which tenants: all of them, those with all of the labels, or those named."""
+
+    all: bool = False
+    keys: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the choice as it is stored on the revision."""
+        return {"all": self.all, "keys": list(self.keys), "labels": dict(self.labels)}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "TenantChoice":
+        """Return the choice of a stored revision."""
+        return cls(
+            all=bool(stored.get("all")),
+            keys=tuple(stored.get("keys", ())),
+            labels=dict(stored.get("labels", {})),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PlanDraft:
+    """What a release manager hands in, from the form or over REST."""
+
+    plugin: str
+    to_version: str
+    policy: str
+    deployer: str
+    tenants: TenantChoice
+    external_id: str = ""
+    approvals: str | None = None
+    not_before: datetime | None = None
+    owner_name: str = ""
+    owner_email: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A draft whose names were all found: what the plan will be made of."""
+
+    draft: PlanDraft
+    release: Release
+    policy_row: Policy
+    policy_file: PolicyFile
+    policy: UpgradePolicy
+    approvals: str
+    roles: tuple[str, ...]
+    tenants: Mapping[str, Tenant]
+    arrangement: Arrangement
+
+
+def latest_policy(name: str) -> Policy | None:
+    """Return the newest policy of that name."""
+    return Policy.objects.filter(name=name).order_by("-created_at", "-pk").first()
+
+
+def chosen_tenants(choice: TenantChoice) -> tuple[list[Tenant], list[str]]:
+    """Return the tenants of a choice and what is wrong with it."""
+    everyone = Tenant.objects.order_by("key")
+    if choice.keys:
+        found = {tenant.key: tenant for tenant in everyone.filter(key__in=choice.keys)}
+        unknown = [key for key in choice.keys if key not in found]
+        problems = [f"tenants: there is no tenant {key!r}; import it first" for key in unknown[:20]]
+        if len(unknown) > 20:
+            problems.append(f"tenants: {len(unknown) - 20} more tenants are unknown")
+        return [found[key] for key in dict.fromkeys(choice.keys) if key in found], problems
+    if choice.labels:
+        chosen = [
+            tenant
+            for tenant in everyone
+            if all(str(tenant.labels.get(k)) == v for k, v in choice.labels.items())
+        ]
+        words = ", ".join(f"{k}={v}" for k, v in choice.labels.items())
+        return chosen, [] if chosen else [f"tenants: no tenant carries the labels {words}"]
+    if choice.all:
+        chosen = list(everyone)
+        return chosen, [] if chosen else ["tenants: there are no tenants yet; import some first"]
+    return [], ["tenants: say which: all, labels, or a list of keys"]
+
+
+def resolve(
+    draft: PlanDraft, *, seed: str, past_failures: Mapping[str, int]
+) -> tuple[Resolved | None, list[str]]:
+    """Look everything up and arrange the batches; return None and all problems when one is wrong."""
+    problems: list[str] = []
+    plugin = Plugin.objects.filter(key=draft.plugin).first()
+    release = None
+    if plugin is None:
+        problems.append(f"plugin: there is no plugin {draft.plugin!r}; register a release of it")
+    else:
+        release = Release.objects.filter(plugin=plugin, version=draft.to_version).first()
+        if release is None:
+            problems.append(
+                f"to_version: {draft.plugin} has no registered release {draft.to_version!r};"
+                " register its signed release first"
+            )
+    row = latest_policy(draft.policy)
+    policy_file = parse_policy_file(row.text) if row is not None else None
+    approvals, roles = "", ()
+    if row is None or policy_file is None:
+        problems.append(f"policy: there is no policy {draft.policy!r}")
+    else:
+        policy = policy_file.policies[row.name]
+        approvals = draft.approvals or policy.approvals
+        rule = policy_file.approvals.get(approvals)
+        if rule is None:
+            known = ", ".join(sorted(policy_file.approvals)) or "none"
+            problems.append(f"approvals: the policy file has no entry {approvals!r}; it has {known}")
+        else:
+            roles = rule.required_roles
+    tenants, tenant_problems = chosen_tenants(draft.tenants)
+    problems += tenant_problems
+    if problems or row is None or policy_file is None or release is None:
+        return None, problems
+    policy = policy_file.policies[row.name]
+    if release.irreversible and policy.rollback.irreversible == "refuse":
+        return None, [
+            f"to_version: {release.version} cannot be taken back (irreversible) and the policy"
+            " refuses such releases"
+        ]
+    arrangement = arrange(
+        [
+            Candidate(t.key, dict(t.labels), past_failures.get(t.key, 0))
+            for t in tenants
+        ],
+        policy,
+        seed=seed,
+    )
+    if not arrangement.waves:
+        return None, ["tenants: the policy's selection leaves no tenant over"]
+    by_key = {tenant.key: tenant for tenant in tenants}
+    return (
+        Resolved(
+            draft, release, row, policy_file, policy, approvals, roles, by_key, arrangement
+        ),
+        [],
+    )
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(rfc8785.dumps(value)).hexdigest()
+
+
+def _tenants_digest(arrangement: Arrangement) -> str:
+    return _digest([{"name": w.name, "tenants": list(w.tenants)} for w in arrangement.waves])
+
+
+def _write_revision(
+    *, plan: Plan, resolved: Resolved, seed: str, author: User, why: str, now: datetime
+) -> PlanRevision:
+    plan.revision += 1
+    tenants_digest = _tenants_digest(resolved.arrangement)
+    revision = PlanRevision.objects.create(
+        plan=plan,
+        number=plan.revision,
+        policy=resolved.policy_row,
+        policy_name=resolved.policy_row.name,
+        policy_text=resolved.policy_row.text,
+        policy_digest=resolved.policy_row.digest,
+        approvals=resolved.approvals,
+        tenant_choice=resolved.draft.tenants.to_json(),
+        tenants_digest=tenants_digest,
+        seed=seed,
+        plan_digest=_digest(
+            {
+                "external_id": plan.external_id,
+                "plugin": resolved.draft.plugin,
+                "version": resolved.release.version,
+                "artifact": resolved.release.digest,
+                "deployer": resolved.draft.deployer,
+                "policy": resolved.policy_row.digest,
+                "approvals": resolved.approvals,
+                "tenants": tenants_digest,
+                "not_before": timestamp(plan.not_before) if plan.not_before else None,
+            }
+        ),
+        author=author,
+        why=why,
+        created_at=now,
+    )
+    PlanTenant.objects.filter(plan=plan).delete()
+    places: list[PlanTenant] = []
+    for wave in resolved.arrangement.waves:
+        places += [
+            PlanTenant(
+                plan=plan,
+                tenant=resolved.tenants[key],
+                plugin_id=plan.plugin_id,
+                batch_number=wave.number,
+                position=position,
+            )
+            for position, key in enumerate(wave.tenants)
+        ]
+    places += [
+        PlanTenant(
+            plan=plan,
+            tenant=resolved.tenants[key],
+            plugin_id=plan.plugin_id,
+            excluded=True,
+            excluded_why=why_excluded,
+        )
+        for key, why_excluded in resolved.arrangement.excluded.items()
+    ]
+    PlanTenant.objects.bulk_create(places, batch_size=500)
+    return revision
+
+
+def _apply(plan: Plan, resolved: Resolved) -> None:
+    draft = resolved.draft
+    plan.plugin = resolved.release.plugin
+    plan.release = resolved.release
+    plan.deployer = draft.deployer
+    plan.owner_name = draft.owner_name
+    plan.owner_email = draft.owner_email
+    plan.note = draft.note
+    plan.not_before = draft.not_before
+
+
+def _wave_words(arrangement: Arrangement) -> str:
+    return ", ".join(f"{wave.name} {len(wave.tenants)}" for wave in arrangement.waves)
+
+
+def _required(
+    draft: PlanDraft, seed: str, past_failures: Mapping[str, int], readiness: Sequence[str]
+) -> Resolved:
+    resolved, problems = resolve(draft, seed=seed, past_failures=past_failures)
+    problems = [*problems, *readiness]
+    if resolved is None or problems:
+        raise BadInput(problems)
+    return resolved
+
+
+def draft_plan(
+    *,
+    draft: PlanDraft,
+    author: User,
+    now: datetime,
+    via: str,
+    past_failures: Mapping[str, int] | None = None,
+    readiness: Sequence[str] = (),
+) -> Plan:
+    """Create a plan in draft; raise BadInput with all problems (`readiness` adds the caller's)."""
+    require(author, "draft")
+    seed = secrets.token_hex(8)
+    # Looked up outside the transaction: nothing is written when the input is wrong.
+    resolved = _required(draft, seed, past_failures or {}, readiness)
+    external_id = draft.external_id or f"{draft.plugin}-{draft.to_version}-{secrets.token_hex(3)}"
+    with transaction.atomic():
+        if Plan.objects.filter(external_id=external_id).exists():
+            raise Refused(
+                f"There is already a plan {external_id!r}; revise that one or choose another id.",
+                code="external_id_taken",
+            )
+        plan = Plan(
+            external_id=external_id,
+            author=author,
+            created_at=now,
+        )
+        _apply(plan, resolved)
+        plan.save()
+        revision = _write_revision(
+            plan=plan, resolved=resolved, seed=seed, author=author, why="first draft", now=now
+        )
+        plan.save()
+        events.record(
+            stream=plan,
+            kind="plan_drafted",
+            sentence=f"{author.get_full_name()} drafted {plan.external_id}: {draft.plugin} to"
+            f" {draft.to_version} under {resolved.policy_row.name}"
+            f" ({_wave_words(resolved.arrangement)}).",
+            actor=author,
+            via=via,
+            now=now,
+            payload={"revision": revision.number, "digest": revision.plan_digest, "seed": seed},
+        )
+    return plan
+
+
+def revise_plan(
+    *,
+    plan_id: Any,
+    draft: PlanDraft,
+    editor: User,
+    now: datetime,
+    via: str,
+    why: str = "",
+    past_failures: Mapping[str, int] | None = None,
+    readiness: Sequence[str] = (),
+) -> Plan:
+    """Change a plan that has not started; every approval so far becomes void."""
+    require(editor, "draft")
+    seed = secrets.token_hex(8)
+    resolved = _required(draft, seed, past_failures or {}, readiness)
+    with transaction.atomic():
+        plan = Plan.objects.locked(plan_id)
+        came_from = str(plan.state)
+        plan.move("revise")
+        _apply(plan, resolved)
+        plan.submitted_at = None
+        plan.approved_at = None
+        plan.ended_at = None
+        revision = _write_revision(
+            plan=plan, resolved=resolved, seed=seed, author=editor, why=why, now=now
+        )
+        plan.save()
+        voided = ApprovalRequest.objects.filter(plan=plan, closed_at=None).update(
+            closed_at=now, outcome="voided"
+        )
+        sentence = (
+            f"{editor.get_full_name()} changed the plan: revision {revision.number}"
+            f" ({_wave_words(resolved.arrangement)})."
+        )
+        if voided or came_from == "approved":
+            sentence += " Approvals given so far are void."
+        events.record(
+            stream=plan,
+            kind="plan_revised",
+            sentence=sentence,
+            actor=editor,
+            via=via,
+            now=now,
+            payload={
+                "revision": revision.number,
+                "digest": revision.plan_digest,
+                "from": came_from,
+                "seed": seed,
+            },
+        )
+    return plan
+
+
+def current_revision(plan: Plan) -> PlanRevision:
+    """Return the revision that is in force."""
+    return PlanRevision.objects.get(plan=plan, number=plan.revision)
+
+
+def policy_of(revision: PlanRevision) -> UpgradePolicy:
+    """Return the policy as this revision pinned it."""
+    return parse_policy_file(revision.policy_text).policies[revision.policy_name]

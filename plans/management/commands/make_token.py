@@ -1,0 +1,50 @@
+"""Make an API token and print it, this once."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from plans.machine_access import SCOPES, make_token
+from plans.models import User
+from plans.refusal import BadInput
+
+
+class Command(BaseCommand):
+    """`manage.py make_token EMAIL`: for `powerx` and other machines."""
+
+    help = "Make an API token for a person and print it; it is not shown again."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take whose token it is, what for, and for how long."""
+        parser.add_argument("email")
+        parser.add_argument("--name", default="powerx", help="What the token is for.")
+        parser.add_argument("--days", type=int, default=30, help="How long it is good for.")
+        parser.add_argument(
+            "--scope",
+            action="append",
+            default=[],
+            choices=sorted(SCOPES),
+            help="Narrow it; may be repeated. Without: all that the person may do.",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Print the token alone on stdout, so that it can be piped into a secret store."""
+        user = User.objects.filter(email__iexact=options["email"]).first()
+        if user is None:
+            raise CommandError(f"There is no person with the e-mail {options['email']}.")
+        try:
+            made = make_token(
+                user=user,
+                name=options["name"],
+                days=options["days"],
+                scopes=options["scope"],
+                by=None,
+                now=timezone.now(),
+                via="command",
+            )
+        except BadInput as refusal:
+            raise CommandError("\n".join(refusal.problems)) from refusal
+        self.stdout.write(made.secret)
+        self.stderr.write(f"Good until {made.token.expires_at:%Y-%m-%d %H:%M} UTC; shown only now.")

@@ -1,0 +1,31 @@
+"""The rows of plans, by noun."""
+
+from plans.models.event import ZERO_HASH, Event, Stream
+from plans.models.flag import Flag
+from plans.models.people import CONSOLE_ROLES, ApiToken, RoleBinding, User
+from plans.models.plan import Approval, ApprovalRequest, Plan, PlanRevision, PlanTenant
+from plans.models.plugin_release import Plugin, Release, TrustKey
+from plans.models.policy_record import Policy
+from plans.models.tenant import Installation, Tenant
+
+__all__ = [
+    "CONSOLE_ROLES",
+    "ZERO_HASH",
+    "ApiToken",
+    "Approval",
+    "ApprovalRequest",
+    "Event",
+    "Flag",
+    "Installation",
+    "Plan",
+    "PlanRevision",
+    "PlanTenant",
+    "Plugin",
+    "Policy",
+    "Release",
+    "RoleBinding",
+    "Stream",
+    "Tenant",
+    "TrustKey",
+    "User",
+]

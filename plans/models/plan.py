@@ -1,0 +1,197 @@
+"""Plans, their revisions and the tenants in them."""
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django_fsm import FSMField
+
+from plans.lifecycle import LIVE_PLAN_STATES, PLAN
+from plans.models.driven import Driven
+
+
+class PlanQuerySet(models.QuerySet["Plan"]):
+    """Questions about plans."""
+
+    def locked(self, plan_id: uuid.UUID | str) -> "Plan":
+        """Return the plan under its row lock; only inside a transaction."""
+        return self.select_for_update().select_related(None).get(pk=plan_id)
+
+    def live(self) -> "PlanQuerySet":
+        """Return the plans that may touch tenants or have unfinished business with them."""
+        return self.filter(state__in=LIVE_PLAN_STATES)
+
+
+class Plan(Driven, models.Model):
+    """An upgrade of one plugin to one release over a list of tenants, under one policy."""
+
+    lifecycle = PLAN
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    external_id = models.CharField(max_length=120, unique=True)
+    plugin = models.ForeignKey("plans.Plugin", on_delete=models.PROTECT, related_name="plans")
+    release = models.ForeignKey("plans.Release", on_delete=models.PROTECT, related_name="plans")
+    deployer = models.CharField(max_length=63)
+    owner_name = models.CharField(max_length=120, blank=True)
+    owner_email = models.EmailField(blank=True)
+    note = models.TextField(blank=True)
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="plans"
+    )
+    state = FSMField(
+        max_length=24, default=PLAN.initial, choices=PLAN.choices(), protected=True, db_index=True
+    )
+    epoch = models.PositiveIntegerField(default=0)
+    revision = models.PositiveIntegerField(default=0)
+    not_before = models.DateTimeField(null=True, blank=True)
+    metric_bindings = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField()
+    submitted_at = models.DateTimeField(null=True, blank=True)
+    approved_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    started_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+    )
+    paused_at = models.DateTimeField(null=True, blank=True)
+    resume_by = models.DateTimeField(null=True, blank=True)
+    pause_deadline = models.DateTimeField(null=True, blank=True)
+    waiting_for = models.CharField(max_length=300, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = PlanQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-created_at",)
+
+    def __str__(self) -> str:
+        return f"{self.external_id} ({self.state})"
+
+    @property
+    def stream_key(self) -> str:
+        """Return the name of this plan's trail."""
+        return f"plan:{self.pk}"
+
+
+class PlanRevision(models.Model):
+    """What exactly a plan said at one time; never edited."""
+
+    plan = models.ForeignKey(Plan, on_delete=models.CASCADE, related_name="revisions")
+    number = models.PositiveIntegerField()
+    policy = models.ForeignKey("plans.Policy", on_delete=models.PROTECT, related_name="+")
+    policy_name = models.CharField(max_length=120)
+    policy_text = models.TextField()
+    policy_digest = models.CharField(max_length=64)
+    approvals = models.CharField(max_length=120)
+    tenant_choice = models.JSONField(default=dict)
+    tenants_digest = models.CharField(max_length=64)
+    seed = models.CharField(max_length=64)
+    plan_digest = models.CharField(max_length=64)
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    why = models.CharField(max_length=300, blank=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("plan", "number")
+        constraints = (
+            models.UniqueConstraint(fields=["plan", "number"], name="one_row_per_plan_revision"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.plan_id} revision {self.number}"
+
+
+class PlanTenant(models.Model):
+    """A tenant's place in a plan."""
+
+    plan = models.ForeignKey(Plan, on_delete=models.CASCADE, related_name="plan_tenants")
+    tenant = models.ForeignKey("plans.Tenant", on_delete=models.PROTECT, related_name="+")
+    plugin = models.ForeignKey("plans.Plugin", on_delete=models.PROTECT, related_name="+")
+    batch_number = models.PositiveIntegerField(default=0)
+    position = models.PositiveIntegerField(default=0)
+    reserved = models.BooleanField(default=False)
+    excluded = models.BooleanField(default=False)
+    excluded_why = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ("plan", "batch_number", "position")
+        constraints = (
+            models.UniqueConstraint(fields=["plan", "tenant"], name="one_place_per_plan_and_tenant"),
+            models.UniqueConstraint(
+                fields=["plugin", "tenant"],
+                condition=models.Q(reserved=True),
+                name="one_live_plan_per_tenant_and_plugin",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id} in {self.plan_id}"
+
+
+class ApprovalRequest(models.Model):
+    """A question to the approvers about one exact content."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    plan = models.ForeignKey(Plan, on_delete=models.CASCADE, related_name="approval_requests")
+    revision = models.ForeignKey(PlanRevision, on_delete=models.PROTECT, related_name="+")
+    action = models.CharField(max_length=32, default="start")
+    plan_digest = models.CharField(max_length=64)
+    roles = models.JSONField(default=list)
+    deadline = models.DateTimeField()
+    opened_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    opened_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True, blank=True)
+    outcome = models.CharField(max_length=16, blank=True)
+
+    class Meta:
+        ordering = ("-opened_at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["plan", "action"],
+                condition=models.Q(closed_at=None),
+                name="one_open_request_per_plan_and_action",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.action} of {self.plan_id}"
+
+    def missing_roles(self, given: Any) -> list[str]:
+        """Return the roles that nobody among `given` approvals stands for yet."""
+        held = {approval.role for approval in given if approval.verdict == Approval.APPROVED}
+        return [role for role in self.roles if role not in held]
+
+
+class Approval(models.Model):
+    """One person's verdict on one request."""
+
+    APPROVED = "approved"
+    REJECTED = "rejected"
+
+    request = models.ForeignKey(ApprovalRequest, on_delete=models.CASCADE, related_name="approvals")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    verdict = models.CharField(
+        max_length=16, choices=[(APPROVED, "Approved"), (REJECTED, "Rejected")]
+    )
+    role = models.CharField(max_length=64, blank=True)
+    comment = models.TextField(blank=True)
+    method = models.CharField(max_length=32, blank=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["request", "user"], name="one_verdict_per_person_and_request"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.verdict}"

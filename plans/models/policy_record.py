@@ -1,0 +1,26 @@
+"""Policies as they were handed in."""
+
+from django.db import models
+
+
+class Policy(models.Model):
+    """One policy of a policy file, kept with the whole text; never edited, only followed by another."""
+
+    name = models.CharField(max_length=120)
+    digest = models.CharField(max_length=64)
+    text = models.TextField(help_text="The whole file, approvals included.")
+    source = models.CharField(max_length=300, blank=True)
+    created_by = models.ForeignKey(
+        "plans.User", on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("name", "-created_at", "-pk")
+        verbose_name_plural = "policies"
+        constraints = (
+            models.UniqueConstraint(fields=["name", "digest"], name="one_row_per_policy_text"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.digest[:8]}"

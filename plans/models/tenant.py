@@ -1,0 +1,49 @@
+"""Tenants and what is installed for them."""
+
+import uuid
+
+from django.db import models
+
+
+class Tenant(models.Model):
+    """A customer of the platform."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    key = models.CharField(max_length=63, unique=True)
+    name = models.CharField(max_length=200, blank=True)
+    labels = models.JSONField(default=dict, blank=True)
+    owner_name = models.CharField(max_length=120, blank=True)
+    owner_email = models.EmailField(blank=True)
+    notes = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ("key",)
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Installation(models.Model):
+    """A plugin at a tenant: what was last observed there, and the fence of its next call."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="installations")
+    plugin = models.ForeignKey(
+        "plans.Plugin", on_delete=models.PROTECT, related_name="installations"
+    )
+    version = models.CharField(max_length=64, blank=True)
+    observed_at = models.DateTimeField(null=True, blank=True)
+    config = models.JSONField(null=True, blank=True)
+    last_stable_version = models.CharField(max_length=64, blank=True)
+    fence = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=["tenant", "plugin"], name="one_installation_per_tenant_and_plugin"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.plugin_id} at {self.tenant_id}"

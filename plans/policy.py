@@ -1,0 +1,179 @@
+"""What a policy says, as plain values: batches, guardrails, limits, windows, selection, rollback.
+
+`policy_yaml` makes these from text; `waves` and `windows` read them; nothing here decides.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, time
+from typing import Any
+
+import rfc8785
+
+HOLD_BACK = "hold-back"
+"""The name of the last batch that `selection.hold_back_percentage` makes; no batch may take it."""
+
+SLOW_SHARE_PERCENT = 5.0
+"""`rollback_thresholds` on a histogram: breached when more than this share is slower."""
+
+Labels = Mapping[str, str]
+TenantSelector = str | Labels
+"""One tenant by its key, or every tenant that carries all of the labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSpec:
+    """One batch as the policy wants it; `metrics` are watched and reported, never a threshold."""
+
+    name: str
+    percentage: float
+    soak_seconds: float
+    metrics: tuple[str, ...] = ()
+    advance: str = "automatic"
+
+
+@dataclass(frozen=True, slots=True)
+class Guardrail:
+    """One rule over one Kpi.
+
+    Breached when more than `failure_limit` looks in a row failed. `slow_share_percent` is set for
+    entries of `rollback_thresholds`: where the Kpi is a histogram, a look fails when more than
+    that share of the requests is slower than `at_most`. Those entries always hold their number in
+    `at_most`: whoever knows the Kpi's direction flips it for a Kpi where higher is better.
+    """
+
+    kpi: str
+    at_most: float | None = None
+    at_least: float | None = None
+    unit: str | None = None
+    against: str = "absolute"
+    window_seconds: float = 60.0
+    min_samples: int = 20
+    failure_limit: int = 1
+    consecutive_error_limit: int = 4
+    initial_delay_seconds: float = 0.0
+    on_missing: str = "hold"
+    action: str = "rollback"
+    scope: str = "plan"
+    critical: bool = True
+    dry_run: bool = False
+    slow_share_percent: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The numbers that no plan under this policy may pass."""
+
+    failure_rate: float = 5
+    batch_minutes: float = 30
+    rollback_seconds: float = 180
+    missing_metrics_minutes: float = 5
+    hold_minutes: float = 60
+    success_rate: float = 98
+    parallelism: int = 20
+    attempts: int = 3
+    call_timeout_seconds: float = 20
+    look_seconds: float = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What happens, beside the alert, when one of the four conditions is met."""
+
+    failure_rate: str = "rollback"
+    batch_overrun: str = "hold"
+    missing_metrics: str = "hold"
+    hold_expired: str = "rollback"
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackRules:
+    """How a rollback goes; `rollback_after_seconds` is the wait after a manual pause."""
+
+    scope: str = "plan"
+    order: str = "newest_first"
+    rollback_after_seconds: float = 60.0
+    verify: bool = True
+    drill: bool = False
+    irreversible: str = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which tenants come first, which never, and which share waits until the end."""
+
+    order: str = "shuffle"
+    rings: tuple[Labels, ...] = ()
+    exclude: tuple[TenantSelector, ...] = ()
+    pin: tuple[TenantSelector, ...] = ()
+    hold_back_percentage: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A weekly span of wall time in a zone; `days` are the days on which it starts.
+
+    When `end` is not after `start` the window ends on the next day; equal times are 24 hours.
+    """
+
+    kind: str
+    days: tuple[str, ...]
+    start: time
+    end: time
+    timezone: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradePolicy:
+    """One policy, complete: every default is filled in."""
+
+    name: str
+    batches: tuple[BatchSpec, ...]
+    description: str = ""
+    guardrails: tuple[Guardrail, ...] = ()
+    approvals: str = "default"
+    selection: Selection = field(default_factory=Selection)
+    advance: str = "automatic"
+    windows: tuple[Window, ...] = ()
+    not_after: datetime | None = None
+    limits: Limits = field(default_factory=Limits)
+    on: Conditions = field(default_factory=Conditions)
+    rollback: RollbackRules = field(default_factory=RollbackRules)
+
+    @property
+    def watched_kpis(self) -> frozenset[str]:
+        """Return every Kpi that a guardrail judges or a batch charts."""
+        charted = {kpi for batch in self.batches for kpi in batch.metrics}
+        return frozenset(charted | {guardrail.kpi for guardrail in self.guardrails})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the policy as JSON values: times as HH:MM, instants as RFC 3339 in UTC."""
+        body = asdict(self)
+        for window in body["windows"]:
+            window["start"] = window["start"].strftime("%H:%M")
+            window["end"] = window["end"].strftime("%H:%M")
+        if self.not_after is not None:
+            body["not_after"] = self.not_after.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return body
+
+    def digest(self) -> str:
+        """Return the SHA-256 (hex) of the canonical JSON: the same meaning, the same digest."""
+        return hashlib.sha256(rfc8785.dumps(self.to_json())).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRule:
+    """Who must agree: every role of the list, a different person for each."""
+
+    name: str
+    required_roles: tuple[str, ...]
+    max_pending_minutes: float = 60
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFile:
+    """All that one policy file says, by name."""
+
+    policies: Mapping[str, UpgradePolicy]
+    approvals: Mapping[str, ApprovalRule]

@@ -1,0 +1,34 @@
+"""Turn a refusal that a page's view let through into a message or an error page."""
+
+from collections.abc import Callable
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.utils.http import url_has_allowed_host_and_scheme
+
+from plans.refusal import NotAllowed, NotFound, Refused
+
+
+class RefusalMiddleware:
+    """Show the sentence of a `Refused` where the person came from, or as a page of its status."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Answer for refusals only; everything else stays an error."""
+        if not isinstance(error, Refused):
+            return None
+        if isinstance(error, NotFound):
+            raise Http404(error.sentence)
+        if isinstance(error, NotAllowed):
+            return render(request, "403.html", {"sentence": error.sentence}, status=403)
+        messages.error(request, error.sentence)
+        origin = request.META.get("HTTP_REFERER", "")
+        if url_has_allowed_host_and_scheme(origin, allowed_hosts={request.get_host()}):
+            return HttpResponseRedirect(origin)
+        return HttpResponseRedirect("/")

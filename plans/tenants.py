@@ -1,0 +1,126 @@
+"""Import tenants: all rows or none, and for every row what became of it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+
+from plans import events
+from plans.models import Installation, Plugin, Tenant, User
+from plans.permissions import require
+from plans.tenant_rows import TenantRow, parse_tenants
+
+
+@dataclass(frozen=True, slots=True)
+class RowOutcome:
+    """What an import says of one row: new, changed, same or wrong."""
+
+    key: str
+    status: str
+    line: int
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """All outcomes; nothing was written when one row is wrong or it was a dry run."""
+
+    rows: tuple[RowOutcome, ...]
+    written: bool
+
+    def count(self, status: str) -> int:
+        """Return how many rows have the status."""
+        return sum(1 for row in self.rows if row.status == status)
+
+    @property
+    def refused(self) -> bool:
+        """Tell whether a wrong row kept everything out."""
+        return any(row.status == "wrong" for row in self.rows)
+
+
+def _changes(tenant: Tenant, row: TenantRow) -> list[str]:
+    wanted = {
+        "name": row.name,
+        "owner_email": row.owner_email,
+        "labels": dict(row.labels),
+    }
+    return [name for name, value in wanted.items() if getattr(tenant, name) != value]
+
+
+def import_tenants(
+    *,
+    text: str,
+    form: str,
+    by: User | None,
+    now: datetime,
+    via: str,
+    plugin: str = "",
+    dry_run: bool = False,
+) -> ImportResult:
+    """Import tenants from CSV or YAML text.
+
+    A row's `version` is kept as the version of `plugin` at that tenant (when a plugin is named);
+    it is a starting point that the first observation replaces.
+    """
+    if by is not None:
+        require(by, "manage_tenants")
+    parsed = parse_tenants(text, form=form)
+    wrong = [RowOutcome(p.key, "wrong", p.line, p.message) for p in parsed.problems]
+    known = {tenant.key: tenant for tenant in Tenant.objects.all()}
+    new: list[Tenant] = []
+    changed: list[Tenant] = []
+    outcomes: list[RowOutcome] = []
+    for row in parsed.rows:
+        tenant = known.get(row.key)
+        if tenant is None:
+            made = Tenant(
+                key=row.key, name=row.name, owner_email=row.owner_email, labels=dict(row.labels)
+            )
+            new.append(made)
+            known[row.key] = made
+            outcomes.append(RowOutcome(row.key, "new", row.line))
+            continue
+        differences = _changes(tenant, row)
+        if not differences:
+            outcomes.append(RowOutcome(row.key, "same", row.line))
+            continue
+        tenant.name, tenant.owner_email = row.name, row.owner_email
+        tenant.labels = dict(row.labels)
+        tenant.updated_at = now
+        changed.append(tenant)
+        outcomes.append(RowOutcome(row.key, "changed", row.line, ", ".join(differences)))
+    rows = tuple(sorted([*outcomes, *wrong], key=lambda outcome: outcome.line))
+    if wrong or dry_run:
+        return ImportResult(rows, written=False)
+    with transaction.atomic():
+        Tenant.objects.bulk_create(new, batch_size=500)
+        Tenant.objects.bulk_update(
+            changed, ["name", "owner_email", "labels", "updated_at"], batch_size=300
+        )
+        if plugin:
+            _keep_versions(plugin, parsed.rows, known)
+        events.record(
+            stream=None,
+            kind="tenants_imported",
+            sentence=f"{by.get_full_name() if by else 'The console'} imported tenants:"
+            f" {len(new)} new, {len(changed)} changed,"
+            f" {len(parsed.rows) - len(new) - len(changed)} the same.",
+            actor=by,
+            via=via,
+            now=now,
+            payload={"new": len(new), "changed": len(changed)},
+        )
+    return ImportResult(rows, written=True)
+
+
+def _keep_versions(plugin: str, rows: tuple[TenantRow, ...], known: dict[str, Tenant]) -> None:
+    row_of_plugin, _made = Plugin.objects.get_or_create(key=plugin, defaults={"name": plugin})
+    Installation.objects.bulk_create(
+        [
+            Installation(tenant=known[row.key], plugin=row_of_plugin, version=row.version)
+            for row in rows
+            if row.version
+        ],
+        batch_size=500,
+        ignore_conflicts=True,
+    )

@@ -1,0 +1,29 @@
+"""What the watch hands to the paperwork cluster each tick; it makes and sends nothing itself."""
+
+from datetime import datetime
+
+from django.db import transaction
+from django_q.tasks import async_task
+
+from reports.announcing import announce_alerts
+from reports.deliveries import claim_due
+from reports.issuing import due_reports
+
+CLUSTER = "paperwork"
+
+
+def hand_out_reports(now: datetime) -> None:
+    """Enqueue a report for every plan that has ended without one."""
+    # Claim and task commit together: a crash between them leaves neither.
+    with transaction.atomic():
+        for plan_id in due_reports(now):
+            async_task("reports.tasks.issue_report", str(plan_id), cluster=CLUSTER)
+
+
+def hand_out_deliveries(now: datetime) -> None:
+    """Announce new alerts, and enqueue everything that is to be sent (again)."""
+    announce_alerts(now)
+    with transaction.atomic():
+        ids = claim_due(now)
+        if ids:
+            async_task("reports.tasks.deliver", ids, cluster=CLUSTER)

@@ -1,0 +1,67 @@
+"""Bring what was announced to its addresses: claim, send, write down, try again later."""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.db.models import F
+
+from reports import notifications, webhooks
+from reports.models import Delivery
+
+logger = logging.getLogger(__name__)
+CLAIM_SECONDS = 60
+AT_ONCE = 100
+WAITS = (5, 15, 60, 300, 900, 1800, 3600, 7200, 14400, 28800)
+"""Seconds before each next try; after the last one a delivery is given up (about 16 hours)."""
+
+
+def claim_due(now: datetime) -> list[int]:
+    """Return deliveries to send now; nobody else gets them within the next minute.
+
+    Whoever claims them and dies loses nothing: a minute later they are due again.
+    """
+    claimed = []
+    until = now + timedelta(seconds=CLAIM_SECONDS)
+    for pk, next_at in Delivery.objects.due(now).values_list("pk", "next_at")[:AT_ONCE]:
+        # Compare-and-set: of two watches that saw the same row, one gets it.
+        if Delivery.objects.filter(pk=pk, next_at=next_at, delivered_at=None).update(next_at=until):
+            claimed.append(pk)
+    return claimed
+
+
+def deliver(ids: Sequence[int], *, now: datetime) -> int:
+    """Send these deliveries and write down the outcome of each; return how many arrived."""
+    waiting = list(
+        Delivery.objects.filter(pk__in=ids, delivered_at=None, given_up_at=None)
+        .select_related("announcement", "endpoint")
+        .order_by("pk")
+    )
+    hooks = [row for row in waiting if row.channel == Delivery.WEBHOOK]
+    mails = [row for row in waiting if row.channel == Delivery.MAIL]
+    results: dict[int, str] = {}
+    if hooks:
+        results |= webhooks.send([_parcel(row) for row in hooks])
+    if mails:
+        results |= notifications.send(mails)
+    for row in waiting:
+        _write_down(row, results[row.pk], now)
+    return sum(1 for problem in results.values() if not problem)
+
+
+def _parcel(row: Delivery) -> webhooks.Parcel:
+    secret = row.endpoint.secret if row.endpoint is not None else ""
+    return webhooks.Parcel(row.pk, row.target, secret, row.event())
+
+
+def _write_down(row: Delivery, problem: str, now: datetime) -> None:
+    stored = Delivery.objects.filter(pk=row.pk)
+    if not problem:
+        stored.update(delivered_at=now, attempts=F("attempts") + 1, last_error="")
+        return
+    if row.attempts >= len(WAITS):
+        logger.error("Gave up on %s to %s: %s", row.channel, row.target, problem)
+        stored.update(given_up_at=now, attempts=F("attempts") + 1, last_error=problem[:500])
+        return
+    wait = timedelta(seconds=WAITS[row.attempts])
+    stored.update(next_at=now + wait, attempts=F("attempts") + 1, last_error=problem[:500])

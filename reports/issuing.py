@@ -1,0 +1,204 @@
+"""Issue a report for every plan that has ended: find what is due, make it once, keep the file."""
+
+import hashlib
+import logging
+import os
+import tempfile
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import DateTimeField, Exists, F, OuterRef, Q
+from django.db.models.functions import Coalesce
+from django.template.loader import render_to_string
+
+from plans import events
+from plans.lifecycle import PLAN
+from plans.models import Plan
+from plans.refusal import Refused
+from reports.facts import plan_facts, trail_lines
+from reports.models import UpgradeReport
+from reports.pdf import PACKAGED_STYLESHEET, Attachment, PdfFailed, render_pdf
+from reports.report_document import compose, digest, report_json
+
+logger = logging.getLogger(__name__)
+PDF_SECONDS = 120.0
+CLAIM_SECONDS = 150
+WAITS = (5, 15, 60, 120, 300)
+"""Seconds before a failed report is tried again; the last one for ever after."""
+ENDED = Coalesce("ended_at", "updated_at", output_field=DateTimeField())
+
+
+class HasNotEnded(Refused):
+    """The plan still goes on; its report comes when it ends."""
+
+    default_code = "not_ended"
+
+
+def due_reports(now: datetime) -> list[uuid.UUID]:
+    """Return the plans whose report is to be made now; each is given out once per claim.
+
+    Due is every plan in an ending state that was ever handed in and has no report of this very
+    ending: a plan that was taken back after completion gets a second one.
+    """
+    _note_endings(now)
+    claimed = []
+    until = now + timedelta(seconds=CLAIM_SECONDS)
+    waiting = UpgradeReport.objects.filter(issued_at=None, next_at__lte=now).order_by("next_at")
+    for pk, plan_id, next_at in waiting.values_list("pk", "plan_id", "next_at"):
+        # Compare-and-set: of two watches that saw the same row, one gets it.
+        row = UpgradeReport.objects.filter(pk=pk, issued_at=None, next_at=next_at)
+        if row.update(next_at=until):
+            claimed.append(plan_id)
+    return claimed
+
+
+def _note_endings(now: datetime) -> None:
+    known = UpgradeReport.objects.filter(plan=OuterRef("pk"), ending__gte=OuterRef("ending"))
+    ended = (
+        Plan.objects.filter(state__in=PLAN.endings)
+        .filter(~Q(state="cancelled") | Q(submitted_at__isnull=False))
+        .annotate(ending=ENDED)
+        .filter(~Exists(known))
+    )
+    UpgradeReport.objects.bulk_create(
+        [
+            UpgradeReport(plan_id=pk, ending=ending, state=state, next_at=now)
+            for pk, ending, state in ended.values_list("pk", "ending", "state")
+        ],
+        ignore_conflicts=True,
+    )
+
+
+def issue_report(*, plan_id: uuid.UUID | str, now: datetime) -> UpgradeReport:
+    """Make the report of the plan's last ending; the same ending gives the same report again.
+
+    Raises HasNotEnded while the plan goes on. When the PDF cannot be made, the reason is kept
+    with the report, which is tried again later.
+    """
+    plan = Plan.objects.annotate(ending=ENDED).get(pk=plan_id)
+    if str(plan.state) not in PLAN.endings:
+        raise HasNotEnded(
+            f"This plan is {PLAN.states[str(plan.state)].lower()}; its report comes when it ends."
+        )
+    report, _is_new = UpgradeReport.objects.get_or_create(
+        plan=plan,
+        kind="compliance",
+        ending=plan.ending,
+        defaults={"state": str(plan.state), "next_at": now},
+    )
+    if report.ready:
+        return report
+    began = time.monotonic()
+    try:
+        made = _make(plan, now)
+    except PdfFailed as error:
+        return _failed(report, str(error), now)
+    return _issued(report, plan, made, seconds=time.monotonic() - began, now=now)
+
+
+def report_path(report: UpgradeReport) -> Path:
+    """Return where the file of an issued report is."""
+    return Path(settings.REPORTS_DIR) / report.file
+
+
+def download_name(report: UpgradeReport, external_id: str) -> str:
+    """Return the name under which the file is handed out: safe in every file system."""
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in external_id)
+    return f"upgrade-report-{safe.strip('.') or report.plan_id}-{_stamp(report.ending)}.pdf"
+
+
+def _stamp(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    pdf: bytes
+    data_digest: str
+
+
+def _make(plan: Plan, now: datetime) -> _Made:
+    facts = plan_facts(plan.pk, cut_off=now)
+    data = report_json(facts)
+    data_digest = digest(data)
+    html = render_to_string(
+        "reports/pdf/upgrade_report.html",
+        {
+            "document": compose(facts, data_digest=data_digest),
+            "stylesheet": PACKAGED_STYLESHEET,
+        },
+    )
+    pdf = render_pdf(
+        html,
+        timeout=PDF_SECONDS,
+        made_at=now,
+        attachments=(
+            Attachment("report.json", "The data of this report", data),
+            Attachment("trail.jsonl", "The plan's trail, event by event", trail_lines(plan)),
+        ),
+    )
+    return _Made(pdf, data_digest)
+
+
+def _issued(
+    report: UpgradeReport, plan: Plan, made: _Made, *, seconds: float, now: datetime
+) -> UpgradeReport:
+    sha256 = hashlib.sha256(made.pdf).hexdigest()
+    # The hash is part of the name: of two processes that made it at once, both files are whole.
+    name = f"{plan.pk}/{_stamp(report.ending)}-{sha256[:12]}.pdf"
+    _keep(Path(settings.REPORTS_DIR) / name, made.pdf)
+    with transaction.atomic():
+        first = UpgradeReport.objects.filter(pk=report.pk, issued_at=None).update(
+            sha256=sha256,
+            data_digest=made.data_digest,
+            file=name,
+            size=len(made.pdf),
+            issued_at=now,
+            state=str(plan.state),
+            seconds=seconds,
+            attempts=F("attempts") + 1,
+            error="",
+        )
+        if first:
+            events.record(
+                stream=plan,
+                kind="report_issued",
+                sentence=f"The compliance report was issued: {len(made.pdf):,} bytes,"
+                f" SHA-256 {sha256}.",
+                actor=None,
+                via="hands",
+                now=now,
+                payload={
+                    "report": str(report.pk),
+                    "sha256": sha256,
+                    "data_digest": made.data_digest,
+                },
+            )
+    return UpgradeReport.objects.get(pk=report.pk)
+
+
+def _failed(report: UpgradeReport, why: str, now: datetime) -> UpgradeReport:
+    logger.error("The report of plan %s could not be made: %s", report.plan_id, why)
+    wait = WAITS[min(report.attempts, len(WAITS) - 1)]
+    UpgradeReport.objects.filter(pk=report.pk, issued_at=None).update(
+        error=why[:700],
+        attempts=F("attempts") + 1,
+        next_at=now + timedelta(seconds=wait),
+    )
+    return UpgradeReport.objects.get(pk=report.pk)
+
+
+def _keep(path: Path, content: bytes) -> None:
+    """Write the file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    with os.fdopen(handle, "wb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
+    Path(temporary).replace(path)

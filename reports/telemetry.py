@@ -1,0 +1,169 @@
+"""The console's own numbers for Prometheus, read from the database at each scrape.
+
+Nothing is counted in a process: any web process answers the same, and a restart loses nothing.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+
+from django.db.models import Count, F, Max, Q
+from django.utils import timezone
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from batches.models import Alert, Batch, Heartbeat, Rollback, TenantUpgrade
+from plans.models import Event, Plan
+
+SUCCESS_DAYS = 30
+DECIDED = ("upgraded", "rolled_back", "failed", "unknown", "needs_hand", "excluded")
+BATCH_MINUTES = (0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0)
+ROLLBACK_MS = (1_000, 5_000, 10_000, 30_000, 60_000, 120_000, 180_000, 300_000, 600_000)
+NEVER = float("inf")
+
+
+def exposition(now: datetime) -> bytes:
+    """Return all metrics in the Prometheus text format."""
+    registry = CollectorRegistry()
+    registry.register(ConsoleCollector(now))
+    return generate_latest(registry)
+
+
+class ConsoleCollector(Collector):
+    """Reads every family from the database."""
+
+    def __init__(self, now: datetime | None = None) -> None:
+        self.now = now or timezone.now()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the families, one or two queries each."""
+        yield self._success_rate()
+        yield self._batch_minutes()
+        yield self._rollback_ms()
+        yield self._alerts()
+        yield self._pauses()
+        yield self._plans()
+        yield from self._watch()
+
+    def describe(self) -> Iterable[Metric]:
+        """Say nothing, so that registering does not read the database."""
+        return ()
+
+    def _success_rate(self) -> Metric:
+        family = GaugeMetricFamily(
+            "version_upgrade_success_rate",
+            f"Tenants on target and read back / tenants attempted, last {SUCCESS_DAYS} days.",
+            labels=["plugin"],
+        )
+        on_target = Q(
+            state="upgraded",
+            observed_at__isnull=False,
+            version_observed=F("plan__release__version"),
+        )
+        rows = (
+            TenantUpgrade.objects.touched()
+            .filter(touched_at__gte=self.now - timedelta(days=SUCCESS_DAYS), state__in=DECIDED)
+            .order_by()
+            .values("plan__plugin__key")
+            .annotate(attempted=Count("pk"), good=Count("pk", filter=on_target))
+        )
+        for row in rows:
+            family.add_metric([row["plan__plugin__key"]], row["good"] / row["attempted"])
+        return family
+
+    def _batch_minutes(self) -> Metric:
+        family = HistogramMetricFamily(
+            "version_upgrade_batch_duration_minutes",
+            "How long a batch called its tenants; the soak is not part of it.",
+            labels=["plugin"],
+        )
+        minutes: dict[str, list[float]] = defaultdict(list)
+        rows = Batch.objects.filter(calling_since__isnull=False, calls_done_at__isnull=False)
+        for plugin, began, ended in rows.values_list(
+            "plan__plugin__key", "calling_since", "calls_done_at"
+        ).iterator():
+            minutes[plugin].append((ended - began).total_seconds() / 60)
+        for plugin, values in sorted(minutes.items()):
+            family.add_metric([plugin], *_histogram(values, BATCH_MINUTES))
+        return family
+
+    def _rollback_ms(self) -> Metric:
+        family = HistogramMetricFamily(
+            "version_rollback_duration_ms",
+            "From the trigger (for a pause: the pause) until the last tenant was read back.",
+            labels=["plugin", "trigger"],
+        )
+        took: dict[tuple[str, str], list[float]] = defaultdict(list)
+        rows = Rollback.objects.filter(finished_at__isnull=False).order_by()
+        for plugin, trigger, began, ended in rows.values_list(
+            "plan__plugin__key", "trigger", "clock_from", "verified_at"
+        ).iterator():
+            # A rollback that left tenants to people was never complete: only +Inf holds it.
+            took[plugin, _plain(trigger)].append(
+                (ended - began).total_seconds() * 1000 if ended is not None else NEVER
+            )
+        for labels, values in sorted(took.items()):
+            family.add_metric(list(labels), *_histogram(values, ROLLBACK_MS))
+        return family
+
+    def _alerts(self) -> Metric:
+        family = CounterMetricFamily(
+            "version_upgrade_alert", "Alerts that were raised.", labels=["kind"]
+        )
+        for row in Alert.objects.order_by().values("kind").annotate(n=Count("pk")):
+            family.add_metric([row["kind"]], row["n"])
+        return family
+
+    def _pauses(self) -> Metric:
+        family = CounterMetricFamily(
+            "version_upgrade_paused", "Pauses, by a person or by the console.", labels=["by"]
+        )
+        pauses = Event.objects.filter(kind="plan_paused").aggregate(
+            person=Count("pk", filter=Q(actor__isnull=False)),
+            console=Count("pk", filter=Q(actor__isnull=True)),
+        )
+        for by in ("person", "console"):
+            family.add_metric([by], pauses[by])
+        return family
+
+    def _plans(self) -> Metric:
+        family = GaugeMetricFamily("version_upgrade_plans", "Plans by state.", labels=["state"])
+        for row in Plan.objects.order_by().values("state").annotate(n=Count("pk")):
+            family.add_metric([row["state"]], row["n"])
+        return family
+
+    def _watch(self) -> Iterator[Metric]:
+        beat = Heartbeat.objects.filter(kind="watch").aggregate(at=Max("at"), tick=Max("tick_ms"))
+        age = GaugeMetricFamily(
+            "version_upgrade_watch_age_seconds",
+            "Seconds since any watch was last heard of; absent when none ever was.",
+        )
+        tick = GaugeMetricFamily("version_upgrade_watch_tick_ms", "The slowest watch's last tick.")
+        if beat["at"] is not None:
+            age.add_metric([], max(0.0, (self.now - beat["at"]).total_seconds()))
+            tick.add_metric([], beat["tick"])
+        yield age
+        yield tick
+
+
+def _plain(trigger: str) -> str:
+    """Return a trigger without its detail: one series per kind, not one per guardrail."""
+    return trigger.split(":", 1)[0]
+
+
+def _histogram(
+    values: list[float], bounds: Iterable[float]
+) -> tuple[list[tuple[str, float]], float]:
+    """Return cumulative buckets and the sum of what was finished."""
+    buckets: list[tuple[str, float]] = [
+        (f"{bound:g}" if bound < 1000 else f"{bound:.0f}", sum(1 for v in values if v <= bound))
+        for bound in bounds
+    ]
+    buckets.append(("+Inf", len(values)))
+    return buckets, sum(value for value in values if value != NEVER)

@@ -1,0 +1,73 @@
+"""Send CloudEvents to the machines that want them: signed, without redirects, all at once."""
+
+import asyncio
+import hashlib
+import hmac
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+CALL_SECONDS = 10.0
+MOST_AT_ONCE = 20
+CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
+SIGNATURE_HEADER = "X-Upgrade-Signature"
+USER_AGENT = "UpgradeConsole"
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """One event for one address; an empty secret leaves it unsigned."""
+
+    number: int
+    url: str
+    secret: str
+    event: dict[str, Any]
+
+
+def body_of(event: dict[str, Any]) -> bytes:
+    """Return the bytes that are sent and signed: the same event, the same bytes."""
+    return json.dumps(event, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
+
+
+def signature(secret: str, body: bytes) -> str:
+    """Return the value of the signature header."""
+    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+def send(parcels: Sequence[Parcel]) -> dict[int, str]:
+    """Send all; return what went wrong by parcel number, '' where it arrived (2xx)."""
+    return asyncio.run(_send_all(parcels))
+
+
+async def _send_all(parcels: Sequence[Parcel]) -> dict[int, str]:
+    timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
+    connector = aiohttp.TCPConnector(limit=MOST_AT_ONCE)
+    # No proxy of the environment and no cookies: nothing of one address reaches another.
+    async with aiohttp.ClientSession(
+        timeout=timeout,
+        connector=connector,
+        trust_env=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+    ) as session:
+        answers = await asyncio.gather(*(_send_one(session, parcel) for parcel in parcels))
+    return {parcel.number: answer for parcel, answer in zip(parcels, answers, strict=True)}
+
+
+async def _send_one(session: aiohttp.ClientSession, parcel: Parcel) -> str:
+    body = body_of(parcel.event)
+    headers = {"Content-Type": CONTENT_TYPE, "User-Agent": USER_AGENT}
+    if parcel.secret:
+        headers[SIGNATURE_HEADER] = signature(parcel.secret, body)
+    try:
+        # A redirect is refused: the address was vouched for, where it points to was not.
+        async with session.post(
+            parcel.url, data=body, headers=headers, allow_redirects=False
+        ) as answer:
+            return "" if 200 <= answer.status < 300 else f"answered {answer.status}"
+    except TimeoutError:
+        return f"no answer within {CALL_SECONDS:g} s"
+    except (aiohttp.ClientError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"

@@ -1,0 +1,347 @@
+"""`powerx` against a real HTTP server on the loopback that answers as the console does."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from upgradeconsole.cli import client, following
+from upgradeconsole.cli.main import run
+
+PLAN = "0b0f7c1e-6f3e-4b44-9a3c-7f4a3a1f2a11"
+AT = "2026-11-24T02:42:39.120000+00:00"
+
+Answer = tuple[int, Any] | tuple[int, Any, dict[str, str]]
+
+
+@dataclass
+class StubConsole:
+    """Answers each path from a list, the last answer for ever; remembers what it was asked."""
+
+    answers: dict[str, list[Answer]] = field(default_factory=dict)
+    asked: list[tuple[str, str, Any, str]] = field(default_factory=list)
+
+    def will(self, path: str, *answers: Answer) -> None:
+        self.answers[path] = list(answers)
+
+    def next_answer(self, path: str) -> Answer:
+        waiting = self.answers.get(path.partition("?")[0], [(404, {"detail": "no such page"})])
+        return waiting.pop(0) if len(waiting) > 1 else waiting[0]
+
+    def bodies(self, path: str) -> list[Any]:
+        return [body for _, asked, body, _ in self.asked if asked == path]
+
+
+@pytest.fixture
+def console(monkeypatch: pytest.MonkeyPatch) -> Iterator[StubConsole]:
+    stub = StubConsole()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            length = int(self.headers.get("Content-Length", 0))
+            body = json.loads(self.rfile.read(length)) if length else None
+            stub.asked.append((self.command, self.path, body, self.headers["Authorization"]))
+            status, answer, *headers = stub.next_answer(self.path)
+            payload = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+            self.send_response(status)
+            for name, value in (headers[0] if headers else {}).items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(payload)))
+            self.end_headers()
+            self.wfile.write(payload)
+
+        do_POST = do_GET
+
+        def log_message(self, *arguments: object) -> None:
+            """Keep the test output clean."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    monkeypatch.setenv("POWERX_URL", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("POWERX_TOKEN", "secret-token")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(client, "BACK_OFF", (0.01, 0.01))
+    monkeypatch.setattr(following, "POLL_SECONDS", 0.01)
+    yield stub
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def powerx() -> Callable[[str], int]:
+    return lambda line: run(["plugin", *line.split()])
+
+
+def plan(state: str, **more: Any) -> dict[str, Any]:
+    return {
+        "plan": PLAN, "external_id": "pay-7", "plugin": "pay", "to_version": "1.5.0",
+        "policy": "safe-rollout", "state": state, "counts": {"upgraded": 3}, "possible": ["pause"],
+        "batches": [{"number": 1, "name": "canary", "state": "passed", "tenants": 3,
+                     "counts": {"upgraded": 3}}],
+    } | more  # fmt: skip
+
+
+def planned(**more: Any) -> dict[str, Any]:
+    return {
+        "plan": PLAN, "state": "awaiting_approval", "revision": 1, "digest": "d" * 64,
+        "batches": [{"name": "canary", "tenants": 3}], "quote_seconds": 24.5, "problems": [],
+    } | more  # fmt: skip
+
+
+def events(state: str, *seqs: int, more: bool = False) -> dict[str, Any]:
+    listed = [{"seq": s, "kind": "k", "at": AT, "sentence": f"Sentence {s}."} for s in seqs]
+    return {"plan": PLAN, "state": state, "events": listed, "more": more}
+
+
+UPGRADE = "upgrade --strategy policy --plugin pay --to 1.5.0 --policy safe-rollout"
+EVENTS = f"/api/v1/plans/{PLAN}/events"
+DETAIL = f"/api/v1/plans/{PLAN}/"
+
+
+def test_upgrade_sends_what_was_asked_with_the_token_in_the_header(console, powerx, capsys):
+    console.will("/internal/version/upgrade/plan", (201, planned()))
+    line = f"{UPGRADE} --tenants labels:region=eu,tier=gold --external-id pay-7 --deployer fleet"
+    assert powerx(line) == 0
+    method, path, body, authorization = console.asked[0]
+    assert (method, path) == ("POST", "/internal/version/upgrade/plan")
+    assert authorization == "Bearer secret-token"
+    assert body == {
+        "external_id": "pay-7", "plugin": "pay", "to_version": "1.5.0", "policy": "safe-rollout",
+        "deployer": "fleet", "tenants": {"labels": {"region": "eu", "tier": "gold"}},
+        "submit": True,
+    }  # fmt: skip
+    out = capsys.readouterr().out
+    assert "awaiting approval" in out
+    assert "canary" in out
+    assert PLAN in out
+
+
+@pytest.mark.parametrize(
+    ("selector", "sent"),
+    [("all", "all"), ("acorn,birch", ["acorn", "birch"]), ("acorn", ["acorn"])],
+)
+def test_a_selector_becomes_the_tenants_of_the_request(console, powerx, selector, sent):
+    console.will("/internal/version/upgrade/plan", (201, planned()))
+    powerx(f"{UPGRADE} --tenants {selector}")
+    assert console.asked[0][2]["tenants"] == sent
+
+
+def test_a_file_of_keys_may_hold_comments(console, powerx, tmp_path):
+    listed = tmp_path / "tenants.txt"
+    listed.write_text("acorn  # first\n\nbirch,cedar\n")
+    console.will("/internal/version/upgrade/plan", (201, planned()))
+    powerx(f"{UPGRADE} --tenants @{listed}")
+    assert console.asked[0][2]["tenants"] == ["acorn", "birch", "cedar"]
+
+
+@pytest.mark.parametrize("selector", ["labels:region", ",", "@/nowhere/at-all", "acorn,acorn"])
+def test_a_selector_that_cannot_be_read_is_bad_input_and_asks_nothing(
+    console, powerx, capsys, selector
+):
+    assert powerx(f"{UPGRADE} --tenants {selector}") == 5
+    assert "--tenants" in capsys.readouterr().err
+    assert console.asked == []
+
+
+def test_a_plan_without_an_external_id_gets_one_so_that_it_can_be_repeated(console, powerx):
+    console.will("/internal/version/upgrade/plan", (503, {}), (201, planned()))
+    assert powerx(UPGRADE) == 0
+    first, second = (body["external_id"] for body in console.bodies(console.asked[0][1]))
+    assert first == second
+    assert first.startswith("pay-1.5.0-")
+
+
+def test_another_strategy_is_refused_with_what_to_write_instead(console, powerx, capsys):
+    assert powerx(UPGRADE.replace("policy --plugin", "rolling --plugin")) == 5
+    assert "--strategy policy" in capsys.readouterr().err
+    assert console.asked == []
+
+
+def test_a_missing_option_is_bad_input_and_not_needs_a_hand(console, powerx, capsys):
+    assert powerx("upgrade --plugin pay") == 5
+    assert "--to" in capsys.readouterr().err
+
+
+def test_problems_of_the_policy_are_all_printed(console, powerx, capsys):
+    console.will(
+        "/internal/version/upgrade/plan",
+        (422, {"title": "Bad input", "detail": "This cannot be planned.",
+               "errors": [{"field": "policy", "detail": "no policy of this name"},
+                          {"detail": "no tenant has the label tier=gold"}]}),
+    )  # fmt: skip
+    assert powerx(UPGRADE) == 5
+    err = capsys.readouterr().err
+    assert "policy: no policy of this name" in err
+    assert "no tenant has the label tier=gold" in err
+
+
+def test_a_draft_with_problems_is_bad_input(console, powerx, capsys):
+    answer = planned(state="draft", problems=["batch 1 cannot be taken back in 180 s"])
+    console.will("/internal/version/upgrade/plan", (201, answer))
+    assert powerx(f"{UPGRADE} --watch") == 5
+    assert "cannot be taken back" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [("completed", 0), ("rolled_back", 1), ("rejected", 1), ("expired", 1), ("needs_hand", 2)],
+)
+def test_watching_ends_with_the_plan_and_its_exit_code(console, powerx, capsys, state, code):
+    console.will("/internal/version/upgrade/plan", (201, planned()))
+    console.will(EVENTS, (200, events("running", 1, 2)), (200, events("running", 2)),
+                 (200, events(state, 3)))  # fmt: skip
+    console.will(DETAIL, (200, plan(state)))
+    assert powerx(f"{UPGRADE} --watch") == code
+    lines = capsys.readouterr().out.splitlines()
+    told = [line for line in lines if "Sentence" in line]
+    assert told == [f"02:42:39Z  Sentence {n}." for n in (1, 2, 3)]
+    assert state.replace("_", " ") in "\n".join(lines)
+    assert f"{EVENTS}?since=2&limit=500" in [path for _, path, _, _ in console.asked]
+
+
+def test_watching_reads_every_page_before_it_ends(console, powerx, capsys):
+    console.will(EVENTS, (200, events("completed", 1, more=True)), (200, events("completed", 2)))
+    console.will(DETAIL, (200, plan("completed")))
+    assert powerx(f"status {PLAN} --watch") == 0
+    assert "Sentence 2." in capsys.readouterr().out
+
+
+def test_watching_survives_a_console_that_restarts(console, powerx, capsys):
+    down = (502, {})
+    console.will(EVENTS, (200, events("running", 1)), down, down, (200, events("completed", 2)))
+    console.will(DETAIL, (200, plan("completed")))
+    assert powerx(f"status {PLAN} --watch") == 0
+    captured = capsys.readouterr()
+    assert "Sentence 2." in captured.out
+    assert captured.err.count("trying again") == 1
+    assert "answers again" in captured.err
+
+
+def test_watching_gives_up_after_the_timeout_and_says_how_to_go_on(console, powerx, capsys):
+    console.will(EVENTS, (200, events("running", 7)))
+    assert powerx(f"status {PLAN} --watch --timeout 0.05") == 3
+    assert f"powerx plugin status {PLAN} --watch --since 7" in capsys.readouterr().err
+
+
+def test_an_interrupt_says_how_to_follow_again(console, powerx, capsys, monkeypatch):
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    console.will(EVENTS, (200, events("running", 7)))
+    monkeypatch.setattr(following.render, "print_event", interrupt)
+    assert powerx(f"status {PLAN} --watch") == 3
+    err = capsys.readouterr().err
+    assert "the plan goes on" in err
+    assert f"powerx plugin status {PLAN} --watch" in err
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "body"),
+    [
+        ("approve pay-7 --comment fine --role system_admin", "approve",
+         {"comment": "fine", "role": "system_admin"}),
+        ("reject pay-7 --reason late", "reject", {"reason": "late"}),
+        ("start pay-7", "start", {}),
+        ("pause pay-7 --reason odd", "pause", {"reason": "odd"}),
+        ("resume pay-7", "resume", {"reason": ""}),
+        ("promote pay-7", "promote", {}),
+        ("cancel pay-7", "cancel", {"reason": ""}),
+    ],
+)  # fmt: skip
+def test_each_action_posts_to_its_own_address(console, powerx, capsys, line, path, body):
+    address = f"/api/v1/plans/pay-7/{path}"
+    console.will(address, (200, plan("running")))
+    assert powerx(line) == 0
+    assert console.asked == [("POST", address, body, "Bearer secret-token")]
+    assert "Possible now: pause" in capsys.readouterr().out
+
+
+def test_rollback_names_its_deadline_and_watches_until_it_is_over(console, powerx, capsys):
+    answer = {"plan": PLAN, "rollback": "r-1", "deadline": AT, "touched": 12}
+    console.will(f"/api/v1/plans/{PLAN}/rollback", (202, answer))
+    console.will(EVENTS, (200, events("rolling_back", 1)), (200, events("rolled_back", 2)))
+    rollback = {"deadline": AT, "seconds": 12.5, "reason": "errors"}
+    console.will(DETAIL, (200, plan("rolled_back", rollback=rollback)))
+    assert powerx(f"rollback {PLAN} --reason errors --tenants acorn,birch --watch") == 1
+    assert console.asked[0][2] == {
+        "reason": "errors", "scope": "plan", "tenants": ["acorn", "birch"]
+    }  # fmt: skip
+    out = capsys.readouterr().out
+    assert "Rolling back 12 tenants" in out
+    assert "done after 12.5 s" in out
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, 4), (403, 4), (409, 4), (404, 5), (400, 5)])
+def test_a_refusal_is_said_in_plain_words(console, powerx, capsys, status, code):
+    problem = {"title": "No", "status": status, "detail": "Olga may not approve her own plan."}
+    console.will("/api/v1/plans/pay-7/approve", (status, problem))
+    assert powerx("approve pay-7") == code
+    assert "Olga may not approve her own plan." in capsys.readouterr().err
+
+
+def test_a_missing_token_is_said_and_nothing_is_asked(console, powerx, capsys, monkeypatch):
+    monkeypatch.delenv("POWERX_TOKEN")
+    assert powerx("status pay-7") == 4
+    assert "make_token" in capsys.readouterr().err
+    assert console.asked == []
+
+
+def test_a_console_that_does_not_answer_is_a_timeout(console, powerx, capsys, monkeypatch):
+    monkeypatch.setenv("POWERX_URL", "http://127.0.0.1:9")
+    assert powerx("status pay-7") == 3
+    assert "no answer from http://127.0.0.1:9" in capsys.readouterr().err
+
+
+def test_a_redirect_is_not_followed_with_the_token(console, powerx, capsys):
+    console.will("/api/v1/plans/pay-7/", (301, {}, {"Location": "https://other.example/"}))
+    assert powerx("status pay-7") == 5
+    assert "https://other.example/" in capsys.readouterr().err
+    assert len(console.asked) == 1
+
+
+def test_status_as_json_is_one_document(console, powerx, capsys):
+    console.will("/api/v1/plans/pay-7/", (200, plan("needs_hand")))
+    assert powerx("status pay-7 -o json") == 2
+    assert json.loads(capsys.readouterr().out)["state"] == "needs_hand"
+
+
+def test_an_archived_plan_that_left_tenants_behind_is_not_a_success(console, powerx):
+    console.will("/api/v1/plans/pay-7/",
+                 (200, plan("archived", counts={"upgraded": 3, "rolled_back": 1})))  # fmt: skip
+    assert powerx("status pay-7") == 1
+
+
+def test_an_external_id_cannot_leave_its_place_in_the_address(console, powerx):
+    powerx("status ../../admin")
+    assert console.asked[0][1] == "/api/v1/plans/..%2F..%2Fadmin/"
+
+
+def test_control_characters_of_a_platform_never_reach_the_terminal(console, powerx, capsys):
+    page = events("completed", 1)
+    page["events"][0]["sentence"] = "birch answered \x1b[2J\u202egone"
+    console.will(EVENTS, (200, page))
+    console.will(DETAIL, (200, plan("completed")))
+    powerx(f"status {PLAN} --watch")
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "\u202e" not in out
+    assert "birch answered [2Jgone" in out
+
+
+def test_the_report_is_written_once_it_is_ready(console, powerx, tmp_path: Path):
+    console.will("/api/v1/plans/pay-7/report.pdf",
+                 (202, {}, {"Retry-After": "0"}), (200, b"%PDF-1.7"))  # fmt: skip
+    target = tmp_path / "pay.pdf"
+    assert powerx(f"report pay-7 -O {target}") == 0
+    assert target.read_bytes() == b"%PDF-1.7"
+
+
+def test_a_report_that_cannot_be_written_is_bad_input(console, powerx, capsys, tmp_path: Path):
+    console.will("/api/v1/plans/pay-7/report.pdf", (200, b"%PDF-1.7"))
+    assert powerx(f"report pay-7 -O {tmp_path}/no/such/folder.pdf") == 5
+    assert "cannot be written" in capsys.readouterr().err

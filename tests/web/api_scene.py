@@ -1,0 +1,84 @@
+"""What the tests of REST and admin start from: the cast, a trusted release, a policy, tenants."""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rest_framework.test import APIClient
+
+from plans.machine_access import make_token
+from plans.models import Plugin, RoleBinding, Tenant, User
+from plans.policies import save_policy_text
+from plans.releases import register_release, trust_key
+from plans.signature import new_key, sign_release
+
+POLICY_TEXT = """
+policies:
+  safe-rollout:
+    description: "Two steps"
+    batches:
+      - {name: canary, percentage: 34, soak_minutes: 1}
+      - {name: rest, percentage: 66, soak_minutes: 1}
+    rollback_thresholds: {error_rate: 5}
+approvals:
+  default: {required_roles: [system_admin, role_admin], max_pending_minutes: 60}
+"""
+TENANTS = ("acorn", "birch", "cedar")
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def person(name: str, *, console: str = "", approval: str = "", **fields: Any) -> User:
+    user = User.objects.create_user(f"{name.lower()}@example.org", name=name, **fields)
+    if console:
+        RoleBinding.objects.create(user=user, kind=RoleBinding.CONSOLE, role=console)
+    if approval:
+        RoleBinding.objects.create(user=user, kind=RoleBinding.APPROVAL, role=approval)
+    return user
+
+
+class Scene:
+    """Olga, Aram, Sona, Mara, Rita, Nils and Ada, and all that a plan needs."""
+
+    def __init__(self) -> None:
+        self.ada = person("Ada", console="administrator", is_staff=True, is_superuser=True)
+        self.mara = person("Mara", console="release_manager")
+        self.olga = person("Olga", console="operator")
+        self.aram = person("Aram", approval="system_admin")
+        self.sona = person("Sona", approval="role_admin")
+        self.rita = person("Rita", console="auditor")
+        self.nils = person("Nils")
+        self.key = new_key()
+        trust_key(
+            key_id=self.key.key_id,
+            public_key=self.key.public_pem,
+            name="test",
+            not_before=now() - timedelta(days=1),
+            not_after=now() + timedelta(days=30),
+            plugins=(),
+            by=None,
+            now=now(),
+            via="command",
+        )
+        self.release = register_release(
+            envelope=self.envelope("pay", "1.5.0"), by=None, now=now(), via="command"
+        )
+        save_policy_text(text=POLICY_TEXT, source="test", by=None, now=now(), via="command")
+        for key in TENANTS:
+            Tenant.objects.create(key=key, labels={"region": "eu" if key < "cedar" else "us"})
+        self.plugin = Plugin.objects.get(key="pay")
+
+    def envelope(self, plugin: str, version: str) -> str:
+        digest = hashlib.sha256(f"{plugin}{version}".encode()).hexdigest()
+        return sign_release(plugin, version, digest, self.key.private_pem)[1]
+
+    def client(self, user: User, **token: Any) -> APIClient:
+        """Return a machine that acts for the person by a token of its own."""
+        made = make_token(
+            user=user, name="test", days=1, by=None, now=now(), via="command", **token
+        )
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {made.secret}")
+        return client

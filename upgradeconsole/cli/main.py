@@ -1,0 +1,360 @@
+"""The `powerx` command: plan, approve, follow and take back upgrades from a terminal or a pipeline.
+
+Exit codes: 0 completed, 1 rolled back or failed, 2 needs a hand, 3 timed out, 4 not allowed,
+5 bad input. The console's address is POWERX_URL, the API token POWERX_TOKEN (never an argument:
+arguments are readable by every user of the machine).
+"""
+
+import os
+import sys
+import time
+import uuid
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import typer
+
+from upgradeconsole.cli import render
+from upgradeconsole.cli.client import Console, Refusal, Unreachable, plan_path
+from upgradeconsole.cli.exit_codes import ExitCode, outcome
+from upgradeconsole.cli.following import Follower
+from upgradeconsole.cli.selector import SelectorRejected, parse_selector
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+REPORT_WAIT_SECONDS = 120.0
+
+commands = typer.Typer(
+    name="powerx",
+    help=__doc__,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+plugin = typer.Typer(help="Upgrade plugins over many tenants.", rich_markup_mode=None)
+commands.add_typer(plugin, name="plugin")
+
+
+class Output(StrEnum):
+    """How to print an answer."""
+
+    table = "table"
+    json = "json"
+
+
+class Scope(StrEnum):
+    """How much of a plan to take back."""
+
+    plan = "plan"
+    batch = "batch"
+
+
+class BadUse(Exception):
+    """The command line or the environment cannot be used as it is; the message says what to do."""
+
+
+PlanName = Annotated[str, typer.Argument(metavar="PLAN", help="The plan's uuid or external id.")]
+OutputAs = Annotated[Output, typer.Option("-o", "--output", help="table or json.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Follow the plan until it ends.")]
+Timeout = Annotated[
+    float | None, typer.Option("--timeout", min=0, help="With --watch: give up after S seconds.")
+]
+Reason = Annotated[str, typer.Option("--reason", help="Why; stands in the audit trail.")]
+
+
+@commands.callback()
+def powerx() -> None:
+    """Keep `plugin` a group of its own, so that the command reads `powerx plugin upgrade`."""
+
+
+@plugin.command()
+def upgrade(
+    plugin_key: Annotated[str, typer.Option("--plugin", help="The plugin's key.")],
+    to_version: Annotated[str, typer.Option("--to", help="The version to upgrade to.")],
+    policy: Annotated[str, typer.Option(help="The policy's name.")],
+    strategy: Annotated[str, typer.Option(help="Always policy.")] = "policy",
+    tenants: Annotated[
+        str, typer.Option(help="all, labels:region=eu,tier=gold, keys a,b,c or @FILE.")
+    ] = "all",
+    external_id: Annotated[
+        str | None, typer.Option(help="Your id for this plan; the same id again updates it.")
+    ] = None,
+    deployer: Annotated[str | None, typer.Option(help="The deployer's name.")] = None,
+    approvals: Annotated[
+        str | None, typer.Option(help="The approvals entry that must agree.")
+    ] = None,
+    watch: Watch = False,
+    timeout: Timeout = None,
+    output: OutputAs = Output.table,
+) -> int:
+    """Plan an upgrade and submit it for approval."""
+    if strategy != "policy":
+        raise BadUse(
+            f"--strategy {strategy} is not known: upgrades here follow a policy; "
+            "write --strategy policy and name the policy with --policy"
+        )
+    # With an id of our own a request whose answer was lost can be repeated without a second plan.
+    name = external_id or f"{plugin_key}-{to_version}-{uuid.uuid4().hex[:8]}"
+    body = {
+        "external_id": name,
+        "plugin": plugin_key,
+        "to_version": to_version,
+        "policy": policy,
+        "tenants": parse_selector(tenants),
+        "submit": True,
+    }
+    optional = {"deployer": deployer, "approvals": approvals}
+    body |= {key: value for key, value in optional.items() if value is not None}
+    console = _console()
+    answer = console.post("/internal/version/upgrade/plan", body)
+    if output is Output.json:
+        render.print_json(render.terminal(), answer)
+    else:
+        render.print_planned(render.terminal(), name, answer)
+    if answer["problems"]:
+        return ExitCode.BAD_INPUT
+    if watch:
+        return _follow(console, answer["plan"], output, timeout)
+    return ExitCode.COMPLETED
+
+
+@plugin.command()
+def status(
+    plan: PlanName,
+    watch: Watch = False,
+    since: Annotated[
+        int, typer.Option(min=0, help="With --watch: skip the events up to this number.")
+    ] = 0,
+    timeout: Timeout = None,
+    output: OutputAs = Output.table,
+) -> int:
+    """Show a plan; the exit code tells how it ended (a plan still going: 0)."""
+    console = _console()
+    if watch:
+        return _follow(console, plan, output, timeout, since=since)
+    shown = console.get(plan_path(plan))
+    _show(shown, output)
+    return outcome(shown)
+
+
+@plugin.command()
+def approve(
+    plan: PlanName,
+    comment: Annotated[str, typer.Option(help="Stands in the audit trail.")] = "",
+    role: Annotated[
+        str | None, typer.Option(help="In which role, when you hold several of those asked for.")
+    ] = None,
+    output: OutputAs = Output.table,
+) -> int:
+    """Approve a plan that awaits approval."""
+    body: dict[str, Any] = {"comment": comment}
+    if role is not None:
+        body["role"] = role
+    return _act("approve", plan, body, output)
+
+
+@plugin.command()
+def reject(
+    plan: PlanName,
+    reason: Annotated[str, typer.Option("--reason", help="Why; the author reads it.")],
+    output: OutputAs = Output.table,
+) -> int:
+    """Reject a plan that awaits approval."""
+    return _act("reject", plan, {"reason": reason}, output)
+
+
+@plugin.command()
+def start(
+    plan: PlanName,
+    watch: Watch = False,
+    timeout: Timeout = None,
+    output: OutputAs = Output.table,
+) -> int:
+    """Start an approved plan."""
+    return _act("start", plan, {}, output, watch=watch, timeout=timeout)
+
+
+@plugin.command()
+def pause(plan: PlanName, reason: Reason = "", output: OutputAs = Output.table) -> int:
+    """Pause a running plan; unless resumed in time, it rolls back."""
+    return _act("pause", plan, {"reason": reason}, output)
+
+
+@plugin.command()
+def resume(
+    plan: PlanName,
+    reason: Reason = "",
+    watch: Watch = False,
+    timeout: Timeout = None,
+    output: OutputAs = Output.table,
+) -> int:
+    """Resume a paused plan."""
+    return _act("resume", plan, {"reason": reason}, output, watch=watch, timeout=timeout)
+
+
+@plugin.command()
+def promote(plan: PlanName, output: OutputAs = Output.table) -> int:
+    """Let the batch that waits for a person begin."""
+    return _act("promote", plan, {}, output)
+
+
+@plugin.command()
+def cancel(plan: PlanName, reason: Reason = "", output: OutputAs = Output.table) -> int:
+    """Cancel a plan that has not started."""
+    return _act("cancel", plan, {"reason": reason}, output)
+
+
+@plugin.command()
+def rollback(
+    plan: PlanName,
+    reason: Reason = "",
+    scope: Annotated[Scope, typer.Option(help="The whole plan, or its live batch.")] = Scope.plan,
+    tenants: Annotated[
+        str | None, typer.Option(help="Only these tenants: keys a,b,c or @FILE.")
+    ] = None,
+    watch: Watch = False,
+    timeout: Timeout = None,
+    output: OutputAs = Output.table,
+) -> int:
+    """Take back what a plan has upgraded, at once. Again while it runs: the same rollback."""
+    body: dict[str, Any] = {"reason": reason, "scope": scope.value}
+    if tenants is not None:
+        keys = parse_selector(tenants)
+        if not isinstance(keys, list):
+            raise BadUse("--tenants of a rollback takes keys as acorn,birch or @FILE")
+        body["tenants"] = keys
+    console = _console()
+    answer = console.post(plan_path(plan, "rollback"), body)
+    if output is Output.json:
+        render.print_json(render.terminal(), answer)
+    else:
+        render.terminal().print(
+            f"Rolling back {answer['touched']} tenants, to be done by {answer['deadline']} "
+            f"(rollback {answer['rollback']}).",
+            soft_wrap=True,
+        )
+    if not watch:
+        return ExitCode.COMPLETED
+    follower = _follower(console, plan, output, timeout)
+    # A plan that was complete is in an end state already; only the rollback's own end counts.
+    follower.ended = lambda state: state != "rolling_back"
+    code = follower.follow()
+    return ExitCode.ROLLED_BACK_OR_FAILED if code is ExitCode.COMPLETED else code
+
+
+@plugin.command()
+def report(
+    plan: PlanName,
+    out: Annotated[
+        Path, typer.Option("-O", "--out", help="Where to write it; - is standard output.")
+    ] = Path("report.pdf"),
+) -> int:
+    """Fetch the report of a plan as a PDF."""
+    console = _console()
+    give_up = time.monotonic() + REPORT_WAIT_SECONDS
+    reply = console.call("GET", plan_path(plan, "report.pdf"))
+    while reply.status == 202:
+        if time.monotonic() > give_up:
+            raise Unreachable(f"the report is not ready after {REPORT_WAIT_SECONDS:g} s")
+        console.sleep(float(reply.headers.get("retry-after", "1")))
+        reply = console.call("GET", plan_path(plan, "report.pdf"))
+    if str(out) == "-":
+        sys.stdout.buffer.write(reply.body)
+        return ExitCode.COMPLETED
+    try:
+        out.write_bytes(reply.body)
+    except OSError as error:
+        raise BadUse(f"-O {out} cannot be written: {error.strerror}") from error
+    render.terminal().print(f"Report written to {out} ({len(reply.body)} bytes).", soft_wrap=True)
+    return ExitCode.COMPLETED
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run `powerx` and return its exit code; every anticipated failure is said in plain words."""
+    err = render.terminal(stderr=True)
+    try:
+        code = commands(args=arguments, prog_name="powerx", standalone_mode=False)
+    except Refusal as refusal:
+        render.print_refusal(err, refusal.sentence, refusal.problems)
+        return refusal.exit_code
+    except Unreachable as error:
+        render.print_refusal(err, str(error))
+        return ExitCode.TIMED_OUT
+    except (BadUse, SelectorRejected) as error:
+        render.print_refusal(err, str(error))
+        return ExitCode.BAD_INPUT
+    except typer.TyperException as error:
+        render.print_refusal(err, error.format_message())
+        err.print("See: powerx plugin --help")
+        return ExitCode.BAD_INPUT
+    except typer.Abort:
+        return ExitCode.TIMED_OUT
+    return int(code or 0)
+
+
+def app() -> None:
+    """Be the console script."""
+    sys.exit(run())
+
+
+def _console() -> Console:
+    url = os.environ.get("POWERX_URL", DEFAULT_URL)
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
+        raise BadUse(f"POWERX_URL is {url!r}: write it as https://console.example.org")
+    token = os.environ.get("POWERX_TOKEN", "").strip()
+    if not token:
+        raise Refusal(
+            "POWERX_TOKEN is not set: put an API token of the console there "
+            "(an administrator makes one with: manage.py make_token EMAIL)",
+            status=401,
+        )
+    return Console(url=url, token=token)
+
+
+def _act(
+    action: str,
+    plan: str,
+    body: dict[str, Any],
+    output: Output,
+    *,
+    watch: bool = False,
+    timeout: float | None = None,
+) -> int:
+    console = _console()
+    shown = console.post(plan_path(plan, action), body)
+    if watch:
+        return _follow(console, plan, output, timeout)
+    _show(shown, output)
+    return ExitCode.COMPLETED
+
+
+def _show(plan: Any, output: Output) -> None:
+    if output is Output.json:
+        render.print_json(render.terminal(), plan)
+    else:
+        render.print_plan(render.terminal(), plan)
+
+
+def _follower(
+    console: Console, plan: str, output: Output, timeout: float | None, *, since: int = 0
+) -> Follower:
+    return Follower(
+        console=console,
+        plan=plan,
+        out=render.terminal(),
+        err=render.terminal(stderr=True),
+        as_json=output is Output.json,
+        timeout=timeout,
+        since=since,
+    )
+
+
+def _follow(
+    console: Console, plan: str, output: Output, timeout: float | None, *, since: int = 0
+) -> int:
+    return _follower(console, plan, output, timeout, since=since).follow()
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,141 @@
+"""Print plans and events for people: a table on a terminal, one plain line per event in a log."""
+
+import json
+import unicodedata
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console as Terminal
+from rich.table import Table
+from rich.text import Text
+
+LOG_WIDTH = 160
+
+# Icon and word and colour: the state never rests on the colour alone.
+LOOKS = {
+    "completed": ("✔", "green"),
+    "upgraded": ("✔", "green"),
+    "passed": ("✔", "green"),
+    "running": ("▶", "cyan"),
+    "deploying": ("▶", "cyan"),
+    "soaking": ("◷", "cyan"),
+    "paused": ("‖", "yellow"),
+    "held": ("‖", "yellow"),
+    "rolling_back": ("↺", "yellow"),
+    "rolled_back": ("↺", "red"),
+    "needs_hand": ("⚠", "bold red"),
+    "failed": ("✖", "red"),
+    "rejected": ("✖", "red"),
+    "expired": ("✖", "red"),
+    "cancelled": ("✖", "red"),
+}
+QUIET = ("·", "default")
+
+
+def terminal(*, stderr: bool = False) -> Terminal:
+    """Return where to print; NO_COLOR and pipes are honoured, logs are never cut at 80."""
+    out = Terminal(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not out.is_terminal:
+        out.width = LOG_WIDTH
+    return out
+
+
+def printable(text: object) -> str:
+    """Return text on one line without control characters: what a platform answered is not ours."""
+    flat = " ".join(str(text).split())
+    return "".join(c for c in flat if unicodedata.category(c) not in ("Cc", "Cf"))
+
+
+def clock(stamp: str) -> str:
+    """Return the UTC time of day of an RFC 3339 stamp."""
+    return datetime.fromisoformat(stamp).strftime("%H:%M:%SZ")
+
+
+def state_text(state: str) -> Text:
+    """Return a state with its icon and colour."""
+    icon, style = LOOKS.get(state, QUIET)
+    return Text(f"{icon} {printable(state).replace('_', ' ')}", style=style)
+
+
+def print_json(out: Terminal, value: Any) -> None:
+    """Print one JSON document on one line."""
+    out.print(json.dumps(value, ensure_ascii=False), soft_wrap=True)
+
+
+def print_event(out: Terminal, event: Mapping[str, Any]) -> None:
+    """Print one event as one line: time and sentence."""
+    out.print(f"{clock(event['at'])}  {printable(event['sentence'])}", soft_wrap=True)
+
+
+def print_plan(out: Terminal, plan: Mapping[str, Any]) -> None:
+    """Print a plan: what, in which state, its batches, and what is possible now."""
+    name = plan.get("external_id") or plan["plan"]
+    out.print(
+        Text.assemble(
+            ("Plan ", "bold"),
+            (printable(name), "bold"),
+            f"   {printable(plan['plugin'])} to {printable(plan['to_version'])}   ",
+            state_text(plan["state"]),
+        ),
+        soft_wrap=True,
+    )
+    out.print(f"id {plan['plan']}   policy {printable(plan['policy'])}", soft_wrap=True)
+    if plan.get("batches"):
+        out.print(_batches(plan["batches"]))
+    if plan.get("counts"):
+        counts = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in plan["counts"].items())
+        out.print(f"Tenants: {counts}", soft_wrap=True)
+    rollback = plan.get("rollback")
+    if rollback:
+        out.print(_rollback(rollback), soft_wrap=True)
+    if plan.get("possible"):
+        out.print(f"Possible now: {', '.join(plan['possible'])}", soft_wrap=True)
+
+
+def print_planned(out: Terminal, name: str, answer: Mapping[str, Any]) -> None:
+    """Print what planning answered: batches, rollback quote and every problem."""
+    out.print(
+        Text.assemble(
+            ("Plan ", "bold"), (printable(name), "bold"), "   ", state_text(answer["state"])
+        ),
+        soft_wrap=True,
+    )
+    out.print(f"id {answer['plan']}   revision {answer['revision']}", soft_wrap=True)
+    if answer["batches"]:
+        out.print(_batches(answer["batches"]))
+    if answer["quote_seconds"] is not None:
+        out.print(f"Taking everything back would take {answer['quote_seconds']:.0f} s")
+    for problem in answer["problems"]:
+        out.print(f"  - {printable(problem)}", soft_wrap=True)
+
+
+def print_refusal(out: Terminal, sentence: str, problems: tuple[str, ...] = ()) -> None:
+    """Print why something was refused, and every problem on a line of its own."""
+    out.print(Text(printable(sentence), style="bold red"), soft_wrap=True)
+    for problem in problems:
+        out.print(f"  - {printable(problem)}", soft_wrap=True)
+
+
+def _batches(batches: list[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    for heading in ("NO", "BATCH", "STATE", "TENANTS", "INFO"):
+        table.add_column(heading, justify="right" if heading in ("NO", "TENANTS") else "left")
+    for number, batch in enumerate(batches, start=1):
+        counts = batch.get("counts") or {}
+        info = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in counts.items())
+        table.add_row(
+            str(batch.get("number", number)),
+            printable(batch["name"]),
+            state_text(batch.get("state", "pending")),
+            str(batch["tenants"]),
+            info,
+        )
+    return table
+
+
+def _rollback(rollback: Mapping[str, Any]) -> str:
+    reason = printable(rollback.get("reason") or "no reason given")
+    if rollback.get("seconds") is None:
+        return f"Rollback: running, to be done by {rollback['deadline']} ({reason})"
+    return f"Rollback: done after {rollback['seconds']:.1f} s ({reason})"

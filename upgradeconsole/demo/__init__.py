@@ -1,0 +1,1 @@
+"""The demo: a fleet that behaves like a real one, and what fills a first console."""

@@ -1,0 +1,38 @@
+"""The demo's three config files, for the port that its fleet listens on."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+DEFAULT_PORT: Final = 9700
+SHIPPED: Final = Path(__file__).parent / "config"
+_ADDRESS: Final = "http://127.0.0.1:{}"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoConfig:
+    """Where the three files are."""
+
+    deployers: Path
+    dashboards: Path
+    policies: Path
+
+
+def render_demo_config(folder: Path, port: int = DEFAULT_PORT) -> DemoConfig:
+    """Write the files into the folder, each as a whole or not at all; return where they are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = DemoConfig(
+        deployers=folder / "deployers.yaml",
+        dashboards=folder / "version_upgrade_dashboards.json",
+        policies=folder / "upgrade_policies.yaml",
+    )
+    for path in (config.deployers, config.dashboards, config.policies):
+        text = (SHIPPED / path.name).read_text(encoding="utf-8")
+        text = text.replace(_ADDRESS.format(DEFAULT_PORT), _ADDRESS.format(port))
+        beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    return config
