@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from django.db.models import F
+from django.db.models import QuerySet
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -294,54 +294,50 @@ class PlanTenants(ConsoleView):
         found = find_plan(request, plan)
         query = TenantQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
-        pages = TenantPage()
-        rows = pages.paginate_queryset(_tenant_rows(found, query.validated_data), request)
+        pages, state = TenantPage(), query.validated_data.get("state")
+        rows: Any
+        if TenantUpgrade.objects.filter(plan=found).exists():
+            rows = pages.paginate_queryset(_upgrade_rows(found, state), request)
+        else:
+            places = pages.paginate_queryset(_places(found, state), request)
+            rows = [_planned_row(place) for place in places or ()]
         return pages.get_paginated_response(TenantRow(rows, many=True).data)
 
 
-def _tenant_rows(plan: Plan, query: dict[str, Any]) -> Any:
-    state = query.get("state")
+def _upgrade_rows(plan: Plan, state: str | None) -> Any:
     upgrades = TenantUpgrade.objects.filter(plan=plan)
-    if upgrades.exists():
-        rows = upgrades.filter(state=state) if state else upgrades
-        return rows.order_by("batch__number", "position").values(
-            "state",
-            "version_before",
-            "version_observed",
-            "attempts",
-            "last_error",
-            "upgraded_at",
-            "restored_at",
-            tenant=F("tenant_key"),
-            batch=F("batch__number"),
-        )
-    return _placed(plan, state)
+    chosen = upgrades.filter(state=state) if state else upgrades
+    return chosen.order_by("batch__number", "position").values(
+        "tenant_key",
+        "batch__number",
+        "state",
+        "version_before",
+        "version_observed",
+        "attempts",
+        "last_error",
+        "upgraded_at",
+        "restored_at",
+    )
 
 
-def _placed(plan: Plan, state: str | None) -> list[dict[str, Any]]:
-    """Return the tenants of a plan that has not started."""
+def _places(plan: Plan, state: str | None) -> QuerySet[PlanTenant]:
+    """Return the tenants of a plan that has not started: they wait, or are left out."""
     places = PlanTenant.objects.filter(plan=plan).select_related("tenant")
     if state is not None:
-        places = (
-            places.filter(excluded=state == "excluded")
-            if state
-            in (
-                "pending",
-                "excluded",
-            )
-            else places.none()
-        )
-    return [
-        {
-            "tenant": place.tenant.key,
-            "batch": None if place.excluded else place.batch_number,
-            "state": "excluded" if place.excluded else "pending",
-            "version_before": "",
-            "version_observed": "",
-            "attempts": 0,
-            "last_error": place.excluded_why,
-            "upgraded_at": None,
-            "restored_at": None,
-        }
-        for place in places.order_by("batch_number", "position")
-    ]
+        known = {"pending": places.filter(excluded=False), "excluded": places.filter(excluded=True)}
+        places = known.get(state, places.none())
+    return places.order_by("batch_number", "position", "pk")
+
+
+def _planned_row(place: PlanTenant) -> dict[str, Any]:
+    return {
+        "tenant_key": place.tenant.key,
+        "batch__number": None if place.excluded else place.batch_number,
+        "state": "excluded" if place.excluded else "pending",
+        "version_before": "",
+        "version_observed": "",
+        "attempts": 0,
+        "last_error": place.excluded_why,
+        "upgraded_at": None,
+        "restored_at": None,
+    }

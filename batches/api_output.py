@@ -21,7 +21,7 @@ class BatchOutput(serializers.Serializer[Any]):
 
     number = serializers.IntegerField()
     name = serializers.CharField()
-    state = serializers.ChoiceField(choices=BATCH.choices())
+    state = serializers.CharField(help_text=f"One of {', '.join(BATCH.states)}.")
     tenants = serializers.IntegerField(source="size")
     counts = serializers.DictField(child=serializers.IntegerField())
     metrics = serializers.ListField(child=serializers.CharField())
@@ -83,9 +83,9 @@ class PlanDetail(PlanRow, PlanCourse):
 class TenantRow(serializers.Serializer[Any]):
     """One tenant of a plan."""
 
-    tenant = serializers.CharField()
-    batch = serializers.IntegerField(allow_null=True)
-    state = serializers.ChoiceField(choices=TENANT_UPGRADE.choices())
+    tenant = serializers.CharField(source="tenant_key")
+    batch = serializers.IntegerField(source="batch__number", allow_null=True)
+    state = serializers.CharField(help_text=f"One of {', '.join(TENANT_UPGRADE.states)}.")
     version_before = serializers.CharField(allow_blank=True)
     version_observed = serializers.CharField(allow_blank=True)
     attempts = serializers.IntegerField()

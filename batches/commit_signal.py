@@ -19,6 +19,11 @@ class CommitSignal:
     def __init__(self) -> None:
         self._connection: sqlite3.Connection | None = None
         self._version = -1
+        self._nudged = threading.Event()
+
+    def nudge(self) -> None:
+        """Wake the waiting thread from another one."""
+        self._nudged.set()
 
     def _look(self) -> int:
         if self._connection is None:
@@ -30,9 +35,12 @@ class CommitSignal:
             return int(cursor.fetchone()[0])
 
     def wait(self, seconds: float, *, stop: threading.Event | None = None) -> bool:
-        """Return True as soon as somebody committed, False after `seconds` or a stop."""
+        """Return True as soon as somebody committed or nudged, False after `seconds` or a stop."""
         until = time.monotonic() + seconds
         while True:
+            if self._nudged.is_set():
+                self._nudged.clear()
+                return True
             version = self._look()
             if version != self._version:
                 self._version = version

@@ -106,9 +106,9 @@ class LivePlanConsumer(AsyncJsonWebsocketConsumer):
     @sync_to_async
     def _missed(self, since: int) -> str:
         rows = list(
-            Event.objects.filter(stream__key=f"plan:{self.plan_id}", seq__gt=since).order_by(
-                "seq"
-            )[: FRAME_EVENTS + 1]
+            Event.objects.filter(stream__key=f"plan:{self.plan_id}", seq__gt=since).order_by("seq")[
+                : FRAME_EVENTS + 1
+            ]
         )
         if len(rows) > FRAME_EVENTS:
             return live_messages.frame([live_messages.gap()])

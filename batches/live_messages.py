@@ -95,12 +95,7 @@ def answers(calls: Iterable[DeployerCall]) -> Message:
 
 def watch_age(now: datetime) -> float | None:
     """Return the seconds since a watch was last heard of, None when none ever was."""
-    at = (
-        Heartbeat.objects.filter(kind="watch")
-        .order_by("-at")
-        .values_list("at", flat=True)
-        .first()
-    )
+    at = Heartbeat.objects.filter(kind="watch").order_by("-at").values_list("at", flat=True).first()
     return None if at is None else round(max(0.0, (now - at).total_seconds()), 1)
 
 

@@ -1,8 +1,8 @@
 """Tell every open live page what was committed: one tailer per web process, bounded queues.
 
-The tables are the truth and the only thing that is asked: a cursor per plan and kind of fact. On
-SQLite the tailer is woken by `PRAGMA data_version`, elsewhere by a short poll. What it finds
-goes out in frames, made once per plan and shared by all of its clients.
+The tables are the truth and the only thing that is asked: a cursor per plan and kind of fact. The
+tailer is woken by commits; what it finds goes out in frames, made once per plan and shared by all
+of its clients.
 """
 
 import asyncio
@@ -17,10 +17,11 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, connections
 from django.utils import timezone
 
 from batches import live_messages
+from batches.commit_signal import CommitSignal
 from batches.live_messages import Message
 from batches.models import DeployerCall, KpiSample, TenantUpgrade
 from plans.models import Event, Stream
@@ -81,41 +82,6 @@ class Cursor:
     told: deque[int] = field(default_factory=lambda: deque(maxlen=5000))
 
 
-class DataVersion:
-    """Whether another connection has committed since the last look (SQLite)."""
-
-    def __init__(self, path: str) -> None:
-        self._connection = sqlite3.connect(path, timeout=1.0, isolation_level=None)
-        self._seen = -1
-
-    def changed(self) -> bool:
-        """Tell whether anything was committed since the last call; true the first time."""
-        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
-        changed, self._seen = version != self._seen, version
-        return changed
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
-
-
-class Always:
-    """For databases that cannot be asked cheaply: look at every poll."""
-
-    def changed(self) -> bool:
-        """Return True."""
-        return True
-
-    def close(self) -> None:
-        """Hold nothing."""
-
-
-def _wake() -> DataVersion | Always:
-    if connection.vendor == "sqlite":
-        return DataVersion(str(connection.settings_dict["NAME"]))
-    return Always()
-
-
 class Tailer:
     """Reads what is new for the plans that somebody looks at; a thread that lives while needed."""
 
@@ -148,19 +114,19 @@ class Tailer:
 
     def _run(self) -> None:
         try:
-            with closing(_wake()) as wake:
-                self._work(wake)
+            with closing(CommitSignal()) as signal:
+                self._work(signal)
         finally:
             with self._lock:
                 self._thread = None
             connections.close_all()
 
-    def _work(self, wake: DataVersion | Always) -> None:
+    def _work(self, signal: CommitSignal) -> None:
         pending, framed, ticked = False, 0.0, 0.0
         while not self._may_end():
             now = time.monotonic()
             try:
-                pending = wake.changed() or pending
+                pending = signal.wait(POLL_SECONDS) or pending
                 if pending and now - framed >= FRAME_SECONDS:
                     self._tell_news()
                     pending, framed = False, now
@@ -172,7 +138,6 @@ class Tailer:
                 logger.warning("The live tailer could not read; it tries again.", exc_info=True)
                 connections.close_all()
                 time.sleep(TICK_SECONDS)
-            time.sleep(POLL_SECONDS)
 
     def _may_end(self) -> bool:
         with self._lock:

@@ -83,8 +83,10 @@ def event_rows(plan: Plan, *, of: str, before: int | None = None) -> EventRows:
     elif chosen == "decisions":
         events = events.exclude(kind="tenants_moved")
     elif chosen == "alarm":
-        kinds = Event.objects.filter(stream__key=plan.stream_key).order_by().values_list(
-            "kind", flat=True
+        kinds = (
+            Event.objects.filter(stream__key=plan.stream_key)
+            .order_by()
+            .values_list("kind", flat=True)
         )
         events = events.filter(kind__in=[k for k in kinds.distinct() if tone(k) == "alarm"])
     found = list(events[: EVENTS_PER_PAGE + 1])

@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import Count, Q
 
 from batches.configured import deployer_spec, dictionary
+from batches.dictionary import GuardrailUnusable, resolve_guardrail
 from batches.models import DeployerMeasurement, TenantUpgrade
 from batches.quote import Quote, expected_per_restore, rollback_quote
 from plans.drafting import PlanDraft, Resolved
@@ -30,11 +31,19 @@ def missing_names(draft_deployer: str, policy: UpgradePolicy | None) -> list[str
         return [*problems, *refused.problems]
     for name in sorted(policy.watched_kpis):
         if known.kpi(name) is None:
-            hints = known.unknown([name]).get(name, ())
-            hint = f"; did you mean {' or '.join(hints)}?" if hints else ""
-            problems.append(f"policy: the dictionary has no Kpi {name!r}{hint}")
-        elif not known.mappings_for(name):
+            hint = known.unknown([name]).get(name, "")
+            problems.append(f"policy: {hint or f'the dictionary has no Kpi {name!r}'}")
+            continue
+        if not known.mappings_for(name):
             problems.append(f"policy: the Kpi {name!r} is mapped to no metric source")
+    for guardrail in policy.guardrails:
+        definition = known.kpi(guardrail.kpi)
+        if definition is None:
+            continue
+        try:
+            resolve_guardrail(guardrail, definition)
+        except GuardrailUnusable as unusable:
+            problems.append(f"policy: {unusable}")
     return problems
 
 

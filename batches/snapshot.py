@@ -7,7 +7,6 @@ first: events after it may be in the picture already, none is ever missing from 
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 from django.db.models import Count, Q
@@ -17,13 +16,19 @@ from batches.lifecycle import BATCH, TENANT_UPGRADE
 from batches.live_messages import watch_age
 from batches.models import Alert, Batch, GuardrailState, Rollback, TenantUpgrade
 from batches.pacing import soak_left
+from batches.pinned_policy import limits_of, policy_of_text
 from batches.readiness import quote_for
 from plans.models import Installation, Plan, PlanRevision, PlanTenant, Stream
 from plans.policy import HOLD_BACK, UpgradePolicy
-from plans.policy_yaml import parse_policy_file
 from plans.refusal import BadInput, NotFound
 
 NEEDS_HAND_SHOWN = 200
+VERDICT_WORDS = {
+    "fine": "Fine",
+    "breached": "Breached",
+    "no_data": "No data",
+    "undecided": "Undecided",
+}
 WORST_FIRST = (
     "needs_hand",
     "failed",
@@ -67,7 +72,7 @@ def plan_snapshot(plan_id: uuid.UUID | str, *, now: datetime | None = None) -> d
         "quote": quote,
         "promise": promise(plan, rollback, quote, at),
         "rollback": _rollback(rollback),
-        "guardrails": _guardrails(plan),
+        "guardrails": _guardrails(plan, policy),
         "alerts": list(
             Alert.objects.filter(plan=plan, resolved_at=None).values(
                 "kind", "sentence", "opened_at"
@@ -81,12 +86,6 @@ def plan_snapshot(plan_id: uuid.UUID | str, *, now: datetime | None = None) -> d
             ]
         ),
     }
-
-
-@lru_cache(maxsize=64)
-def policy_of_text(text: str, name: str) -> UpgradePolicy:
-    """Return a pinned policy; the same text always means the same, so it is parsed once."""
-    return parse_policy_file(text).policies[name]
 
 
 def _plan(plan: Plan, revision: PlanRevision) -> dict[str, Any]:
@@ -336,9 +335,27 @@ def _rollback(rollback: Rollback | None) -> dict[str, Any] | None:
     }
 
 
-def _guardrails(plan: Plan) -> list[dict[str, Any]]:
-    return list(
-        GuardrailState.objects.filter(plan=plan)
-        .order_by("key")
-        .values("key", "kpi", "verdict", "sentence", "value", "updated_at")
-    )
+def _guardrails(plan: Plan, policy: UpgradePolicy) -> list[dict[str, Any]]:
+    """Return each guardrail with its number, and what was last ruled on it."""
+    ruled: dict[str, list[GuardrailState]] = {}
+    for row in GuardrailState.objects.filter(plan=plan).order_by("pk"):
+        ruled.setdefault(row.kpi, []).append(row)
+    told = []
+    for limit in limits_of(policy):
+        rows = ruled.get(limit.kpi, [])
+        row = rows.pop(0) if rows else None
+        verdict = row.verdict if row else "undecided"
+        told.append(
+            {
+                "key": row.key if row else limit.kpi,
+                "kpi": limit.kpi,
+                "verdict": verdict,
+                "label": VERDICT_WORDS.get(verdict, verdict),
+                "sentence": row.sentence if row else f"Then: {limit.action}.",
+                "value": row.value if row else None,
+                "unit": limit.unit,
+                "threshold": limit.label,
+                "updated_at": row.updated_at if row else None,
+            }
+        )
+    return told

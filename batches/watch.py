@@ -101,7 +101,7 @@ class Watch:
         self.stopping = threading.Event()
         self.signal = CommitSignal()
         self.effects = EffectThread()
-        self.observer = Observer()
+        self.observer = Observer(on_answer=self.signal.nudge)
         self._keeper: leases.Keeper | None = None
         self._policies: dict[tuple[Any, int], UpgradePolicy] = {}
         self._beat_at = 0.0

@@ -56,7 +56,7 @@ class ReadOnlyAdmin(AnyModelAdmin):
         return False
 
 
-class HistoryAdmin(AuditlogHistoryAdminMixin, ReadOnlyAdmin):  # type: ignore[misc]
+class HistoryAdmin(AuditlogHistoryAdminMixin, ReadOnlyAdmin):
     """Rows with their field-level history."""
 
     show_auditlog_history_link = True
@@ -104,7 +104,7 @@ class EditableAdmin(ReadOnlyAdmin):
         )
 
 
-class EditableHistoryAdmin(AuditlogHistoryAdminMixin, EditableAdmin):  # type: ignore[misc]
+class EditableHistoryAdmin(AuditlogHistoryAdminMixin, EditableAdmin):
     """Editable rows with their field-level history."""
 
     show_auditlog_history_link = True

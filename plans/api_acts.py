@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from plans.approval import writers
+from plans.approval import waiting_for
 from plans.lifecycle import PLAN
 from plans.models import Plan, User
-from plans.permissions import approval_roles, may
+from plans.permissions import may
 
 # By the transition that each needs. Promoting and settling hang on batches and are told of there.
 VERBS = {
@@ -36,5 +36,5 @@ def possible_acts(plan: Plan, user: User, *, at: datetime) -> list[str]:
 
 def _is_theirs(act: str, plan: Plan, user: User, at: datetime) -> bool:
     if act in VERDICTS:
-        return user.pk not in writers(plan) and bool(approval_roles(user, at=at, plan=plan))
+        return any(request.plan_id == plan.pk for request in waiting_for(user, now=at))
     return may(user, act, plan)

@@ -51,7 +51,9 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
 def _refused(error: Refused) -> Response:
     if isinstance(error, BadInput):
         errors = [{"detail": entry} for entry in error.problems]
-        return problem(error.status, detail=error.sentence, code=error.code, errors=errors)
+        several = f"{len(errors)} things are wrong with this request."
+        detail = error.sentence if len(errors) == 1 else several
+        return problem(error.status, detail=detail, code=error.code, errors=errors)
     return problem(
         error.status, detail=error.sentence, code=error.code, possible=verbs(error.possible)
     )

@@ -107,7 +107,7 @@ def open_request(plan: Plan, *, now: datetime) -> ApprovalRequest:
     return request
 
 
-def _standing(request: ApprovalRequest, plan: Plan, person: User, now: datetime) -> list[str]:
+def standing(request: ApprovalRequest, plan: Plan, person: User, now: datetime) -> list[str]:
     """Return the missing roles that the person may stand for; raise the reason why none."""
     if person.pk in writers(plan):
         raise ApproverIsAuthor(
@@ -147,7 +147,7 @@ def approve(
     """Give one person's yes for one role; the last missing one approves the plan."""
     plan = Plan.objects.locked(plan_id)
     request = open_request(plan, now=now)
-    roles = _standing(request, plan, approver, now)
+    roles = standing(request, plan, approver, now)
     if role is not None and role not in roles:
         raise HoldsNoRole(f"You cannot approve as {role!r} here; possible: {', '.join(roles)}.")
     chosen = role or _rarest(roles)
@@ -195,7 +195,7 @@ def reject(*, plan_id: Any, approver: User, reason: str, now: datetime, via: str
         raise Refused("Say why you reject the plan; its author has to mend it.", code="no_reason")
     plan = Plan.objects.locked(plan_id)
     request = open_request(plan, now=now)
-    roles = _standing(request, plan, approver, now)
+    roles = standing(request, plan, approver, now)
     Approval.objects.create(
         request=request,
         user=approver,
@@ -320,7 +320,7 @@ def waiting_for(person: User, *, now: datetime) -> list[ApprovalRequest]:
         return waiting
     for request in requests:
         try:
-            _standing(request, request.plan, person, now)
+            standing(request, request.plan, person, now)
         except Refused:
             continue
         waiting.append(request)

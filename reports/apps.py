@@ -10,9 +10,13 @@ class ReportsConfig(AppConfig):
     verbose_name = "Reports"
 
     def ready(self) -> None:
-        """Ask the watch to hand out what is due."""
+        """Ask the watch to hand out what is due; let the field-level diff watch endpoints."""
+        from auditlog.registry import auditlog
+
         from batches import watch_chores
         from reports import chores
+        from reports.models import Endpoint
 
+        auditlog.register(Endpoint, mask_fields=["secret"])
         watch_chores.register("reports", chores.hand_out_reports)
         watch_chores.register("deliveries", chores.hand_out_deliveries)

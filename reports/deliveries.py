@@ -4,8 +4,13 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from django.db import transaction
 from django.db.models import F
 
+from plans import events
+from plans.models import User
+from plans.permissions import require
+from plans.refusal import Refused
 from reports import notifications, webhooks
 from reports.models import Delivery
 
@@ -65,3 +70,28 @@ def _write_down(row: Delivery, problem: str, now: datetime) -> None:
         return
     wait = timedelta(seconds=WAITS[row.attempts])
     stored.update(next_at=now + wait, attempts=F("attempts") + 1, last_error=problem[:500])
+
+
+class HasArrived(Refused):
+    """There is nothing left to send."""
+
+    default_code = "has_arrived"
+
+
+@transaction.atomic
+def send_again(*, delivery_id: int, by: User, now: datetime) -> None:
+    """Try a delivery that waits or was given up at once; raise HasArrived for any other."""
+    require(by, "administer")
+    row = Delivery.objects.select_for_update().get(pk=delivery_id)
+    if row.delivered_at is not None:
+        raise HasArrived(f"This has arrived at {row.target}; it is not sent twice.")
+    Delivery.objects.filter(pk=row.pk).update(given_up_at=None, next_at=now, attempts=0)
+    events.record(
+        stream=None,
+        kind="delivery_sent_again",
+        sentence=f"{by.get_full_name()} had the {row.channel} to {row.target} sent again.",
+        actor=by,
+        via="admin",
+        now=now,
+        payload={"delivery": row.pk},
+    )

@@ -7,20 +7,21 @@ import tempfile
 import time
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import DateTimeField, Exists, F, OuterRef, Q
+from django.db.models import DateTimeField, Exists, F, OuterRef
 from django.db.models.functions import Coalesce
 from django.template.loader import render_to_string
 
 from plans import events
 from plans.lifecycle import PLAN
 from plans.models import Plan
-from plans.refusal import Refused
 from reports.facts import plan_facts, trail_lines
+from reports.handing_out import HasNotEnded, file_stamp
 from reports.models import UpgradeReport
 from reports.pdf import PACKAGED_STYLESHEET, Attachment, PdfFailed, render_pdf
 from reports.report_document import compose, digest, report_json
@@ -31,12 +32,8 @@ CLAIM_SECONDS = 150
 WAITS = (5, 15, 60, 120, 300)
 """Seconds before a failed report is tried again; the last one for ever after."""
 ENDED = Coalesce("ended_at", "updated_at", output_field=DateTimeField())
-
-
-class HasNotEnded(Refused):
-    """The plan still goes on; its report comes when it ends."""
-
-    default_code = "not_ended"
+# An archived plan has ended, too: nobody may outrun its report by putting it away at once.
+ENDINGS = frozenset({*PLAN.endings, "archived"})
 
 
 def due_reports(now: datetime) -> list[uuid.UUID]:
@@ -45,11 +42,16 @@ def due_reports(now: datetime) -> list[uuid.UUID]:
     Due is every plan in an ending state that was ever handed in and has no report of this very
     ending: a plan that was taken back after completion gets a second one.
     """
-    _note_endings(now)
+    noted = [
+        UpgradeReport(plan_id=pk, ending=ending, state=state, next_at=now)
+        for pk, ending, state in _ended_without_report()
+    ]
+    if noted:
+        UpgradeReport.objects.bulk_create(noted, ignore_conflicts=True)
     claimed = []
     until = now + timedelta(seconds=CLAIM_SECONDS)
     waiting = UpgradeReport.objects.filter(issued_at=None, next_at__lte=now).order_by("next_at")
-    for pk, plan_id, next_at in waiting.values_list("pk", "plan_id", "next_at"):
+    for pk, plan_id, next_at in list(waiting.values_list("pk", "plan_id", "next_at")):
         # Compare-and-set: of two watches that saw the same row, one gets it.
         row = UpgradeReport.objects.filter(pk=pk, issued_at=None, next_at=next_at)
         if row.update(next_at=until):
@@ -57,20 +59,20 @@ def due_reports(now: datetime) -> list[uuid.UUID]:
     return claimed
 
 
-def _note_endings(now: datetime) -> None:
+def anything_due(now: datetime) -> bool:
+    """Tell whether due_reports would find something; only reads."""
+    waiting = UpgradeReport.objects.filter(issued_at=None, next_at__lte=now)
+    return waiting.exists() or _ended_without_report().exists()
+
+
+def _ended_without_report() -> Any:
     known = UpgradeReport.objects.filter(plan=OuterRef("pk"), ending__gte=OuterRef("ending"))
-    ended = (
-        Plan.objects.filter(state__in=PLAN.endings)
-        .filter(~Q(state="cancelled") | Q(submitted_at__isnull=False))
+    return (
+        Plan.objects.filter(state__in=ENDINGS, submitted_at__isnull=False)
         .annotate(ending=ENDED)
         .filter(~Exists(known))
-    )
-    UpgradeReport.objects.bulk_create(
-        [
-            UpgradeReport(plan_id=pk, ending=ending, state=state, next_at=now)
-            for pk, ending, state in ended.values_list("pk", "ending", "state")
-        ],
-        ignore_conflicts=True,
+        .order_by()
+        .values_list("pk", "ending", "state")
     )
 
 
@@ -81,7 +83,7 @@ def issue_report(*, plan_id: uuid.UUID | str, now: datetime) -> UpgradeReport:
     with the report, which is tried again later.
     """
     plan = Plan.objects.annotate(ending=ENDED).get(pk=plan_id)
-    if str(plan.state) not in PLAN.endings:
+    if str(plan.state) not in ENDINGS:
         raise HasNotEnded(
             f"This plan is {PLAN.states[str(plan.state)].lower()}; its report comes when it ends."
         )
@@ -99,21 +101,6 @@ def issue_report(*, plan_id: uuid.UUID | str, now: datetime) -> UpgradeReport:
     except PdfFailed as error:
         return _failed(report, str(error), now)
     return _issued(report, plan, made, seconds=time.monotonic() - began, now=now)
-
-
-def report_path(report: UpgradeReport) -> Path:
-    """Return where the file of an issued report is."""
-    return Path(settings.REPORTS_DIR) / report.file
-
-
-def download_name(report: UpgradeReport, external_id: str) -> str:
-    """Return the name under which the file is handed out: safe in every file system."""
-    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in external_id)
-    return f"upgrade-report-{safe.strip('.') or report.plan_id}-{_stamp(report.ending)}.pdf"
-
-
-def _stamp(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +126,7 @@ def _make(plan: Plan, now: datetime) -> _Made:
         made_at=now,
         attachments=(
             Attachment("report.json", "The data of this report", data),
-            Attachment("trail.jsonl", "The plan's trail, event by event", trail_lines(plan)),
+            Attachment("trail.jsonl", "The plan's trail, event by event", trail_lines(facts)),
         ),
     )
     return _Made(pdf, data_digest)
@@ -150,7 +137,7 @@ def _issued(
 ) -> UpgradeReport:
     sha256 = hashlib.sha256(made.pdf).hexdigest()
     # The hash is part of the name: of two processes that made it at once, both files are whole.
-    name = f"{plan.pk}/{_stamp(report.ending)}-{sha256[:12]}.pdf"
+    name = f"{plan.pk}/{file_stamp(report.ending)}-{sha256[:12]}.pdf"
     _keep(Path(settings.REPORTS_DIR) / name, made.pdf)
     with transaction.atomic():
         first = UpgradeReport.objects.filter(pk=report.pk, issued_at=None).update(

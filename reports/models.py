@@ -7,6 +7,8 @@ from typing import Any
 from django.db import models
 from django.db.models import Q
 
+from plans.lifecycle import PLAN
+
 
 class UpgradeReport(models.Model):
     """One issued report: a file that never changes, or the reason why there is none."""
@@ -43,6 +45,11 @@ class UpgradeReport(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} of {self.plan_id} at {self.ending:%Y-%m-%d %H:%M:%S}"
+
+    @property
+    def state_words(self) -> str:
+        """Return the plan's state in the report as people say it."""
+        return PLAN.states.get(self.state, self.state)
 
     @property
     def ready(self) -> bool:

@@ -89,8 +89,8 @@ def metrics_section(facts: ReportFacts) -> Section:
         svg = _chart(kpi, facts)
         if svg:
             blocks.append(Picture(svg, _chart_caption(kpi)))
-    rows = tuple(_kpi_row(kpi) for kpi in facts.kpis)
-    head = ("Kpi", "Source", "Limit", "Looks", "Without data", "Lowest", "Highest", "Last")
+    rows = tuple(_kpi_row(kpi, facts) for kpi in facts.kpis)
+    head = ("Kpi", "Source", "Limit", "Looks", "Without data", "Lowest", "Highest", "Breaches")
     blocks.append(Table("Looks at the Kpis", head, (21, 13, 16, 9, 11, 10, 10, 10), rows))
     return Section("metrics", "What was measured", tuple(blocks))
 
@@ -257,70 +257,61 @@ def _timeline_row(batch: BatchFact, facts: ReportFacts) -> TimelineRow:
 
 
 def _chart(kpi: KpiFact, facts: ReportFacts) -> str:
-    lines = [Line("upgraded tenants", tuple((p.at, p.value) for p in kpi.points))]
+    # A look at which only the tenants still waiting spoke is no gap of the upgraded ones.
+    own = [p for p in kpi.points if p.value is not None or not p.drawn]
+    lines = [Line("upgraded tenants", tuple((p.at, p.value) for p in own))]
     if any(point.control is not None for point in kpi.points):
-        lines.append(Line("not yet upgraded", tuple((p.at, p.control) for p in kpi.points)))
-    limits = []
-    if kpi.at_most is not None:
-        limits.append(LimitLine(kpi.at_most, f"at most {quantity(kpi.at_most, kpi.unit)}"))
-    if kpi.at_least is not None:
-        limits.append(LimitLine(kpi.at_least, f"at least {quantity(kpi.at_least, kpi.unit)}"))
+        control = [(p.at, p.control) for p in kpi.points if p.drawn and p.control is not None]
+        lines.append(Line("not yet upgraded", tuple(control)))
     bands = [
         Span(batch.name, batch.opened_at, _end(batch, facts))
         for batch in facts.batches
         if batch.opened_at is not None
     ]
     return kpi_chart(
-        name=kpi.name,
+        name=f"{kpi.name}, {kpi.meaning}" if kpi.meaning else kpi.name,
         unit=kpi.unit,
         lines=lines,
-        limits=limits,
+        limits=[LimitLine(one.value, one.label) for one in kpi.limits if one.value is not None],
         bands=bands,
         markers=_markers(facts),
     )
 
 
 def _limit_words(kpi: KpiFact) -> str:
-    parts = []
-    if kpi.at_most is not None:
-        parts.append(f"at most {quantity(kpi.at_most, kpi.unit)}")
-    if kpi.at_least is not None:
-        parts.append(f"at least {quantity(kpi.at_least, kpi.unit)}")
-    return ", ".join(parts) or "none, watched only"
+    return ", ".join(limit.label for limit in kpi.limits) or "none, watched only"
+
+
+def _known(kpi: KpiFact) -> list[float]:
+    return [point.value for point in kpi.points if point.value is not None]
 
 
 def _chart_caption(kpi: KpiFact) -> str:
-    known = [point.value for point in kpi.points if point.value is not None]
-    blind = len(kpi.points) - len(known)
+    known = _known(kpi)
     if not known:
-        return f"{kpi.name}: {count(blind, 'look')}, none of them brought data."
-    gaps = f"; {count(blind, 'look')} without data, marked on the axis" if blind else ""
+        return f"{kpi.name}: {count(kpi.looks, 'look')}, none of them said anything."
+    shown = f"{len(known):,} of " if len(known) < kpi.looks - kpi.blind else ""
+    gaps = f"; {count(kpi.blind, 'look')} without data, marked on the axis" if kpi.blind else ""
     return (
-        f"{kpi.name} over {count(len(kpi.points), 'look')}: between "
+        f"{kpi.name}, {shown}{count(kpi.looks, 'look')}: between "
         f"{quantity(min(known), kpi.unit)} and {quantity(max(known), kpi.unit)}; "
-        f"limit: {_limit_words(kpi)}{gaps}. Shaded: batches."
+        f"limit: {_limit_words(kpi)}{gaps}. A point is one look; guardrails judge windows of "
+        "looks. Shaded: batches."
     )
 
 
-def _kpi_row(kpi: KpiFact) -> tuple[Cell, ...]:
-    known = [point.value for point in kpi.points if point.value is not None]
-    blind = [point for point in kpi.points if point.value is None]
-    over = known and (
-        (kpi.at_most is not None and max(known) > kpi.at_most)
-        or (kpi.at_least is not None and min(known) < kpi.at_least)
-    )
-    worst: Tone = "bad" if over else "plain"
-    low: Tone = worst if kpi.at_least is not None else "plain"
-    high: Tone = worst if kpi.at_most is not None else "plain"
+def _kpi_row(kpi: KpiFact, facts: ReportFacts) -> tuple[Cell, ...]:
+    known = _known(kpi)
+    breaches = sum(1 for r in facts.rulings if r.kpi == kpi.name and r.verdict == "breached")
     return (
         Cell(kpi.name, mono=True),
-        Cell(kpi.source),
+        Cell(kpi.source or NOTHING),
         Cell(_limit_words(kpi)),
-        Cell(f"{len(kpi.points):,}", number=True),
-        Cell(f"{len(blind):,}", number=True, tone="warn" if blind else "plain"),
-        Cell(quantity(min(known, default=None), kpi.unit), number=True, tone=low),
-        Cell(quantity(max(known, default=None), kpi.unit), number=True, tone=high),
-        Cell(quantity(known[-1] if known else None, kpi.unit), number=True),
+        Cell(f"{kpi.looks:,}", number=True),
+        Cell(f"{kpi.blind:,}", number=True, tone="warn" if kpi.blind else "plain"),
+        Cell(quantity(min(known, default=None), kpi.unit), number=True),
+        Cell(quantity(max(known, default=None), kpi.unit), number=True),
+        Cell(f"{breaches:,}", number=True, tone="bad" if breaches else "plain"),
     )
 
 

@@ -115,24 +115,34 @@ class BatchFact:
 
 @dataclass(frozen=True, slots=True)
 class KpiPoint:
-    """One look at a Kpi; a missing value has its cause."""
+    """One look at a Kpi. Without a value: no data, with its cause, unless only `control` spoke."""
 
     at: datetime
     value: float | None
     control: float | None = None
-    n: int = 0
     cause: str = ""
+    drawn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KpiLimit:
+    """A guardrail on a Kpi in words; without a value it is no fixed level that could be drawn."""
+
+    value: float | None
+    label: str
 
 
 @dataclass(frozen=True, slots=True)
 class KpiFact:
-    """The course of one Kpi with the limits that watched it."""
+    """The course of one Kpi; `points` are all of its looks, or evenly chosen ones of many."""
 
     name: str
+    meaning: str
     unit: str
     source: str
-    at_most: float | None
-    at_least: float | None
+    limits: tuple[KpiLimit, ...]
+    looks: int
+    blind: int
     points: tuple[KpiPoint, ...]
 
 

@@ -100,7 +100,7 @@ def negative_statements(facts: ReportFacts) -> tuple[tuple[str, Tone], ...]:
         f"{count(breaches, 'ruling')} found a guardrail breached.",
         "warn",
     )
-    blind = sum(1 for kpi in facts.kpis for point in kpi.points if point.value is None)
+    blind = sum(kpi.blind for kpi in facts.kpis)
     state(
         blind,
         "No look at a metric was without data.",

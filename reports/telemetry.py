@@ -105,7 +105,7 @@ class ConsoleCollector(Collector):
             "plan__plugin__key", "trigger", "clock_from", "verified_at"
         ).iterator():
             # A rollback that left tenants to people was never complete: only +Inf holds it.
-            took[plugin, _plain(trigger)].append(
+            took[plugin, trigger].append(
                 (ended - began).total_seconds() * 1000 if ended is not None else NEVER
             )
         for labels, values in sorted(took.items()):
@@ -150,11 +150,6 @@ class ConsoleCollector(Collector):
             tick.add_metric([], beat["tick"])
         yield age
         yield tick
-
-
-def _plain(trigger: str) -> str:
-    """Return a trigger without its detail: one series per kind, not one per guardrail."""
-    return trigger.split(":", 1)[0]
 
 
 def _histogram(

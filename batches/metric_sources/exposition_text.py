@@ -65,7 +65,7 @@ def _labels(text: str) -> dict[str, str]:
         match = _LABEL.match(text, position)
         if match is None:
             if text[position:].strip():
-                raise ValueError("its labels are not name=\"value\"")
+                raise ValueError('its labels are not name="value"')
             break
         pairs.append((match[1], _ESCAPED.sub(_unescape, match[2])))
         position = match.end()

@@ -27,7 +27,7 @@ class HttpReader:
         environ: Mapping[str, str],
         byte_cap: int = BYTE_CAP,
     ) -> None:
-        self.url = str(spec.options["url"]).rstrip("/")
+        self.url = str(spec.options["url"])
         self._timeout = float(spec.options.get("timeout_seconds", DEFAULT_TIMEOUT))
         self._templates: Mapping[str, str] = spec.options.get("headers", {})
         self._environ = environ
@@ -42,7 +42,7 @@ class HttpReader:
     async def post_form(
         self, url: str, form: Mapping[str, str], *, accepted: tuple[int, ...], timeout: float
     ) -> bytes:
-        """Send a form and return the body where the status is accepted. Raises MetricUnavailable."""
+        """Send a form; return the body of an accepted status. Raises MetricUnavailable."""
         return await self._fetch("POST", url, form, accepted, timeout)
 
     async def close(self) -> None:
@@ -109,7 +109,8 @@ class HttpReader:
         if self._session is None:
             headers = self._headers()
             self._session = aiohttp.ClientSession(
-                headers=headers,
+                # The classic text form: OpenMetrics writes its timestamps in another unit.
+                headers={"Accept": "text/plain;version=0.0.4, application/json;q=0.9", **headers},
                 cookie_jar=aiohttp.DummyCookieJar(),
                 # asyncio.timeout around each call is the only clock.
                 timeout=aiohttp.ClientTimeout(total=None),

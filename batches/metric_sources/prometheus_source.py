@@ -49,7 +49,7 @@ class PrometheusSource:
     async def _ask(self, selector: Selector, timeout: float) -> list[Series]:
         # 400 and 422 carry Prometheus' own words about the query; POST takes long queries.
         body = await self._reader.post_form(
-            f"{self._reader.url}/api/v1/query",
+            f"{self._reader.url.rstrip('/')}/api/v1/query",
             {"query": str(selector), "timeout": f"{timeout:g}s"},
             accepted=(200, 400, 422),
             timeout=timeout,

@@ -345,3 +345,12 @@ def test_a_report_that_cannot_be_written_is_bad_input(console, powerx, capsys, t
     console.will("/api/v1/plans/pay-7/report.pdf", (200, b"%PDF-1.7"))
     assert powerx(f"report pay-7 -O {tmp_path}/no/such/folder.pdf") == 5
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_report_that_could_not_be_made_says_why_and_is_no_restart(console, powerx, capsys):
+    problem = {"detail": "The report could not be made yet: no font."}
+    kind = {"Content-Type": "application/problem+json"}
+    console.will("/api/v1/plans/pay-7/report.pdf", (503, problem, kind))
+    assert powerx("report pay-7") == 1
+    assert "no font" in capsys.readouterr().err
+    assert len(console.asked) == 1

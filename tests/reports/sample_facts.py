@@ -9,6 +9,7 @@ from reports.report_facts import (
     EventFact,
     FieldChange,
     KpiFact,
+    KpiLimit,
     KpiPoint,
     LimitsFact,
     Person,
@@ -147,18 +148,20 @@ def events() -> tuple[EventFact, ...]:
 def error_rate() -> KpiFact:
     """Return a course that stays low, has one blind look, and rises at last."""
     points = [
-        KpiPoint(after(61 + m / 4), 1.2 + 0.4 * (m % 5), 1.1 + 0.2 * (m % 3), 1800)
+        KpiPoint(after(61 + m / 4), 1.2 + 0.4 * (m % 5), 1.1 + 0.2 * (m % 3), drawn=True)
         for m in range(132)
     ]
-    points += [KpiPoint(after(94 + m / 4), 2.0 + 0.7 * m, 1.3, 2400) for m in range(12)]
-    points[40] = KpiPoint(points[40].at, None, None, 0, "the source did not answer in 3 s")
-    return KpiFact("error_rate", "%", "fleet", 5.0, None, tuple(points))
+    points += [KpiPoint(after(94 + m / 4), 2.0 + 0.7 * m, 1.3, drawn=True) for m in range(12)]
+    points[40] = KpiPoint(points[40].at, None, cause="the source did not answer in 3 s")
+    return KpiFact(
+        "error_rate", "", "%", "fleet", (KpiLimit(5.0, "at most 5 %"),), 144, 1, tuple(points)
+    )
 
 
 def pass_rate() -> KpiFact:
     """Return a Kpi that is watched without a limit."""
-    points = tuple(KpiPoint(after(61 + m), 97.5 + 0.5 * (m % 4)) for m in range(36))
-    return KpiFact("sandbox.test.pass_rate", "%", "prom", None, None, points)
+    points = tuple(KpiPoint(after(61 + m), 97.5 + 0.5 * (m % 4), drawn=True) for m in range(36))
+    return KpiFact("sandbox.test.pass_rate", "", "%", "prom", (), 36, 0, points)
 
 
 def breach() -> RulingFact:
@@ -270,7 +273,7 @@ def completed_facts() -> ReportFacts:
     """Return the facts of a plan without any trouble."""
     canary = tuple(tenant(n) for n in range(6))
     wave = tuple(tenant(n, at=96) for n in range(6, 120))
-    calm = replace(pass_rate(), points=pass_rate().points[:20])
+    calm = replace(pass_rate(), points=pass_rate().points[:20], looks=20)
     return replace(
         rolled_back_facts(),
         state="completed",

@@ -2,12 +2,14 @@
 
 import hashlib
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from rest_framework.test import APIClient
 
+from batches.models import Batch, TenantUpgrade
 from plans.machine_access import make_token
-from plans.models import Plugin, RoleBinding, Tenant, User
+from plans.models import Plan, Plugin, RoleBinding, Tenant, User
 from plans.policies import save_policy_text
 from plans.releases import register_release, trust_key
 from plans.signature import new_key, sign_release
@@ -23,11 +25,31 @@ policies:
 approvals:
   default: {required_roles: [system_admin, role_admin], max_pending_minutes: 60}
 """
+DEPLOYERS_TEXT = """
+deployers:
+  fleet: {kind: simulated, parallelism: 20, expected_seconds: 0.1}
+"""
+DICTIONARY_TEXT = """
+{"kpis": [{"name": "error_rate", "kind": "ratio", "unit": "%", "direction": "lower"}],
+ "sources": {"fleet": {"kind": "simulated"}},
+ "mappings": [{"kpi": "error_rate", "source": "fleet", "tenant_label": "tenant",
+               "bad": {"metric": "errors_total"}, "total": {"metric": "requests_total"}}],
+ "dashboards": []}
+"""
+HAND_IN = "/internal/version/upgrade/plan"
 TENANTS = ("acorn", "birch", "cedar")
 
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+def configure(settings: Any, folder: Path) -> None:
+    """Give the installation a deployer and a metric source that nobody calls here."""
+    settings.DEPLOYERS_FILE = folder / "deployers.yaml"
+    settings.DEPLOYERS_FILE.write_text(DEPLOYERS_TEXT)
+    settings.DICTIONARY_FILE = folder / "dictionary.json"
+    settings.DICTIONARY_FILE.write_text(DICTIONARY_TEXT)
 
 
 def person(name: str, *, console: str = "", approval: str = "", **fields: Any) -> User:
@@ -82,3 +104,48 @@ class Scene:
         client = APIClient()
         client.credentials(HTTP_AUTHORIZATION=f"Bearer {made.secret}")
         return client
+
+
+def body(**changes: Any) -> dict[str, Any]:
+    return {
+        "external_id": "pay-7", "plugin": "pay", "to_version": "1.5.0", "policy": "safe-rollout",
+        "deployer": "fleet", "tenants": "all", "submit": True,
+    } | changes  # fmt: skip
+
+
+def url(act: str = "", plan: str = "pay-7") -> str:
+    return f"/api/v1/plans/{plan}/{act}"
+
+
+def post(client: APIClient, where: str, given: dict[str, Any] | None = None) -> Any:
+    return client.post(where, given or {}, format="json")
+
+
+def handed_in(scene: Scene, **changes: Any) -> Plan:
+    answer = post(scene.client(scene.mara), HAND_IN, body(**changes))
+    assert answer.status_code == 201, answer.json()
+    return Plan.objects.get(external_id=body(**changes)["external_id"])
+
+
+def approved(scene: Scene) -> Plan:
+    handed_in(scene)
+    for approver in (scene.aram, scene.sona):
+        assert post(scene.client(approver), url("approve")).status_code == 200
+    return Plan.objects.get()
+
+
+def started(scene: Scene) -> Plan:
+    approved(scene)
+    assert post(scene.client(scene.olga), url("start")).status_code == 200
+    return Plan.objects.get()
+
+
+def touched(plan: Plan) -> None:
+    """Let the first batch be under way, as the hands leave it."""
+    batch = Batch.objects.filter(plan=plan).order_by("number").first()
+    assert batch is not None
+    batch.move("open")
+    batch.save()
+    TenantUpgrade.objects.filter(batch=batch).update(
+        state="upgraded", touched_at=now(), version_before="1.4.2"
+    )

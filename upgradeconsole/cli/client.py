@@ -121,7 +121,7 @@ def plan_path(plan: str, tail: str = "") -> str:
 def _accepted(reply: Reply, url: str) -> Reply:
     if reply.status < 300:
         return reply
-    if reply.status in RESTARTING:
+    if reply.status in RESTARTING and not _is_problem(reply):
         raise Unreachable(f"{url} answers HTTP {reply.status}: it may be restarting")
     if reply.status < 400:
         # A redirect is never followed: the token must not go where nobody sent it.
@@ -131,6 +131,11 @@ def _accepted(reply: Reply, url: str) -> Reply:
             status=400,
         )
     raise _refusal(reply)
+
+
+def _is_problem(reply: Reply) -> bool:
+    """Tell the console's own answer from that of a proxy in front of it."""
+    return reply.headers.get("content-type", "").startswith("application/problem+json")
 
 
 def _refusal(reply: Reply) -> Refusal:

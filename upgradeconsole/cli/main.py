@@ -229,7 +229,8 @@ def rollback(
         render.print_json(render.terminal(), answer)
     else:
         render.terminal().print(
-            f"Rolling back {answer['touched']} tenants, to be done by {answer['deadline']} "
+            f"Rolling back {answer['touched']} tenants, to be done by "
+            f"{render.clock(answer['deadline'])} "
             f"(rollback {answer['rollback']}).",
             soft_wrap=True,
         )

@@ -114,7 +114,8 @@ def print_refusal(out: Terminal, sentence: str, problems: tuple[str, ...] = ()) 
     """Print why something was refused, and every problem on a line of its own."""
     out.print(Text(printable(sentence), style="bold red"), soft_wrap=True)
     for problem in problems:
-        out.print(f"  - {printable(problem)}", soft_wrap=True)
+        if problem != sentence:
+            out.print(f"  - {printable(problem)}", soft_wrap=True)
 
 
 def _batches(batches: list[Mapping[str, Any]]) -> Table:
@@ -137,5 +138,5 @@ def _batches(batches: list[Mapping[str, Any]]) -> Table:
 def _rollback(rollback: Mapping[str, Any]) -> str:
     reason = printable(rollback.get("reason") or "no reason given")
     if rollback.get("seconds") is None:
-        return f"Rollback: running, to be done by {rollback['deadline']} ({reason})"
+        return f"Rollback: running, to be done by {clock(rollback['deadline'])} ({reason})"
     return f"Rollback: done after {rollback['seconds']:.1f} s ({reason})"

@@ -1,0 +1,266 @@
+"""The Kpi dictionary's JSON -> its shapes, with every problem of the file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final, Literal, cast
+from urllib.parse import urlsplit
+
+from batches.deployers.answer_text import is_secret_name
+from batches.dictionary_json import Place, Problem, as_number, listed, nearest, read_object
+from batches.dictionary_shapes import Dictionary, KpiDefinition, KpiKind, KpiMapping, Panel
+from batches.metric_sources.base import Selector, SourceSpec
+from batches.units import KNOWN_UNITS, SHARES, compatible_with
+
+KINDS: Final = ("ratio", "histogram", "gauge")
+SOURCE_KINDS: Final = ("prometheus_text", "prometheus", "simulated")
+_KPI = re.compile(r"[A-Za-z_][A-Za-z0-9_.:\-]{0,119}")
+_KPI_RULE = "write a name such as error_rate (letters, digits, '_', '.', ':', '-')"
+_SOURCE = re.compile(r"[a-z0-9][a-z0-9_\-]{0,62}")
+_SOURCE_RULE = "write small letters, digits, '_' and '-' (at most 63)"
+_LABEL = re.compile(r"(?!le\b|__)[a-zA-Z_][a-zA-Z0-9_]*")
+_LABEL_RULE = "write the name of a label such as tenant (le is taken by the buckets)"
+_METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_METRIC_RULE = "write the name of a metric such as tenant_requests_total"
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
+_VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
+_WANTED: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
+    "ratio": (("bad", "total"), ("value",)),
+    "histogram": (("buckets",),),
+    "gauge": (("value",),),
+}
+_SELECTORS: Final = ("bad", "total", "buckets", "value")
+
+
+def read_dictionary(text: str, problems: list[Problem]) -> Dictionary:
+    """Return the dictionary; with problems added, parts of it are missing."""
+    top = read_object(text, problems)
+    if top is None:
+        return Dictionary({}, {})
+    top.only("kpis", "sources", "mappings", "dashboards")
+    kpis = _read_kpis(top)
+    sources = _read_sources(top)
+    return Dictionary(
+        kpis, sources, _read_mappings(top, kpis, sources), _read_dashboards(top, kpis)
+    )
+
+
+def _read_kpis(top: Place) -> dict[str, KpiDefinition]:
+    if not top.values.get("kpis"):
+        top.note("kpis", 'is missing; write [{"name": ..., "kind": ..., "unit": ...}]')
+    kpis: dict[str, KpiDefinition] = {}
+    taken: dict[str, str] = {}
+    for place in top.items("kpis"):
+        place.only("name", "kind", "unit", "direction", "range", "aliases")
+        name = place.text("name", form=_KPI, rule=_KPI_RULE)
+        kind = cast(KpiKind, place.choice("kind", KINDS))
+        unit = place.choice("unit", SHARES if kind == "ratio" else KNOWN_UNITS)
+        definition = KpiDefinition(
+            name,
+            kind,
+            unit,
+            cast(Literal["lower", "higher"], place.choice("direction", ("lower", "higher"))),
+            _read_range(place),
+            _read_aliases(place),
+        )
+        for word in (name, *definition.aliases):
+            if word and word in taken:
+                place.note("", f"'{word}' is a name already, of '{taken[word]}'; write another")
+            taken.setdefault(word, name)
+        if name:
+            kpis.setdefault(name, definition)
+    return kpis
+
+
+def _read_range(place: Place) -> tuple[float, float] | None:
+    if "range" not in place.values:
+        return None
+    ends = [as_number(end) for end in place.sequence("range")]
+    if len(ends) == 2 and ends[0] is not None and ends[1] is not None and ends[0] < ends[1]:
+        return ends[0], ends[1]
+    place.note("range", "write the lowest and the highest value, such as [0, 100]")
+    return None
+
+
+def _read_aliases(place: Place) -> tuple[str, ...]:
+    aliases = []
+    for index, alias in enumerate(place.sequence("aliases")):
+        if isinstance(alias, str) and re.fullmatch(r"[A-Za-z0-9_.:\-]{1,120}", alias):
+            aliases.append(alias)
+        else:
+            place.note(f"aliases[{index}]", _KPI_RULE)
+    return tuple(aliases)
+
+
+def _read_sources(top: Place) -> dict[str, SourceSpec]:
+    section = top.child("sources")
+    if section is None:
+        if "sources" not in top.values:
+            top.note("sources", 'is missing; write {"NAME": {"kind": ..., "url": ...}}')
+        return {}
+    sources = {}
+    for name in section.values:
+        if not _SOURCE.fullmatch(name):
+            section.note(name, f"cannot be used as a name; {_SOURCE_RULE}")
+        place = section.child(name)
+        if place is None:
+            continue
+        kind = place.choice("kind", SOURCE_KINDS)
+        if kind in ("prometheus", "prometheus_text"):
+            place.only("kind", "url", "headers", "timeout_seconds")
+            _check_url(place)
+            _check_headers(place)
+            place.number("timeout_seconds", above=0, below=60.001)
+        elif kind:
+            place.only("kind")
+        options = {key: value for key, value in place.values.items() if key != "kind"}
+        sources[name] = SourceSpec(name, kind, options)
+    return sources
+
+
+def _check_url(place: Place) -> None:
+    rule = "write an address such as http://127.0.0.1:9090"
+    url = place.text("url", rule=rule)
+    if not url:
+        return
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        place.note("url", f"'{url[:60]}' is not an address; {rule}")
+    elif "@" in parts.netloc:
+        place.note("url", "holds a login; write it as headers with ${NAME} from the environment")
+
+
+def _check_headers(place: Place) -> None:
+    headers = place.child("headers")
+    if headers is None:
+        return
+    for header, value in headers.values.items():
+        if not _HEADER.fullmatch(header):
+            headers.note(header, "is not the name of a header")
+        elif not isinstance(value, str) or not value.isprintable():
+            headers.note(header, "write a text without control characters")
+        elif "${" in _VARIABLE.sub("", value):
+            headers.note(header, "write variables of the environment as ${NAME}")
+        elif is_secret_name(header) and not _VARIABLE.search(value):
+            headers.note(header, 'keep secrets in the environment: write "Bearer ${NAME}"')
+
+
+def _read_mappings(
+    top: Place, kpis: Mapping[str, KpiDefinition], sources: Mapping[str, SourceSpec]
+) -> tuple[KpiMapping, ...]:
+    mappings: list[KpiMapping] = []
+    seen: set[tuple[str, str]] = set()
+    for place in top.items("mappings"):
+        place.only("kpi", "source", *_SELECTORS, "tenant_label", "version_label", "native_unit")
+        kpi = _read_kpi_name(place, kpis)
+        source = sources.get(place.text("source", rule="write the name of a source"))
+        if source is None and isinstance(place.values.get("source"), str):
+            name = place.values["source"]
+            hint = nearest(name, sources) or f"; the sources are {listed(sources)}"
+            place.note("source", f"no source is called '{name}'{hint}")
+        selectors = {
+            key: selector
+            for key in _SELECTORS
+            if (selector := _read_selector(place, key, source)) is not None
+        }
+        mapping = KpiMapping(
+            kpi=kpi.name if kpi else "",
+            source=source.name if source else "",
+            bad=selectors.get("bad"),
+            total=selectors.get("total"),
+            buckets=selectors.get("buckets"),
+            value=selectors.get("value"),
+            tenant_label=place.text(
+                "tenant_label", form=_LABEL, rule=_LABEL_RULE, default="tenant"
+            ),
+            version_label=(
+                place.text("version_label", form=_LABEL, rule=_LABEL_RULE)
+                if "version_label" in place.values
+                else None
+            ),
+            native_unit=_read_native_unit(place, kpi),
+        )
+        if kpi is not None:
+            _check_parts(place, kpi)
+        if mapping.version_label == mapping.tenant_label:
+            place.note("version_label", "must be another label than tenant_label")
+        if kpi is not None and source is not None and (kpi.name, source.name) in seen:
+            place.note("", f"'{kpi.name}' is mapped to '{source.name}' already; keep one of them")
+        seen.add((mapping.kpi, mapping.source))
+        mappings.append(mapping)
+    return tuple(mappings)
+
+
+def _read_kpi_name(place: Place, kpis: Mapping[str, KpiDefinition]) -> KpiDefinition | None:
+    name = place.text("kpi", rule="write the name of a Kpi")
+    kpi = kpis.get(name)
+    if kpi is None and name:
+        alias_of = next((k.name for k in kpis.values() if name in k.aliases), None)
+        hint = f"; write its name '{alias_of}'" if alias_of else nearest(name, kpis)
+        place.note("kpi", f"no Kpi is called '{name}'{hint or f'; there are {listed(kpis)}'}")
+    return kpi
+
+
+def _check_parts(place: Place, kpi: KpiDefinition) -> None:
+    """Refuse what does not make up a Kpi of this kind."""
+    given = tuple(key for key in _SELECTORS if key in place.values)
+    wanted = _WANTED.get(kpi.kind, ())
+    # Nothing is wanted of a kind that is unknown: that is a problem of the Kpi's own.
+    if wanted and given not in wanted:
+        forms = " or ".join(" and ".join(keys) for keys in wanted)
+        place.note("", f"a {kpi.kind} is read from {forms}; here is {listed(given)}")
+    if kpi.kind == "ratio" and "bad" in given and "native_unit" in place.values:
+        place.note("native_unit", "leave it out: counts of bad and total have no unit")
+
+
+def _read_native_unit(place: Place, kpi: KpiDefinition | None) -> str | None:
+    if "native_unit" not in place.values or kpi is None or not kpi.unit:
+        return None
+    return place.choice("native_unit", compatible_with(kpi.unit))
+
+
+def _read_selector(place: Place, key: str, source: SourceSpec | None) -> Selector | None:
+    part = place.child(key)
+    if part is None:
+        return None
+    part.only("metric", "query")
+    if ("metric" in part.values) == ("query" in part.values):
+        part.note("", 'write exactly one of {"metric": ...} and {"query": ...}')
+        return None
+    if "metric" in part.values:
+        return Selector(metric=part.text("metric", form=_METRIC, rule=_METRIC_RULE))
+    if source is not None and source.kind == "prometheus_text":
+        part.note("query", f"'{source.name}' is a page of text and takes no query; write metric")
+    return Selector(query=part.text("query", rule="write a query that gives a value per tenant"))
+
+
+def _read_dashboards(
+    top: Place, kpis: Mapping[str, KpiDefinition]
+) -> tuple[tuple[str, tuple[Panel, ...]], ...]:
+    dashboards = []
+    for place in top.items("dashboards"):
+        place.only("title", "panels")
+        title = place.text("title", rule="write a title")
+        panels = []
+        for panel in place.items("panels"):
+            panel.only("kpi", "split", "quantile", "title")
+            kpi = _read_kpi_name(panel, kpis)
+            quantile = panel.number("quantile", above=0, below=1)
+            if quantile is not None and kpi is not None and kpi.kind != "histogram":
+                panel.note("quantile", f"leave it out: '{kpi.name}' is a {kpi.kind}")
+            split = "split" in panel.values
+            panels.append(
+                Panel(
+                    kpi=kpi.name if kpi else "",
+                    split=panel.choice("split", ("canary_control",)) if split else None,
+                    quantile=quantile,
+                    title=panel.text("title", default=kpi.name if kpi else ""),
+                )
+            )
+        dashboards.append((title, tuple(panels)))
+    return tuple(dashboards)

@@ -1,0 +1,89 @@
+"""What a Kpi dictionary is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from batches.dictionary_json import listed, nearest
+from batches.metric_sources.base import Selector, SourceSpec
+
+KpiKind = Literal["ratio", "histogram", "gauge"]
+
+
+@dataclass(frozen=True, slots=True)
+class KpiDefinition:
+    """One canonical metric. `direction` says which way is better."""
+
+    name: str
+    kind: KpiKind
+    unit: str
+    direction: Literal["lower", "higher"]
+    range: tuple[float, float] | None = None
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KpiMapping:
+    """How one source tells one Kpi: bad and total, buckets, or a value."""
+
+    kpi: str
+    source: str
+    bad: Selector | None = None
+    total: Selector | None = None
+    buckets: Selector | None = None
+    value: Selector | None = None
+    tenant_label: str = "tenant"
+    version_label: str | None = None
+    native_unit: str | None = None
+
+    @property
+    def selectors(self) -> tuple[Selector, ...]:
+        """Return everything that one look at this Kpi reads."""
+        every = (self.bad, self.total, self.buckets, self.value)
+        return tuple(selector for selector in every if selector is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One chart of one Kpi."""
+
+    kpi: str
+    split: str | None = None
+    quantile: float | None = None
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dictionary:
+    """The whole file, checked; dashboards are their title with their panels."""
+
+    kpis: Mapping[str, KpiDefinition]
+    sources: Mapping[str, SourceSpec]
+    mappings: tuple[KpiMapping, ...] = ()
+    dashboards: tuple[tuple[str, tuple[Panel, ...]], ...] = ()
+
+    def kpi(self, name: str) -> KpiDefinition | None:
+        """Return the Kpi of this name or alias."""
+        definition = self.kpis.get(name)
+        if definition is not None:
+            return definition
+        return next((kpi for kpi in self.kpis.values() if name in kpi.aliases), None)
+
+    def mappings_for(self, name: str) -> tuple[KpiMapping, ...]:
+        """Return the mappings of the Kpi in the order of the file: the first that answers wins."""
+        definition = self.kpi(name)
+        if definition is None:
+            return ()
+        return tuple(mapping for mapping in self.mappings if mapping.kpi == definition.name)
+
+    def unknown(self, names: Iterable[str]) -> dict[str, str]:
+        """Return a sentence for each name that is not a Kpi: what to write instead."""
+        known = [word for kpi in self.kpis.values() for word in (kpi.name, *kpi.aliases)]
+        return {
+            name: f"no Kpi is called '{name}'"
+            + (nearest(name, known) or f"; add it to the Kpi dictionary, which has {listed(known)}")
+            for name in names
+            if self.kpi(name) is None
+        }

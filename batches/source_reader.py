@@ -1,0 +1,102 @@
+"""Read metric sources in a thread of its own: each read is a task with its own time-out."""
+
+import asyncio
+import os
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from batches.metric_sources import (
+    MetricSource,
+    MetricUnavailable,
+    Selector,
+    Series,
+    SourceSpec,
+    build,
+)
+
+DEFAULT_TIMEOUT_SECONDS = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class SourceAnswer:
+    """What one read brought: series, or why there are none. `at` is right before it was asked."""
+
+    source: str
+    at: datetime
+    series: dict[Selector, list[Series]] | None
+    unavailable: MetricUnavailable | None
+
+
+class SourceReader:
+    """Keeps one adapter per source; a slow one never delays another's look."""
+
+    def __init__(self, *, on_answer: Callable[[], None]) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="metric sources", daemon=True)
+        self._sources: dict[str, tuple[SourceSpec, MetricSource]] = {}
+        self._reading: set[str] = set()
+        self._answers: queue.SimpleQueue[SourceAnswer] = queue.SimpleQueue()
+        self._on_answer = on_answer
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    def start(self) -> None:
+        """Begin to accept reads."""
+        self._thread.start()
+
+    def is_reading(self, source: str) -> bool:
+        """Tell whether a read of the source is under way."""
+        return source in self._reading
+
+    def read(self, spec: SourceSpec, selectors: Sequence[Selector]) -> None:
+        """Ask the source once; the answer comes through `finished`."""
+        self._reading.add(spec.name)
+        asyncio.run_coroutine_threadsafe(self._read(spec, list(selectors)), self._loop)
+
+    async def _read(self, spec: SourceSpec, selectors: list[Selector]) -> None:
+        known = self._sources.get(spec.name)
+        if known is None or known[0] != spec:
+            if known is not None:
+                await known[1].close()
+            known = (spec, build(spec, environ=os.environ))
+            self._sources[spec.name] = known
+        at = datetime.now(UTC)
+        timeout = float(spec.options.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS))
+        try:
+            series = await known[1].read(selectors, timeout=timeout)
+            answer = SourceAnswer(spec.name, at, series, None)
+        except MetricUnavailable as unavailable:
+            answer = SourceAnswer(spec.name, at, None, unavailable)
+        self._answers.put(answer)
+        self._on_answer()
+
+    def finished(self) -> list[SourceAnswer]:
+        """Return the answers that came since the last call."""
+        answers: list[SourceAnswer] = []
+        while True:
+            try:
+                answer = self._answers.get_nowait()
+            except queue.Empty:
+                return answers
+            self._reading.discard(answer.source)
+            answers.append(answer)
+
+    def stop(self, patience: float = 3.0) -> None:
+        """End all reads and give the connections back."""
+
+        async def end() -> None:
+            others = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            for _spec, source in self._sources.values():
+                await source.close()
+
+        asyncio.run_coroutine_threadsafe(end(), self._loop).result(timeout=patience)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=patience)

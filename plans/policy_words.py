@@ -1,0 +1,225 @@
+"""What a policy means, in sentences with units; shown before a plan is made and beside its text."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from plans.policy import (
+    ApprovalRule,
+    BatchSpec,
+    Guardrail,
+    Selection,
+    TenantSelector,
+    UpgradePolicy,
+    Window,
+)
+
+_SCOPES = {"plan": "the whole plan", "batch": "the batch", "tenant": "the tenant"}
+_AGAINST = {
+    "absolute": "",
+    "control": ", compared with the tenants that are not upgraded yet",
+    "own_history": ", compared with the same tenants before",
+}
+_OUTCOMES = {
+    "rollback": "everything is taken back",
+    "hold": "nothing new starts and a person decides",
+}
+_ORDERS = {
+    "shuffle": "Tenants are drawn in random order; the seed is recorded.",
+    "listed": "Tenants are taken in the order in which they are listed.",
+    "risk": "Tenants with the least risk come first; equals are drawn in random order.",
+}
+_ALL_DAYS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """One part of a policy: its title and what it says."""
+
+    title: str
+    sentences: tuple[str, ...]
+
+
+def span(seconds: float) -> str:
+    """Return a length of time as people say it: 45 s, 30 min, 1 h 30 min, 2 d."""
+    if seconds < 60:
+        return f"{seconds:g} s" if seconds < 10 else f"{seconds:.0f} s"
+    if seconds < 3600:
+        minutes, rest = divmod(round(seconds), 60)
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def limit_words(guardrail: Guardrail, *, unit: str = "", kind: str = "") -> str:
+    """Return the limit of a guardrail: 'above 5 %', 'more than 5 % of them above 200 ms'.
+
+    `unit` and `kind` are the Kpi's own, where the dictionary is at hand.
+    """
+    unit = guardrail.unit or unit
+    beside = f" {unit}" if unit and unit != "1" else ""
+    if guardrail.slow_share_percent is not None and kind in ("", "histogram"):
+        share = f"more than {guardrail.slow_share_percent:g} % of the requests above"
+        if kind == "histogram":
+            return f"{share} {guardrail.at_most:g}{beside}"
+        return f"above {guardrail.at_most:g}{beside} (where it is a histogram: {share} that)"
+    limits = []
+    if guardrail.at_most is not None:
+        limits.append(f"above {guardrail.at_most:g}{beside}")
+    if guardrail.at_least is not None:
+        limits.append(f"below {guardrail.at_least:g}{beside}")
+    return " or ".join(limits)
+
+
+def outcome_words(guardrail: Guardrail) -> str:
+    """Return what a breach does."""
+    if guardrail.dry_run:
+        return "only shown, nothing else happens (dry run)"
+    if guardrail.action == "rollback":
+        return f"{_SCOPES[guardrail.scope]} is taken back"
+    if guardrail.action == "pause":
+        return "the plan pauses"
+    return "an alert, nothing else"
+
+
+def judged_words(guardrail: Guardrail) -> str:
+    """Return over what, how often in a row and against what a guardrail is judged."""
+    looks = guardrail.failure_limit + 1
+    words = (
+        f"over {span(guardrail.window_seconds)}, at least"
+        f" {_count(guardrail.min_samples, 'sample')}, "
+    )
+    words += "in one look" if looks == 1 else f"in {looks} looks running"
+    if guardrail.initial_delay_seconds:
+        words += f", from {span(guardrail.initial_delay_seconds)} after the upgrade on"
+    return words + _AGAINST[guardrail.against]
+
+
+def missing_words(guardrail: Guardrail) -> str:
+    """Return what happens when the numbers stay away."""
+    after = f"after {_count(guardrail.consecutive_error_limit, 'failed reading')}"
+    return f"no data: {guardrail.on_missing} {after}"
+
+
+def guardrail_sentence(guardrail: Guardrail, *, unit: str = "", kind: str = "") -> str:
+    """Return the whole rule as one sentence."""
+    return (
+        f"{guardrail.kpi} {limit_words(guardrail, unit=unit, kind=kind)}"
+        f" ({judged_words(guardrail)}): {outcome_words(guardrail)}; {missing_words(guardrail)}."
+    )
+
+
+def window_words(window: Window) -> str:
+    """Return when a window holds."""
+    days = "every day" if len(set(window.days)) == _ALL_DAYS else ", ".join(window.days)
+    what = "Upgrades may start" if window.kind == "allow" else "Nothing starts"
+    end = "24:00" if f"{window.end:%H:%M}" == "00:00" else f"{window.end:%H:%M}"
+    return f"{what} {days} from {window.start:%H:%M} to {end} ({window.timezone})."
+
+
+def _selector(selector: TenantSelector) -> str:
+    if isinstance(selector, str):
+        return selector
+    return "those with " + ", ".join(f"{label}={value}" for label, value in selector.items())
+
+
+def _batch(batch: BatchSpec) -> str:
+    begin = "; a person lets it begin" if batch.advance == "manual" else ""
+    soak = f"soaks {span(batch.soak_seconds)}" if batch.soak_seconds else "does not soak"
+    charted = f"; charts {', '.join(batch.metrics)}" if batch.metrics else ""
+    return f"{batch.name}: {batch.percentage:g} % of the tenants, {soak}{begin}{charted}."
+
+
+def _selection(selection: Selection) -> list[str]:
+    said = [_ORDERS[selection.order]]
+    if selection.rings:
+        rings = ", then ".join(_selector(ring) for ring in selection.rings)
+        said.append(f"First come {rings}, then all others.")
+    if selection.pin:
+        said.append(f"Always in the first batch: {'; '.join(map(_selector, selection.pin))}.")
+    if selection.exclude:
+        said.append(f"Never upgraded: {'; '.join(map(_selector, selection.exclude))}.")
+    if selection.hold_back_percentage:
+        said.append(
+            f"{selection.hold_back_percentage:g} % are held back to the end, as a last batch."
+        )
+    return said
+
+
+def _conditions(policy: UpgradePolicy) -> list[str]:
+    limits, on = policy.limits, policy.on
+    rows = (
+        (f"more than {limits.failure_rate:g} % of a batch fail", on.failure_rate),
+        (f"a batch is called for over {limits.batch_minutes:g} min", on.batch_overrun),
+        (f"numbers are missing for {limits.missing_metrics_minutes:g} min", on.missing_metrics),
+        (f"a hold lasts {limits.hold_minutes:g} min", on.hold_expired),
+    )
+    return [f"When {when}: {_OUTCOMES.get(what, what)}." for when, what in rows]
+
+
+def _rollback(policy: UpgradePolicy) -> list[str]:
+    rules, limits = policy.rollback, policy.limits
+    said = [
+        f"Everything is back within {limits.rollback_seconds:g} s, else a person is called.",
+        f"After a manual pause nobody answered for {span(rules.rollback_after_seconds)},"
+        " everything is taken back.",
+    ]
+    if not rules.verify:
+        said.append("Restored tenants are not read back.")
+    if rules.drill:
+        said.append("The first batch is taken back once as a drill.")
+    said.append(
+        "Releases that cannot be taken back are refused."
+        if rules.irreversible == "refuse"
+        else f"Releases that cannot be taken back: {rules.irreversible}."
+    )
+    return said
+
+
+def _limits(policy: UpgradePolicy) -> list[str]:
+    limits = policy.limits
+    return [
+        f"At most {_count(limits.parallelism, 'call')} at once, {limits.attempts} attempts each,"
+        f" {span(limits.call_timeout_seconds)} per call.",
+        f"At least {limits.success_rate:g} % of the tenants must get there.",
+    ]
+
+
+def _approvals(policy: UpgradePolicy, rule: ApprovalRule | None) -> list[str]:
+    if rule is None:
+        return [f"The entry {policy.approvals!r}."]
+    return [
+        f"{' and '.join(rule.required_roles)} must agree, a different person for each,"
+        f" none of them an author ({rule.name}).",
+        f"They have {span(60 * rule.max_pending_minutes)}; then the plan expires.",
+    ]
+
+
+def meaning(
+    policy: UpgradePolicy,
+    rule: ApprovalRule | None = None,
+    *,
+    sentence_of: Callable[[Guardrail], str] = guardrail_sentence,
+) -> list[Meaning]:
+    """Return the whole policy in words, part by part."""
+    windows = [window_words(window) for window in policy.windows] or ["At any time."]
+    if policy.not_after is not None:
+        windows.append(f"Never after {policy.not_after:%Y-%m-%d %H:%M %Z}.")
+    guardrails = [sentence_of(guardrail) for guardrail in policy.guardrails]
+    parts = (
+        ("Batches", [_batch(batch) for batch in policy.batches]),
+        ("Guardrails", guardrails or ["None: no metric takes anything back."]),
+        ("Order and choice", _selection(policy.selection)),
+        ("When", windows),
+        ("Who must approve", _approvals(policy, rule)),
+        ("Conditions, each with an alert", _conditions(policy)),
+        ("Taking back", _rollback(policy)),
+        ("Limits", _limits(policy)),
+    )
+    return [Meaning(title, tuple(said)) for title, said in parts]

@@ -1,0 +1,72 @@
+"""The admin pages of reports, endpoints and deliveries."""
+
+from datetime import datetime
+
+from django.contrib import admin
+
+from plans.admin_acts import Act, as_action
+from plans.admin_rights import EditableHistoryAdmin, ReadOnlyAdmin
+from plans.models import User
+from reports.deliveries import send_again
+from reports.models import Announcement, Delivery, Endpoint, UpgradeReport
+
+
+@admin.register(UpgradeReport)
+class UpgradeReportAdmin(ReadOnlyAdmin):
+    """Reports: issued once, then only read."""
+
+    list_display = ("plan", "state", "ending", "issued_at", "seconds", "size", "sha256", "error")
+    list_select_related = ("plan",)
+    list_filter = ("state",)
+    search_fields = ("plan__external_id", "sha256", "data_digest")
+    date_hierarchy = "ending"
+
+
+@admin.register(Endpoint)
+class EndpointAdmin(EditableHistoryAdmin):
+    """Machines that are told of alerts; an address that is not wanted any more is made inactive."""
+
+    list_display = ("name", "url", "kinds", "active", "created_at")
+    search_fields = ("name", "url")
+    readonly_fields = ("created_at",)
+
+
+@admin.register(Announcement)
+class AnnouncementAdmin(ReadOnlyAdmin):
+    """What was announced, word for word."""
+
+    list_display = ("alert", "status", "made_at")
+    list_select_related = ("alert",)
+    list_filter = ("status",)
+
+
+def _send_again(delivery: Delivery, by: User, _reason: str, now: datetime) -> None:
+    send_again(delivery_id=delivery.pk, by=by, now=now)
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyAdmin):
+    """Who was told what, and what became of it."""
+
+    list_display = (
+        "channel",
+        "target",
+        "announcement",
+        "outcome",
+        "attempts",
+        "next_at",
+        "last_error",
+    )
+    list_select_related = ("announcement",)
+    list_filter = ("channel",)
+    search_fields = ("target", "last_error")
+    actions = (
+        as_action(
+            Act(
+                "send_again",
+                "Send again now",
+                "What was given up or waits is tried at once; what arrived stays as it is.",
+                _send_again,
+            )
+        ),
+    )

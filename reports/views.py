@@ -1,0 +1,115 @@
+"""The pages of reports, their download, and the metrics."""
+
+import hmac
+import uuid
+from ipaddress import ip_address
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from batches.views import person, visible_plan
+from plans.models import Plan, RoleBinding, User
+from plans.permissions import may, require
+from plans.refusal import NotFound, Refused
+from reports import handing_out, telemetry
+from reports.models import UpgradeReport
+
+PAGE_SIZE = 25
+
+
+@login_required
+@require_GET
+def report_list(request: HttpRequest) -> HttpResponse:
+    """List the reports of the plans that the person may see, the newest ending first."""
+    asking = person(request)
+    require(asking, "view")
+    page = Paginator(_visible(asking), PAGE_SIZE).get_page(request.GET.get("page"))
+    return render(request, "reports/report_list.html", {"page": page})
+
+
+@login_required
+@require_GET
+def latest_report(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
+    """Download the report of the plan's last ending, or say why it is not there yet."""
+    plan = visible_plan(request, plan_id)
+    try:
+        report = handing_out.report_of(plan)
+        return download(report, plan)
+    except Refused as refused:
+        context = {"plan": plan, "sentence": refused.sentence, "code": refused.code}
+        answer = render(request, "reports/not_ready.html", context, status=refused.status)
+        if refused.status == handing_out.InTheMaking.status:
+            answer["Retry-After"] = "2"
+        return answer
+
+
+@login_required
+@require_GET
+def one_report(request: HttpRequest, report_id: uuid.UUID) -> HttpResponse:
+    """Download one issued report, also an earlier one of its plan."""
+    report = UpgradeReport.objects.select_related("plan").filter(pk=report_id).first()
+    if report is None or not report.ready:
+        raise NotFound("There is no such report.")
+    plan = visible_plan(request, report.plan_id)
+    try:
+        return download(report, plan)
+    except handing_out.NotAsIssued as refused:
+        context = {"plan": plan, "sentence": refused.sentence, "code": refused.code}
+        return render(request, "reports/not_ready.html", context, status=refused.status)
+
+
+def download(report: UpgradeReport, plan: Plan) -> HttpResponse:
+    """Return the file with its name and digest."""
+    answer = HttpResponse(handing_out.content(report), content_type="application/pdf")
+    name = handing_out.download_name(report, plan.external_id)
+    answer["Content-Disposition"] = f'attachment; filename="{name}"'
+    answer["ETag"] = f'"{report.sha256}"'
+    answer["X-Content-SHA256"] = report.sha256
+    answer["Cache-Control"] = "private, no-store"
+    return answer
+
+
+@require_GET
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Answer the console's own numbers to whoever holds the token or asks from this machine."""
+    if not _may_scrape(request):
+        return HttpResponseForbidden(
+            "Send the metrics token as 'Authorization: Bearer ...', or ask from this machine.",
+            content_type="text/plain",
+        )
+    return HttpResponse(
+        telemetry.exposition(timezone.now()), content_type=CONTENT_TYPE_LATEST
+    )
+
+
+def _may_scrape(request: HttpRequest) -> bool:
+    token = settings.METRICS_TOKEN
+    given = request.headers.get("Authorization", "")
+    if token and hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+        return True
+    # Behind a proxy on the same machine everybody would seem to come from here.
+    if request.headers.get("X-Forwarded-For") or request.headers.get("Forwarded"):
+        return False
+    try:
+        return ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
+    except ValueError:
+        return False
+
+
+def _visible(asking: User) -> "QuerySet[UpgradeReport] | list[UpgradeReport]":
+    reports = UpgradeReport.objects.select_related("plan__plugin", "plan__release").order_by(
+        "-ending", "pk"
+    )
+    everywhere: Any = RoleBinding.objects.in_force(timezone.now()).filter(user=asking, selector={})
+    if asking.is_superuser or everywhere.exists():
+        return reports
+    # A person for some tenants only: each plan is asked about, as on its own page.
+    return [report for report in reports if may(asking, "view", report.plan)]

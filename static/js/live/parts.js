@@ -1,0 +1,58 @@
+// Renders the changing parts of the page again from the server's own templates, at most once a second.
+
+const PAUSE_MS = 1000;
+
+export class PartRefresher {
+  constructor(page) {
+    this.page = page;
+    this.url = page.dataset.parts;
+    this.state = page.dataset.state;
+    this.lastAt = 0;
+    this.onSwap = () => {};
+    this.onState = () => {};
+  }
+
+  refresh() {
+    if (this.waiting) return;
+    const wait = Math.max(0, this.lastAt + PAUSE_MS - Date.now());
+    this.waiting = setTimeout(() => this.load(), wait);
+  }
+
+  async load() {
+    this.lastAt = Date.now();
+    this.waiting = null;
+    let answer;
+    try {
+      answer = await fetch(this.url, { redirect: "manual", cache: "no-store" });
+    } catch {
+      return; // the feed notices too and says how old the page is
+    }
+    if (!answer.ok) return;
+    const holder = document.createElement("template");
+    holder.innerHTML = await answer.text();
+    const root = holder.content.firstElementChild;
+    for (const fresh of root.querySelectorAll("template[data-for]")) this.swap(fresh);
+    this.tellState(root.dataset.state);
+  }
+
+  swap(fresh) {
+    const part = document.querySelector(`[data-part="${fresh.dataset.for}"]`);
+    if (!part) return;
+    const html = fresh.innerHTML;
+    if (part.dataset.shown === html) return;
+    // Whoever is typing into a part keeps it until they are done.
+    if (part.contains(document.activeElement) && document.activeElement.matches("input, select, textarea")) return;
+    const focused = part.contains(document.activeElement) ? document.activeElement.textContent.trim() : null;
+    part.innerHTML = html;
+    part.dataset.shown = html;
+    this.onSwap(part);
+    if (focused) Array.from(part.querySelectorAll("button, a")).find((node) => node.textContent.trim() === focused)?.focus();
+  }
+
+  tellState(state) {
+    if (!state || state === this.state) return;
+    this.state = state;
+    const badge = document.querySelector('[data-part="bar"] .state');
+    this.onState(state, badge ? badge.textContent.trim() : state);
+  }
+}

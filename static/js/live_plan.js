@@ -1,0 +1,74 @@
+// The live page: joins the feed (socket or polling) with everything on the page that it moves.
+import { Feed } from "./live/feed.js";
+import { Freshness } from "./live/freshness.js";
+import { runClocks, setServerTime } from "./live/clocks.js";
+import { PartRefresher } from "./live/parts.js";
+import { EventLog } from "./live/event_log.js";
+import { Answers } from "./live/answers.js";
+import { TenantTable } from "./live/tenant_table.js";
+import { Charts } from "./live/charts.js";
+import { listenForActs } from "./live/acts.js";
+
+const page = document.querySelector("[data-live]");
+const ENDED = new Set(["archived", "rejected", "cancelled"]);
+
+const freshness = new Freshness(document.querySelector("[data-fresh]"), document.querySelector("[data-offline]"));
+const parts = new PartRefresher(page);
+const log = new EventLog(document.getElementById("event-log"));
+const answers = new Answers(document.querySelector("[data-answers]"));
+const table = new TenantTable(document.getElementById("tenant-table"), page.querySelector('[data-part="counts"]'));
+const charts = new Charts(page.querySelector("[data-charts-box]"), page.dataset);
+const announcer = page.querySelector("[data-announce]");
+
+parts.onState = (state, label) => {
+  announcer.textContent = `The plan is now: ${label}`;
+  const wasPlanned = page.querySelector("[data-charts-box]") === null;
+  // A plan that has just started shows charts and answers, which its page did not have.
+  if (wasPlanned && state === "running") location.reload();
+};
+
+const feed = new Feed(page.dataset, {
+  snapshot(message) {
+    freshness.heard(message);
+    setServerTime(message.server_time);
+    parts.refresh();
+    log.refetch();
+    table.refresh();
+  },
+  event(message) {
+    log.add(message);
+    parts.refresh();
+    if (message.kind === "tenants_moved") table.refresh();
+    charts.mark(message);
+  },
+  counts(message) {
+    table.count(message.counts);
+  },
+  samples(message) {
+    charts.add(message.kpi, message.points);
+  },
+  answers(message) {
+    answers.add(message.answers);
+  },
+  tick(message) {
+    freshness.heard(message);
+    setServerTime(message.server_time);
+  },
+  gap() {
+    charts.reload();
+  },
+  polling(on) {
+    freshness.polling = on;
+  },
+  refused(code) {
+    freshness.stopped(code === 4401 ? "logged out" : "no longer yours to see");
+  },
+});
+
+listenForActs(page, { done: () => parts.refresh(), shown: (part) => window.consoleUi.localise(part) });
+parts.onSwap = (part) => window.consoleUi.localise(part);
+runClocks(document);
+charts.start();
+setServerTime(page.dataset.serverTime);
+if (!ENDED.has(page.dataset.state)) feed.start();
+else freshness.stopped("final");

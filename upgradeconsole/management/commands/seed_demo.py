@@ -1,0 +1,44 @@
+"""`manage.py seed_demo`: fill an empty database with the demonstration."""
+
+import os
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from plans.refusal import BadInput, Refused
+from upgradeconsole.demo.config_files import DEFAULT_PORT, render_demo_config
+from upgradeconsole.demo.seed import LOGINS_FILE, seed_demo
+
+
+class Command(BaseCommand):
+    """Make people, tenants, signed releases and three plans that wait for approval."""
+
+    help = "Fill an empty database with a demonstration: people, 120 tenants, three plans."
+    # `prepare` calls this while the console starts; the processes that follow run the checks.
+    requires_system_checks = ()
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Write the demo's config for UPGRADECONSOLE_FLEET_PORT, then fill the database."""
+        port = int(os.environ.get("UPGRADECONSOLE_FLEET_PORT", DEFAULT_PORT))
+        config = render_demo_config(settings.DATA_DIR / "config", port)
+        # The folder had no config when the settings were read, so they point at the examples.
+        if "UPGRADECONSOLE_DEPLOYERS" not in os.environ:
+            settings.DEPLOYERS_FILE = config.deployers
+        if "UPGRADECONSOLE_DICTIONARY" not in os.environ:
+            settings.DICTIONARY_FILE = config.dashboards
+        if "UPGRADECONSOLE_POLICIES" not in os.environ:
+            settings.POLICIES_FILE = config.policies
+        try:
+            # The demo's plans are made for the demo's policies, whatever the installation's are.
+            plans = seed_demo(
+                data_dir=settings.DATA_DIR, policies=config.policies, now=timezone.now()
+            )
+        except BadInput as refused:
+            raise CommandError("\n".join(refused.problems)) from refused
+        except Refused as refused:
+            raise CommandError(refused.sentence) from refused
+        for plan in plans:
+            self.stdout.write(f"{plan.external_id} waits for approval")
+        self.stdout.write(f"Log-ins: {settings.DATA_DIR / LOGINS_FILE}")
