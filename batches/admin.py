@@ -115,7 +115,14 @@ class BatchInline(ReadOnlyInline):
 class PlanAdmin(HistoryAdmin):
     """Plans: changed by acts only."""
 
-    list_display = ("external_id", "plugin", "release", "state", "author", "created_at")
+    list_display = (
+        "external_id",
+        "plugin",
+        "release__version",
+        "state",
+        "author__name",
+        "created_at",
+    )
     list_select_related = ("plugin", "release", "author")
     list_filter = ("state", "plugin")
     search_fields = ("external_id", "plugin__key", "release__version")

@@ -1,4 +1,4 @@
-"""Alerts: what people must know. One open alert per key; firing twice or resolving twice is nothing."""
+"""Alerts: what people must know. One open alert per key; firing twice is nothing new."""
 
 from datetime import datetime
 from typing import Any

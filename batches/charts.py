@@ -4,7 +4,7 @@ A point is what one look gave over all tenants of a side: the upgraded ones (`ca
 ones still waiting (`control`). Guardrails judge windows of looks; the charts show the looks.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -63,7 +63,7 @@ def _line(side: str, quantile: float | None) -> str:
     return side if quantile is None else f"{side}@{quantile:g}"
 
 
-def _quantiles(definition: KpiDefinition) -> list[float | None]:
+def _quantiles(definition: KpiDefinition) -> Sequence[float | None]:
     if definition.kind != "histogram":
         return [None]
     asked = {

@@ -265,7 +265,9 @@ def _deploying(facts: PlanFacts) -> Action | None:
         if not facts.orchestrator_on:
             return Action("wait", "nothing new starts while plugin-gray-orchestrator is off")
         waited = (
-            (facts.now - live.handed_out_at).total_seconds() if live.handed_out_at else TAKEOVER_SECONDS
+            (facts.now - live.handed_out_at).total_seconds()
+            if live.handed_out_at
+            else TAKEOVER_SECONDS
         )
         if facts.watch_may_call and waited >= TAKEOVER_SECONDS:
             return Action("call_batch", batch=live.pk)
@@ -301,7 +303,9 @@ def _next_batch(facts: PlanFacts) -> Action | None:
     if not facts.orchestrator_on:
         return Action("wait", "nothing new starts while plugin-gray-orchestrator is off")
     if batch.advance == "manual" and not batch.promoted:
-        return Action("wait", f"batch {batch.number} ({batch.name}) waits for a person to promote it")
+        return Action(
+            "wait", f"batch {batch.number} ({batch.name}) waits for a person to promote it"
+        )
     if not facts.window_open:
         return Action("wait", facts.window_sentence)
     if facts.release_problem:

@@ -7,11 +7,9 @@ work changes nothing: the ledger hands each intent out once and refuses what is 
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Literal, Protocol
+from datetime import datetime, timedelta
 
 from batches.deployers.base import (
     Answer,
@@ -21,9 +19,18 @@ from batches.deployers.base import (
     ObserveFailed,
     RestoreOrder,
 )
-
-Direction = Literal["install", "restore"]
-Move = Literal["confirm", "fail", "lose", "release", "restored", "give_up"]
+from batches.effect_ports import (
+    CallEnd,
+    CallStart,
+    Clock,
+    Job,
+    Ledger,
+    Move,
+    Outcome,
+    Progress,
+    SystemClock,
+    Task,
+)
 
 CLAIM_CHUNK = 100
 READ_BACK_PAUSES = (0.0, 0.1, 0.3, 0.6, 1.0)
@@ -32,142 +39,6 @@ PATIENCE_WITH_OPEN_CALLS = 2.0
 """Seconds that a restore waits for an open forward call to end before it is sent beside it."""
 SETTLE_LOOK = 0.2
 RETRY_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One intent for one tenant, as claimed from the ledger.
-
-    `late_calls`: forward calls sent earlier may still be applied, so that a restore counts only
-    when the old version is observed after they cannot be any more. `reason` says why a call under
-    this intent repeats an earlier one (empty for the first).
-    """
-
-    upgrade_id: int
-    tenant: str
-    direction: Direction
-    generation: int
-    key: str
-    fence: int
-    version: str
-    digest: str = ""
-    config: object | None = None
-    version_before: str = ""
-    touched: bool = False
-    late_calls: bool = False
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class CallStart:
-    """What the journal says before a call is sent."""
-
-    task: Task
-    attempt: int
-    version_before: str
-    config_before: object | None
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class CallEnd:
-    """What the journal says when a call has ended; times are aware UTC."""
-
-    call_id: int
-    started_at: datetime
-    ended_at: datetime
-    answer: Answer
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a task: a move of the tenant's state, the end of a call, or both.
-
-    `exhausted`: all attempts are used up; the tenant is not claimed again by itself.
-    """
-
-    task: Task
-    at: datetime
-    move: Move | None = None
-    observed: Observed | None = None
-    error: str = ""
-    call: CallEnd | None = None
-    exhausted: bool = False
-
-
-class Ledger(Protocol):
-    """Where intents come from and facts go; every method is safe to call from many coroutines."""
-
-    async def claim_many(self, limit: int) -> Sequence[Task]:
-        """Return up to `limit` new intents, none when nothing is left or it is time to stop."""
-
-    async def begin_calls(self, starts: Sequence[CallStart]) -> Sequence[int | None]:
-        """Write the journal rows; None for a call that must not be sent any more."""
-
-    async def record_many(self, outcomes: Sequence[Outcome]) -> None:
-        """Write what happened."""
-
-    async def settles_at(self, task: Task) -> datetime | None:
-        """Return until when an earlier forward call may still be applied, None when none may."""
-
-    def stop_requested(self) -> bool:
-        """Tell whether nothing new may start."""
-
-
-class Clock(Protocol):
-    """Time as the loop sees it; the simulator brings its own."""
-
-    def now(self) -> datetime:
-        """Return the wall time, aware UTC."""
-
-    def monotonic(self) -> float:
-        """Return seconds that never run backwards."""
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-
-
-class SystemClock:
-    """The machine's clock."""
-
-    def now(self) -> datetime:
-        """Return the wall time, aware UTC."""
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        """Return seconds that never run backwards."""
-        return time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-        await asyncio.sleep(seconds)
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One run of the loop over the tenants of one plan.
-
-    `give_up_at`: a restore that has not succeeded by then is handed to a person.
-    """
-
-    plan: str
-    plugin: str
-    deployer: str
-    parallelism: int
-    attempts: int
-    call_timeout: float
-    give_up_at: datetime | None = None
-
-
-@dataclass(slots=True)
-class Progress:
-    """What one run did."""
-
-    tasks: int = 0
-    calls: int = 0
-    unauthorized: str = ""
-    first_call_at: datetime | None = None
-    last_read_back_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -348,8 +219,10 @@ class _Run:
         return seen
 
     def _installed(self, task: Task, seen: Observed | ObserveFailed) -> bool:
-        return isinstance(seen, Observed) and seen.version == task.version and self._digest_fits(
-            task, seen
+        return (
+            isinstance(seen, Observed)
+            and seen.version == task.version
+            and self._digest_fits(task, seen)
         )
 
     @staticmethod

@@ -16,7 +16,8 @@ from django.utils import timezone
 from batches import control, leases
 from batches.configured import deployer_spec
 from batches.deployers import Deployer, ObserveFailed, build
-from batches.effects import EffectLoop, Job, Progress
+from batches.effect_ports import Job, Progress
+from batches.effects import EffectLoop
 from batches.leases import Keeper
 from batches.ledger import DatabaseLedger
 from batches.ledger_writes import Scope
@@ -29,7 +30,7 @@ from plans.models import Plan
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 EXTRA_TRIES = timedelta(seconds=120)
-"""How long after the deadline a rollback goes on by itself before tenants are handed to a person."""
+"""How long a rollback goes on by itself after its deadline before a person gets what is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +162,7 @@ def _in_database(work: Callable[[], Result]) -> Callable[[], Result]:
     return closing
 
 
-async def under_lease(
-    name: str, *, kind: str, work: Callable[[Keeper], Any]
-) -> bool:
+async def under_lease(name: str, *, kind: str, work: Callable[[Keeper], Any]) -> bool:
     """Run `await work(keeper)` while holding the lease; False when somebody else holds it."""
     lease = await asyncio.to_thread(
         _in_database(

@@ -208,11 +208,12 @@ def _whole(readings: list[Reading]) -> Reading | None:
 
 
 def _read_cursor(cursor: Mapping[str, Any]) -> dict[str, _Before]:
+    times = [datetime.fromtimestamp(seconds, UTC) for seconds in cursor.get("times", [])]
     layouts = [tuple(map(float, bounds)) for bounds in cursor.get("bounds", [])]
     return {
         tenant: _Before(
-            None if since is None else datetime.fromisoformat(since),
-            datetime.fromtimestamp(at, UTC),
+            None if since is None else times[since],
+            times[at],
             tuple(map(float, values)),
             None if layout is None else layouts[layout],
         )
@@ -221,18 +222,21 @@ def _read_cursor(cursor: Mapping[str, Any]) -> dict[str, _Before]:
 
 
 def _written_cursor(after: Mapping[str, _Before]) -> dict[str, Any]:
+    """Return the cursor as JSON; times and bounds that many tenants share are written once."""
+    times: dict[datetime, int] = {}
     layouts: dict[tuple[float, ...], int] = {}
     tenants = {}
     for tenant, before in after.items():
-        layout = None
-        if before.bounds is not None:
-            layout = layouts.setdefault(before.bounds, len(layouts))
+        since, bounds = before.since, before.bounds
         tenants[tenant] = [
-            None if before.since is None else before.since.isoformat(),
-            before.at.timestamp(),
-            layout,
+            None if since is None else times.setdefault(since, len(times)),
+            times.setdefault(before.at, len(times)),
+            None if bounds is None else layouts.setdefault(bounds, len(layouts)),
             *map(compact, before.values),
         ]
-    # JSON has no infinity; float() reads the word back.
-    written = [[*map(float, layout[:-1]), "inf"] for layout in layouts]
-    return {"bounds": written, "tenants": tenants}
+    return {
+        "times": [moment.timestamp() for moment in times],
+        # JSON has no infinity; float() reads the word back.
+        "bounds": [[*layout[:-1], "inf"] for layout in layouts],
+        "tenants": tenants,
+    }

@@ -98,7 +98,7 @@ class LookSample:
 
 def compact(value: float) -> float | int:
     """Return whole numbers as int: shorter in JSON, and equal."""
-    return int(value) if value.is_integer() else value
+    return int(value) if float(value).is_integer() else value
 
 
 def _written(point: Point, layouts: dict[tuple[float, ...], int]) -> list[Any]:

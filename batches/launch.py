@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Any
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 from django_q.tasks import async_task
 
@@ -133,8 +132,8 @@ def _make_batches(plan: Plan, policy: UpgradePolicy) -> list[Batch]:
             metrics=list(waves[number].metrics),
             advance=waves[number].advance,
             hold_back=waves[number].hold_back,
-            soak_seconds=waves[number].soak_seconds * settings.SOAK_SCALE,
-            soak_left=waves[number].soak_seconds * settings.SOAK_SCALE,
+            soak_seconds=waves[number].soak_seconds,
+            soak_left=waves[number].soak_seconds,
             owner=plan.owner_name or plan.author.get_full_name(),
         )
         for number, size in sizes.items()
@@ -158,7 +157,9 @@ def _make_batches(plan: Plan, policy: UpgradePolicy) -> list[Batch]:
 @transaction.atomic
 def open_batch(*, batch_id: int, quote_sentence: str, now: datetime) -> Batch:
     """Begin a batch: hand its calls out to the hands within this transaction."""
-    batch = Batch.objects.select_for_update().select_related("plan__release__plugin").get(pk=batch_id)
+    batch = (
+        Batch.objects.select_for_update().select_related("plan__release__plugin").get(pk=batch_id)
+    )
     plan = Plan.objects.locked(batch.plan_id)
     if str(plan.state) != "running":
         raise Refused("A batch opens only while its plan runs.")

@@ -31,9 +31,7 @@ def acquire(name: str, *, holder: str, kind: str, now: datetime) -> Lease | None
     if lease is None:
         try:
             with transaction.atomic():
-                return Lease.objects.create(
-                    name=name, holder=holder, kind=kind, expires_at=expires
-                )
+                return Lease.objects.create(name=name, holder=holder, kind=kind, expires_at=expires)
         except IntegrityError:
             return None
     if lease.holder != holder and lease.expires_at > now:

@@ -18,7 +18,7 @@ from typing import Any
 
 from django.db import OperationalError, connections, transaction
 
-from batches.effects import CallStart, Outcome, Task
+from batches.effect_ports import CallStart, Outcome, Task
 from batches.ledger_writes import Scope, Writes
 
 CHUNK_ROWS = 100

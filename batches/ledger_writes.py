@@ -10,7 +10,8 @@ from django.db import connection
 from django.db.models import F, Max
 from django.utils import timezone
 
-from batches.effects import CallEnd, CallStart, Direction, Outcome, Task, settle_time
+from batches.effect_ports import CallEnd, CallStart, Direction, Outcome, Task
+from batches.effects import settle_time
 from batches.lifecycle import TENANT_UPGRADE
 from batches.models import Batch, DeployerCall, DeployerMeasurement, Rollback, TenantUpgrade
 from plans import events, flags
@@ -66,9 +67,8 @@ class Writes:
         plan = Plan.objects.filter(
             pk=self.scope.plan_id, state="running", epoch=self.scope.epoch
         ).exists()
-        if not plan or not Batch.objects.filter(
-            pk=self.scope.batch_id, state="deploying"
-        ).exists():
+        batch = Batch.objects.filter(plan_id=self.scope.plan_id, state="deploying")
+        if not plan or self.scope.batch_id not in batch.values_list("pk", flat=True):
             return False
         return self.scope.direction == "restore" or flags.is_on(flags.ORCHESTRATOR)
 
@@ -104,7 +104,7 @@ class Writes:
     # Claims.
 
     def _claim(self, limit: int, now: datetime) -> list[Task]:
-        rows = list(self._claimable(limit))
+        rows = self._claimable(limit)
         if not rows:
             return []
         if self.scope.direction == "restore":
@@ -126,7 +126,7 @@ class Writes:
         repeats = self._calls_before(ids)
         return [self._task(row, fence, repeats.get(row.pk)) for row in rows]
 
-    def _claimable(self, limit: int) -> Sequence[TenantUpgrade]:
+    def _claimable(self, limit: int) -> list[TenantUpgrade]:
         scope = self.scope
         upgrades = TenantUpgrade.objects.select_for_update().filter(plan_id=scope.plan_id)
         if scope.batch_id is not None:
@@ -135,8 +135,10 @@ class Writes:
             upgrades = upgrades.filter(tenant_key__in=scope.tenants)
         if scope.direction == "install":
             # What a lost executor left as upgrading is adopted; what failed for good is not.
-            wanted = upgrades.filter(state__in=("pending", "unknown", "upgrading"), exhausted_at=None)
-            order = ("position",)
+            wanted = upgrades.filter(
+                state__in=("pending", "unknown", "upgrading"), exhausted_at=None
+            )
+            order: tuple[str, ...] = ("position",)
         elif scope.rollback_id is None:
             wanted = upgrades.touched().filter(state__in=("failed", "unknown", "restoring"))
             order = ("position",)
@@ -149,10 +151,10 @@ class Writes:
                 .exclude(state="needs_hand", exhausted_at__gte=scope.triggered_at)
             )
             order = ("-batch__number" if scope.newest_first else "batch__number", "position")
-        return wanted.exclude(pk__in=self.claimed).order_by(*order)[:limit]
+        return list(wanted.exclude(pk__in=self.claimed).order_by(*order)[:limit])
 
     def _leave_superseded_alone(self, rows: list[TenantUpgrade]) -> list[TenantUpgrade]:
-        """Exclude tenants that a newer plan has moved on: taking them back would undo that plan."""
+        """Exclude tenants that a newer plan has moved on: a restore would undo that plan."""
         started = Plan.objects.values_list("started_at", flat=True).get(pk=self.scope.plan_id)
         newer = set(
             TenantUpgrade.objects.touched()

@@ -20,8 +20,12 @@ BATCH = Lifecycle(
     transitions=(
         Transition("open", ("pending",), "deploying", "start to call its tenants"),
         Transition("settle_calls", ("deploying",), "soaking", "no call is open any more"),
-        Transition("pass_soak", ("soaking",), "passed", "the soak is over and the metrics are fine"),
-        Transition("hold", ("deploying", "soaking"), "held", "nothing new starts; a person decides"),
+        Transition(
+            "pass_soak", ("soaking",), "passed", "the soak is over and the metrics are fine"
+        ),
+        Transition(
+            "hold", ("deploying", "soaking"), "held", "nothing new starts; a person decides"
+        ),
         Transition("release_hold", ("held",), None, "back to where it was held from"),
         Transition(
             "begin_rollback",

@@ -89,7 +89,7 @@ class Tailer:
         self._lock = threading.Lock()
         self._clients: dict[uuid.UUID, set[Client]] = {}
         self._cursors: dict[uuid.UUID, Cursor] = {}
-        self._thread: threading.Thread | None = None
+        self.thread: threading.Thread | None = None
         self._alone_since = 0.0
 
     def join(self, client: Client) -> None:
@@ -98,9 +98,9 @@ class Tailer:
         with self._lock:
             self._clients.setdefault(client.plan_id, set()).add(client)
             self._cursors.setdefault(client.plan_id, cursor)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="live tailer", daemon=True)
-                self._thread.start()
+            if self.thread is None:
+                self.thread = threading.Thread(target=self._run, name="live tailer", daemon=True)
+                self.thread.start()
 
     def leave(self, client: Client) -> None:
         """Remove a client; the plan's cursor goes with its last one."""
@@ -118,7 +118,7 @@ class Tailer:
                 self._work(signal)
         finally:
             with self._lock:
-                self._thread = None
+                self.thread = None
             connections.close_all()
 
     def _work(self, signal: CommitSignal) -> None:
@@ -144,7 +144,7 @@ class Tailer:
             if self._clients or time.monotonic() - self._alone_since < IDLE_SECONDS:
                 return False
             # Under the lock: whoever joins next starts a new thread.
-            self._thread = None
+            self.thread = None
             return True
 
     def _watched(self) -> dict[uuid.UUID, Cursor]:

@@ -171,7 +171,9 @@ class Observer:
             looks.appendleft(LookSample.from_json(row.look))
         if not newest.ok:
             last_good = rows.filter(ok=True).first()
-            since = rows.filter(ok=False, at__gt=last_good.at) if last_good else rows.filter(ok=False)
+            since = (
+                rows.filter(ok=False, at__gt=last_good.at) if last_good else rows.filter(ok=False)
+            )
             first = since.order_by("at").first()
             if first is not None:
                 watched.missing_since[kpi] = first.at

@@ -36,14 +36,14 @@ def _batch_facts(plan: Plan, now: datetime) -> tuple[BatchFacts, ...]:
         )
     )
     for row in rows:
-        state, batch = row["state"], row["batch_id"]
-        counts[batch][state] = row["n"]
+        state, batch_id = row["state"], row["batch_id"]
+        counts[batch_id][state] = row["n"]
         if state == "unknown":
-            special[batch]["unknown_to_retry"] = row["stopped"]
-            special[batch]["unknown_for_good"] = row["n"] - row["stopped"]
+            special[batch_id]["unknown_to_retry"] = row["stopped"]
+            special[batch_id]["unknown_for_good"] = row["n"] - row["stopped"]
         if state == "failed":
-            special[batch]["failed_touched"] = row["touched"]
-            special[batch]["failed_untouched"] = row["n"] - row["touched"]
+            special[batch_id]["failed_touched"] = row["touched"]
+            special[batch_id]["failed_untouched"] = row["n"] - row["touched"]
     open_calls = dict(
         DeployerCall.objects.filter(plan=plan, ended_at=None)
         .order_by()

@@ -1,4 +1,4 @@
-"""Draft, revise, preview and submit plans with everything that this installation must have for them.
+"""Draft, revise, preview and submit plans with all that this installation must have for them.
 
 plans/ knows intents and people; what a plan needs from deployers, the dictionary and the rollback
 quote is added here, so pages, REST and commands come through this door.

@@ -1,4 +1,4 @@
-"""The rollback quote: how long it would take to bring everything touched back, in the worst case."""
+"""The rollback quote: how long bringing everything touched back takes in the worst case."""
 
 import math
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Quote:
 
 
 def expected_per_restore(durations: Sequence[float], count: int, configured: float) -> float:
-    """Return the p95 of the measured seconds once 20 calls are known, the configured value before."""
+    """Return the p95 of the measured seconds once 20 calls are known, `configured` before."""
     if count < MEASURED_FROM_CALLS or len(durations) < MEASURED_FROM_CALLS:
         return configured
     ordered = sorted(durations)

@@ -108,9 +108,7 @@ def quotes_of(draft: PlanDraft, resolved: Resolved) -> list[Quote]:
     quotes: list[Quote] = []
     for wave in resolved.arrangement.waves:
         touched += len(wave.tenants)
-        quotes.append(
-            quote_for(deployer=draft.deployer, policy=resolved.policy, touched=touched)
-        )
+        quotes.append(quote_for(deployer=draft.deployer, policy=resolved.policy, touched=touched))
     return quotes
 
 

@@ -147,8 +147,7 @@ def _move_batches(plan: Plan, rollback: Rollback) -> None:
         # Batches keep their states: only some of their tenants go back.
         return
     if rollback.scope == "batch":
-        newest = batches.order_by("-number").first()
-        batches = batches.filter(pk=newest.pk if newest else None)
+        batches = batches.order_by("-number")[:1]
     for batch in batches:
         batch.move("begin_rollback")
         batch.soak_counted_at = None
@@ -367,4 +366,3 @@ def retry_needs_hand(*, plan_id: Any, by: User, now: datetime, via: str) -> Roll
         trigger="retry",
         scope="plan",
     )
-

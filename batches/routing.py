@@ -5,5 +5,5 @@ from django.urls import URLPattern, path
 from batches.consumers import LivePlanConsumer
 
 websocket_urlpatterns: list[URLPattern] = [
-    path("ws/plans/<uuid:plan_id>/", LivePlanConsumer.as_asgi()),  # type: ignore[arg-type]
+    path("ws/plans/<uuid:plan_id>/", LivePlanConsumer.as_asgi()),
 ]

@@ -16,7 +16,7 @@ from batches.lifecycle import BATCH, TENANT_UPGRADE
 from batches.live_messages import watch_age
 from batches.models import Alert, Batch, GuardrailState, Rollback, TenantUpgrade
 from batches.pacing import soak_left
-from batches.pinned_policy import limits_of, policy_of_text
+from batches.pinned_policy import Limit, limits_of, policy_of_text
 from batches.readiness import quote_for
 from plans.models import Installation, Plan, PlanRevision, PlanTenant, Stream
 from plans.policy import HOLD_BACK, UpgradePolicy
@@ -27,7 +27,7 @@ VERDICT_WORDS = {
     "fine": "Fine",
     "breached": "Breached",
     "no_data": "No data",
-    "undecided": "Undecided",
+    "undecided": "Not judged yet",
 }
 WORST_FIRST = (
     "needs_hand",
@@ -41,6 +41,9 @@ WORST_FIRST = (
     "excluded",
 )
 """The order in which tenants and counts are shown: what needs eyes comes first."""
+AT_STAKE = (*TENANT_UPGRADE.sources("begin_restore"), "restoring")
+"""Touched tenants in these states are what a rollback would take back."""
+UNENDED = ("draft", "awaiting_approval", "approved", "running", "paused")
 
 
 def plan_snapshot(plan_id: uuid.UUID | str, *, now: datetime | None = None) -> dict[str, Any]:
@@ -159,7 +162,8 @@ def _batches(plan: Plan, policy: UpgradePolicy, now: datetime) -> list[dict[str,
     )
     for group in grouped:
         counts.setdefault(group["batch_id"], {})[group["state"]] = group["n"]
-        touched[group["batch_id"]] = touched.get(group["batch_id"], 0) + group["reached"]
+        if group["state"] in AT_STAKE:
+            touched[group["batch_id"]] = touched.get(group["batch_id"], 0) + group["reached"]
     running = str(plan.state) == "running"
     return [
         {
@@ -252,6 +256,8 @@ def _quote(
         batch["size"] if batch["state"] == "deploying" else batch["touched"] for batch in batches
     )
     coming = next((batch for batch in batches if batch["state"] == "pending"), None)
+    if str(plan.state) not in UNENDED:
+        coming = None
     try:
         quote = quote_for(deployer=plan.deployer, policy=policy, touched=at_stake)
         after = (
@@ -338,24 +344,31 @@ def _rollback(rollback: Rollback | None) -> dict[str, Any] | None:
 def _guardrails(plan: Plan, policy: UpgradePolicy) -> list[dict[str, Any]]:
     """Return each guardrail with its number, and what was last ruled on it."""
     ruled: dict[str, list[GuardrailState]] = {}
-    for row in GuardrailState.objects.filter(plan=plan).order_by("pk"):
-        ruled.setdefault(row.kpi, []).append(row)
-    told = []
-    for limit in limits_of(policy):
-        rows = ruled.get(limit.kpi, [])
-        row = rows.pop(0) if rows else None
-        verdict = row.verdict if row else "undecided"
-        told.append(
-            {
-                "key": row.key if row else limit.kpi,
-                "kpi": limit.kpi,
-                "verdict": verdict,
-                "label": VERDICT_WORDS.get(verdict, verdict),
-                "sentence": row.sentence if row else f"Then: {limit.action}.",
-                "value": row.value if row else None,
-                "unit": limit.unit,
-                "threshold": limit.label,
-                "updated_at": row.updated_at if row else None,
-            }
-        )
+    for state in GuardrailState.objects.filter(plan=plan).order_by("pk"):
+        ruled.setdefault(state.kpi, []).append(state)
+    return [_guardrail(limit, ruled.get(limit.kpi, [])) for limit in limits_of(policy)]
+
+
+def _guardrail(limit: Limit, left: list[GuardrailState]) -> dict[str, Any]:
+    """Return one guardrail; several of one Kpi take their states in the order of the policy."""
+    told: dict[str, Any] = {
+        "key": limit.kpi,
+        "kpi": limit.kpi,
+        "verdict": "undecided",
+        "sentence": f"Then: {limit.action}.",
+        "value": None,
+        "unit": limit.unit,
+        "threshold": limit.label,
+        "updated_at": None,
+    }
+    if left:
+        state = left.pop(0)
+        told |= {
+            "key": state.key,
+            "verdict": state.verdict,
+            "sentence": state.sentence,
+            "value": state.value,
+            "updated_at": state.updated_at,
+        }
+    told["label"] = VERDICT_WORDS.get(told["verdict"], told["verdict"])
     return told

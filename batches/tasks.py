@@ -18,9 +18,7 @@ def run_batch(batch_id: int) -> None:
     async def run() -> None:
         loop = new_effect_loop()
         try:
-            began = await call_batch(
-                loop, batch_id=batch_id, plan_id=plan_id, executor="hands"
-            )
+            began = await call_batch(loop, batch_id=batch_id, plan_id=plan_id, executor="hands")
             if not began:
                 logger.info("Batch %s is called by somebody else already.", batch_id)
         finally:

@@ -25,6 +25,7 @@ from plans.permissions import may
 from plans.refusal import NotFound, Refused
 
 APPROVAL_PANEL = "plans/_approval_panel.html"
+CURRENT = ("deploying", "soaking", "held", "rolling_back", "needs_hand")
 ACTIONS = ("start", "pause", "resume", "rollback", "promote", "settle")
 STATES = [(state, TENANT_UPGRADE.states[state]) for state in WORST_FIRST]
 
@@ -54,9 +55,7 @@ def _picture(request: HttpRequest, plan: Plan) -> dict[str, Any]:
         "rungs": rungs(snapshot["batches"]),
         "may": {action: may(person(request), action, plan) for action in ACTIONS},
         "possible": set(snapshot["plan"]["possible"]),
-        "current": next(
-            (b for b in snapshot["batches"] if b["state"] not in {"passed", "skipped"}), None
-        ),
+        "current": next((b for b in snapshot["batches"] if b["state"] in CURRENT), None),
     }
 
 
@@ -144,7 +143,8 @@ def _act(
         do(plan_id=plan_id, by=person(request), now=timezone.now(), via="page", **arguments)
     except Refused as refused:
         if scripted:
-            return JsonResponse({"refused": True, "sentence": refused.sentence}, status=409)
+            told = {"refused": True, "sentence": refused.sentence}
+            return JsonResponse(told, status=refused.status)
         messages.error(request, refused.sentence)
     else:
         if scripted:

@@ -7,6 +7,7 @@ from typing import Any
 
 from allauth.account.decorators import secure_admin_login
 from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.models import Group
@@ -16,7 +17,7 @@ from django_q.models import Failure, OrmQ, Schedule, Success
 
 from plans import flags
 from plans.admin_acts import Act, as_action
-from plans.admin_people import ApiTokenAdmin, PersonAdmin, RoleBindingAdmin
+from plans.admin_people import SecondFactorAdmin
 from plans.admin_rights import (
     AnyModelForm,
     EditableAdmin,
@@ -38,14 +39,14 @@ from plans.models import (
 from plans.policies import save_policy_text
 from plans.releases import register_release, revoke_key, trust_key
 
-__all__ = ["ApiTokenAdmin", "PersonAdmin", "RoleBindingAdmin"]
-
 admin.site.site_header = "Upgrade Console administration"
 admin.site.site_title = "Upgrade Console"
 # The admin's own log-in asks for a password only; the console's asks for the second factor too.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
-# Nobody edits the queue by hand, rights do not come from groups, and the log-in is the e-mail.
-admin.site.unregister([Schedule, Success, Failure, OrmQ, Group, EmailAddress])
+# Nobody edits the queue by hand, rights do not come from groups, the log-in is the e-mail, and the
+# secrets of second factors are nobody's to read (admin_people shows them without).
+admin.site.unregister([Schedule, Success, Failure, OrmQ, Group, EmailAddress, Authenticator])
+admin.site.register(Authenticator, SecondFactorAdmin)
 
 
 @admin.register(Tenant)

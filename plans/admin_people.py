@@ -120,6 +120,33 @@ class RoleBindingAdmin(EditableHistoryAdmin):
             self.delete_model(request, binding)
 
 
+class SecondFactorAdmin(EditableAdmin):
+    """Second factors: removed when somebody has lost one, never read and never made here."""
+
+    list_display = ("user", "type", "created_at", "last_used_at")
+    list_select_related = ("user",)
+    search_fields = ("user__email", "user__name")
+    fields = ("user", "type", "created_at", "last_used_at")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Let nobody add: people enrol their own."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Let nobody change."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Let administrators remove it, but not their own: a stolen session must not."""
+        mine = obj is None or obj.user_id == administrator(request).pk
+        return not mine and super().has_add_permission(request)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Remove it and tell the trail."""
+        self.tell(request, obj, "removed", [])
+        super().delete_model(request, obj)
+
+
 class TokenForm(AnyModelForm):
     """A new token."""
 

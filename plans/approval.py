@@ -69,7 +69,7 @@ def submit(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
             stream=plan,
             kind="plan_submitted",
             sentence=f"{by.get_full_name()} asked for approval by"
-            f" {', '.join(rule.required_roles)} until {request.deadline:%H:%M} UTC.",
+            f" {', '.join(rule.required_roles)} until {request.deadline:%Y-%m-%d %H:%M} UTC.",
             actor=by,
             via=via,
             now=now,
@@ -91,9 +91,7 @@ def writers(plan: Plan) -> set[Any]:
 
 def open_request(plan: Plan, *, now: datetime) -> ApprovalRequest:
     """Return the plan's open request; raise NoOpenRequest when there is none or it is too late."""
-    request = (
-        ApprovalRequest.objects.select_for_update().filter(plan=plan, closed_at=None).first()
-    )
+    request = ApprovalRequest.objects.select_for_update().filter(plan=plan, closed_at=None).first()
     if request is None:
         raise NoOpenRequest(
             "Nothing waits for approval here.",
@@ -101,7 +99,7 @@ def open_request(plan: Plan, *, now: datetime) -> ApprovalRequest:
         )
     if request.deadline <= now:
         raise NoOpenRequest(
-            f"The time for approval ended at {request.deadline:%H:%M} UTC; submit the plan again.",
+            f"The time for approval ended at {request.deadline:%Y-%m-%d %H:%M} UTC; submit the plan again.",
             code="request_expired",
         )
     return request
@@ -314,9 +312,11 @@ def waiting_for(person: User, *, now: datetime) -> list[ApprovalRequest]:
         .order_by("deadline")
     )
     waiting: list[ApprovalRequest] = []
-    if not RoleBinding.objects.in_force(now).filter(
-        user=person, kind=RoleBinding.APPROVAL
-    ).exists():
+    if (
+        not RoleBinding.objects.in_force(now)
+        .filter(user=person, kind=RoleBinding.APPROVAL)
+        .exists()
+    ):
         return waiting
     for request in requests:
         try:

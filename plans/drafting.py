@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import rfc8785
+from django.conf import settings
 from django.db import transaction
 
 from plans import events
@@ -116,7 +117,7 @@ def chosen_tenants(choice: TenantChoice) -> tuple[list[Tenant], list[str]]:
 def resolve(
     draft: PlanDraft, *, seed: str, past_failures: Mapping[str, int]
 ) -> tuple[Resolved | None, list[str]]:
-    """Look everything up and arrange the batches; return None and all problems when one is wrong."""
+    """Look everything up and arrange the batches; None and all problems when one is wrong."""
     problems: list[str] = []
     plugin = Plugin.objects.filter(key=draft.plugin).first()
     release = None
@@ -131,7 +132,8 @@ def resolve(
             )
     row = latest_policy(draft.policy)
     policy_file = parse_policy_file(row.text) if row is not None else None
-    approvals, roles = "", ()
+    approvals = ""
+    roles: tuple[str, ...] = ()
     if row is None or policy_file is None:
         problems.append(f"policy: there is no policy {draft.policy!r}")
     else:
@@ -140,7 +142,9 @@ def resolve(
         rule = policy_file.approvals.get(approvals)
         if rule is None:
             known = ", ".join(sorted(policy_file.approvals)) or "none"
-            problems.append(f"approvals: the policy file has no entry {approvals!r}; it has {known}")
+            problems.append(
+                f"approvals: the policy file has no entry {approvals!r}; it has {known}"
+            )
         else:
             roles = rule.required_roles
     tenants, tenant_problems = chosen_tenants(draft.tenants)
@@ -154,10 +158,7 @@ def resolve(
             " refuses such releases"
         ]
     arrangement = arrange(
-        [
-            Candidate(t.key, dict(t.labels), past_failures.get(t.key, 0))
-            for t in tenants
-        ],
+        [Candidate(t.key, dict(t.labels), past_failures.get(t.key, 0)) for t in tenants],
         policy,
         seed=seed,
     )
@@ -165,9 +166,7 @@ def resolve(
         return None, ["tenants: the policy's selection leaves no tenant over"]
     by_key = {tenant.key: tenant for tenant in tenants}
     return (
-        Resolved(
-            draft, release, row, policy_file, policy, approvals, roles, by_key, arrangement
-        ),
+        Resolved(draft, release, row, policy_file, policy, approvals, roles, by_key, arrangement),
         [],
     )
 
@@ -370,5 +369,6 @@ def current_revision(plan: Plan) -> PlanRevision:
 
 
 def policy_of(revision: PlanRevision) -> UpgradePolicy:
-    """Return the policy as this revision pinned it."""
-    return parse_policy_file(revision.policy_text).policies[revision.policy_name]
+    """Return the policy as this revision pinned it; a rehearsal may run it at another scale."""
+    policy = parse_policy_file(revision.policy_text).policies[revision.policy_name]
+    return policy.at_scale(settings.SOAK_SCALE)

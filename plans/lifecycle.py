@@ -106,9 +106,7 @@ PLAN = Lifecycle(
             "paused",
             "a part is back; a person chooses what becomes of the rest",
         ),
-        Transition(
-            "escalate", ("rolling_back", "running"), "needs_hand", "tenants need a person"
-        ),
+        Transition("escalate", ("rolling_back", "running"), "needs_hand", "tenants need a person"),
         Transition("settle_rolled_back", ("needs_hand",), "rolled_back", "settled as taken back"),
         Transition("settle_completed", ("needs_hand",), "completed", "settled as upgraded"),
         Transition(

@@ -32,9 +32,7 @@ def viewer(request: HttpRequest) -> User:
 
 def visible_plan(request: HttpRequest, plan_id: uuid.UUID) -> Plan:
     """Return the plan; raise NotFound when there is none, or none for this person."""
-    plan = (
-        Plan.objects.filter(pk=plan_id).select_related("plugin", "release", "author").first()
-    )
+    plan = Plan.objects.filter(pk=plan_id).select_related("plugin", "release", "author").first()
     if plan is None or not may(person(request), "view", plan):
         raise NotFound("There is no such plan.")
     return plan

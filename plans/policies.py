@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import datetime
+from typing import Any
 
 import rfc8785
 from django.db import transaction
@@ -23,7 +24,7 @@ def policy_digest(policy_file: PolicyFile, name: str) -> str:
         }
         for rule in policy_file.approvals.values()
     }
-    body = {"policy": policy_file.policies[name].digest(), "approvals": approvals}
+    body: dict[str, Any] = {"policy": policy_file.policies[name].digest(), "approvals": approvals}
     return hashlib.sha256(rfc8785.dumps(body)).hexdigest()
 
 

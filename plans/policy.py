@@ -5,7 +5,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, time
 from typing import Any
 
@@ -16,6 +16,9 @@ HOLD_BACK = "hold-back"
 
 SLOW_SHARE_PERCENT = 5.0
 """`rollback_thresholds` on a histogram: breached when more than this share is slower."""
+
+LATEST_LOOK_SECONDS = 2.0
+"""How much later than due a look may come: one tick of the watch and the source's answer."""
 
 Labels = Mapping[str, str]
 TenantSelector = str | Labels
@@ -146,6 +149,30 @@ class UpgradePolicy:
         """Return every Kpi that a guardrail judges or a batch charts."""
         charted = {kpi for batch in self.batches for kpi in batch.metrics}
         return frozenset(charted | {guardrail.kpi for guardrail in self.guardrails})
+
+    def at_scale(self, factor: float) -> "UpgradePolicy":
+        """Return the policy as a rehearsal runs it: soaks and guardrail windows times the factor.
+
+        No window becomes shorter than what two looks need: it would never see anything.
+        """
+        if factor == 1:
+            return self
+        two_looks = 2 * self.limits.look_seconds + LATEST_LOOK_SECONDS
+        return replace(
+            self,
+            batches=tuple(
+                replace(batch, soak_seconds=batch.soak_seconds * factor) for batch in self.batches
+            ),
+            guardrails=tuple(
+                replace(
+                    rule,
+                    window_seconds=max(
+                        rule.window_seconds * factor, min(rule.window_seconds, two_looks)
+                    ),
+                )
+                for rule in self.guardrails
+            ),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the policy as JSON values: times as HH:MM, instants as RFC 3339 in UTC."""

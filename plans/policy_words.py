@@ -13,12 +13,6 @@ from plans.policy import (
     Window,
 )
 
-_SCOPES = {"plan": "the whole plan", "batch": "the batch", "tenant": "the tenant"}
-_AGAINST = {
-    "absolute": "",
-    "control": ", compared with the tenants that are not upgraded yet",
-    "own_history": ", compared with the same tenants before",
-}
 _OUTCOMES = {
     "rollback": "everything is taken back",
     "hold": "nothing new starts and a person decides",
@@ -82,14 +76,14 @@ def outcome_words(guardrail: Guardrail) -> str:
     if guardrail.dry_run:
         return "only shown, nothing else happens (dry run)"
     if guardrail.action == "rollback":
-        return f"{_SCOPES[guardrail.scope]} is taken back"
+        return "the whole plan is taken back"
     if guardrail.action == "pause":
         return "the plan pauses"
     return "an alert, nothing else"
 
 
 def judged_words(guardrail: Guardrail) -> str:
-    """Return over what, how often in a row and against what a guardrail is judged."""
+    """Return over what and how often in a row a guardrail is judged."""
     looks = guardrail.failure_limit + 1
     words = (
         f"over {span(guardrail.window_seconds)}, at least"
@@ -98,7 +92,7 @@ def judged_words(guardrail: Guardrail) -> str:
     words += "in one look" if looks == 1 else f"in {looks} looks running"
     if guardrail.initial_delay_seconds:
         words += f", from {span(guardrail.initial_delay_seconds)} after the upgrade on"
-    return words + _AGAINST[guardrail.against]
+    return words
 
 
 def missing_words(guardrail: Guardrail) -> str:
@@ -170,15 +164,8 @@ def _rollback(policy: UpgradePolicy) -> list[str]:
         f"After a manual pause nobody answered for {span(rules.rollback_after_seconds)},"
         " everything is taken back.",
     ]
-    if not rules.verify:
-        said.append("Restored tenants are not read back.")
-    if rules.drill:
-        said.append("The first batch is taken back once as a drill.")
-    said.append(
-        "Releases that cannot be taken back are refused."
-        if rules.irreversible == "refuse"
-        else f"Releases that cannot be taken back: {rules.irreversible}."
-    )
+    if rules.irreversible == "refuse":
+        said.append("Releases that cannot be taken back are refused.")
     return said
 
 

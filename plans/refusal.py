@@ -1,4 +1,4 @@
-"""Why a use case says no: the one family of errors that pages, API, admin and CLI show as they are."""
+"""Why a use case says no: the family of errors that pages, API, admin and CLI show as they are."""
 
 from collections.abc import Sequence
 

@@ -1,5 +1,7 @@
-"""Import tenants: all rows or none, and for every row what became of it."""
+"""Import tenants, all rows or none, and for every row what became of it; add or change one."""
 
+import csv
+import io
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,6 +10,7 @@ from django.db import transaction
 from plans import events
 from plans.models import Installation, Plugin, Tenant, User
 from plans.permissions import require
+from plans.refusal import BadInput, NotFound
 from plans.tenant_rows import TenantRow, parse_tenants
 
 
@@ -124,3 +127,70 @@ def _keep_versions(plugin: str, rows: tuple[TenantRow, ...], known: dict[str, Te
         batch_size=500,
         ignore_conflicts=True,
     )
+
+
+def save_tenant(
+    *,
+    key: str,
+    name: str,
+    owner_name: str,
+    owner_email: str,
+    labels: str,
+    notes: str,
+    by: User,
+    now: datetime,
+    via: str,
+    new: bool = False,
+) -> Tenant:
+    """Add one tenant, or change one; saying what is there already changes nothing.
+
+    `labels` is written as in an import (`region=eu;tier=gold`) and judged by the same rules.
+    Raises BadInput with all problems, NotFound for a key to change that is unknown.
+    """
+    require(by, "manage_tenants")
+    row = _one_row(key=key, name=name, owner_email=owner_email, labels=labels)
+    wanted = {
+        "name": row.name,
+        "owner_name": owner_name.strip(),
+        "owner_email": row.owner_email,
+        "labels": dict(row.labels),
+        "notes": notes.strip(),
+    }
+    with transaction.atomic():
+        tenant = Tenant.objects.select_for_update().filter(key=row.key).first()
+        if new and tenant is not None:
+            raise BadInput([f"key: there is a tenant '{row.key}' already; choose another key"])
+        if tenant is None:
+            if not new:
+                raise NotFound("There is no such tenant.")
+            tenant = Tenant(key=row.key)
+        changed = [field for field, value in wanted.items() if getattr(tenant, field) != value]
+        if not changed and not new:
+            return tenant
+        for field, value in wanted.items():
+            setattr(tenant, field, value)
+        tenant.save()
+        what = "added" if new else "changed"
+        events.record(
+            stream=None,
+            kind=f"tenant_{what}",
+            sentence=f"{by.get_full_name()} {what} the tenant {row.key}"
+            f"{'' if new else ': ' + ', '.join(changed).replace('_', ' ')}.",
+            actor=by,
+            via=via,
+            now=now,
+            payload={"tenant": row.key, "fields": changed},
+        )
+    return tenant
+
+
+def _one_row(*, key: str, name: str, owner_email: str, labels: str) -> TenantRow:
+    """Return the values as an import would read them; raise BadInput with its problems."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["tenant", "name", "owner_email", "labels"])
+    writer.writerow([key, name, owner_email, labels])
+    parsed = parse_tenants(text.getvalue(), form="csv")
+    if parsed.problems:
+        raise BadInput([problem.message for problem in parsed.problems])
+    return parsed.rows[0]

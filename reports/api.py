@@ -49,6 +49,8 @@ class PlanReport(ConsoleView):
         try:
             return download(report_of(found), found)
         except InTheMaking as refused:
-            answer = HttpResponse(refused.sentence, status=refused.status, content_type="text/plain")
+            answer = HttpResponse(
+                refused.sentence, status=refused.status, content_type="text/plain"
+            )
             answer["Retry-After"] = "2"
             return answer

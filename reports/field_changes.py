@@ -30,15 +30,17 @@ def field_changes(plan: Plan) -> tuple[FieldChange, ...]:
         .select_related("actor", "content_type")
         .order_by("-timestamp", "-pk")[:MOST_ENTRIES]
     )
-    return tuple(_change(entry) for entry in reversed(entries))
+    return tuple(_change(entry, plan) for entry in reversed(entries))
 
 
-def _change(entry: LogEntry) -> FieldChange:
+def _change(entry: LogEntry, plan: Plan) -> FieldChange:
+    # The report is about one plan; its number on each line would only fill the paper.
+    is_plan = entry.object_pk == str(plan.pk)
     actor = entry.actor.get_full_name() if entry.actor is not None else entry.actor_email or ""
     return FieldChange(
         at=entry.timestamp,
         actor=actor or "the console",
-        what=f"{entry.content_type.name} {entry.object_pk}",
+        what="plan" if is_plan else f"{entry.content_type.name} {entry.object_pk}",
         action=entry.get_action_display(),
         changes=_told(entry),
     )

@@ -60,10 +60,15 @@ def report_of(plan: Plan) -> UpgradeReport:
     return report
 
 
+def file_path(report: UpgradeReport) -> Path:
+    """Return where the file of an issued report is kept."""
+    return Path(settings.REPORTS_DIR) / report.file
+
+
 def content(report: UpgradeReport) -> bytes:
     """Return the bytes of an issued report; raise NotAsIssued unless they are the issued ones."""
     try:
-        found = (Path(settings.REPORTS_DIR) / report.file).read_bytes()
+        found = file_path(report).read_bytes()
     except FileNotFoundError as error:
         raise NotAsIssued(f"The file of this report is gone: {report.file}.") from error
     if hashlib.sha256(found).hexdigest() != report.sha256:

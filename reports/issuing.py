@@ -82,7 +82,7 @@ def issue_report(*, plan_id: uuid.UUID | str, now: datetime) -> UpgradeReport:
     Raises HasNotEnded while the plan goes on. When the PDF cannot be made, the reason is kept
     with the report, which is tried again later.
     """
-    plan = Plan.objects.annotate(ending=ENDED).get(pk=plan_id)
+    plan = Plan.objects.get(pk=plan_id)
     if str(plan.state) not in ENDINGS:
         raise HasNotEnded(
             f"This plan is {PLAN.states[str(plan.state)].lower()}; its report comes when it ends."
@@ -90,7 +90,7 @@ def issue_report(*, plan_id: uuid.UUID | str, now: datetime) -> UpgradeReport:
     report, _is_new = UpgradeReport.objects.get_or_create(
         plan=plan,
         kind="compliance",
-        ending=plan.ending,
+        ending=plan.ended_at or plan.updated_at,
         defaults={"state": str(plan.state), "next_at": now},
     )
     if report.ready:

@@ -29,9 +29,11 @@ def kpi_courses(plan: Plan, policy: UpgradePolicy, *, tenants: int) -> tuple[Kpi
     """Return the courses of the watched Kpis, in two queries whatever their number."""
     courses: dict[str, _Course] = defaultdict(_Course)
     rows = KpiSample.objects.filter(plan=plan).order_by("at", "pk")
-    for kpi, source, *look in rows.values_list("kpi", "source", "pk", "at", "ok", "cause"):
+    for pk, kpi, source, at, ok, cause in rows.values_list(
+        "pk", "kpi", "source", "at", "ok", "cause"
+    ):
         courses[kpi].source = source
-        courses[kpi].looks.append((look[0], look[1], look[2], look[3]))
+        courses[kpi].looks.append((pk, at, ok, cause))
     room = max(FEWEST_LOOKS, min(MOST_LOOKS, MOST_POINTS_READ // max(1, tenants)))
     _read_points(courses, room)
     limits = _limits(policy)

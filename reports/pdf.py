@@ -123,7 +123,7 @@ def typeset(html: str, attachments: Sequence[Attachment], *, made_at: datetime) 
             f"The PDF libraries are not installed ({error}). Run: {APT_LINE}"
         ) from error
 
-    class OnlyWhatIsPackaged(URLFetcher):  # type: ignore[misc]
+    class OnlyWhatIsPackaged(URLFetcher):
         """Hands out data: addresses and our stylesheet; anything else ends the job."""
 
         def fetch(self, url: str, headers: Mapping[str, str] | None = None) -> Any:

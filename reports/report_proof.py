@@ -181,7 +181,7 @@ def integrity_section(facts: ReportFacts, *, data_digest: str) -> Section:
     )
     caption = f"Trail: {len(shown):,} of {count(len(trail.events), 'event')}"
     if left_out:
-        caption += f"; {left_out:,} acts of the console between are in trail.jsonl"
+        caption += f"; {left_out:,} between them are in trail.jsonl only"
     head = ("No.", "When (UTC)", "Who", "What", "Hash")
     blocks: list[Block] = [
         pairs,

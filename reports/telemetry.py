@@ -88,7 +88,9 @@ class ConsoleCollector(Collector):
         for plugin, began, ended in rows.values_list(
             "plan__plugin__key", "calling_since", "calls_done_at"
         ).iterator():
-            minutes[plugin].append((ended - began).total_seconds() / 60)
+            # The filter has left no open end; the types of the columns do not know.
+            if began is not None and ended is not None:
+                minutes[plugin].append((ended - began).total_seconds() / 60)
         for plugin, values in sorted(minutes.items()):
             family.add_metric([plugin], *_histogram(values, BATCH_MINUTES))
         return family

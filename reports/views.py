@@ -85,9 +85,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
             "Send the metrics token as 'Authorization: Bearer ...', or ask from this machine.",
             content_type="text/plain",
         )
-    return HttpResponse(
-        telemetry.exposition(timezone.now()), content_type=CONTENT_TYPE_LATEST
-    )
+    return HttpResponse(telemetry.exposition(timezone.now()), content_type=CONTENT_TYPE_LATEST)
 
 
 def _may_scrape(request: HttpRequest) -> bool:

@@ -24,7 +24,7 @@ def _flush_spares_no_trail() -> Iterator[None]:
         with self.connection.schema_editor() as editor:
             triggers.create_triggers(apps, editor)
 
-    operations.execute_sql_flush = flush  # type: ignore[method-assign]
+    operations.execute_sql_flush = flush  # type: ignore[assignment,method-assign]
     yield
     operations.execute_sql_flush = original  # type: ignore[method-assign]
 

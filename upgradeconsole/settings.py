@@ -109,9 +109,7 @@ DATABASES = {
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         },
         # A file, because several threads and processes of one test share it.
-        "TEST": {
-            "NAME": env_str("UPGRADECONSOLE_TEST_DB", str(DATA_DIR / "test-console.sqlite3"))
-        },
+        "TEST": {"NAME": env_str("UPGRADECONSOLE_TEST_DB", str(DATA_DIR / "test-console.sqlite3"))},
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -160,6 +158,7 @@ USE_TZ = True
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = DATA_DIR / "static"
+STATIC_ROOT.mkdir(exist_ok=True)
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_MAX_AGE = 300
 

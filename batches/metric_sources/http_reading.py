@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -142,8 +143,8 @@ class HttpReader:
 
 
 def _reason(error: Exception) -> str:
-    # aiohttp wraps the operating system's own words in a longer text with addresses.
-    inner = getattr(error, "os_error", None)
-    if isinstance(inner, OSError) and inner.strerror:
-        return inner.strerror.lower()
+    # aiohttp and asyncio wrap the operating system's own words in longer texts with addresses.
+    inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(inner, OSError) and inner.errno is not None and inner.errno > 0:
+        return os.strerror(inner.errno).lower()
     return str(error) or type(error).__name__

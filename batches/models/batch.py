@@ -54,7 +54,9 @@ class Batch(Driven, models.Model):
         ordering = ("plan", "number")
         verbose_name_plural = "batches"
         constraints = (
-            models.UniqueConstraint(fields=["plan", "number"], name="one_batch_per_plan_and_number"),
+            models.UniqueConstraint(
+                fields=["plan", "number"], name="one_batch_per_plan_and_number"
+            ),
             models.UniqueConstraint(
                 fields=["plan"],
                 condition=models.Q(state__in=LIVE_BATCH_STATES),
@@ -138,9 +140,7 @@ class DeployerCall(models.Model):
 
     plan = models.ForeignKey("plans.Plan", on_delete=models.CASCADE, related_name="calls")
     upgrade = models.ForeignKey(TenantUpgrade, on_delete=models.CASCADE, related_name="calls")
-    direction = models.CharField(
-        max_length=8, choices=[(INSTALL, "Install"), (RESTORE, "Restore")]
-    )
+    direction = models.CharField(max_length=8, choices=[(INSTALL, "Install"), (RESTORE, "Restore")])
     generation = models.PositiveIntegerField()
     attempt = models.PositiveIntegerField()
     key = models.CharField(max_length=200)

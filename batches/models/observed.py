@@ -58,7 +58,9 @@ class GuardrailState(models.Model):
 
     class Meta:
         constraints = (
-            models.UniqueConstraint(fields=["plan", "key"], name="one_state_per_plan_and_guardrail"),
+            models.UniqueConstraint(
+                fields=["plan", "key"], name="one_state_per_plan_and_guardrail"
+            ),
         )
 
     def __str__(self) -> str:

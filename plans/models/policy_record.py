@@ -4,7 +4,7 @@ from django.db import models
 
 
 class Policy(models.Model):
-    """One policy of a policy file, kept with the whole text; never edited, only followed by another."""
+    """One policy of a policy file, kept with the whole text; never edited, only succeeded."""
 
     name = models.CharField(max_length=120)
     digest = models.CharField(max_length=64)

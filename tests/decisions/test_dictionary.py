@@ -1,6 +1,7 @@
 """The Kpi dictionary: what it takes, and what it says about everything else."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ def test_all_problems_come_at_once_with_their_places():
     assert any(p.startswith("colour: unknown key") for p in found)
     assert any(p.startswith("kpis[0].kind:") and "did you mean 'ratio'" in p for p in found)
     assert any(p.startswith("mappings[1].source:") and "did you mean 'prom'" in p for p in found)
-    assert "mappings[3].native_unit: \"s\" cannot be used; write one of %, 1" in found
+    assert 'mappings[3].native_unit: "s" cannot be used; write one of %, 1' in found
 
 
 @pytest.mark.parametrize(
@@ -118,10 +119,9 @@ def test_a_text_that_is_no_dictionary_is_refused(text, said):
     st.sampled_from(["kpis", "sources", "mappings", "dashboards"]),
 )
 def test_no_json_breaks_the_reading(value, section):
-    try:
+    # Anything else than a refusal would rise here.
+    with suppress(DictionaryRejected):
         load_dictionary(json.dumps(whole(**{section: value})))
-    except DictionaryRejected as rejected:
-        assert rejected.problems
 
 
 def test_a_guardrail_is_put_into_the_units_of_its_kpi():

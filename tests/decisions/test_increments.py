@@ -84,9 +84,7 @@ def test_a_reading_taken_before_the_confirmation_is_no_baseline():
 
 def test_a_tenant_upgraded_once_more_gets_a_new_baseline():
     _, cursor = take(1, {("acorn", "2.0"): (0, 10)}, {}, upgraded=["acorn"])
-    again, _ = take(
-        6, {("acorn", "2.0"): (9, 20)}, cursor, upgraded=["acorn"], confirmed=after(4)
-    )
+    again, _ = take(6, {("acorn", "2.0"): (9, 20)}, cursor, upgraded=["acorn"], confirmed=after(4))
     assert again.causes == {"first_reading": 1}
 
 

@@ -1,6 +1,7 @@
 """What the tests of reports share."""
 
 import pytest
+
 from tests.reports.scene import Scene
 
 

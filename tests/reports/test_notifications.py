@@ -2,7 +2,6 @@
 
 import pytest
 from django.core import mail
-from tests.reports.scene import after
 
 from batches import alerts
 from batches.models import Batch, TenantUpgrade
@@ -10,6 +9,7 @@ from plans.models import Tenant
 from reports.announcing import announce_alerts
 from reports.deliveries import claim_due, deliver
 from reports.models import Delivery
+from tests.reports.scene import after
 
 pytestmark = pytest.mark.django_db
 

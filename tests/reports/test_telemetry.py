@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.reports.scene import after
 
 from batches import alerts, control
 from batches.models import Batch, Heartbeat, Rollback, TenantUpgrade
 from reports.telemetry import exposition
+from tests.reports.scene import after
 
 pytestmark = pytest.mark.django_db
 

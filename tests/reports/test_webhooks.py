@@ -9,7 +9,6 @@ from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from tests.reports.scene import after
 
 from batches import alerts
 from batches.models import Batch, TenantUpgrade
@@ -18,6 +17,7 @@ from reports import chores
 from reports.announcing import announce_alerts
 from reports.deliveries import WAITS, HasArrived, claim_due, deliver, send_again
 from reports.models import Announcement, Delivery, Endpoint
+from tests.reports.scene import after
 
 pytestmark = pytest.mark.django_db
 
@@ -143,7 +143,9 @@ def test_the_end_of_an_alert_is_told_as_resolved_with_an_id_of_its_own(scene, re
 
 
 def test_an_endpoint_gets_only_the_kinds_it_asked_for_and_a_signature(scene, receiver):
-    Endpoint.objects.create(name="pager", url=f"{receiver.url}/a", secret="s3cret", kinds=["breach"])
+    Endpoint.objects.create(
+        name="pager", url=f"{receiver.url}/a", secret="s3cret", kinds=["breach"]
+    )
     Endpoint.objects.create(name="other", url=f"{receiver.url}/b", kinds=["rollback_failed"])
     Endpoint.objects.create(name="off", url=f"{receiver.url}/c", active=False)
     breach(scene.running())

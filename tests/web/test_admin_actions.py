@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
@@ -189,6 +190,20 @@ def test_a_role_is_taken_away_and_that_is_told(ada, scene):
     ada.post(reverse("admin:plans_rolebinding_delete", args=[binding.pk]), {"post": "yes"})
     assert not RoleBinding.objects.filter(pk=binding.pk).exists()
     assert Event.objects.filter(kind="rolebinding_removed").exists()
+
+
+def test_a_lost_second_factor_is_removed_by_another_and_its_secret_never_shown(ada, scene):
+    for user in (scene.olga, scene.ada):
+        Authenticator.objects.create(user=user, type="totp", data={"secret": "JBSWY3DP"})
+    lost = Authenticator.objects.get(user=scene.olga)
+    page = ada.get(reverse("admin:mfa_authenticator_change", args=[lost.pk])).content.decode()
+    assert "JBSWY3DP" not in page
+    ada.post(reverse("admin:mfa_authenticator_delete", args=[lost.pk]), {"post": "yes"})
+    own = Authenticator.objects.get()
+    assert own.user == scene.ada
+    delete = reverse("admin:mfa_authenticator_delete", args=[own.pk])
+    assert ada.post(delete, {"post": "yes"}).status_code == 403
+    assert Event.objects.filter(kind="authenticator_removed").count() == 1
 
 
 def test_a_switch_is_turned_by_its_use_case(ada):

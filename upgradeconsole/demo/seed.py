@@ -104,6 +104,15 @@ class NotEmpty(Refused):
     default_code = "not_empty"
 
 
+def require_empty() -> None:
+    """Raise NotEmpty when somebody works with this database already."""
+    if User.objects.exists() or Plan.objects.exists():
+        raise NotEmpty(
+            "This database holds people or plans already; the demonstration fills an empty one."
+            " Another folder: UPGRADECONSOLE_DATA=DIR."
+        )
+
+
 def seed_demo(*, data_dir: Path, policies: Path, now: datetime) -> list[Plan]:
     """Fill an empty database, all or nothing; return the plans that wait for approval.
 
@@ -111,11 +120,7 @@ def seed_demo(*, data_dir: Path, policies: Path, now: datetime) -> list[Plan]:
     their owner alone.
     """
     with transaction.atomic():
-        if User.objects.exists() or Plan.objects.exists():
-            raise NotEmpty(
-                "This database holds people or plans already; the demonstration fills an empty"
-                " one. Another folder: UPGRADECONSOLE_DATA=DIR."
-            )
+        require_empty()
         people, passwords = _make_people()
         mara, ada = people[MARA.name], people[ADA.name]
         _import_tenants(demo_tenants(TENANTS), by=mara, now=now)

@@ -32,7 +32,7 @@ export function listenForActs(page, { done }) {
       say("The console could not be reached: nothing was done. Try again.", true);
       return;
     }
-    if (answer.ok || answer.status === 409) {
+    if (answer.headers.get("Content-Type")?.startsWith("application/json")) {
       const { sentence, refused } = await answer.json();
       say(sentence, refused);
     } else {

@@ -147,27 +147,35 @@ export class Charts {
     chart.node.setAttribute("aria-label", `${chart.title}: ${chart.now.textContent}; ${chart.limits.map((limit) => limit.label).join(", ")}`);
   }
 
+  timeRange(chart, from) {
+    const times = [...chart.points, ...this.marks].map((thing) => new Date(thing.at).getTime()).filter((at) => at >= from);
+    const newest = chart.points.length ? new Date(chart.points.at(-1).at).getTime() : Date.now();
+    // A minute at least, so that the first seconds of a plan do not fill the whole width.
+    const oldest = Math.min(newest - 60000, ...times);
+    return [new Date(oldest), new Date(Math.max(newest, ...times))];
+  }
+
   layout(chart, from) {
     const muted = token("--text-3");
     const limits = chart.limits.map((limit) => ({
       type: "line", xref: "paper", x0: 0, x1: 1, y0: limit.value, y1: limit.value,
       line: { color: token("--chart-limit"), width: 1.5, dash: "dash" },
-      label: { text: limit.label, textposition: "start", yanchor: "bottom", font: { size: 10, color: token("--chart-limit") } },
+      label: { text: limit.label, textposition: "end", yanchor: "bottom", font: { size: 10, color: token("--chart-limit") } },
     }));
     const marks = this.marks.filter((mark) => new Date(mark.at).getTime() >= from).map((mark) => ({
       type: "line", yref: "paper", y0: 0, y1: 1, x0: new Date(mark.at), x1: new Date(mark.at),
       line: { color: token(mark.kind === "rollback" ? "--back-solid" : mark.kind === "batch" ? "--live-solid" : "--halt-solid"), width: 1 },
-      label: { text: mark.kind, textposition: "end", textangle: 0, xanchor: "left", yanchor: "top", font: { size: 9, color: muted } },
+      label: { text: mark.kind, textposition: "end", textangle: 0, xanchor: "center", yanchor: "bottom", font: { size: 9, color: muted } },
     }));
     const values = chart.points.map((point) => point.value).filter((value) => value !== null);
     const top = Math.max(...values, ...chart.limits.map((limit) => limit.value), 0);
     return {
-      margin: { l: 40, r: 10, t: 8, b: 24 }, height: 184, showlegend: chart.lines.length > 1, uirevision: this.spanSeconds,
+      margin: { l: 40, r: 10, t: 16, b: chart.lines.length > 1 ? 42 : 24 }, height: 184, showlegend: chart.lines.length > 1, uirevision: this.spanSeconds,
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "x unified", dragmode: false,
       font: { family: getComputedStyle(document.body).fontFamily, size: 11, color: muted },
-      legend: { orientation: "h", x: 0, y: 1.16, font: { size: 10 } },
+      legend: { orientation: "h", x: 0, y: -0.16, yanchor: "top", font: { size: 10 } },
       hoverlabel: { bgcolor: token("--surface-2"), bordercolor: token("--line-strong"), font: { color: token("--text"), size: 11 } },
-      xaxis: { type: "date", gridcolor: token("--line"), zeroline: false, tickformat: "%H:%M:%S", nticks: 5, fixedrange: true },
+      xaxis: { type: "date", gridcolor: token("--line"), zeroline: false, tickformat: "%H:%M:%S", nticks: 5, fixedrange: true, range: this.timeRange(chart, from) },
       yaxis: { gridcolor: token("--line"), zeroline: false, rangemode: "tozero", range: top > 0 ? [0, top * 1.15] : undefined, nticks: 4, fixedrange: true, ticksuffix: "" },
       shapes: [...limits, ...marks],
     };

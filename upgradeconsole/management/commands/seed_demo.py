@@ -1,15 +1,18 @@
 """`manage.py seed_demo`: fill an empty database with the demonstration."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
 from django.utils import timezone
 
+from plans.models import User
 from plans.refusal import BadInput, Refused
 from upgradeconsole.demo.config_files import DEFAULT_PORT, render_demo_config
-from upgradeconsole.demo.seed import LOGINS_FILE, seed_demo
+from upgradeconsole.demo.seed import LOGINS_FILE, require_empty, seed_demo
 
 
 class Command(BaseCommand):
@@ -21,20 +24,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Write the demo's config for UPGRADECONSOLE_FLEET_PORT, then fill the database."""
-        port = int(os.environ.get("UPGRADECONSOLE_FLEET_PORT", DEFAULT_PORT))
-        config = render_demo_config(settings.DATA_DIR / "config", port)
-        # The folder had no config when the settings were read, so they point at the examples.
-        if "UPGRADECONSOLE_DEPLOYERS" not in os.environ:
-            settings.DEPLOYERS_FILE = config.deployers
-        if "UPGRADECONSOLE_DICTIONARY" not in os.environ:
-            settings.DICTIONARY_FILE = config.dashboards
-        if "UPGRADECONSOLE_POLICIES" not in os.environ:
-            settings.POLICIES_FILE = config.policies
+        if User._meta.db_table not in connection.introspection.table_names():
+            raise CommandError("The database is not ready; './console manage prepare' makes it so.")
         try:
-            # The demo's plans are made for the demo's policies, whatever the installation's are.
-            plans = seed_demo(
-                data_dir=settings.DATA_DIR, policies=config.policies, now=timezone.now()
-            )
+            # First of all: the demo's config must not replace that of a console at work.
+            require_empty()
+            policies = self._write_config()
+            plans = seed_demo(data_dir=settings.DATA_DIR, policies=policies, now=timezone.now())
         except BadInput as refused:
             raise CommandError("\n".join(refused.problems)) from refused
         except Refused as refused:
@@ -42,3 +38,15 @@ class Command(BaseCommand):
         for plan in plans:
             self.stdout.write(f"{plan.external_id} waits for approval")
         self.stdout.write(f"Log-ins: {settings.DATA_DIR / LOGINS_FILE}")
+
+    def _write_config(self) -> Path:
+        """Write the demo's own files and use them in this process; return the policies."""
+        port = int(os.environ.get("UPGRADECONSOLE_FLEET_PORT", DEFAULT_PORT))
+        config = render_demo_config(settings.DATA_DIR / "config", port)
+        # The folder had no config when the settings were read, so they point at the examples.
+        if "UPGRADECONSOLE_DEPLOYERS" not in os.environ:
+            settings.DEPLOYERS_FILE = config.deployers
+        if "UPGRADECONSOLE_DICTIONARY" not in os.environ:
+            settings.DICTIONARY_FILE = config.dashboards
+        # The demo's plans are made for the demo's policies, whatever the installation's are.
+        return config.policies

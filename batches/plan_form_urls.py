@@ -1,0 +1,15 @@
+"""Where the pages around plans are that need batches; included before batches.urls."""
+
+from django.urls import path
+
+from batches import plan_form_views
+
+urlpatterns = [
+    path("", plan_form_views.plan_list, name="home"),
+    path("plans/", plan_form_views.plan_list, name="plan-list"),
+    path("plans/new/", plan_form_views.plan_new, name="plan-new"),
+    path("plans/preview/", plan_form_views.plan_preview, name="plan-preview"),
+    path("plans/<uuid:plan_id>/edit/", plan_form_views.plan_edit, name="plan-edit"),
+    path("plans/<uuid:plan_id>/submit/", plan_form_views.plan_submit, name="plan-submit"),
+    path("approvals/", plan_form_views.approval_inbox, name="approval-inbox"),
+]

@@ -1,0 +1,68 @@
+"""The preview of a plan as the page shows it: batches with their quotes, guardrails in words."""
+
+from dataclasses import dataclass
+
+from batches.configured import dictionary
+from batches.dictionary import GuardrailUnusable, resolve_guardrail
+from batches.quote import Quote
+from batches.readiness import PlanPreview
+from plans.policy import Guardrail
+from plans.policy_words import judged_words, limit_words, outcome_words
+from plans.refusal import BadInput
+from plans.waves import Wave
+
+NAMES_SHOWN = 400
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLine:
+    """One batch with the quote that holds once it is upgraded too."""
+
+    wave: Wave
+    share: float
+    names: tuple[str, ...]
+    more: int
+    quote: Quote
+
+
+@dataclass(frozen=True, slots=True)
+class GuardrailLine:
+    """One guardrail, its limit in the Kpi's own unit."""
+
+    kpi: str
+    limit: str
+    judged: str
+    outcome: str
+
+
+def batch_lines(preview: PlanPreview) -> list[BatchLine]:
+    """Return the batches of a preview without problems."""
+    return [
+        BatchLine(
+            wave=wave,
+            share=100 * len(wave.tenants) / max(1, preview.tenants),
+            names=wave.tenants[:NAMES_SHOWN],
+            more=max(0, len(wave.tenants) - NAMES_SHOWN),
+            quote=quote,
+        )
+        for wave, quote in zip(preview.waves, preview.quotes, strict=True)
+    ]
+
+
+def guardrail_line(guardrail: Guardrail) -> GuardrailLine:
+    """Return the guardrail in words, with what the dictionary knows of its Kpi."""
+    unit = kind = ""
+    try:
+        definition = dictionary().kpi(guardrail.kpi)
+        if definition is not None:
+            guardrail = resolve_guardrail(guardrail, definition)
+            unit, kind = definition.unit, str(definition.kind)
+    except (BadInput, GuardrailUnusable):
+        # What is wrong with the dictionary stands among the preview's problems.
+        unit = kind = ""
+    return GuardrailLine(
+        kpi=guardrail.kpi,
+        limit=limit_words(guardrail, unit=unit, kind=kind),
+        judged=judged_words(guardrail),
+        outcome=outcome_words(guardrail),
+    )

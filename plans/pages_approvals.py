@@ -1,0 +1,75 @@
+"""The acts on a plan before and after its run that need nothing but people."""
+
+import uuid
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils import timezone
+from django.views.decorators.http import require_POST
+
+from plans import approval
+from plans.informed_verdict import approve_seen, reject_seen
+from plans.page_access import person, visible_plan
+
+
+@login_required
+@require_POST
+def approve_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
+    """Say yes to the content that was shown."""
+    visible_plan(request, plan_id)
+    plan = approve_seen(
+        plan_id=plan_id,
+        seen_digest=request.POST.get("digest", ""),
+        approver=person(request),
+        comment=request.POST.get("comment", ""),
+        now=timezone.now(),
+        via="page",
+    )
+    done = "The plan is approved." if str(plan.state) == "approved" else "Your approval counts."
+    messages.success(request, done)
+    return redirect("live-plan", plan_id)
+
+
+@login_required
+@require_POST
+def reject_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
+    """Say no to the content that was shown, and why."""
+    visible_plan(request, plan_id)
+    reject_seen(
+        plan_id=plan_id,
+        seen_digest=request.POST.get("digest", ""),
+        approver=person(request),
+        reason=request.POST.get("reason", ""),
+        now=timezone.now(),
+        via="page",
+    )
+    messages.success(request, "The plan is rejected; its author sees your reason.")
+    return redirect("live-plan", plan_id)
+
+
+@login_required
+@require_POST
+def cancel_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
+    """Give the plan up before it has started."""
+    visible_plan(request, plan_id)
+    approval.cancel(
+        plan_id=plan_id,
+        by=person(request),
+        reason=request.POST.get("reason", "").strip(),
+        now=timezone.now(),
+        via="page",
+    )
+    messages.success(request, "The plan is cancelled.")
+    return redirect("live-plan", plan_id)
+
+
+@login_required
+@require_POST
+def archive_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
+    """Put an ended plan away."""
+    visible_plan(request, plan_id)
+    approval.archive(plan_id=plan_id, by=person(request), now=timezone.now(), via="page")
+    messages.success(request, "The plan is archived.")
+    return redirect("live-plan", plan_id)

@@ -1,0 +1,36 @@
+"""Where the pages of plans are; those that need batches are in batches.plan_form_urls."""
+
+from django.urls import path
+
+from plans import (
+    pages_approvals,
+    pages_policies,
+    pages_releases,
+    pages_tenants,
+    pages_trail,
+)
+
+PLAN = "plans/<uuid:plan_id>"
+
+urlpatterns = [
+    path(f"{PLAN}/approve/", pages_approvals.approve_plan, name="plan-approve"),
+    path(f"{PLAN}/reject/", pages_approvals.reject_plan, name="plan-reject"),
+    path(f"{PLAN}/cancel/", pages_approvals.cancel_plan, name="plan-cancel"),
+    path(f"{PLAN}/archive/", pages_approvals.archive_plan, name="plan-archive"),
+    path(f"{PLAN}/trail/", pages_trail.plan_trail, name="plan-trail"),
+    path(f"{PLAN}/trail.csv", pages_trail.plan_trail_csv, name="plan-trail-csv"),
+    path("tenants/", pages_tenants.tenant_list, name="tenant-list"),
+    path("tenants/new/", pages_tenants.tenant_new, name="tenant-new"),
+    path("tenants/import/", pages_tenants.tenant_import, name="tenant-import"),
+    path("tenants/<str:key>/", pages_tenants.tenant, name="tenant"),
+    path("releases/", pages_releases.release_list, name="release-list"),
+    path("releases/register/", pages_releases.release_register, name="release-register"),
+    path(
+        "releases/<uuid:release_id>/verify/", pages_releases.release_verify, name="release-verify"
+    ),
+    path("policies/", pages_policies.policy_list, name="policy-list"),
+    path("policies/check/", pages_policies.policy_check, name="policy-check"),
+    path("policies/<str:name>/", pages_policies.policy_detail, name="policy"),
+    path("trail/", pages_trail.system_trail, name="trail"),
+    path("trail.csv", pages_trail.system_trail_csv, name="trail-csv"),
+]
