@@ -64,7 +64,7 @@ def tiles(plans: QuerySet[Plan]) -> list[Tile]:
 
 
 def filtered(plans: QuerySet[Plan], chosen: Mapping[str, str]) -> QuerySet[Plan]:
-    """Return the plans of a state (or group), a plugin and a text; archived ones only when asked."""
+    """Return the plans of a state (or group), a plugin and a text; archived only when asked."""
     state, plugin, text = (chosen.get(name, "") for name in ("state", "plugin", "q"))
     if state in GROUPS:
         plans = plans.filter(state__in=GROUPS[state][1])

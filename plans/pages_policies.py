@@ -90,7 +90,7 @@ def policy_detail(request: HttpRequest, name: str) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "POST"])
 def policy_check(request: HttpRequest) -> HttpResponse:
-    """Say all that is wrong with a policy file, or what it means; save it where asked and allowed."""
+    """Say all that is wrong with a policy file, or what it means; save it where asked."""
     user = viewer(request)
     form = PolicyTextForm(request.POST or None, request.FILES or None)
     context: dict[str, Any] = {"form": form, "may_save": may(user, "manage_policies")}

@@ -15,16 +15,17 @@ from reports import notifications, webhooks
 from reports.models import Delivery
 
 logger = logging.getLogger(__name__)
-CLAIM_SECONDS = 60
+# Longer than a task of the paperwork cluster may take: a slow one is not sent beside itself.
+CLAIM_SECONDS = 180
 AT_ONCE = 100
 WAITS = (5, 15, 60, 300, 900, 1800, 3600, 7200, 14400, 28800)
 """Seconds before each next try; after the last one a delivery is given up (about 16 hours)."""
 
 
 def claim_due(now: datetime) -> list[int]:
-    """Return deliveries to send now; nobody else gets them within the next minute.
+    """Return deliveries to send now; nobody else gets them for a while.
 
-    Whoever claims them and dies loses nothing: a minute later they are due again.
+    Whoever claims them and dies loses nothing: after CLAIM_SECONDS they are due again.
     """
     claimed = []
     until = now + timedelta(seconds=CLAIM_SECONDS)

@@ -28,7 +28,7 @@ from reports.report_document import compose, digest, report_json
 
 logger = logging.getLogger(__name__)
 PDF_SECONDS = 120.0
-CLAIM_SECONDS = 150
+CLAIM_SECONDS = 180
 WAITS = (5, 15, 60, 120, 300)
 """Seconds before a failed report is tried again; the last one for ever after."""
 ENDED = Coalesce("ended_at", "updated_at", output_field=DateTimeField())

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from smtplib import SMTPException
+from smtplib import SMTPException, SMTPRecipientsRefused, SMTPResponseException
 from typing import Any
 
 from django.conf import settings
@@ -54,9 +54,14 @@ def send(deliveries: Sequence[Delivery]) -> dict[int, str]:
             try:
                 connection.send_messages([message_for(delivery)])
                 results[delivery.pk] = ""
-            except (OSError, SMTPException) as error:
+            except (SMTPRecipientsRefused, SMTPResponseException) as error:
                 logger.warning("Could not mail delivery %s: %s", delivery.pk, error)
                 results[delivery.pk] = f"mail server: {error}"
+    except OSError as error:
+        # The line is down: the others are not tried one time-out after another.
+        logger.warning("The mail server went away: %s", error)
+        for delivery in deliveries:
+            results.setdefault(delivery.pk, f"mail server: {error}")
     finally:
         connection.close()
     return results

@@ -11,7 +11,6 @@ from typing import Any
 import aiohttp
 
 CALL_SECONDS = 10.0
-MOST_AT_ONCE = 20
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 SIGNATURE_HEADER = "X-Upgrade-Signature"
 USER_AGENT = "UpgradeConsole"
@@ -44,7 +43,8 @@ def send(parcels: Sequence[Parcel]) -> dict[int, str]:
 
 async def _send_all(parcels: Sequence[Parcel]) -> dict[int, str]:
     timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
-    connector = aiohttp.TCPConnector(limit=MOST_AT_ONCE)
+    # No limit: waiting for a free connection would use up the time of those behind a slow one.
+    connector = aiohttp.TCPConnector(limit=0)
     # No proxy of the environment and no cookies: nothing of one address reaches another.
     async with aiohttp.ClientSession(
         timeout=timeout,

@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+from django.core.exceptions import ImproperlyConfigured
+
 from upgradeconsole import __version__
 from upgradeconsole.env import env_bool, env_int, env_list, env_secret, env_str
 
@@ -95,6 +97,11 @@ TEMPLATES = [
     },
 ]
 
+if env_str("DATABASE_URL"):
+    # Ignoring it would put the data where nobody looks for it.
+    raise ImproperlyConfigured(
+        "DATABASE_URL is set, but this version keeps its data in SQLite; unset it."
+    )
 # One long-lived connection in hands and watch; none kept in web, whose threads never reuse one.
 LONG_LIVED_PROCESS = len(sys.argv) > 1 and sys.argv[1] in {"qcluster", "watch", "smoke_upgrade"}
 DATABASES = {
@@ -269,7 +276,7 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env_str("UPGRADECONSOLE_LOG_LEVEL", "INFO")},
     "loggers": {
-        "django_q": {"level": "WARNING"},
+        "django-q": {"level": "WARNING"},
         "daphne": {"level": "WARNING"},
         "django.channels.server": {"level": "WARNING"},
     },

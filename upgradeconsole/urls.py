@@ -18,6 +18,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
 ]
 for module in (
+    "batches.plan_form_urls",
     "plans.urls",
     "batches.urls",
     "reports.urls",

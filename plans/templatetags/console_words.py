@@ -1,5 +1,6 @@
 """Small words of pages: lengths of time, short digests, labels."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,3 +27,9 @@ def short(digest: str) -> str:
 def pairs(labels: Mapping[str, Any]) -> list[str]:
     """Return labels as name=value, in order of their names."""
     return [f"{name}={value}" for name, value in sorted(labels.items())]
+
+
+@register.filter
+def pretty(payload: Any) -> str:
+    """Return JSON values on lines of their own, members in order."""
+    return json.dumps(payload, indent=2, ensure_ascii=False, sort_keys=True)

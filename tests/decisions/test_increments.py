@@ -3,6 +3,7 @@
 import json
 import math
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -80,6 +81,22 @@ def test_a_reading_taken_before_the_confirmation_is_no_baseline():
     sample, cursor = take(6, {}, {}, upgraded=["acorn"], confirmed=after(5), answers=old)
     assert sample.causes == {"first_reading": 1}
     assert cursor["tenants"] == {}
+
+
+def test_a_reading_is_as_old_as_the_oldest_of_its_counters():
+    answers = {
+        BAD: [counter("acorn", "2.0", 1, after(40))],
+        TOTAL: [counter("acorn", "2.0", 9, after(100))],
+    }
+    sample, _ = take(100, {}, {}, upgraded=["acorn"], answers=answers)
+    assert sample.causes == {"stale": 1}
+
+
+def test_an_upgraded_tenant_is_never_part_of_the_control():
+    both = {"upgraded": ["acorn"], "control": ["acorn"]}
+    _, cursor = take(1, {("acorn", "2.0"): (0, 10)}, {}, **both)
+    sample, _ = take(6, {("acorn", "2.0"): (1, 20)}, cursor, **both)
+    assert (dict(sample.canary), dict(sample.control)) == ({"acorn": ratio(1, 10)}, {})
 
 
 def test_a_tenant_upgraded_once_more_gets_a_new_baseline():
@@ -222,6 +239,11 @@ def test_buckets_that_make_no_histogram_are_dropped(answers, cause):
     assert sample.causes == {cause: 1}
 
 
+def test_a_bucket_told_twice_by_a_query_spoils_the_look():
+    sample, _ = take_buckets(6, buckets(1, 2, 3, bounds=("0.1", "0.1", "+Inf")), {})
+    assert (sample.ok, sample.cause) == (False, "bad_answer")
+
+
 def test_other_buckets_than_before_are_a_reset():
     _, cursor = take_buckets(1, buckets(1, 2, 3), {})
     sample, _ = take_buckets(6, buckets(1, 2, 3, bounds=("0.1", "0.3", "+Inf")), cursor)
@@ -241,7 +263,8 @@ steps = st.lists(
 
 @given(steps)
 def test_the_increments_add_up_to_what_the_counters_rose(deltas):
-    cursor, bad, total, seen = {}, 0, 0, []
+    cursor: dict[str, Any] = {}
+    bad, total, seen = 0, 0, []
     for number, (more_bad, more) in enumerate(deltas):
         bad, total = bad + more_bad, total + more
         sample, cursor = take(
@@ -255,7 +278,8 @@ def test_the_increments_add_up_to_what_the_counters_rose(deltas):
 @given(steps, st.integers(0, 7))
 def test_a_cursor_that_went_through_json_changes_nothing(deltas, restart):
     def run(restart_at):
-        cursor, bad, total, samples = {}, 0, 0, []
+        cursor: dict[str, Any] = {}
+        bad, total, samples = 0, 0, []
         for number, (more_bad, more) in enumerate(deltas):
             bad, total = bad + more_bad, total + more
             if number == restart_at:

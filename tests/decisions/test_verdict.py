@@ -4,6 +4,7 @@ import json
 import math
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,17 +15,19 @@ from batches.increments import failed_look, take_look
 from batches.verdict import GuardState, guardrail_key, judge, measure, plan_verdict, promotable
 from plans.policy import Guardrail
 from tests.decisions.kpi_looks import (
+    BAD,
     ERROR_RATE,
     LATENCY,
     NOON,
     PASS_RATE,
     QUEUE,
     RATIO_MAPPING,
+    TOTAL,
     after,
+    counter,
     gauge,
     look,
     ratio,
-    requests,
     slow,
 )
 
@@ -95,6 +98,11 @@ def test_the_same_look_judged_twice_counts_once():
         seen = measure(TWO_PERCENT, ERROR_RATE, [newest], canary=1, now=after(seconds))
         state, ruling = judge(state, seen, TWO_PERCENT, now=after(seconds), soak_started=NOON)
     assert (state.failed_running, ruling.verdict) == (1, "undecided")
+
+
+def test_errors_that_run_ahead_of_their_requests_are_at_most_all_of_them():
+    _, [ruling] = follow([look(5, {"acorn": ratio(40, 30)})])
+    assert (ruling.value, ruling.n) == (100, 40)
 
 
 def test_too_few_requests_decide_nothing():
@@ -236,6 +244,15 @@ def test_nothing_is_judged_before_the_initial_delay():
     assert "not judged before 30 s" in rulings[1].sentence
 
 
+def test_while_the_next_batch_is_called_the_tenants_before_stay_guarded():
+    rule = replace(TWO_PERCENT, initial_delay_seconds=30, failure_limit=0)
+    state, _ = follow([look(40, {"acorn": ratio(0, 100)})], rule)
+    bad = look(100, {"acorn": ratio(9, 100)})
+    seen = measure(rule, ERROR_RATE, [bad], canary=1, now=bad.at)
+    _, ruling = judge(state, seen, rule, now=bad.at, soak_started=None)
+    assert ruling.verdict == "breached"
+
+
 def test_a_breach_stays_one_until_a_good_look():
     looks = [
         *(look(s, {"acorn": ratio(9, 100)}) for s in (5, 10)),
@@ -337,10 +354,13 @@ broken = st.sampled_from([math.nan, math.inf, -math.inf, -1.0, None])
 
 @given(st.lists(st.tuples(broken, broken), min_size=2, max_size=8))
 def test_broken_and_missing_numbers_are_never_fine(readings):
-    cursor, looks = {}, []
+    cursor: dict[str, Any] = {}
+    looks = []
     for number, (bad, total) in enumerate(readings):
-        full = requests({("acorn", "2.0"): (bad, total)})
-        answers = {s: [one for one in given if one.value is not None] for s, given in full.items()}
+        answers = {
+            BAD: [] if bad is None else [counter("acorn", "2.0", bad)],
+            TOTAL: [] if total is None else [counter("acorn", "2.0", total)],
+        }
         sample, cursor = take_look(
             mapping=RATIO_MAPPING,
             definition=ERROR_RATE,

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from batches import launch
-from batches.models import Alert, Batch, TenantUpgrade
+from batches.models import Batch, Rollback, Ruling, TenantUpgrade
+from batches.rollback import finish, request_rollback
 from plans import approval, drafting
 from plans.models import Plan, RoleBinding, Tenant, User
 from plans.policies import save_policy_text
@@ -125,6 +126,47 @@ class Scene:
         return Plan.objects.get(pk=plan.pk)
 
 
-def alert_of(plan: Plan) -> Alert:
-    """Return the newest alert of the plan."""
-    return Alert.objects.filter(plan=plan).latest("pk")
+def taken_back(scene) -> Plan:
+    """Return a plan whose canary breached and was taken back in 41 seconds."""
+    plan = scene.running()
+    canary = Batch.objects.get(plan=plan, number=1)
+    ruling = Ruling.objects.create(
+        plan=plan,
+        batch=canary,
+        guardrail="error_rate",
+        kpi="error_rate",
+        verdict="breached",
+        action="rollback",
+        sentence="error_rate 9.4 % is over its limit of 5 %",
+        value=9.4,
+        threshold=5.0,
+        unit="%",
+        n=2412,
+        window_seconds=60,
+        inputs_digest="9c" * 32,
+        at=after(40),
+    )
+    record = request_rollback(
+        plan_id=plan.pk,
+        by=None,
+        reason="error_rate 9.4 % is over its limit of 5 %",
+        now=after(40),
+        via="watch",
+        trigger="breach",
+        ruling=ruling,
+    )
+    end = after(40) + timedelta(seconds=41)
+    TenantUpgrade.objects.filter(plan=plan, touched_at__isnull=False).update(
+        state="rolled_back", version_observed="1.4.2", restored_at=end, observed_at=end
+    )
+    Rollback.objects.filter(pk=record.pk).update(first_call_at=after(40.01))
+    return finish(rollback_id=record.pk, now=end)
+
+
+def completed(scene) -> Plan:
+    """Return a plan that is completed as far as its own row tells."""
+    plan = scene.running()
+    plan.move("complete")
+    plan.ended_at = after(50)
+    plan.save()
+    return plan

@@ -3,80 +3,31 @@
 import hashlib
 import json
 import subprocess
-import uuid
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import rfc8785
 from django_q.models import OrmQ
 
-from batches.models import Batch, KpiSample, Rollback, Ruling, TenantUpgrade
+from batches.models import Batch, KpiSample, TenantUpgrade
 from batches.rollback import finish, request_rollback
 from plans import approval
 from plans.chain import link
-from plans.models import ZERO_HASH, Event, Plan, RoleBinding, Stream, Tenant
+from plans.models import ZERO_HASH, Event, Plan, Stream, Tenant
 from reports import chores, pdf
 from reports.facts import plan_facts, trail_lines
 from reports.handing_out import (
     CouldNotBeMade,
     HasNotEnded,
-    InTheMaking,
     NotAsIssued,
     content,
     report_of,
 )
 from reports.issuing import anything_due, due_reports, issue_report
 from reports.models import UpgradeReport
-from tests.reports.scene import NOW, after
+from tests.reports.scene import after, completed, taken_back
 
 pytestmark = pytest.mark.django_db
-
-
-def taken_back(scene) -> Plan:
-    """Return a plan whose canary breached and was taken back in 41 seconds."""
-    plan = scene.running()
-    canary = Batch.objects.get(plan=plan, number=1)
-    ruling = Ruling.objects.create(
-        plan=plan,
-        batch=canary,
-        guardrail="error_rate",
-        kpi="error_rate",
-        verdict="breached",
-        action="rollback",
-        sentence="error_rate 9.4 % is over its limit of 5 %",
-        value=9.4,
-        threshold=5.0,
-        unit="%",
-        n=2412,
-        window_seconds=60,
-        inputs_digest="9c" * 32,
-        at=after(40),
-    )
-    record = request_rollback(
-        plan_id=plan.pk,
-        by=None,
-        reason="error_rate 9.4 % is over its limit of 5 %",
-        now=after(40),
-        via="watch",
-        trigger="breach",
-        ruling=ruling,
-    )
-    end = after(40) + timedelta(seconds=41)
-    TenantUpgrade.objects.filter(plan=plan, touched_at__isnull=False).update(
-        state="rolled_back", version_observed="1.4.2", restored_at=end, observed_at=end
-    )
-    Rollback.objects.filter(pk=record.pk).update(first_call_at=after(40.01))
-    return finish(rollback_id=record.pk, now=end)
-
-
-def completed(scene) -> Plan:
-    """Return a plan that is completed as far as its own row tells."""
-    plan = scene.running()
-    plan.move("complete")
-    plan.ended_at = after(50)
-    plan.save()
-    return plan
 
 
 def words_in(file: bytes, tmp_path: Path) -> str:
@@ -325,91 +276,3 @@ def test_facts_cost_the_same_number_of_queries_for_many_tenants(
     )
     with django_assert_max_num_queries(28):
         plan_facts(plan.pk, cut_off=after(42))
-
-
-def test_the_page_downloads_the_issued_file_under_a_telling_name(scene, client):
-    plan = taken_back(scene)
-    report = issue_report(plan_id=plan.pk, now=after(42))
-    client.force_login(scene.rita)
-    answer = client.get(f"/plans/{plan.pk}/report.pdf")
-    assert answer.status_code == 200
-    assert answer["Content-Type"] == "application/pdf"
-    assert answer["Content-Disposition"] == (
-        'attachment; filename="upgrade-report-CHG-1-20261123T094041Z.pdf"'
-    )
-    assert hashlib.sha256(answer.content).hexdigest() == report.sha256
-    assert client.get(f"/reports/{report.pk}.pdf").content == answer.content
-
-
-def test_before_the_report_is_ready_the_page_says_what_is_going_on(scene, client):
-    plan = taken_back(scene)
-    client.force_login(scene.rita)
-    answer = client.get(f"/plans/{plan.pk}/report.pdf")
-    assert answer.status_code == 202
-    assert answer["Retry-After"] == "2"
-    assert b"The report is being made" in answer.content
-    due_reports(after(42))
-    UpgradeReport.objects.update(error="No font is installed. Run: apt install fonts-dejavu-core")
-    answer = client.get(f"/plans/{plan.pk}/report.pdf")
-    assert answer.status_code == 503
-    assert b"apt install fonts-dejavu-core" in answer.content
-
-
-def test_strangers_and_the_unknown_get_nothing(scene, client):
-    plan = taken_back(scene)
-    report = issue_report(plan_id=plan.pk, now=after(42))
-    assert client.get(f"/plans/{plan.pk}/report.pdf").status_code == 302
-    assert client.get("/reports/").status_code == 302
-    client.force_login(scene.nils)
-    assert client.get(f"/plans/{plan.pk}/report.pdf").status_code == 404
-    assert client.get(f"/reports/{report.pk}.pdf").status_code == 404
-    assert client.get("/reports/").status_code == 403
-    client.force_login(scene.rita)
-    assert client.get(f"/reports/{uuid.uuid4()}.pdf").status_code == 404
-    assert client.post(f"/plans/{plan.pk}/report.pdf").status_code == 405
-
-
-def test_the_list_shows_reports_and_failures_to_those_who_may_see_the_plan(scene, client):
-    plan = taken_back(scene)
-    issue_report(plan_id=plan.pk, now=after(42))
-    client.force_login(scene.rita)
-    page = client.get("/reports/").content.decode()
-    assert "CHG-1" in page
-    assert "payments 1.5.0" in page
-    RoleBinding.objects.filter(user=scene.rita).update(selector={"region": "mars"})
-    assert "CHG-1" not in client.get("/reports/").content.decode()
-
-
-def test_the_api_hands_out_the_same_file_or_says_why_not(scene, client):
-    from plans.machine_access import make_token
-
-    plan = taken_back(scene)
-    made = make_token(user=scene.rita, name="t", days=1, by=None, now=NOW, via="command")
-    bearer = {"Authorization": f"Bearer {made.secret}", "Accept": "application/pdf"}
-    address = f"/api/v1/plans/{plan.external_id}/report.pdf"
-    assert client.get(address, headers=bearer).status_code == 202
-    report = issue_report(plan_id=plan.pk, now=after(42))
-    answer = client.get(address, headers=bearer)
-    assert hashlib.sha256(answer.content).hexdigest() == report.sha256
-    assert client.get(address).status_code in {401, 403}
-    Plan.objects.filter(pk=plan.pk).update(state="running")
-    refused = client.get(address, headers=bearer)
-    assert refused.status_code == 409
-    assert refused.json()["code"] == "not_ended"
-
-
-def test_a_report_of_an_earlier_ending_is_not_passed_off_as_the_latest(scene):
-    plan = completed(scene)
-    issue_report(plan_id=plan.pk, now=after(51))
-    Plan.objects.filter(pk=plan.pk).update(state="rolled_back", ended_at=after(61))
-    with pytest.raises(InTheMaking):
-        report_of(Plan.objects.get(pk=plan.pk))
-
-
-def test_a_name_from_outside_cannot_leave_the_file_name(scene):
-    plan = taken_back(scene)
-    report = issue_report(plan_id=plan.pk, now=after(42))
-    from reports.handing_out import download_name
-
-    name = download_name(report, '../../etc/"passwd"\r\nX: y')
-    assert name == "upgrade-report-etc--passwd---X--y-20261123T094041Z.pdf"

@@ -193,9 +193,7 @@ def _import_tenants(tenants: Sequence[DemoTenant], *, by: User, now: datetime) -
     writer.writerow(["tenant", "name", "owner_email", "version", "labels"])
     for tenant in tenants:
         labels = ";".join(f"{name}={value}" for name, value in tenant["labels"].items())
-        writer.writerow(
-            [tenant["tenant"], tenant["name"], tenant["owner_email"], BASELINE, labels]
-        )
+        writer.writerow([tenant["tenant"], tenant["name"], tenant["owner_email"], BASELINE, labels])
     import_tenants(text=text.getvalue(), form="csv", by=by, now=now, via=VIA, plugin=PLUGIN)
     # The import's files name owners by their address alone.
     owners = {tenant["tenant"]: tenant["owner_name"] for tenant in tenants}

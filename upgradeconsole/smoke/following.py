@@ -58,7 +58,7 @@ class Following:
 
     def tell(self) -> None:
         """Say every event that is new."""
-        new = Event.objects.filter(stream=f"plan:{self.plan_id}", seq__gt=self._told)
+        new = Event.objects.filter(stream__key=f"plan:{self.plan_id}", seq__gt=self._told)
         for event in new.order_by("seq"):
             self.say(f"{event.at:%H:%M:%S}  {event.sentence}")
             self._told = event.seq

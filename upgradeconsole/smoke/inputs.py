@@ -82,7 +82,9 @@ def read_rehearsal(options: Mapping[str, Any]) -> Rehearsal:
     release = _release(options, problems)
     scale = options["soak_scale"]
     if not 0 < scale <= LONGEST_SCALE:
-        problems.append(f"--soak-scale {scale:g}: write a number above 0, at most {LONGEST_SCALE:g}")
+        problems.append(
+            f"--soak-scale {scale:g}: write a number above 0 and up to {LONGEST_SCALE:g}"
+        )
     timeout = options["timeout"]
     if timeout is not None and timeout <= 0:
         problems.append(f"--timeout {timeout:g}: write the seconds that the rehearsal may take")
@@ -174,9 +176,7 @@ def _check_dictionary(text: str, options: Mapping[str, Any], problems: list[str]
         problems += [f"{options['dictionary']}: {problem}" for problem in rejected.problems]
 
 
-def _tenants(
-    text: str, options: Mapping[str, Any], problems: list[str]
-) -> tuple[str, str]:
+def _tenants(text: str, options: Mapping[str, Any], problems: list[str]) -> tuple[str, str]:
     form = FORMS.get(Path(options.get("tenants") or "").suffix.lower(), "")
     if not text:
         return "", form
@@ -195,18 +195,16 @@ def _release(options: Mapping[str, Any], problems: list[str]) -> SignedRelease |
     public_key = _text(options, "trust_key", problems)
     if bool(options.get("release")) != bool(options.get("trust_key")):
         given, missing = (
-            ("--release", "--trust-key")
-            if options.get("release")
-            else ("--trust-key", "--release")
+            ("--release", "--trust-key") if options.get("release") else ("--trust-key", "--release")
         )
-        problems.append(f"{given} needs {missing}: a release and the public key that it verifies by")
+        problems.append(
+            f"{given} needs {missing}: a release and the public key that verifies it"
+        )
     if not envelope or not public_key:
         return None
     try:
         key_id = key_id_of(public_key)
-        verified = verify_release(
-            envelope, [TrustedKey(key_id, public_key)], at=datetime.now(UTC)
-        )
+        verified = verify_release(envelope, [TrustedKey(key_id, public_key)], at=datetime.now(UTC))
     except ValueError as error:
         problems.append(f"--trust-key {options['trust_key']}: {error}")
         return None

@@ -8,7 +8,7 @@ from django.db.models import Max, Min
 from batches.models import Batch, DeployerCall, Rollback, TenantUpgrade
 from plans.chain import timestamp
 from plans.models import Plan, PlanTenant
-from reports.issuing import report_path
+from reports.handing_out import file_path
 from reports.models import UpgradeReport
 
 COMPLETED, TAKEN_BACK, NEEDS_HAND, TIMED_OUT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 3, 5, 130
@@ -41,7 +41,7 @@ def outcome_of(plan_id: Any, *, timed_out: bool) -> dict[str, Any]:
 def issued_report(plan_id: Any) -> Path | None:
     """Return where the plan's newest report is, None where there is none."""
     report = UpgradeReport.objects.filter(plan_id=plan_id, issued_at__isnull=False).first()
-    return report_path(report) if report is not None else None
+    return file_path(report) if report is not None else None
 
 
 def in_words(outcome: dict[str, Any]) -> str:

@@ -1,13 +1,13 @@
 """The rehearsal's own processes: they run while the rehearsal does, and not a moment longer."""
 
 import http.client
-import json
 import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -44,33 +44,29 @@ def run_beside(
     """
     status_file = folder / "supervisor.json"
     stopping, over = threading.Event(), threading.Event()
-    failures: list[BaseException] = []
 
     def run() -> None:
         try:
             work(stopping)
-        except BaseException as error:  # noqa: BLE001 - raised again in the main thread
-            failures.append(error)
-        over.set()
-        # The supervisor writes the file once it listens to signals; before that, this would kill.
-        while not status_file.exists() and not stopping.wait(0.05):
-            pass
-        if not stopping.is_set():
-            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            over.set()
+            # The supervisor writes the file once it hears signals; before that, one would kill.
+            while not status_file.exists() and not stopping.wait(0.05):
+                pass
+            if not stopping.is_set():
+                os.kill(os.getpid(), signal.SIGTERM)
 
-    thread = threading.Thread(target=run, name="rehearsal", daemon=True)
     supervisor = Supervisor(specs, log_dir=folder / "logs", status_file=status_file)
-    thread.start()
-    try:
-        # What the children say is in their logs; standard output is for the result.
-        with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
-            supervisor.run()
-    finally:
-        interrupted = not over.is_set()
-        stopping.set()
-        thread.join()
-    if failures:
-        raise failures[0]
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="rehearsal") as pool:
+        working = pool.submit(run)
+        try:
+            # What the children say is in their logs; standard output is for the result.
+            with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+                supervisor.run()
+        finally:
+            interrupted = not over.is_set()
+            stopping.set()
+    working.result()
     if interrupted:
         raise Interrupted
 
@@ -87,9 +83,7 @@ def answers(port: int) -> bool:
         connection.close()
 
 
-def wait_until(
-    ready: Callable[[], bool], *, seconds: float, stopping: threading.Event
-) -> bool:
+def wait_until(ready: Callable[[], bool], *, seconds: float, stopping: threading.Event) -> bool:
     """Return True once it is so, False when the time is over or everything is to end."""
     until = time.monotonic() + seconds
     while not ready():
@@ -105,12 +99,3 @@ def last_words(folder: Path, name: str) -> str:
         return "it said nothing"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return "\n".join(lines[-LAST_LINES:]) or "it said nothing"
-
-
-def restarts(folder: Path) -> dict[str, int]:
-    """Return how often each process had to be started again."""
-    try:
-        status = json.loads((folder / "supervisor.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    return {name: child["restarts"] for name, child in status["children"].items()}

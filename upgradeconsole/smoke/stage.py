@@ -87,9 +87,7 @@ def set_stage(rehearsal: Rehearsal, *, now: datetime) -> Stage:
         author = _person("author", "Rehearsal author", RoleBinding.CONSOLE, "release_manager")
         approvers = tuple(
             (
-                _person(
-                    f"approver-{number}", f"Rehearsal {role}", RoleBinding.APPROVAL, role
-                ),
+                _person(f"approver-{number}", f"Rehearsal {role}", RoleBinding.APPROVAL, role),
                 role,
             )
             for number, role in enumerate(rehearsal.approval_roles, start=1)

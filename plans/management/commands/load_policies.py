@@ -1,0 +1,39 @@
+"""Keep the policies of a file; the same text again changes nothing."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from plans.policies import save_policy_text
+from plans.refusal import BadInput
+
+
+class Command(BaseCommand):
+    """`manage.py load_policies FILE`."""
+
+    help = "Save every policy of a file that is new or changed."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take the file."""
+        parser.add_argument("file", type=Path)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Save the policies, or fail with all problems and save none."""
+        file: Path = options["file"]
+        try:
+            rows = save_policy_text(
+                text=file.read_text(encoding="utf-8"),
+                source=file.name,
+                by=None,
+                now=timezone.now(),
+                via="command",
+            )
+        except BadInput as bad:
+            raise CommandError("\n".join(f"{file}: {p}" for p in bad.problems)) from bad
+        except (OSError, UnicodeDecodeError) as error:
+            raise CommandError(f"{file}: {error}") from error
+        for row in rows:
+            self.stdout.write(f"{row.name} {row.digest[:12]}")
