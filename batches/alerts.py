@@ -10,9 +10,9 @@ from plans import events
 from plans.models import Plan
 
 
-def alert_key(plan: Plan | None, kind: str, batch: Batch | None = None) -> str:
+def alert_key(plan: Plan | None, kind: str, batch: Batch | None = None, *, about: str = "") -> str:
     """Return the key under which an alert is open at most once."""
-    return f"{plan.pk if plan else 'system'}:{kind}:{batch.number if batch else ''}"
+    return f"{plan.pk if plan else 'system'}:{kind}:{batch.number if batch else about}"
 
 
 @transaction.atomic
@@ -24,9 +24,13 @@ def fire(
     now: datetime,
     batch: Batch | None = None,
     payload: dict[str, Any] | None = None,
+    about: str = "",
 ) -> Alert:
-    """Open an alert, or return the one that is open already."""
-    key = alert_key(plan, kind, batch)
+    """Open an alert, or return the one that is open already.
+
+    `about` tells alerts of no plan apart, for example by plugin.
+    """
+    key = alert_key(plan, kind, batch, about=about)
     known = Alert.objects.select_for_update().filter(key=key, resolved_at=None).first()
     if known is not None:
         return known
@@ -53,12 +57,17 @@ def fire(
 
 @transaction.atomic
 def resolve(
-    *, plan: Plan | None, kind: str, now: datetime, batch: Batch | None = None
+    *,
+    plan: Plan | None,
+    kind: str,
+    now: datetime,
+    batch: Batch | None = None,
+    about: str = "",
 ) -> Alert | None:
     """Close an open alert; None when none is open."""
     alert = (
         Alert.objects.select_for_update()
-        .filter(key=alert_key(plan, kind, batch), resolved_at=None)
+        .filter(key=alert_key(plan, kind, batch, about=about), resolved_at=None)
         .first()
     )
     if alert is None:

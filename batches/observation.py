@@ -358,6 +358,7 @@ class Observer:
                 list(watched.looks.get(guard.definition.name, ())),
                 canary=canary,
                 now=now,
+                max_age_seconds=max_age(watched.look_seconds),
             )
             before = watched.states.get(guard.key, GuardState())
             state, ruling = judge(

@@ -109,8 +109,11 @@ class PlanForm(forms.Form):
     def __init__(self, *args: Any, fixed_name: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         policies, approvals = _policies()
+        releases = _releases()
+        # The first of each is the empty choice.
+        self.ready = len(policies) > 1 and len(releases) > 1
         names, self.deployer_problems = _deployers()
-        self._offer("release", _releases())
+        self._offer("release", releases)
         self._offer("policy", policies)
         self._offer("approvals", approvals)
         self._offer("deployer", names)
@@ -125,15 +128,6 @@ class PlanForm(forms.Form):
         field = self.fields[name]
         if isinstance(field, forms.ChoiceField):
             field.choices = choices
-
-    @property
-    def ready(self) -> bool:
-        """Tell whether there is anything to plan with."""
-        return all(
-            len(list(field.choices)) > 1
-            for field in (self.fields["release"], self.fields["policy"])
-            if isinstance(field, forms.ChoiceField)
-        )
 
     def clean(self) -> dict[str, Any]:
         """Refuse a choice of tenants that says nothing, and labels that cannot be read."""

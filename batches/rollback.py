@@ -247,6 +247,9 @@ def _closing_sentence(rollback: Rollback, needs_hand: Sequence[str]) -> str:
     told = f"{rollback.restored} tenants are back and were read back"
     if seconds is not None:
         told += f" {seconds:.1f} s after the trigger (quoted {rollback.quote_seconds or 0:.0f} s)"
+        if rollback.verified_at is not None and rollback.clock_from != rollback.triggered_at:
+            promised = (rollback.verified_at - rollback.clock_from).total_seconds()
+            told += f", {promised:.1f} s after the pause"
     if rollback.superseded:
         told += f"; {len(rollback.superseded)} were left alone: a newer plan has moved them on"
     if needs_hand:

@@ -24,6 +24,7 @@ from batches.launch import NotYet, TenantsTaken, start
 from batches.models import Heartbeat
 from batches.observation import Observer
 from batches.plan_facts import plan_facts
+from batches.success_rate import alert_below
 from plans import approval
 from plans.drafting import current_revision, policy_of
 from plans.models import Plan
@@ -37,6 +38,7 @@ TICK_SECONDS = 1.0
 SHORTEST_TICK_SECONDS = 0.05
 MOST_ACTIONS_PER_TICK = 20
 HEARTBEAT_SECONDS = 1.0
+SUCCESS_RATE_SECONDS = 60.0
 
 
 class Watch:
@@ -52,6 +54,7 @@ class Watch:
         self._keeper: leases.Keeper | None = None
         self._policies: dict[tuple[Any, int], UpgradePolicy] = {}
         self._beat_at = 0.0
+        self._rated_at = 0.0
 
     def run(self) -> None:
         """Tick until `stopping` is set."""
@@ -90,6 +93,9 @@ class Watch:
             self._one_plan(plan, now)
         self._start_what_may(now)
         self._expire_what_must(now)
+        if began - self._rated_at >= SUCCESS_RATE_SECONDS:
+            self._rated_at = began
+            alert_below(now)
         for name, chore in watch_chores.CHORES.items():
             try:
                 chore(now)

@@ -11,30 +11,34 @@ LARGEST_UPLOAD = 2 * 1024 * 1024
 class TextOrFile(forms.Form):
     """A text, pasted or from a file; the file wins."""
 
+    use_required_attribute = False
+
     text = forms.CharField(
-        required=False,
         strip=False,
         widget=forms.Textarea(attrs={"class": "code", "rows": 14, "spellcheck": "false"}),
     )
     file = forms.FileField(required=False)
     empty_sentence = "Paste the text or choose a file."
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["text"].error_messages["required"] = self.empty_sentence
+
     def clean(self) -> dict[str, Any]:
         """Put the file's text, where there is one, in the place of the pasted one."""
         cleaned: dict[str, Any] = super().clean() or {}
         upload = cleaned.get("file")
         if isinstance(upload, UploadedFile):
+            self.errors.pop("text", None)
             cleaned["text"] = self._text_of(upload)
-        if not (cleaned.get("text") or "").strip() and not self.errors:
-            self.add_error("text", self.empty_sentence)
         return cleaned
 
-    def _text_of(self, upload: UploadedFile) -> str:
+    def _text_of(self, upload: "UploadedFile[bytes]") -> str:
         if (upload.size or 0) > LARGEST_UPLOAD:
             self.add_error("file", "The file is larger than 2 MB; use the management command.")
             return ""
         try:
-            return upload.read().decode("utf-8-sig")
+            return bytes(upload.read()).decode("utf-8-sig")
         except UnicodeDecodeError:
             self.add_error("file", "The file is not UTF-8 text; save it as UTF-8.")
             return ""

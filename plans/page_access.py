@@ -1,6 +1,8 @@
 """What every page begins with: who asks, which plan they may see, which part of a long list."""
 
 import uuid
+from functools import reduce
+from operator import or_
 from typing import Any
 from urllib.parse import urlencode
 
@@ -43,7 +45,8 @@ def visible_plans(user: User) -> QuerySet[Plan]:
     plans = Plan.objects.all()
     if user.is_superuser:
         return plans
-    allowed = Q(pk__in=[])
+    # Each binding covers plans of its own; together they are all that the person may see.
+    covered: list[Q] = []
     bindings = RoleBinding.objects.in_force(timezone.now()).filter(user=user)
     for binding in bindings:
         counts = binding.kind == RoleBinding.APPROVAL or binding.role in ROLES_OF_ACTION["view"]
@@ -51,8 +54,8 @@ def visible_plans(user: User) -> QuerySet[Plan]:
             continue
         if not binding.selector:
             return plans
-        allowed |= ~Exists(_tenants_outside(binding.selector))
-    return plans.filter(allowed)
+        covered.append(Q(~Exists(_tenants_outside(binding.selector))))
+    return plans.filter(reduce(or_, covered)) if covered else plans.none()
 
 
 def _tenants_outside(selector: dict[str, Any]) -> QuerySet[PlanTenant]:

@@ -52,17 +52,17 @@ def _count(n: int, noun: str) -> str:
 
 
 def limit_words(guardrail: Guardrail, *, unit: str = "", kind: str = "") -> str:
-    """Return the limit of a guardrail: 'above 5 %', 'more than 5 % of them above 200 ms'.
+    """Return the limit of a guardrail: 'above 5 %', 'above 200 ms for more than 5 % of …'.
 
     `unit` and `kind` are the Kpi's own, where the dictionary is at hand.
     """
     unit = guardrail.unit or unit
     beside = f" {unit}" if unit and unit != "1" else ""
     if guardrail.slow_share_percent is not None and kind in ("", "histogram"):
-        share = f"more than {guardrail.slow_share_percent:g} % of the requests above"
+        share = f"{guardrail.slow_share_percent:g} % of the requests"
         if kind == "histogram":
-            return f"{share} {guardrail.at_most:g}{beside}"
-        return f"above {guardrail.at_most:g}{beside} (where it is a histogram: {share} that)"
+            return f"above {guardrail.at_most:g}{beside} for more than {share}"
+        return f"above {guardrail.at_most:g}{beside} (a histogram: for more than {share})"
     limits = []
     if guardrail.at_most is not None:
         limits.append(f"above {guardrail.at_most:g}{beside}")
@@ -98,14 +98,15 @@ def judged_words(guardrail: Guardrail) -> str:
 def missing_words(guardrail: Guardrail) -> str:
     """Return what happens when the numbers stay away."""
     after = f"after {_count(guardrail.consecutive_error_limit, 'failed reading')}"
-    return f"no data: {guardrail.on_missing} {after}"
+    return f"without data it holds {after}"
 
 
 def guardrail_sentence(guardrail: Guardrail, *, unit: str = "", kind: str = "") -> str:
     """Return the whole rule as one sentence."""
     return (
-        f"{guardrail.kpi} {limit_words(guardrail, unit=unit, kind=kind)}"
-        f" ({judged_words(guardrail)}): {outcome_words(guardrail)}; {missing_words(guardrail)}."
+        f"{guardrail.kpi} {limit_words(guardrail, unit=unit, kind=kind)}:"
+        f" {outcome_words(guardrail)}. Judged {judged_words(guardrail)};"
+        f" {missing_words(guardrail)}."
     )
 
 

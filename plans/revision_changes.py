@@ -125,7 +125,9 @@ def _revision_fields(before: PlanRevision, after: PlanRevision) -> Iterable[Fiel
 
 def _plan_fields(plan: Plan, since: datetime) -> Iterable[FieldChange]:
     """Read from the field-level diff what the plan's own fields said when it was handed in."""
-    entries = LogEntry.objects.get_for_object(plan).filter(timestamp__gt=since)
+    entries = LogEntry.objects.get_for_object(plan).filter(
+        timestamp__gt=since, action=LogEntry.Action.UPDATE
+    )
     was: dict[str, str] = {}
     for entry in entries.order_by("timestamp", "pk"):
         for name, pair in (entry.changes_dict or {}).items():

@@ -5,9 +5,9 @@ Nothing is counted in a process: any web process answers the same, and a restart
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from django.db.models import Count, F, Max, Q
+from django.db.models import Count, Max, Q
 from django.utils import timezone
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -18,11 +18,10 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from batches.models import Alert, Batch, Heartbeat, Rollback, TenantUpgrade
+from batches.models import Alert, Batch, Heartbeat, Rollback
+from batches.success_rate import DAYS, success_rates
 from plans.models import Event, Plan
 
-SUCCESS_DAYS = 30
-DECIDED = ("upgraded", "rolled_back", "failed", "unknown", "needs_hand", "excluded")
 BATCH_MINUTES = (0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0)
 ROLLBACK_MS = (1_000, 5_000, 10_000, 30_000, 60_000, 120_000, 180_000, 300_000, 600_000)
 NEVER = float("inf")
@@ -58,23 +57,11 @@ class ConsoleCollector(Collector):
     def _success_rate(self) -> Metric:
         family = GaugeMetricFamily(
             "version_upgrade_success_rate",
-            f"Tenants on target and read back / tenants attempted, last {SUCCESS_DAYS} days.",
+            f"Tenants on target and read back / tenants attempted, last {DAYS} days.",
             labels=["plugin"],
         )
-        on_target = Q(
-            state="upgraded",
-            observed_at__isnull=False,
-            version_observed=F("plan__release__version"),
-        )
-        rows = (
-            TenantUpgrade.objects.touched()
-            .filter(touched_at__gte=self.now - timedelta(days=SUCCESS_DAYS), state__in=DECIDED)
-            .order_by()
-            .values("plan__plugin__key")
-            .annotate(attempted=Count("pk"), good=Count("pk", filter=on_target))
-        )
-        for row in rows:
-            family.add_metric([row["plan__plugin__key"]], row["good"] / row["attempted"])
+        for plugin, rate in success_rates(self.now).items():
+            family.add_metric([plugin], rate.share)
         return family
 
     def _batch_minutes(self) -> Metric:

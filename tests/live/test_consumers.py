@@ -40,13 +40,18 @@ class Page:
         return int((await self.socket.receive_output(timeout=3))["code"])
 
     async def until(self, kind: str) -> dict[str, Any]:
-        """Return the next message of that kind, unheard ones first."""
-        while True:
+        """Return the next message of that kind, unheard ones first; ticks alone are no news."""
+        for _frame in range(8):
             for message in self.messages:
                 if message["type"] == kind:
                     self.messages.remove(message)
                     return message
-            self.messages += json.loads(await self.socket.receive_from(timeout=5))
+            await self.hear()
+        raise AssertionError(f"no {kind} came, only {self.messages}")
+
+    async def hear(self) -> None:
+        """Take in one frame."""
+        self.messages += json.loads(await self.socket.receive_from(timeout=5))
 
 
 @pytest.fixture
@@ -66,8 +71,11 @@ async def opened(plan, scene):
     pages: list[Page] = []
 
     async def open_page(since: int | None = None) -> Page:
-        pages.append(await Page(plan, scene.olga, since).open())
-        return pages[-1]
+        page = await Page(plan, scene.olga, since).open()
+        pages.append(page)
+        # The past comes first; whatever is committed from here on is live.
+        await page.hear()
+        return page
 
     yield open_page
     for page in pages:
@@ -116,7 +124,7 @@ async def test_a_page_gets_what_it_missed_and_nothing_that_it_knows(opened, plan
 async def test_an_event_reaches_the_page_right_after_its_commit_with_the_counts(opened, plan):
     page = await opened(since=await _head(plan))
     await sync_to_async(happens)(plan, "rollback_begun", "Olga rolls back.")
-    event = await asyncio.wait_for(page.until("event"), 2)
+    event = await page.until("event")
     assert (event["sentence"], event["tone"]) == ("Olga rolls back.", "back")
     assert (await page.until("counts"))["counts"] == {"pending": 2, "upgraded": 1}
 

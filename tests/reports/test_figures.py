@@ -100,7 +100,8 @@ def test_nothing_to_draw_gives_no_picture():
 
 
 def test_flat_and_empty_courses_are_drawn_without_a_division_by_zero():
-    for values in ([0.0, 0.0], [100.0, 100.0], [None, None], [-1.0, -1.0]):
+    courses: list[list[float | None]] = [[0.0, 0.0], [100.0, 100.0], [None, None], [-1.0, -1.0]]
+    for values in courses:
         assert chart(values).startswith("<svg")
 
 

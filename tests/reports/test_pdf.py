@@ -22,9 +22,11 @@ from reports.report_document import compose, digest, report_json
 from reports.report_facts import ReportFacts
 from tests.reports.sample_facts import NINE, large_facts, rolled_back_facts
 
-needs_poppler = pytest.mark.skipif(
-    shutil.which("pdftotext") is None, reason="reads PDFs back with poppler-utils"
-)
+
+@pytest.fixture(autouse=True)
+def _poppler_is_there() -> None:
+    if shutil.which("pdftotext") is None:
+        pytest.fail("pdftotext is missing; install it: apt-get install poppler-utils")
 
 
 def page_of(facts: ReportFacts) -> str:
@@ -57,7 +59,6 @@ def report() -> bytes:
     )
 
 
-@needs_poppler
 def test_numbers_and_names_can_be_read_back_from_the_pdf(report, tmp_path):
     text = read_back(report, tmp_path)
     for expected in (
@@ -72,7 +73,6 @@ def test_numbers_and_names_can_be_read_back_from_the_pdf(report, tmp_path):
         assert expected in text
 
 
-@needs_poppler
 def test_each_page_has_a_number_the_plan_and_the_digest(report, tmp_path):
     pages = read_back(report, tmp_path).rstrip("\f").split("\f")
     assert len(pages) > 5
@@ -82,7 +82,6 @@ def test_each_page_has_a_number_the_plan_and_the_digest(report, tmp_path):
         assert digest(report_json(rolled_back_facts())) in page
 
 
-@needs_poppler
 def test_the_facts_travel_inside_the_pdf(report, tmp_path):
     file = tmp_path / "report.pdf"
     file.write_bytes(report)
@@ -94,7 +93,6 @@ def test_the_facts_travel_inside_the_pdf(report, tmp_path):
     assert out.read_text() == report_json(rolled_back_facts())
 
 
-@needs_poppler
 def test_the_pdf_is_tagged_titled_and_made_to_be_archived(report):
     def told(*options: str) -> str:
         return subprocess.run(

@@ -70,7 +70,8 @@ def _batch(batch: Batch) -> dict[str, Any]:
     return {
         "name": batch.name,
         "tenants": batch.size,
-        "called_at": _time(when["first"]),
+        # Where every tenant had the version already, the batch was called and no call was made.
+        "called_at": _time(when["first"] or batch.calling_since),
         "calls_done_at": _time(batch.calls_done_at or when["last"]),
         # A batch that the watch took over in the middle counts as the watch's.
         "executor": "watch" if "watch" in executors else next(iter(executors), None),

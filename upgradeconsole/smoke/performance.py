@@ -56,7 +56,8 @@ class Performance:
 
         Raises BadInput, DidNotStart, Interrupted or, while nothing runs yet, KeyboardInterrupt.
         """
-        signal.signal(signal.SIGTERM, _interrupt)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _interrupt)
         with _alone_in(self.folder):
             require_own_database()
             stage = set_stage(self.rehearsal, now=timezone.now())

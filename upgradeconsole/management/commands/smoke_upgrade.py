@@ -75,8 +75,9 @@ class Command(BaseCommand):
         self._argv = argv[2:]
         try:
             self.create_parser(argv[0], argv[1]).parse_args(argv[2:])
-        except SystemExit as refused:
-            sys.exit(BAD_INPUT if refused.code else 0)
+        except CommandError as refused:
+            self.stderr.write(str(refused))
+            sys.exit(BAD_INPUT)
         super().run_from_argv(argv)
 
     def handle(self, *args: Any, **options: Any) -> None:
