@@ -83,7 +83,7 @@ class Acting:
         with transaction.atomic():
             locked = Plan.objects.locked(plan.pk)
             batch = Batch.objects.get(pk=_batch_id(action))
-            rollback.exclude_untouched(locked, now=now, batch=batch)
+            rollback.exclude_untouched(locked, now=now, batches=[batch])
 
     def _settle_calls(self, plan: Plan, facts: PlanFacts, action: Action, now: datetime) -> None:
         progress.settle_calls(batch_id=_batch_id(action), now=now)
@@ -159,16 +159,15 @@ class Acting:
             return
         with transaction.atomic():
             ended = rollback.finish(rollback_id=facts.rollback.pk, now=now)
-            state = str(ended.state)
-            if state == "needs_hand":
-                record = Rollback.objects.get(pk=facts.rollback.pk)
+            record = Rollback.objects.get(pk=facts.rollback.pk)
+            if record.needs_hand:
                 alerts.fire(
                     plan=ended,
                     kind="rollback_failed",
                     sentence=f"{record.needs_hand} tenants could not be taken back",
                     now=now,
                 )
-            elif state == "rolled_back":
+            elif str(ended.state) == "rolled_back":
                 alerts.resolve_all(plan=ended, now=now)
 
     def _begin_rollback(self, plan: Plan, facts: PlanFacts, action: Action, now: datetime) -> None:

@@ -1,5 +1,6 @@
 """Alerts: what people must know. One open alert per key; firing twice is nothing new."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -87,15 +88,20 @@ def resolve(
 
 
 @transaction.atomic
-def resolve_all(*, plan: Plan, now: datetime) -> None:
-    """Close every open alert of a plan that has ended."""
-    for alert in Alert.objects.filter(plan=plan, resolved_at=None):
+def resolve_all(
+    *, plan: Plan, now: datetime, kinds: Collection[str] = (), why: str = "the plan has ended"
+) -> None:
+    """Close every open alert of a plan, or those of some kinds."""
+    still_open = Alert.objects.select_for_update().filter(plan=plan, resolved_at=None)
+    if kinds:
+        still_open = still_open.filter(kind__in=kinds)
+    for alert in still_open:
         alert.resolved_at = now
         alert.save()
         events.record(
             stream=plan,
             kind="alert_resolved",
-            sentence=f"Alert {alert.kind} is over: the plan has ended.",
+            sentence=f"Alert {alert.kind} is over: {why}.",
             actor=None,
             via="watch",
             now=now,

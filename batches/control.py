@@ -29,14 +29,11 @@ def _start_soak_clock(plan: Plan, now: datetime) -> None:
 
 
 @transaction.atomic
-def pause(
-    *, plan_id: Any, by: User | None, reason: str, now: datetime, via: str, for_good: bool = False
-) -> Plan:
+def pause(*, plan_id: Any, by: User | None, reason: str, now: datetime, via: str) -> Plan:
     """Stop everything new at once; pausing a paused plan is the same pause.
 
     Unless somebody resumes, the plan rolls back after the policy's wait, and everything is back
-    `rollback_seconds` after the pause. `for_good`: it waits for a person without that clock (after
-    a partial rollback).
+    `rollback_seconds` after the pause.
     """
     plan = Plan.objects.locked(plan_id)
     if by is not None:
@@ -49,16 +46,13 @@ def pause(
     plan.paused_at = now
     plan.resume_by = now + timedelta(seconds=policy.rollback.rollback_after_seconds)
     plan.pause_deadline = now + timedelta(seconds=policy.limits.rollback_seconds)
-    if for_good:
-        plan.resume_by = plan.pause_deadline = None
     plan.save()
     _stop_soak_clock(plan, now)
     who = by.get_full_name() if by else "The console"
-    sentence = f"{who} paused the plan{': ' + reason if reason else ''}."
-    if plan.resume_by is not None:
-        sentence += (
-            f" Unless somebody resumes by {plan.resume_by:%H:%M:%S} UTC, everything is taken back."
-        )
+    sentence = (
+        f"{who} paused the plan{': ' + reason if reason else ''}."
+        f" Unless somebody resumes by {plan.resume_by:%H:%M:%S} UTC, everything is taken back."
+    )
     events.record(
         stream=plan,
         kind="plan_paused",
@@ -69,8 +63,8 @@ def pause(
         payload={
             "reason": reason,
             "by": by.get_full_name() if by else "console",
-            "resume_by": plan.resume_by.isoformat() if plan.resume_by else None,
-            "deadline": plan.pause_deadline.isoformat() if plan.pause_deadline else None,
+            "resume_by": plan.resume_by.isoformat(),
+            "deadline": plan.pause_deadline.isoformat(),
         },
     )
     return plan
@@ -140,8 +134,7 @@ def promote(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
 @transaction.atomic
 def hold(*, batch_id: int, kind: str, reason: str, now: datetime, via: str = "watch") -> Batch:
     """Hold the live batch: nothing new starts and a person decides."""
-    batch = Batch.objects.select_for_update().get(pk=batch_id)
-    plan = Plan.objects.locked(batch.plan_id)
+    batch, plan = Batch.objects.locked(batch_id)
     came_from = str(batch.state)
     if came_from == "held":
         return batch

@@ -96,6 +96,7 @@ class PlanFacts:
     quote_fits: bool = True
     quote_sentence: str = ""
     release_problem: str = ""
+    unreadable: str = ""
 
     @property
     def live(self) -> BatchFacts | None:
@@ -214,6 +215,13 @@ def _pause_deadline(facts: PlanFacts) -> Action | None:
     if facts.state != "paused":
         return None
     if facts.resume_by is not None and facts.now >= facts.resume_by and facts.touched:
+        if not facts.rollback_on:
+            return Action(
+                "alert",
+                "nobody resumed the paused plan, and only people roll back while"
+                " plugin-upgrade-rollback is off",
+                kind="pause_expired",
+            )
         return Action("rollback", "nobody resumed the paused plan", kind="pause")
     return Action("stop")
 
@@ -289,12 +297,16 @@ def _soaking(facts: PlanFacts) -> Action | None:
         return Action("wait", "soaks hold while plugin-gray-orchestrator is off")
     if live.soak_left > 0:
         return Action("stop")
+    if facts.unreadable:
+        return Action("wait", facts.unreadable, kind="configuration")
     if not facts.promotable:
         return Action("wait", f"the soak is over, but {facts.promotable_sentence}")
     return Action("pass_soak", facts.promotable_sentence, live.pk)
 
 
 def _next_batch(facts: PlanFacts) -> Action | None:
+    if facts.state != "running":
+        return None
     batch = facts.next
     if batch is None:
         if facts.totals().get("needs_hand", 0):
@@ -310,6 +322,8 @@ def _next_batch(facts: PlanFacts) -> Action | None:
         return Action("wait", facts.window_sentence)
     if facts.release_problem:
         return Action("wait", facts.release_problem, kind="release_not_trusted")
+    if facts.unreadable:
+        return Action("wait", facts.unreadable, kind="configuration")
     if not facts.quote_fits:
         return Action(
             "wait",

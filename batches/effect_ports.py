@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol
 
 from batches.deployers.base import Answer, Observed
@@ -93,6 +93,9 @@ class Ledger(Protocol):
     async def settles_at(self, task: Task) -> datetime | None:
         """Return until when an earlier forward call may still be applied, None when none may."""
 
+    async def renew(self, task: Task) -> Task | None:
+        """Return a new intent for the same tenant; None when it is somebody else's by now."""
+
     def stop_requested(self) -> bool:
         """Tell whether nothing new may start."""
 
@@ -151,3 +154,14 @@ class Progress:
     unauthorized: str = ""
     first_call_at: datetime | None = None
     last_read_back_at: datetime | None = None
+
+
+def settle_time(started_at: datetime, *, call_timeout: float, outcome: str) -> datetime | None:
+    """Return until when a forward call may still be applied; None when it cannot any more.
+
+    A call that was answered is over. One that timed out or was cut off may be applied later than
+    our patience: it is given as long again.
+    """
+    if outcome in {"ok", "refused", "failed"}:
+        return None
+    return started_at + timedelta(seconds=2 * call_timeout)

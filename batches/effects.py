@@ -9,7 +9,6 @@ work changes nothing: the ledger hands each intent out once and refuses what is 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 
 from batches.deployers.base import (
     Answer,
@@ -31,6 +30,7 @@ from batches.effect_ports import (
     SystemClock,
     Task,
 )
+from batches.seen import back, installed, problem_of
 
 CLAIM_CHUNK = 100
 READ_BACK_PAUSES = (0.0, 0.1, 0.3, 0.6, 1.0)
@@ -114,17 +114,18 @@ class _Run:
     async def until_done(self) -> Progress:
         """Keep claiming while there is work, a little ahead of the free slots."""
         active: set[asyncio.Task[None]] = set()
+        more = True
         width = max(1, min(self.job.parallelism, self.gate.deployer.parallelism))
         chunk = min(CLAIM_CHUNK, max(1, width // 2))
         try:
             while True:
                 room = width + chunk - len(active)
-                if room >= chunk and not self.halted:
+                if more and room >= chunk and not self.halted:
                     claimed = await self.ledger.claim_many(min(room, CLAIM_CHUNK))
                     self.progress.tasks += len(claimed)
                     active.update(asyncio.create_task(self._one(task)) for task in claimed)
-                    if claimed:
-                        continue
+                    more = bool(claimed)
+                    continue
                 if not active:
                     return self.progress
                 done, active = await asyncio.wait(active, return_when=asyncio.FIRST_COMPLETED)
@@ -218,27 +219,6 @@ class _Run:
                 return seen
         return seen
 
-    def _installed(self, task: Task, seen: Observed | ObserveFailed) -> bool:
-        return (
-            isinstance(seen, Observed)
-            and seen.version == task.version
-            and self._digest_fits(task, seen)
-        )
-
-    @staticmethod
-    def _digest_fits(task: Task, seen: Observed) -> bool:
-        if not task.digest or not seen.digest:
-            return True
-        return seen.digest.removeprefix("sha256:") == task.digest.removeprefix("sha256:")
-
-    def _problem(self, task: Task, seen: Observed | ObserveFailed, answer: Answer) -> str:
-        if isinstance(seen, ObserveFailed):
-            return f"could not be read back: {seen.reason}"
-        if seen.version == task.version:
-            return f"runs {seen.version} with digest {seen.digest}, not {task.digest}"
-        told = f"{answer.outcome}{f' {answer.status}' if answer.status else ''}"
-        return f"still {seen.version} after a call that ended {told}: {answer.text}"[:480]
-
     async def _finish(
         self,
         task: Task,
@@ -281,7 +261,7 @@ class _Run:
             move: Move = "lose" if task.touched else "fail"
             await self._finish(task, move, error=error, exhausted=True)
             return
-        if self._installed(task, before):
+        if installed(task, before):
             await self._finish(task, "confirm", observed=before)
             return
         reason = task.reason
@@ -295,10 +275,10 @@ class _Run:
                 return
             answer = call.answer
             seen = await self._read_back(task, patient=answer.outcome in {"ok", "unknown"})
-            if self._installed(task, seen):
+            if installed(task, seen):
                 await self._finish(task, "confirm", observed=seen, call=call)
                 return
-            problem = self._problem(task, seen, answer)
+            problem = problem_of(task, seen, answer)
             if answer.unauthorized:
                 # Not this tenant's fault: it is tried again when a person lets the plan go on.
                 await self._finish(task, "lose", observed=seen, error=problem, call=call)
@@ -337,68 +317,72 @@ class _Run:
             await self._settle(task, patience=PATIENCE_WITH_OPEN_CALLS)
         while True:
             attempt += 1
-            call = await self._call(task, attempt, None, reason)
+            call: CallEnd | None = await self._call(task, attempt, None, reason)
             if call is None:
                 # Another holder has the lease now; the intent is theirs to finish.
                 return
             answer = call.answer
             seen = await self._read_back(task, patient=answer.outcome in {"ok", "unknown"})
-            if self._back(task, seen):
+            if back(task, seen):
                 if not task.late_calls:
                     await self._finish(task, "restored", observed=seen, call=call)
                     return
                 await self._finish(task, None, observed=seen, call=call)
-                if await self._settle(task):
-                    seen = await self._observe(task)
-                if self._back(task, seen):
+                call = None
+                await self._settle(task)
+                # Only what is seen after the last forward call could be applied tells anything.
+                seen = await self._observe(task)
+                if back(task, seen):
                     await self._finish(task, "restored", observed=seen)
                     return
-                reason = "a late forward call undid the restore"
-                continue
-            problem = self._problem(task, seen, answer)
-            if self.ledger.stop_requested():
-                await self._finish(task, None, observed=seen, error=problem, call=call)
+            problem = problem_of(task, seen, answer)
+            if await self._given_up(task, seen, answer, call, problem):
                 return
-            over = self.job.give_up_at is not None and self.clock.now() >= self.job.give_up_at
-            if answer.permanent or over:
-                await self._finish(
-                    task, "give_up", observed=seen, error=problem, call=call, exhausted=True
-                )
-                return
-            await self._finish(task, None, observed=seen, error=problem, call=call)
             reason = f"attempt {attempt} {answer.outcome}: {answer.text}"[:200]
-            await self._pause_before(attempt, answer)
+            if call is None and isinstance(seen, Observed):
+                # The same key again would be answered as done long ago and change nothing.
+                renewed = await self.ledger.renew(task)
+                if renewed is None:
+                    return
+                task, attempt, reason = renewed, 0, "a late forward call undid the restore"
+            await self._pause_before(attempt or 1, answer)
 
-    @staticmethod
-    def _back(task: Task, seen: Observed | ObserveFailed) -> bool:
-        return isinstance(seen, Observed) and seen.version == task.version
+    async def _given_up(
+        self,
+        task: Task,
+        seen: Observed | ObserveFailed,
+        answer: Answer,
+        call: CallEnd | None,
+        problem: str,
+    ) -> bool:
+        """Record a restore that did not succeed; tell whether to leave it at that."""
+        stopped = self.ledger.stop_requested()
+        over = self.job.give_up_at is not None and self.clock.now() >= self.job.give_up_at
+        # A restore that was undone afterwards had worked, whatever its answer said.
+        refused = answer.permanent and call is not None
+        gives_up = not stopped and (refused or over)
+        await self._finish(
+            task,
+            "give_up" if gives_up else None,
+            observed=seen,
+            error=problem,
+            call=call,
+            exhausted=gives_up,
+        )
+        return stopped or gives_up
 
-    async def _settle(self, task: Task, *, patience: float | None = None) -> bool:
-        """Wait until no earlier forward call can be applied any more; tell whether it waited.
+    async def _settle(self, task: Task, *, patience: float | None = None) -> None:
+        """Wait until no earlier forward call can be applied any more.
 
         `patience` bounds the wait in seconds; an open call usually ends long before its time-out.
         """
         began = self.clock.monotonic()
-        waited = False
         while True:
             settles_at = await self.ledger.settles_at(task)
             if settles_at is None:
-                return waited
+                return
             left = (settles_at - self.clock.now()).total_seconds()
-            if left <= 0:
-                return waited
-            if patience is not None and self.clock.monotonic() - began >= patience:
-                return waited
-            waited = True
+            waited = self.clock.monotonic() - began
+            if left <= 0 or (patience is not None and waited >= patience):
+                return
             await self.clock.sleep(min(left, SETTLE_LOOK))
-
-
-def settle_time(started_at: datetime, *, call_timeout: float, outcome: str) -> datetime | None:
-    """Return until when a forward call may still be applied; None when it cannot any more.
-
-    A call that was answered is over. One that timed out or was cut off may be applied later than
-    our patience: it is given as long again.
-    """
-    if outcome in {"ok", "refused", "failed"}:
-        return None
-    return started_at + timedelta(seconds=2 * call_timeout)

@@ -13,19 +13,20 @@ from typing import Any, TypeVar
 from django.db import connections, transaction
 from django.utils import timezone
 
-from batches import control, leases
+from batches import alerts, control, leases
 from batches.configured import deployer_spec
 from batches.deployers import Deployer, ObserveFailed, build
 from batches.effect_ports import Job, Progress
 from batches.effects import EffectLoop
 from batches.leases import Keeper
 from batches.ledger import DatabaseLedger
-from batches.ledger_writes import Scope
+from batches.ledger_claims import Scope
 from batches.models import Batch, Rollback, TenantUpgrade
 from batches.rollback import in_scope
 from plans import events
 from plans.drafting import current_revision, policy_of
 from plans.models import Plan
+from plans.refusal import Refused
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -209,12 +210,15 @@ async def call_batch(loop: EffectLoop, *, batch_id: int, plan_id: Any, executor:
 
 
 def _hold_unauthorized(batch_id: int, text: str) -> None:
-    control.hold(
-        batch_id=batch_id,
-        kind="unauthorized",
-        reason=f"the platform refuses the console's credentials ({text[:200]})",
-        now=timezone.now(),
-    )
+    now = timezone.now()
+    reason = f"the platform refuses the console's credentials ({text[:200]})"
+    with transaction.atomic():
+        try:
+            batch = control.hold(batch_id=batch_id, kind="unauthorized", reason=reason, now=now)
+        except Refused:
+            # A rollback has begun since; it tells of the credentials itself.
+            return
+        alerts.fire(plan=batch.plan, kind="unauthorized", sentence=reason, now=now, batch=batch)
 
 
 async def restore_stragglers(

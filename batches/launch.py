@@ -7,6 +7,7 @@ from django.db import IntegrityError, transaction
 from django_q.tasks import async_task
 
 from batches.models import Batch, TenantUpgrade
+from batches.quote import Quote
 from batches.readiness import quote_for
 from plans import events, flags
 from plans.drafting import current_revision, policy_of
@@ -61,11 +62,11 @@ def start(*, plan_id: Any, by: User | None, now: datetime, via: str) -> Plan:
         plan = Plan.objects.locked(plan_id)
         plan.move("start")
         check_start(plan, policy, now)
-        _reserve(plan)
-        batches = _make_batches(plan, policy)
-        first = quote_for(deployer=plan.deployer, policy=policy, touched=batches[0].size)
+        first = _first_quote(plan, policy)
         if not first.fits:
             raise NotYet(f"The plan cannot start: {first.sentence}.", code="quote_exceeds_limit")
+        _reserve(plan)
+        batches = _make_batches(plan, policy)
         plan.started_at = now
         plan.started_by = by
         plan.waiting_for = ""
@@ -82,6 +83,13 @@ def start(*, plan_id: Any, by: User | None, now: datetime, via: str) -> Plan:
             payload={"batches": {b.name: b.size for b in batches}, "quote": first.seconds},
         )
     return plan
+
+
+def _first_quote(plan: Plan, policy: UpgradePolicy) -> Quote:
+    places = PlanTenant.objects.filter(plan=plan, excluded=False)
+    first = places.order_by("batch_number").values("batch_number")[:1]
+    size = places.filter(batch_number__in=first).count()
+    return quote_for(deployer=plan.deployer, policy=policy, touched=size)
 
 
 def _reserve(plan: Plan) -> None:
@@ -157,10 +165,7 @@ def _make_batches(plan: Plan, policy: UpgradePolicy) -> list[Batch]:
 @transaction.atomic
 def open_batch(*, batch_id: int, quote_sentence: str, now: datetime) -> Batch:
     """Begin a batch: hand its calls out to the hands within this transaction."""
-    batch = (
-        Batch.objects.select_for_update().select_related("plan__release__plugin").get(pk=batch_id)
-    )
-    plan = Plan.objects.locked(batch.plan_id)
+    batch, plan = Batch.objects.locked(batch_id)
     if str(plan.state) != "running":
         raise Refused("A batch opens only while its plan runs.")
     batch.move("open")

@@ -94,6 +94,10 @@ class Keeper:
         try:
             while not self._stop.wait(RENEW_SECONDS):
                 asked = time.monotonic()
+                if self.lost:
+                    # Renewing now would make it look as if it had been held all the time.
+                    self._gone = True
+                    return
                 try:
                     kept = renew(
                         self.name, holder=self.holder, token=self.token, now=timezone.now()

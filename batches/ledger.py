@@ -2,7 +2,8 @@
 
 The loop's coroutines hand in single operations; the writer takes everything that waits (up to
 100 rows) and writes it in one transaction with one event. While it writes, the next operations
-gather: under load the chunks grow by themselves.
+gather: under load the chunks grow by themselves. Facts alone wait a moment for more of their kind;
+claims and calls, for which somebody waits, never do.
 """
 
 import asyncio
@@ -19,11 +20,14 @@ from typing import Any
 from django.db import OperationalError, connections, transaction
 
 from batches.effect_ports import CallStart, Outcome, Task
-from batches.ledger_writes import Scope, Writes
+from batches.ledger_claims import Scope
+from batches.ledger_writes import Writes
 
 CHUNK_ROWS = 100
 IDLE_LOOK_SECONDS = 0.1
 BUSY_RETRY_SECONDS = 90.0
+GATHER_SECONDS = 0.05
+"""How long facts wait for more facts, so that few tenants do not make one event each."""
 
 
 @dataclass(slots=True)
@@ -74,16 +78,28 @@ class DatabaseLedger:
         settles: datetime | None = answer
         return settles
 
+    async def renew(self, task: Task) -> Task | None:
+        """Return a new intent for the same tenant; None when it is somebody else's by now."""
+        (answer,) = await self._ask("renew", [task])
+        renewed: Task | None = answer
+        return renewed
+
     def stop_requested(self) -> bool:
         """Tell whether nothing new may start; known to the writer within 0.1 s."""
         return self._stop or self.scope.lease_lost()
 
     async def _ask(self, name: str, items: Sequence[Any]) -> Any:
-        if self._failure is not None:
-            raise RuntimeError("The ledger's writer has ended.") from self._failure
+        if failure := self._ended_by():
+            raise RuntimeError("The ledger's writer has ended.") from failure
         operation = _Operation(name, items, Future())
         self._waiting.put(operation)
+        if failure := self._ended_by():
+            # The writer ended between the question and its answer; nobody else will answer it.
+            self._fail_waiting(failure)
         return await asyncio.wrap_future(operation.done)
+
+    def _ended_by(self) -> BaseException | None:
+        return self._failure
 
     # The writer thread.
 
@@ -104,7 +120,7 @@ class DatabaseLedger:
                 operation = self._waiting.get_nowait()
             except queue.Empty:
                 return
-            if operation is not None:
+            if operation is not None and operation.done.set_running_or_notify_cancel():
                 operation.done.set_exception(error)
 
     def _work(self) -> None:
@@ -117,22 +133,36 @@ class DatabaseLedger:
             if first is None:
                 return
             chunk, ending = self._gather(first)
+            # Who has left wants no claim any more; what has happened is written all the same.
+            awaited = [op.done.set_running_or_notify_cancel() for op in chunk]
+            wanted = [
+                op for op, waits in zip(chunk, awaited, strict=True) if waits or op.name == "record"
+            ]
             try:
-                results = self._patiently(lambda chunk=chunk: self._write(chunk))
+                results = self._patiently(lambda wanted=wanted: self._write(wanted))
             except BaseException as error:
-                for operation in chunk:
-                    operation.done.set_exception(error)
+                for operation in wanted:
+                    if not operation.done.cancelled():
+                        operation.done.set_exception(error)
                 raise
-            for operation, result in zip(chunk, results, strict=True):
-                operation.done.set_result(result)
+            for operation, result in zip(wanted, results, strict=True):
+                if not operation.done.cancelled():
+                    operation.done.set_result(result)
             if ending:
                 return
 
     def _gather(self, first: _Operation) -> tuple[list[_Operation], bool]:
+        """Return what waits, up to a chunk; facts alone are given a moment to become more."""
         chunk, rows = [first], len(first.items)
+        until = time.monotonic() + GATHER_SECONDS
         while rows < CHUNK_ROWS:
+            facts_only = all(operation.name == "record" for operation in chunk)
+            left = until - time.monotonic()
             try:
-                operation = self._waiting.get_nowait()
+                if facts_only and left > 0:
+                    operation = self._waiting.get(timeout=left)
+                else:
+                    operation = self._waiting.get_nowait()
             except queue.Empty:
                 break
             if operation is None:
@@ -144,6 +174,7 @@ class DatabaseLedger:
     def _write(self, chunk: Sequence[_Operation]) -> list[Any]:
         with transaction.atomic():
             results = self._writes.apply([(op.name, op.items) for op in chunk])
+        self._writes.claims.committed()
         self._stop = not self._writes.went_on
         return results
 

@@ -7,7 +7,7 @@ plan, each in one transaction.
 import hashlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +16,7 @@ from django.db import transaction
 
 from batches.configured import dictionary
 from batches.decide import BreachFacts, MissingFacts
-from batches.dictionary import KpiDefinition, KpiMapping, resolve_guardrail
+from batches.dictionary import KpiMapping
 from batches.increments import LookSample, failed_look, max_age, take_look
 from batches.metric_sources import Selector
 from batches.models import (
@@ -27,47 +27,20 @@ from batches.models import (
     Ruling,
     TenantUpgrade,
 )
+from batches.recall import Guard, Watched, is_missing, recalled
 from batches.source_reader import SourceAnswer, SourceReader
 from batches.verdict import (
     GuardrailRuling,
     GuardState,
-    guardrail_key,
     judge,
     measure,
     promotable,
 )
 from plans import events
 from plans.models import Plan
-from plans.policy import Guardrail, UpgradePolicy
+from plans.policy import UpgradePolicy
 
 LOOKED_AT = ("running", "paused", "rolling_back")
-
-
-@dataclass(frozen=True, slots=True)
-class _Guard:
-    key: str
-    guardrail: Guardrail
-    definition: KpiDefinition
-
-
-@dataclass(slots=True)
-class _Watched:
-    """What the observer knows of one plan; all of it can be read back from the database."""
-
-    plan_id: Any
-    revision: int
-    guards: list[_Guard]
-    kpis: tuple[str, ...]
-    watched: frozenset[str]
-    next_look: datetime
-    look_seconds: float
-    looks: dict[str, deque[LookSample]] = field(default_factory=dict)
-    states: dict[str, GuardState] = field(default_factory=dict)
-    rulings: dict[str, GuardrailRuling] = field(default_factory=dict)
-    missing_since: dict[str, datetime] = field(default_factory=dict)
-    missing_words: dict[str, str] = field(default_factory=dict)
-    candidates: dict[str, int] = field(default_factory=dict)
-    waiting: dict[str, dict[str, KpiMapping]] = field(default_factory=dict)
 
 
 class Observer:
@@ -75,7 +48,7 @@ class Observer:
 
     def __init__(self, *, on_answer: Callable[[], None] = lambda: None) -> None:
         self._reader = SourceReader(on_answer=on_answer)
-        self._plans: dict[Any, _Watched] = {}
+        self._plans: dict[Any, Watched] = {}
 
     def start(self) -> None:
         """Begin to read."""
@@ -100,19 +73,16 @@ class Observer:
         """Return the watched Kpis whose data is missing, and since when."""
         watched = self._watched(plan, policy)
         return [
-            MissingFacts(
-                kpi,
-                since,
-                f"{kpi} has had no data since {since:%H:%M:%S} UTC"
-                f" ({watched.missing_words.get(kpi) or 'no reason given'})",
-            )
-            for kpi, since in sorted(watched.missing_since.items())
-            if kpi in watched.watched
+            MissingFacts(kpi, since, f"{kpi} has had no data since {since:%H:%M:%S} UTC ({why})")
+            for kpi, (since, why) in sorted(watched.missing(now).items())
         ]
 
-    def promotable(self, plan: Plan, policy: UpgradePolicy) -> tuple[bool, str]:
+    def promotable(self, plan: Plan, policy: UpgradePolicy, now: datetime) -> tuple[bool, str]:
         """Tell whether the soaking batch may pass, and why or why not."""
         watched = self._watched(plan, policy)
+        unseen = [*watched.unusable.values(), *watched.unseen(now).values()]
+        if unseen:
+            return False, "; ".join(unseen)
         return promotable(
             [watched.states.get(guard.key, GuardState()) for guard in watched.guards],
             [guard.guardrail for guard in watched.guards],
@@ -124,60 +94,20 @@ class Observer:
 
     # Looks.
 
-    def _watched(self, plan: Plan, policy: UpgradePolicy) -> _Watched:
-        watched = self._plans.get(plan.pk)
-        if watched is None or watched.revision != plan.revision:
-            watched = self._recalled(plan, policy)
-            self._plans[plan.pk] = watched
-        return watched
-
-    def _recalled(self, plan: Plan, policy: UpgradePolicy) -> _Watched:
-        """Build what is known of a plan from the database: a restart goes on where it stood."""
+    def _watched(self, plan: Plan, policy: UpgradePolicy) -> Watched:
         known = dictionary()
-        guards = []
-        for guardrail in policy.guardrails:
-            definition = known.kpi(guardrail.kpi)
-            if definition is not None:
-                resolved = resolve_guardrail(guardrail, definition)
-                guards.append(_Guard(guardrail_key(guardrail), resolved, definition))
-        charted = {panel.kpi for _title, panels in known.dashboards for panel in panels}
-        names = {*policy.watched_kpis, *charted}
-        watched = _Watched(
-            plan_id=plan.pk,
-            revision=plan.revision,
-            guards=guards,
-            kpis=tuple(sorted(name for name in names if known.mappings_for(name))),
-            watched=policy.watched_kpis,
-            next_look=plan.created_at,
-            look_seconds=policy.limits.look_seconds,
-        )
-        for row in GuardrailState.objects.filter(plan=plan):
-            watched.states[row.key] = GuardState.from_json(row.state)
-        longest = max((g.guardrail.window_seconds for g in guards), default=60.0)
-        for kpi in watched.kpis:
-            self._recall_looks(watched, kpi, longest)
+        rolling_back = str(plan.state) == "rolling_back"
+        watched = self._plans.get(plan.pk)
+        if (
+            watched is None
+            or watched.revision != plan.revision
+            or watched.known is not known
+            or (watched.rolling_back and not rolling_back)
+        ):
+            watched = recalled(plan, policy, known)
+            self._plans[plan.pk] = watched
+        watched.rolling_back = rolling_back
         return watched
-
-    @staticmethod
-    def _recall_looks(watched: _Watched, kpi: str, longest: float) -> None:
-        rows = KpiSample.objects.filter(plan_id=watched.plan_id, kpi=kpi).order_by("-at")
-        newest = rows.first()
-        looks: deque[LookSample] = deque()
-        watched.looks[kpi] = looks
-        if newest is None:
-            return
-        oldest = newest.at - timedelta(seconds=longest)
-        for row in rows.filter(at__gte=oldest):
-            looks.appendleft(LookSample.from_json(row.look))
-        if not newest.ok:
-            last_good = rows.filter(ok=True).first()
-            since = (
-                rows.filter(ok=False, at__gt=last_good.at) if last_good else rows.filter(ok=False)
-            )
-            first = since.order_by("at").first()
-            if first is not None:
-                watched.missing_since[kpi] = first.at
-                watched.missing_words[kpi] = newest.cause
 
     def look_when_due(self, plan: Plan, policy: UpgradePolicy, now: datetime) -> None:
         """Ask the sources for every Kpi of the plan when its next look is due."""
@@ -186,8 +116,8 @@ class Observer:
         watched = self._watched(plan, policy)
         if now < watched.next_look:
             return
+        watched.began_at = watched.began_at or now
         watched.next_look = now + timedelta(seconds=policy.limits.look_seconds)
-        known = dictionary()
         asked: dict[str, dict[str, KpiMapping]] = defaultdict(dict)
         for kpi in watched.kpis:
             mapping = self._mapping(plan, watched, kpi)
@@ -196,7 +126,7 @@ class Observer:
             watched.waiting[source] = mappings
             # Plans that come due while the source is being read share the next read.
             if not self._reader.is_reading(source):
-                self._reader.read(known.sources[source], self._selectors(source))
+                self._reader.read(watched.known.sources[source], self._selectors(source))
 
     def _selectors(self, source: str) -> list[Selector]:
         """Return what all waiting plans want of a source, each selector once."""
@@ -207,7 +137,7 @@ class Observer:
         return list(wanted)
 
     @staticmethod
-    def _mapping(plan: Plan, watched: _Watched, kpi: str) -> KpiMapping:
+    def _mapping(plan: Plan, watched: Watched, kpi: str) -> KpiMapping:
         """Return the mapping that the plan keeps, or the candidate that is tried now."""
         mappings = dictionary().mappings_for(kpi)
         bound = plan.metric_bindings.get(kpi)
@@ -229,7 +159,7 @@ class Observer:
 
     def _ingest(
         self,
-        watched: _Watched,
+        watched: Watched,
         mappings: dict[str, KpiMapping],
         answer: SourceAnswer,
         now: datetime,
@@ -250,6 +180,9 @@ class Observer:
                 if not self._covered(mapping, answer):
                     # This plan came due after the read had begun; its turn comes with the next.
                     continue
+                if dictionary().kpi(kpi) is None:
+                    # The dictionary was changed while the source was read.
+                    continue
                 look = self._take(plan, watched, kpi, mapping, answer, upgraded, control)
                 self._remember(watched, kpi, look)
             if str(plan.state) != "rolling_back":
@@ -263,7 +196,7 @@ class Observer:
     def _take(
         self,
         plan: Plan,
-        watched: _Watched,
+        watched: Watched,
         kpi: str,
         mapping: KpiMapping,
         answer: SourceAnswer,
@@ -301,7 +234,7 @@ class Observer:
                 defaults={"source": answer.source, "at": answer.at, "cursor": after},
             )
         self._bind(plan, watched, kpi, mapping, look)
-        missing = _is_missing(look)
+        missing = is_missing(look)
         KpiSample.objects.create(
             plan=plan,
             kpi=kpi,
@@ -315,7 +248,7 @@ class Observer:
 
     @staticmethod
     def _bind(
-        plan: Plan, watched: _Watched, kpi: str, mapping: KpiMapping, look: LookSample
+        plan: Plan, watched: Watched, kpi: str, mapping: KpiMapping, look: LookSample
     ) -> None:
         """Keep the first mapping whose source answers; try the next one when it does not."""
         if kpi in plan.metric_bindings:
@@ -326,13 +259,13 @@ class Observer:
         elif not look.ok:
             watched.candidates[kpi] = watched.candidates.get(kpi, 0) + 1
 
-    def _remember(self, watched: _Watched, kpi: str, look: LookSample) -> None:
+    def _remember(self, watched: Watched, kpi: str, look: LookSample) -> None:
         looks = watched.looks.setdefault(kpi, deque())
         looks.append(look)
         longest = max((g.guardrail.window_seconds for g in watched.guards), default=60.0)
         while looks and look.at - looks[0].at > timedelta(seconds=longest):
             looks.popleft()
-        if _is_missing(look):
+        if is_missing(look):
             watched.missing_since.setdefault(kpi, look.at)
             watched.missing_words[kpi] = look.sentence or look.cause
         else:
@@ -341,7 +274,7 @@ class Observer:
     # Rulings.
 
     def _judge(
-        self, plan: Plan, watched: _Watched, kpis: set[str], canary: int, now: datetime
+        self, plan: Plan, watched: Watched, kpis: set[str], canary: int, now: datetime
     ) -> None:
         batch = (
             Batch.objects.filter(plan=plan, state__in=("deploying", "soaking", "held"))
@@ -371,11 +304,11 @@ class Observer:
         self,
         plan: Plan,
         batch: Batch | None,
-        guard: _Guard,
+        guard: Guard,
         before: GuardState,
         state: GuardState,
         ruling: GuardrailRuling,
-        watched: _Watched,
+        watched: Watched,
         now: datetime,
     ) -> None:
         known = watched.rulings.get(guard.key)
@@ -438,11 +371,6 @@ class Observer:
 
 def _named(ruling: GuardrailRuling, key: str) -> GuardrailRuling:
     return replace(ruling, guardrail=key)
-
-
-def _is_missing(look: LookSample) -> bool:
-    """Tell whether the look brought nothing although there was something to see."""
-    return not look.ok or (look.lost > 0 and not look.canary)
 
 
 def _inputs_digest(looks: Sequence[LookSample] | deque[LookSample]) -> str:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db.models import Count, Q
@@ -16,13 +16,14 @@ from batches.rollback import in_scope
 from plans import flags
 from plans.models import Plan
 from plans.policy import UpgradePolicy
+from plans.refusal import BadInput
 from plans.releases import ReleaseNotTrusted, verify_again
 from plans.windows import window_state
 
 NOT_BACK = ("upgrading", "upgraded", "failed", "unknown", "restoring")
 
 
-def _batch_facts(plan: Plan, now: datetime) -> tuple[BatchFacts, ...]:
+def _batch_facts(plan: Plan, policy: UpgradePolicy, now: datetime) -> tuple[BatchFacts, ...]:
     counts: dict[int, dict[str, int]] = defaultdict(dict)
     special: dict[int, dict[str, int]] = defaultdict(dict)
     rows = (
@@ -44,8 +45,10 @@ def _batch_facts(plan: Plan, now: datetime) -> tuple[BatchFacts, ...]:
         if state == "failed":
             special[batch_id]["failed_touched"] = row["touched"]
             special[batch_id]["failed_untouched"] = row["n"] - row["touched"]
+    # A call whose executor died stays open in the journal; it can do nothing after that time.
+    alive = now - timedelta(seconds=2 * policy.limits.call_timeout_seconds)
     open_calls = dict(
-        DeployerCall.objects.filter(plan=plan, ended_at=None)
+        DeployerCall.objects.filter(plan=plan, ended_at=None, started_at__gt=alive)
         .order_by()
         .values_list("upgrade__batch_id")
         .annotate(n=Count("pk"))
@@ -131,19 +134,18 @@ def plan_facts(
     breaches: Sequence[BreachFacts] = (),
     missing: Sequence[MissingFacts] = (),
     promotable: tuple[bool, str] = (True, ""),
+    unreadable: str = "",
 ) -> PlanFacts:
-    """Return the facts of one plan; what was observed is handed in by the observation."""
-    batches = _batch_facts(plan, now)
+    """Return the facts of one plan; what was observed is handed in by the observation.
+
+    `unreadable` says why nothing could be observed: a file of this installation is broken.
+    """
+    batches = _batch_facts(plan, policy, now)
     live = any(batch.state in {"deploying", "soaking", "held"} for batch in batches)
     window = window_state(policy.windows, policy.not_after, now)
-    gate: dict[str, object] = {}
+    gate: dict[str, object] = {"unreadable": unreadable}
     if not live and str(plan.state) == "running":
-        quote = next_quote(plan, policy)
-        gate = {
-            "quote_fits": quote.fits,
-            "quote_sentence": quote.sentence,
-            "release_problem": _release_problem(plan, now),
-        }
+        gate |= _gate(plan, policy, now)
     return PlanFacts(
         state=str(plan.state),
         now=now,
@@ -164,6 +166,19 @@ def plan_facts(
         promotable_sentence=promotable[1],
         **gate,  # type: ignore[arg-type]
     )
+
+
+def _gate(plan: Plan, policy: UpgradePolicy, now: datetime) -> dict[str, object]:
+    """Return what the next batch depends on beside the plan itself."""
+    try:
+        quote = next_quote(plan, policy)
+    except BadInput as broken:
+        return {"unreadable": str(broken)}
+    return {
+        "quote_fits": quote.fits,
+        "quote_sentence": quote.sentence,
+        "release_problem": _release_problem(plan, now),
+    }
 
 
 def _release_problem(plan: Plan, now: datetime) -> str:

@@ -9,7 +9,7 @@ from django import forms
 from batches.configured import deployers
 from plans.drafting import PlanDraft, TenantChoice, current_revision
 from plans.models import Plan, Release, Tenant
-from plans.pages_policies import newest_policies
+from plans.newest_policies import newest_policies
 from plans.policy_yaml import parse_policy_file
 from plans.refusal import BadInput
 

@@ -14,8 +14,7 @@ from plans.models import Installation, Plan
 @transaction.atomic
 def settle_calls(*, batch_id: int, now: datetime) -> Batch:
     """No call is open any more: the soak begins."""
-    batch = Batch.objects.select_for_update().get(pk=batch_id)
-    plan = Plan.objects.locked(batch.plan_id)
+    batch, plan = Batch.objects.locked(batch_id)
     batch.move("settle_calls")
     batch.calls_done_at = now
     batch.soak_counted_at = now if str(plan.state) == "running" else None
@@ -44,8 +43,7 @@ def settle_calls(*, batch_id: int, now: datetime) -> Batch:
 @transaction.atomic
 def pass_soak(*, batch_id: int, why: str, now: datetime) -> Batch:
     """The soak is over and every critical Kpi was measured and fine."""
-    batch = Batch.objects.select_for_update().get(pk=batch_id)
-    plan = Plan.objects.locked(batch.plan_id)
+    batch, plan = Batch.objects.locked(batch_id)
     batch.move("pass_soak")
     batch.soak_left = 0
     batch.soak_counted_at = None
@@ -123,19 +121,27 @@ def need_a_hand(*, plan_id: Any, now: datetime) -> Plan:
     return plan
 
 
-@transaction.atomic
 def say_waiting(*, plan_id: Any, sentence: str, now: datetime) -> None:
-    """Say what a running plan waits for, once per reason."""
-    plan = Plan.objects.locked(plan_id)
-    if plan.waiting_for == sentence[:300]:
+    """Say what an approved or running plan waits for, once per reason."""
+    words = sentence[:300]
+    if Plan.objects.filter(pk=plan_id, waiting_for=words).exists():
         return
-    plan.waiting_for = sentence[:300]
-    plan.save()
-    events.record(
-        stream=plan,
-        kind="plan_waits",
-        sentence=f"The plan waits: {sentence}.",
-        actor=None,
-        via="watch",
-        now=now,
-    )
+    with transaction.atomic():
+        plan = Plan.objects.locked(plan_id)
+        if plan.waiting_for == words or str(plan.state) not in {"approved", "running"}:
+            return
+        plan.waiting_for = words
+        plan.save()
+        events.record(
+            stream=plan,
+            kind="plan_waits",
+            sentence=f"The plan waits: {sentence}.",
+            actor=None,
+            via="watch",
+            now=now,
+        )
+
+
+def stop_waiting(*, plan_id: Any) -> None:
+    """Say no longer what a running plan waited for: it goes on."""
+    Plan.objects.filter(pk=plan_id, state="running").exclude(waiting_for="").update(waiting_for="")

@@ -1,12 +1,13 @@
 """Roll back: begin it, finish it, hand over what could not be taken back, settle it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
 from django.db.models import Max
 
+from batches import alerts
 from batches.launch import free_reservations
 from batches.models import Batch, Rollback, Ruling, TenantUpgrade
 from batches.models.batch import TenantUpgradeQuerySet
@@ -194,7 +195,11 @@ def note_missed(*, rollback_id: Any, left: int, now: datetime) -> Rollback:
 
 
 def finish(*, rollback_id: Any, now: datetime) -> Plan:
-    """Close a rollback when nothing is left to restore, with what became of every tenant."""
+    """Close a rollback when nothing is left to restore, with what became of every tenant.
+
+    After a part was taken back the plan waits, paused, for a person to choose; tenants of that part
+    that need a hand are listed and settled there.
+    """
     with transaction.atomic():
         rollback = Rollback.objects.select_for_update().get(pk=rollback_id)
         plan = Plan.objects.locked(rollback.plan_id)
@@ -209,19 +214,18 @@ def finish(*, rollback_id: Any, now: datetime) -> Plan:
         if not needs_hand:
             last = back.aggregate(last=Max("observed_at"))["last"]
             rollback.verified_at = last or now
+            if rollback.verified_at > rollback.deadline and rollback.missed_at is None:
+                rollback.missed_at = now
         rollback.save()
-        if rollback.scope == "plan":
-            exclude_untouched(plan, now=now)
+        _account_for_untouched(plan, rollback, now)
         _end_batches(plan)
-        if needs_hand:
-            plan.move("escalate")
-            plan.ended_at = now
-        elif rollback.scope == "plan":
-            plan.move("finish_rollback")
-            plan.ended_at = now
-            free_reservations(plan)
-        else:
+        if rollback.scope != "plan":
             plan.move("finish_part")
+        else:
+            plan.move("escalate" if needs_hand else "finish_rollback")
+            plan.ended_at = now
+            if not needs_hand:
+                free_reservations(plan)
         plan.save()
         events.record(
             stream=plan,
@@ -257,14 +261,28 @@ def _closing_sentence(rollback: Rollback, needs_hand: Sequence[str]) -> str:
     return f"{told}."
 
 
-def exclude_untouched(plan: Plan, *, now: datetime, batch: Batch | None = None) -> int:
+def _account_for_untouched(plan: Plan, rollback: Rollback, now: datetime) -> None:
+    """Leave out whom the rolled-back part never reached; nothing of it will be called any more."""
+    if rollback.scope == "tenants":
+        return
+    batches = Batch.objects.filter(plan=plan, state="rolling_back")
+    if rollback.scope == "plan":
+        for batch in Batch.objects.select_for_update().filter(plan=plan, state="pending"):
+            batch.move("skip")
+            batch.save()
+        batches = Batch.objects.filter(plan=plan)
+    exclude_untouched(plan, now=now, batches=batches, states=("failed", "pending", "upgrading"))
+
+
+def exclude_untouched(
+    plan: Plan,
+    *,
+    now: datetime,
+    batches: Iterable[Batch],
+    states: Sequence[str] = ("failed",),
+) -> int:
     """Account for tenants that no call ever reached: they stay on their version, as excluded."""
-    upgrades = TenantUpgrade.objects.filter(plan=plan, touched_at=None)
-    states = ["failed"]
-    if batch is None:
-        states += ["pending", "upgrading"]
-    else:
-        upgrades = upgrades.filter(batch=batch)
+    upgrades = TenantUpgrade.objects.filter(plan=plan, touched_at=None, batch__in=batches)
     chosen = dict(upgrades.filter(state__in=states).values_list("pk", "tenant_key"))
     if not chosen:
         return 0
@@ -324,22 +342,28 @@ def settle(
         now=now,
         payload={"tenants": dict.fromkeys(found, outcome), "reason": reason},
     )
-    if not TenantUpgrade.objects.filter(plan=plan, state="needs_hand").exists():
+    _end_settled_batches(plan)
+    waiting = TenantUpgrade.objects.filter(plan=plan, state="needs_hand").exists()
+    if not waiting and str(plan.state) == "needs_hand":
         _end_settled(plan, by=by, now=now, via=via)
     return plan
 
 
-def _end_settled(plan: Plan, *, by: User, now: datetime, via: str) -> None:
-    if str(plan.state) != "needs_hand":
-        return
-    taken_back = Rollback.objects.filter(plan=plan, scope="plan").exists()
+def _end_settled_batches(plan: Plan) -> None:
     for batch in Batch.objects.select_for_update().filter(plan=plan, state="needs_hand"):
-        batch.move("settle_rolled_back" if taken_back else "settle_passed")
-        batch.save()
+        counts = TenantUpgrade.objects.filter(batch=batch).counts()
+        if not counts.get("needs_hand"):
+            batch.move("settle_passed" if counts.get("upgraded") else "settle_rolled_back")
+            batch.save()
+
+
+def _end_settled(plan: Plan, *, by: User, now: datetime, via: str) -> None:
+    taken_back = _taken_back(plan)
     plan.move("settle_rolled_back" if taken_back else "settle_completed")
     plan.ended_at = now
     plan.save()
     free_reservations(plan)
+    alerts.resolve_all(plan=plan, now=now)
     events.record(
         stream=plan,
         kind="plan_settled",
@@ -351,8 +375,13 @@ def _end_settled(plan: Plan, *, by: User, now: datetime, via: str) -> None:
     )
 
 
+def _taken_back(plan: Plan) -> bool:
+    """Tell whether the whole plan was rolled back."""
+    return Rollback.objects.filter(plan=plan, scope="plan").exists()
+
+
 def retry_needs_hand(*, plan_id: Any, by: User, now: datetime, via: str) -> Rollback:
-    """Try again to take back every tenant that needs a hand."""
+    """Try again to take back every tenant that needs a hand, and only those."""
     keys = list(
         TenantUpgrade.objects.filter(plan_id=plan_id, state="needs_hand").values_list(
             "tenant_key", flat=True
@@ -360,6 +389,7 @@ def retry_needs_hand(*, plan_id: Any, by: User, now: datetime, via: str) -> Roll
     )
     if not keys:
         raise Refused("No tenant needs a hand.", code="nothing_waits")
+    whole = _taken_back(Plan.objects.get(pk=plan_id))
     return request_rollback(
         plan_id=plan_id,
         by=by,
@@ -367,5 +397,6 @@ def retry_needs_hand(*, plan_id: Any, by: User, now: datetime, via: str) -> Roll
         now=now,
         via=via,
         trigger="retry",
-        scope="plan",
+        scope="plan" if whole else None,
+        tenants=() if whole else keys,
     )

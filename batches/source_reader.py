@@ -1,10 +1,12 @@
 """Read metric sources in a thread of its own: each read is a task with its own time-out."""
 
 import asyncio
+import logging
 import os
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -17,7 +19,10 @@ from batches.metric_sources import (
     build,
 )
 
+logger = logging.getLogger(__name__)
 DEFAULT_TIMEOUT_SECONDS = 4.0
+GRACE_SECONDS = 1.0
+"""How much longer than its time-out an adapter may take before it is cut off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,18 @@ class SourceReader:
     def read(self, spec: SourceSpec, selectors: Sequence[Selector]) -> None:
         """Ask the source once; the answer comes through `finished`."""
         self._reading.add(spec.name)
-        asyncio.run_coroutine_threadsafe(self._read(spec, list(selectors)), self._loop)
+        at = datetime.now(UTC)
+        reading = asyncio.run_coroutine_threadsafe(self._read(spec, list(selectors)), self._loop)
+        reading.add_done_callback(lambda read: self._ended(spec, at, read))
+
+    def _ended(self, spec: SourceSpec, at: datetime, read: "Future[None]") -> None:
+        """Answer for a read that failed in a way nobody foresaw: it must not block the source."""
+        if read.cancelled() or (error := read.exception()) is None:
+            return
+        logger.error("The metric source %s could not be read.", spec.name, exc_info=error)
+        told = MetricUnavailable("bad_answer", f"{spec.name} could not be read: {error}"[:300])
+        self._answers.put(SourceAnswer(spec.name, at, None, told))
+        self._on_answer()
 
     async def _read(self, spec: SourceSpec, selectors: list[Selector]) -> None:
         known = self._sources.get(spec.name)
@@ -68,8 +84,12 @@ class SourceReader:
         at = datetime.now(UTC)
         timeout = float(spec.options.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS))
         try:
-            series = await known[1].read(selectors, timeout=timeout)
+            async with asyncio.timeout(timeout + GRACE_SECONDS):
+                series = await known[1].read(selectors, timeout=timeout)
             answer = SourceAnswer(spec.name, at, series, None)
+        except TimeoutError:
+            late = MetricUnavailable("timeout", f"no answer within {timeout:g} s")
+            answer = SourceAnswer(spec.name, at, None, late)
         except MetricUnavailable as unavailable:
             answer = SourceAnswer(spec.name, at, None, unavailable)
         self._answers.put(answer)

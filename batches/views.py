@@ -20,6 +20,7 @@ from batches.ladder import rungs
 from batches.lifecycle import TENANT_UPGRADE
 from batches.plan_tables import event_rows, page_of_tenants, recent_answers
 from batches.snapshot import WORST_FIRST, plan_snapshot
+from plans.lifecycle import LIVE_PLAN_STATES
 from plans.models import Plan, User
 from plans.permissions import may
 from plans.refusal import NotFound, Refused
@@ -78,6 +79,7 @@ def live_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
         "events": event_rows(plan, of="all"),
         "answers": recent_answers(plan),
         "started": plan.started_at is not None,
+        "live": str(plan.state) in LIVE_PLAN_STATES,
     }
     context |= page_of_tenants(plan, request.GET)
     return render(request, "batches/live_plan.html", context)
@@ -98,8 +100,8 @@ def tenants(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     plan = visible_plan(request, plan_id)
     return render(
         request,
-        "batches/_tenant_table.html",
-        {"plan": plan, "states": STATES, **page_of_tenants(plan, request.GET)},
+        "batches/_tenant_rows.html",
+        {"plan": plan, **page_of_tenants(plan, request.GET)},
     )
 
 

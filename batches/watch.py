@@ -21,7 +21,7 @@ from batches.commit_signal import CommitSignal
 from batches.decide import Action, PlanFacts, decide
 from batches.effect_thread import EffectThread
 from batches.launch import NotYet, TenantsTaken, start
-from batches.models import Heartbeat
+from batches.models import Alert, Heartbeat
 from batches.observation import Observer
 from batches.plan_facts import plan_facts
 from batches.success_rate import alert_below
@@ -29,7 +29,7 @@ from plans import approval
 from plans.drafting import current_revision, policy_of
 from plans.models import Plan
 from plans.policy import UpgradePolicy
-from plans.refusal import Refused
+from plans.refusal import BadInput, Refused
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,11 @@ class Watch:
         if not self._leads(now):
             self._beat("standby", began)
             return
-        self.observer.ingest_finished(now)
+        try:
+            self.observer.ingest_finished(now)
+        except BadInput as broken:
+            # Looks are lost until the file is mended; the plans below say so and promote nothing.
+            logger.warning("What the sources answered cannot be used: %s", broken)
         for plan in Plan.objects.live().select_related("plugin", "release").order_by("started_at"):
             self._one_plan(plan, now)
         self._start_what_may(now)
@@ -141,12 +145,13 @@ class Watch:
 
     def _one_plan(self, plan: Plan, now: datetime) -> None:
         policy = self._policy(plan)
-        self.observer.look_when_due(plan, policy, now)
         last: Action | None = None
         for _turn in range(MOST_ACTIONS_PER_TICK):
             facts = self._facts(plan, policy, now)
             self._condition_alerts(plan, facts, now)
             action = decide(facts)
+            if action.do == "stop" and plan.waiting_for:
+                progress.stop_waiting(plan_id=plan.pk)
             if action.do == "stop" or action == last:
                 return
             try:
@@ -159,19 +164,28 @@ class Watch:
             plan = Plan.objects.select_related("plugin", "release").get(pk=plan.pk)
 
     def _facts(self, plan: Plan, policy: UpgradePolicy, now: datetime) -> PlanFacts:
-        return plan_facts(
-            plan,
-            policy,
-            now,
-            breaches=self.observer.breaches(plan, policy),
-            missing=self.observer.missing(plan, policy, now),
-            promotable=self.observer.promotable(plan, policy),
-        )
+        try:
+            self.observer.look_when_due(plan, policy, now)
+            return plan_facts(
+                plan,
+                policy,
+                now,
+                breaches=self.observer.breaches(plan, policy),
+                missing=self.observer.missing(plan, policy, now),
+                promotable=self.observer.promotable(plan, policy, now),
+            )
+        except BadInput as broken:
+            # A broken file must not keep a rollback from running; it keeps batches from passing.
+            alerts.fire(plan=plan, kind="configuration", sentence=str(broken), now=now)
+            return plan_facts(plan, policy, now, unreadable=str(broken))
 
     def _condition_alerts(self, plan: Plan, facts: PlanFacts, now: datetime) -> None:
-        """Let the missing-data alert fall silent by itself when the data is back."""
-        if not facts.missing:
-            alerts.resolve(plan=plan, kind="missing_metrics", now=now)
+        """Let alerts fall silent by themselves when what they tell of is over."""
+        if facts.unreadable:
+            return
+        over = ["configuration"] if facts.missing else ["configuration", "missing_metrics"]
+        if Alert.objects.filter(plan=plan, kind__in=over, resolved_at=None).exists():
+            alerts.resolve_all(plan=plan, now=now, kinds=over, why="it is mended")
 
     def _start_what_may(self, now: datetime) -> None:
         """Start approved plans whose time has come; say what the others wait for."""

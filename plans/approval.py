@@ -99,7 +99,8 @@ def open_request(plan: Plan, *, now: datetime) -> ApprovalRequest:
         )
     if request.deadline <= now:
         raise NoOpenRequest(
-            f"The time for approval ended at {request.deadline:%Y-%m-%d %H:%M} UTC; submit the plan again.",
+            f"The time for approval ended at {request.deadline:%Y-%m-%d %H:%M} UTC;"
+            " submit the plan again.",
             code="request_expired",
         )
     return request
@@ -240,8 +241,10 @@ def due_to_expire(now: datetime) -> list[Any]:
 
 @transaction.atomic
 def expire(*, plan_id: Any, now: datetime) -> Plan:
-    """End a plan whose time has run out."""
+    """End a plan whose time has run out; Refused when somebody was faster."""
     plan = Plan.objects.locked(plan_id)
+    if plan.pk not in due_to_expire(now):
+        raise Refused("This plan's time has not run out (any more).", code="not_due")
     waited_for_approval = str(plan.state) == "awaiting_approval"
     plan.move("expire")
     plan.ended_at = now

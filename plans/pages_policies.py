@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from plans.forms import PolicyTextForm
 from plans.models import Plan, PlanRevision, Policy
+from plans.newest_policies import newest_policies
 from plans.page_access import asked, person, viewer
 from plans.permissions import may
 from plans.policies import save_policy_text
@@ -19,14 +20,6 @@ from plans.policy import PolicyFile, UpgradePolicy
 from plans.policy_words import meaning, span
 from plans.policy_yaml import PolicyRejected, parse_policy_file
 from plans.refusal import NotFound
-
-
-def newest_policies() -> QuerySet[Policy]:
-    """Return the newest row of each policy name."""
-    newest = (
-        Policy.objects.filter(name=OuterRef("name")).order_by("-created_at", "-pk").values("pk")
-    )
-    return Policy.objects.filter(pk=Subquery(newest[:1])).order_by("name")
 
 
 def steps(policy: UpgradePolicy) -> str:

@@ -96,9 +96,13 @@ def import_tenants(
     if wrong or dry_run:
         return ImportResult(rows, written=False)
     with transaction.atomic():
-        Tenant.objects.bulk_create(new, batch_size=500)
-        Tenant.objects.bulk_update(
-            changed, ["name", "owner_email", "labels", "updated_at"], batch_size=300
+        # One upsert for both: a bulk update of 10,000 rows takes ten times as long.
+        Tenant.objects.bulk_create(
+            [*new, *changed],
+            batch_size=500,
+            update_conflicts=True,
+            unique_fields=["key"],
+            update_fields=["name", "owner_email", "labels", "updated_at"],
         )
         if plugin:
             _keep_versions(plugin, parsed.rows, known)
@@ -111,7 +115,10 @@ def import_tenants(
             actor=by,
             via=via,
             now=now,
-            payload={"new": len(new), "changed": len(changed)},
+            payload={
+                "new": len(new),
+                "changed": {row.key: row.why for row in outcomes if row.status == "changed"},
+            },
         )
     return ImportResult(rows, written=True)
 

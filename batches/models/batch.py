@@ -7,7 +7,17 @@ from django.db import models
 from django_fsm import FSMField
 
 from batches.lifecycle import BATCH, LIVE_BATCH_STATES, TENANT_UPGRADE
+from plans.models import Plan
 from plans.models.driven import Driven
+
+
+class BatchQuerySet(models.QuerySet["Batch"]):
+    """Questions about batches."""
+
+    def locked(self, batch_id: int) -> tuple["Batch", Plan]:
+        """Return a batch and its plan under their row locks, always taken plan first."""
+        plan = Plan.objects.locked(self.values_list("plan_id", flat=True).get(pk=batch_id))
+        return self.select_for_update().get(pk=batch_id), plan
 
 
 class Batch(Driven, models.Model):
@@ -49,6 +59,8 @@ class Batch(Driven, models.Model):
     soak_counted_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     owner = models.CharField(max_length=200, blank=True)
+
+    objects = BatchQuerySet.as_manager()
 
     class Meta:
         ordering = ("plan", "number")

@@ -1,7 +1,7 @@
 // The live page: joins the feed (socket or polling) with everything on the page that it moves.
 import { Feed } from "./live/feed.js";
 import { Freshness } from "./live/freshness.js";
-import { runClocks, setServerTime } from "./live/clocks.js";
+import { runClocks, setServerTime, showClocks } from "./live/clocks.js";
 import { PartRefresher } from "./live/parts.js";
 import { EventLog } from "./live/event_log.js";
 import { Answers } from "./live/answers.js";
@@ -18,13 +18,17 @@ const log = new EventLog(document.getElementById("event-log"));
 const answers = new Answers(document.querySelector("[data-answers]"));
 const table = new TenantTable(document.getElementById("tenant-table"), page.querySelector('[data-part="counts"]'));
 const charts = new Charts(page.querySelector("[data-charts-box]"), page.dataset);
+// Before the start the page holds the approvers' form, after it charts and answers: another page.
+const planned = page.querySelector("[data-charts-box]") === null;
 const announcer = page.querySelector("[data-announce]");
+
+function typing() {
+  return document.activeElement?.matches("input, textarea, select");
+}
 
 parts.onState = (state, label) => {
   announcer.textContent = `The plan is now: ${label}`;
-  const wasPlanned = page.querySelector("[data-charts-box]") === null;
-  // A plan that has just started shows charts and answers, which its page did not have.
-  if (wasPlanned && state === "running") location.reload();
+  if (planned) location.reload();
 };
 
 const feed = new Feed(page.dataset, {
@@ -39,6 +43,7 @@ const feed = new Feed(page.dataset, {
     log.add(message);
     parts.refresh();
     if (message.kind === "tenants_moved") table.refresh();
+    if (message.kind === "approval_given" && planned && !typing()) location.reload();
     charts.mark(message);
   },
   counts(message) {
@@ -65,10 +70,13 @@ const feed = new Feed(page.dataset, {
   },
 });
 
-listenForActs(page, { done: () => parts.refresh(), shown: (part) => window.consoleUi.localise(part) });
-parts.onSwap = (part) => window.consoleUi.localise(part);
+listenForActs(page, { done: () => parts.refresh() });
+parts.onSwap = (part) => {
+  window.consoleUi.localise(part);
+  showClocks(part);
+};
+setServerTime(page.dataset.serverTime);
 runClocks(document);
 charts.start();
-setServerTime(page.dataset.serverTime);
 if (!ENDED.has(page.dataset.state)) feed.start();
 else freshness.stopped("final");

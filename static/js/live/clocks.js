@@ -13,7 +13,7 @@ export function clock(seconds) {
   return hours ? `${hours}:${rest}` : rest;
 }
 
-function show(root) {
+export function showClocks(root) {
   const now = Date.now() + aheadMs;
   for (const node of root.querySelectorAll("[data-until]")) {
     const left = (new Date(node.dataset.until).getTime() - now) / 1000;
@@ -32,6 +32,6 @@ function show(root) {
 }
 
 export function runClocks(root) {
-  show(root);
-  setInterval(() => show(root), 250);
+  showClocks(root);
+  setInterval(() => showClocks(root), 250);
 }

@@ -4,7 +4,9 @@ const PAUSE_MS = 2000;
 
 export class TenantTable {
   constructor(box, counts) {
-    this.box = box;
+    this.form = box.querySelector("form");
+    this.rows = box.querySelector("#tenant-rows");
+    this.url = box.dataset.table;
     this.counts = counts;
     this.lastAt = 0;
     counts?.addEventListener("click", (event) => {
@@ -21,25 +23,27 @@ export class TenantTable {
   }
 
   filter(state) {
-    const select = this.box.querySelector('select[name="state"]');
+    const select = this.form.elements.state;
     if (!select) return;
     select.value = select.value === state ? "" : state;
-    this.load();
+    this.load(1);
   }
 
   refresh() {
-    if (this.waiting || this.box.contains(document.activeElement)) return;
-    this.waiting = setTimeout(() => this.load(), Math.max(0, this.lastAt + PAUSE_MS - Date.now()));
+    if (this.waiting || this.rows.contains(document.activeElement)) return;
+    this.waiting = setTimeout(() => this.load(this.page()), Math.max(0, this.lastAt + PAUSE_MS - Date.now()));
   }
 
-  load() {
+  page() {
+    return this.rows.querySelector("[data-page]")?.dataset.page ?? "1";
+  }
+
+  load(page) {
     this.waiting = null;
     this.lastAt = Date.now();
-    const form = this.box.querySelector("form");
-    if (!form || !window.htmx) return;
-    const asked = new URLSearchParams(new FormData(form));
-    const page = this.box.querySelector(".pager [aria-current]")?.dataset.page;
-    if (page) asked.set("page", page);
-    window.htmx.ajax("GET", `${this.box.dataset.table}?${asked}`, { target: this.box, swap: "innerHTML" });
+    if (!window.htmx) return;
+    const asked = new URLSearchParams(new FormData(this.form));
+    asked.set("page", page);
+    window.htmx.ajax("GET", `${this.url}?${asked}`, { target: this.rows, swap: "innerHTML" });
   }
 }

@@ -1,0 +1,145 @@
+"""What the observer knows of a plan, built from the database: a restart goes on where it was."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from batches.dictionary import (
+    Dictionary,
+    GuardrailUnusable,
+    KpiDefinition,
+    KpiMapping,
+    resolve_guardrail,
+)
+from batches.increments import LookSample, max_age
+from batches.models import GuardrailState, KpiSample, Rollback
+from batches.verdict import GuardrailRuling, GuardState, guardrail_key
+from plans.models import Plan
+from plans.policy import Guardrail, UpgradePolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """One guardrail of the plan's policy, in the dictionary's unit."""
+
+    key: str
+    guardrail: Guardrail
+    definition: KpiDefinition
+
+
+@dataclass(slots=True)
+class Watched:
+    """What is known of one plan; all of it can be read back from the database.
+
+    `unusable`: guardrails that cannot be judged with this dictionary, and why; nothing passes then.
+    `began_at`: when the first look was due, since nobody can miss data before.
+    """
+
+    plan_id: Any
+    revision: int
+    known: Dictionary
+    guards: list[Guard]
+    unusable: dict[str, str]
+    kpis: tuple[str, ...]
+    watched: frozenset[str]
+    next_look: datetime
+    look_seconds: float
+    began_at: datetime | None = None
+    rolling_back: bool = False
+    looks: dict[str, deque[LookSample]] = field(default_factory=dict)
+    states: dict[str, GuardState] = field(default_factory=dict)
+    rulings: dict[str, GuardrailRuling] = field(default_factory=dict)
+    missing_since: dict[str, datetime] = field(default_factory=dict)
+    missing_words: dict[str, str] = field(default_factory=dict)
+    candidates: dict[str, int] = field(default_factory=dict)
+    waiting: dict[str, dict[str, KpiMapping]] = field(default_factory=dict)
+
+    def missing(self, now: datetime) -> dict[str, tuple[datetime, str]]:
+        """Return since when, and why, each watched Kpi has had no data."""
+        found = {
+            kpi: (since, self.missing_words.get(kpi) or "no reason given")
+            for kpi, since in self.missing_since.items()
+            if kpi in self.watched
+        }
+        for kpi, why in (self.unseen(now) | self.unusable).items():
+            looks = self.looks.get(kpi)
+            since = max(self.began_at or now, looks[-1].at) if looks else self.began_at or now
+            found.setdefault(kpi, (since, why))
+        return found
+
+    def unseen(self, now: datetime) -> dict[str, str]:
+        """Return the watched Kpis at which nobody has looked lately, and the words for it."""
+        oldest = now - timedelta(seconds=max_age(self.look_seconds))
+        if self.began_at is None or self.began_at > oldest:
+            return {}
+        return {
+            kpi: f"{kpi} was not looked at for {max_age(self.look_seconds):g} s"
+            for kpi in self.kpis
+            if kpi in self.watched and not (self.looks.get(kpi) and self.looks[kpi][-1].at > oldest)
+        }
+
+
+def recalled(plan: Plan, policy: UpgradePolicy, known: Dictionary) -> Watched:
+    """Return what is known of a plan.
+
+    What was seen before the plan's last rollback says nothing about the tenants that are left.
+    """
+    guards: list[Guard] = []
+    unusable: dict[str, str] = {}
+    for guardrail in policy.guardrails:
+        definition = known.kpi(guardrail.kpi)
+        if definition is None or not known.mappings_for(guardrail.kpi):
+            unusable[guardrail.kpi] = f"the dictionary has no source for {guardrail.kpi} any more"
+            continue
+        try:
+            resolved = resolve_guardrail(guardrail, definition)
+        except GuardrailUnusable as broken:
+            unusable[guardrail.kpi] = str(broken)
+            continue
+        guards.append(Guard(guardrail_key(guardrail), resolved, definition))
+    charted = {panel.kpi for _title, panels in known.dashboards for panel in panels}
+    names = {*policy.watched_kpis, *charted}
+    watched = Watched(
+        plan_id=plan.pk,
+        revision=plan.revision,
+        known=known,
+        guards=guards,
+        unusable=unusable,
+        kpis=tuple(sorted(name for name in names if known.mappings_for(name))),
+        watched=policy.watched_kpis,
+        next_look=plan.created_at,
+        look_seconds=policy.limits.look_seconds,
+    )
+    last = Rollback.objects.filter(plan=plan).order_by("-triggered_at").first()
+    cut = (last.finished_at or last.triggered_at) if last is not None else plan.created_at
+    for row in GuardrailState.objects.filter(plan=plan, updated_at__gte=cut):
+        watched.states[row.key] = GuardState.from_json(row.state)
+    longest = max((g.guardrail.window_seconds for g in guards), default=60.0)
+    for kpi in watched.kpis:
+        _recall_looks(watched, kpi, longest, cut)
+    return watched
+
+
+def _recall_looks(watched: Watched, kpi: str, longest: float, cut: datetime) -> None:
+    rows = KpiSample.objects.filter(plan_id=watched.plan_id, kpi=kpi, at__gte=cut).order_by("-at")
+    newest = rows.first()
+    looks: deque[LookSample] = deque()
+    watched.looks[kpi] = looks
+    if newest is None:
+        return
+    oldest = newest.at - timedelta(seconds=longest)
+    for row in rows.filter(at__gte=oldest):
+        looks.appendleft(LookSample.from_json(row.look))
+    if not newest.ok:
+        last_good = rows.filter(ok=True).first()
+        since = rows.filter(ok=False, at__gt=last_good.at) if last_good else rows.filter(ok=False)
+        first = since.order_by("at").first()
+        if first is not None:
+            watched.missing_since[kpi] = first.at
+            watched.missing_words[kpi] = newest.cause
+
+
+def is_missing(look: LookSample) -> bool:
+    """Tell whether the look brought nothing although there was something to see."""
+    return not look.ok or (look.lost > 0 and not look.canary)
