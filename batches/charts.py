@@ -14,7 +14,8 @@ from batches.configured import dictionary
 from batches.dictionary import KpiDefinition, Panel
 from batches.kpi_points import GaugePoint, HistogramPoint, LookSample, RatioPoint
 from batches.models import KpiSample
-from batches.pinned_policy import definition_of, limits_of, policy_of_text
+from batches.pinned_policy import definition_of, limits_of
+from plans.drafting import policy_of
 from plans.models import Event, Plan, PlanRevision
 from plans.policy import UpgradePolicy
 from plans.refusal import BadInput
@@ -118,7 +119,7 @@ def quantile_of(buckets: Mapping[float, float], total: float, quantile: float) -
 def plan_charts(plan: Plan) -> dict[str, Any]:
     """Return the plan's charts with their points so far, and the marks on all of them."""
     revision = PlanRevision.objects.get(plan=plan, number=plan.revision)
-    policy = policy_of_text(revision.policy_text, revision.policy_name)
+    policy = policy_of(revision)
     charts = [_chart(panel, policy) for panel in _panels(policy)]
     found = {chart["kpi"]: _points_so_far(plan, chart["kpi"]) for chart in charts}
     for chart in charts:

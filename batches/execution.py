@@ -130,14 +130,6 @@ def prepare_rollback(rollback_id: Any, executor: str, keeper: Keeper) -> Run | N
     rollback = Rollback.objects.select_related("plan__plugin", "plan__release").get(pk=rollback_id)
     if rollback.finished_at is not None:
         return None
-    batch_id = None
-    if rollback.scope == "batch":
-        newest = (
-            Batch.objects.filter(plan=rollback.plan, state="rolling_back")
-            .order_by("-number")
-            .first()
-        )
-        batch_id = newest.pk if newest else None
     return _run(
         rollback.plan,
         keeper,
@@ -145,7 +137,7 @@ def prepare_rollback(rollback_id: Any, executor: str, keeper: Keeper) -> Run | N
         direction="restore",
         executor=executor,
         rollback_id=rollback.pk,
-        batch_id=batch_id,
+        batch_id=rollback.batch_id,
         tenants=tuple(rollback.tenants),
         triggered_at=rollback.triggered_at,
     )

@@ -92,28 +92,43 @@ def _first_quote(plan: Plan, policy: UpgradePolicy) -> Quote:
     return quote_for(deployer=plan.deployer, policy=policy, touched=size)
 
 
+def why_not_yet(plan: Plan, now: datetime) -> str:
+    """Return what an approved plan waits for, empty when it may start; writes nothing."""
+    try:
+        check_start(plan, policy_of(current_revision(plan)), now)
+    except NotYet as refused:
+        return refused.sentence
+    return _taken(plan)
+
+
+def _taken(plan: Plan) -> str:
+    """Return who holds a tenant of the plan, empty when nobody does."""
+    wanted = PlanTenant.objects.filter(plan=plan, excluded=False)
+    taken = (
+        PlanTenant.objects.filter(
+            plugin_id=plan.plugin_id, reserved=True, tenant_id__in=wanted.values("tenant_id")
+        )
+        .exclude(plan=plan)
+        .select_related("plan", "tenant")
+        .first()
+    )
+    if taken is None:
+        return ""
+    return (
+        f"Tenant {taken.tenant.key} is being upgraded by plan {taken.plan.external_id}"
+        f" ({taken.plan.state}); this plan starts when that one has ended."
+    )
+
+
 def _reserve(plan: Plan) -> None:
-    places = PlanTenant.objects.filter(plan=plan, excluded=False)
     try:
         with transaction.atomic():
-            places.update(reserved=True)
+            PlanTenant.objects.filter(plan=plan, excluded=False).update(reserved=True)
     except IntegrityError as error:
-        taken = (
-            PlanTenant.objects.filter(
-                plugin_id=plan.plugin_id,
-                reserved=True,
-                tenant_id__in=places.values("tenant_id"),
-            )
-            .exclude(plan=plan)
-            .select_related("plan", "tenant")
-            .first()
-        )
-        if taken is None:
+        sentence = _taken(plan)
+        if not sentence:
             raise
-        raise TenantsTaken(
-            f"Tenant {taken.tenant.key} is being upgraded by plan {taken.plan.external_id}"
-            f" ({taken.plan.state}); this plan starts when that one has ended."
-        ) from error
+        raise TenantsTaken(sentence) from error
 
 
 def free_reservations(plan: Plan) -> None:

@@ -128,8 +128,7 @@ class Tailer:
             try:
                 pending = signal.wait(POLL_SECONDS) or pending
                 if pending and now - framed >= FRAME_SECONDS:
-                    self._tell_news()
-                    pending, framed = False, now
+                    pending, framed = self._tell_news(), now
                 if now - ticked >= TICK_SECONDS:
                     self._tick()
                     ticked = now
@@ -168,8 +167,9 @@ class Tailer:
             for plan_id in watched:
                 self._send(plan_id, [tick])
 
-    def _tell_news(self) -> None:
-        watched = self._watched()
+    def _tell_news(self) -> bool:
+        """Tell every plan's clients what is new; return whether more waits than fits a frame."""
+        watched, more = self._watched(), False
         heads = dict(
             Stream.objects.filter(key__in=[f"plan:{plan_id}" for plan_id in watched]).values_list(
                 "key", "head_seq"
@@ -179,12 +179,14 @@ class Tailer:
             messages: list[Message] = []
             if heads.get(f"plan:{plan_id}", 0) > cursor.seq:
                 messages += _events(plan_id, cursor)
+                more = more or heads[f"plan:{plan_id}"] > cursor.seq
                 messages.append(
                     live_messages.counts(TenantUpgrade.objects.filter(plan_id=plan_id).counts())
                 )
             messages += _samples(plan_id, cursor)
             messages += _answers(plan_id, cursor)
             self._send(plan_id, messages)
+        return more
 
 
 def _cursor_now(plan_id: uuid.UUID) -> Cursor:
@@ -215,14 +217,14 @@ def _samples(plan_id: uuid.UUID, cursor: Cursor) -> list[Message]:
 
 def _answers(plan_id: uuid.UUID, cursor: Cursor) -> list[Message]:
     since = cursor.answered - timedelta(seconds=LATE_COMMIT_SECONDS)
-    rows = list(
+    # The newest first: a stream that is faster than its frames loses lines, never its end.
+    rows = (
         DeployerCall.objects.filter(plan_id=plan_id, ended_at__gt=since)
-        .exclude(pk__in=list(cursor.told)[-500:])
         .select_related("upgrade")
-        .order_by("ended_at")[:FRAME_ANSWERS]
+        .order_by("-ended_at", "-pk")[:FRAME_ANSWERS]
     )
     known = set(cursor.told)
-    fresh = [row for row in rows if row.pk not in known]
+    fresh = [row for row in rows if row.pk not in known][::-1]
     if not fresh:
         return []
     cursor.told.extend(row.pk for row in fresh)

@@ -1,20 +1,12 @@
-"""The policy as a plan's revision pinned it, and its guardrails in the dictionary's words."""
+"""A policy's guardrails in the dictionary's words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from batches.configured import dictionary
 from batches.dictionary import GuardrailUnusable, KpiDefinition, resolve_guardrail
 from plans.policy import Guardrail, UpgradePolicy
-from plans.policy_yaml import parse_policy_file
 from plans.refusal import BadInput
-
-
-@lru_cache(maxsize=64)
-def policy_of_text(text: str, name: str) -> UpgradePolicy:
-    """Return a pinned policy; the same text always means the same, so it is parsed once."""
-    return parse_policy_file(text).policies[name]
 
 
 @dataclass(frozen=True, slots=True)

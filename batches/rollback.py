@@ -25,12 +25,7 @@ def in_scope(rollback: Rollback) -> TenantUpgradeQuerySet:
     """Return the tenant upgrades that a rollback is about."""
     upgrades = TenantUpgrade.objects.filter(plan_id=rollback.plan_id)
     if rollback.scope == "batch":
-        live = (
-            Batch.objects.filter(plan_id=rollback.plan_id, state__in=("rolling_back", "needs_hand"))
-            .order_by("-number")
-            .first()
-        )
-        return upgrades.filter(batch=live)
+        return upgrades.filter(batch=rollback.batch) if rollback.batch else upgrades.none()
     if rollback.scope == "tenants":
         return upgrades.filter(tenant_key__in=rollback.tenants)
     return upgrades
@@ -150,6 +145,8 @@ def _move_batches(plan: Plan, rollback: Rollback) -> None:
     if rollback.scope == "batch":
         batches = batches.order_by("-number")[:1]
     for batch in batches:
+        if rollback.scope == "batch":
+            rollback.batch = batch
         batch.move("begin_rollback")
         batch.soak_counted_at = None
         batch.save()

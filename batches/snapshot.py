@@ -16,8 +16,9 @@ from batches.lifecycle import BATCH, TENANT_UPGRADE
 from batches.live_messages import watch_age
 from batches.models import Alert, Batch, GuardrailState, Rollback, TenantUpgrade
 from batches.pacing import soak_left
-from batches.pinned_policy import Limit, limits_of, policy_of_text
+from batches.pinned_policy import Limit, limits_of
 from batches.readiness import quote_for
+from plans.drafting import policy_of
 from plans.models import Installation, Plan, PlanRevision, PlanTenant, Stream
 from plans.policy import HOLD_BACK, UpgradePolicy
 from plans.refusal import BadInput, NotFound
@@ -58,7 +59,7 @@ def plan_snapshot(plan_id: uuid.UUID | str, *, now: datetime | None = None) -> d
     if plan is None:
         raise NotFound("There is no such plan.")
     revision = PlanRevision.objects.get(plan=plan, number=plan.revision)
-    policy = policy_of_text(revision.policy_text, revision.policy_name)
+    policy = policy_of(revision)
     batches = _batches(plan, policy, at)
     counts = _summed(batches)
     rollback = Rollback.objects.filter(plan=plan).select_related("by").last()

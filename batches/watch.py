@@ -20,7 +20,7 @@ from batches.acting import Acting
 from batches.commit_signal import CommitSignal
 from batches.decide import Action, PlanFacts, decide
 from batches.effect_thread import EffectThread
-from batches.launch import NotYet, TenantsTaken, start
+from batches.launch import NotYet, TenantsTaken, start, why_not_yet
 from batches.models import Alert, Heartbeat
 from batches.observation import Observer
 from batches.plan_facts import plan_facts
@@ -190,6 +190,10 @@ class Watch:
     def _start_what_may(self, now: datetime) -> None:
         """Start approved plans whose time has come; say what the others wait for."""
         for plan in Plan.objects.filter(state="approved").order_by("approved_at"):
+            waits = why_not_yet(plan, now)
+            if waits:
+                progress.say_waiting(plan_id=plan.pk, sentence=waits.rstrip("."), now=now)
+                continue
             try:
                 start(plan_id=plan.pk, by=None, now=now, via="watch")
             except (NotYet, TenantsTaken) as refused:

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import rfc8785
@@ -370,5 +371,11 @@ def current_revision(plan: Plan) -> PlanRevision:
 
 def policy_of(revision: PlanRevision) -> UpgradePolicy:
     """Return the policy as this revision pinned it; a rehearsal may run it at another scale."""
-    policy = parse_policy_file(revision.policy_text).policies[revision.policy_name]
-    return policy.at_scale(settings.SOAK_SCALE)
+    pinned = _pinned_policy(revision.policy_text, revision.policy_name)
+    return pinned.at_scale(settings.SOAK_SCALE)
+
+
+@lru_cache(maxsize=64)
+def _pinned_policy(text: str, name: str) -> UpgradePolicy:
+    """Parse a pinned text once: it never changes, and the watch asks for it each second."""
+    return parse_policy_file(text).policies[name]

@@ -9,8 +9,8 @@ import rfc8785
 from django.conf import settings
 
 from batches.models import Alert, Batch, DeployerCall, Rollback, Ruling, TenantUpgrade
-from batches.pinned_policy import policy_of_text
 from plans.chain import event_body
+from plans.drafting import policy_of
 from plans.events import check_chain
 from plans.models import (
     ApprovalRequest,
@@ -67,7 +67,7 @@ def plan_facts(plan_id: uuid.UUID, *, cut_off: datetime) -> ReportFacts:
     ).get(pk=plan_id)
     revisions = list(PlanRevision.objects.filter(plan=plan).select_related("author"))
     current = next(row for row in revisions if row.number == plan.revision)
-    policy = policy_of_text(current.policy_text, current.policy_name)
+    policy = policy_of(current)
     batches = _batches(plan)
     before = {t.version_before for batch in batches for t in batch.tenants if t.version_before}
     places = list(

@@ -14,6 +14,9 @@ class Rollback(models.Model):
     scope = models.CharField(
         max_length=8, choices=[("plan", "Plan"), ("batch", "Batch"), ("tenants", "Tenants")]
     )
+    batch = models.ForeignKey(
+        "batches.Batch", on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
     tenants = models.JSONField(default=list, blank=True)
     trigger = models.CharField(max_length=24)
     ruling = models.ForeignKey(

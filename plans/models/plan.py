@@ -121,7 +121,9 @@ class PlanTenant(models.Model):
     class Meta:
         ordering = ("plan", "batch_number", "position")
         constraints = (
-            models.UniqueConstraint(fields=["plan", "tenant"], name="one_place_per_plan_and_tenant"),
+            models.UniqueConstraint(
+                fields=["plan", "tenant"], name="one_place_per_plan_and_tenant"
+            ),
             models.UniqueConstraint(
                 fields=["plugin", "tenant"],
                 condition=models.Q(reserved=True),

@@ -51,6 +51,8 @@ const feed = new Feed(page.dataset, {
   },
   samples(message) {
     charts.add(message.kpi, message.points);
+    // Verdicts move with the looks, not only with events.
+    parts.refresh();
   },
   answers(message) {
     answers.add(message.answers);

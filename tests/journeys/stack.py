@@ -172,7 +172,7 @@ class Stack:
                 env=self.environ,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                preexec_fn=ends_with_us,  # noqa: PLW1509 - nothing else runs in the child
+                preexec_fn=ends_with_us,
             )
         wait_until(self._is_ready, SECONDS_TO_START, f"the console is up; see {self.data}")
 

@@ -12,6 +12,7 @@ from tests.web.api_scene import Scene, configure, now, started
 
 __all__ = [
     "Scene",
+    "all_at_once",
     "call_ended",
     "configure",
     "happens",
@@ -33,6 +34,13 @@ def happens(plan: Plan, kind: str, sentence: str, *, by: User | None = None) -> 
             via="page" if by else "watch",
             now=now(),
         )
+
+
+def all_at_once(plan: Plan, n: int) -> None:
+    """Commit n events in one transaction."""
+    with transaction.atomic():
+        for number in range(n):
+            happens(plan, "remark", f"Number {number}.")
 
 
 def many_tenants(n: int) -> None:

@@ -16,7 +16,16 @@ from batches.live_updates import QUEUE_FRAMES, Client
 from batches.models import Heartbeat
 from batches.routing import websocket_urlpatterns
 from plans.models import Plan, Stream
-from tests.live.live_scene import Scene, call_ended, configure, happens, looked, now, upgraded
+from tests.live.live_scene import (
+    Scene,
+    all_at_once,
+    call_ended,
+    configure,
+    happens,
+    looked,
+    now,
+    upgraded,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ROUTER = URLRouter(websocket_urlpatterns)
@@ -196,3 +205,14 @@ async def test_a_client_that_reads_too_slowly_is_told_so_and_holds_nobody_up(pla
     for number in range(QUEUE_FRAMES + 1):
         client.put(json.dumps([{"type": "event", "seq": number}]))
     assert json.loads(await client.next_frame()) == [{"type": "gap"}]
+
+
+async def test_more_events_than_fit_a_frame_all_arrive_without_another_commit(
+    opened, plan, monkeypatch
+):
+    monkeypatch.setattr(live_updates, "FRAME_EVENTS", 2)
+    head = await _head(plan)
+    page = await opened(since=head)
+    await sync_to_async(all_at_once)(plan, 5)
+    seqs = [(await page.until("event"))["seq"] for _ in range(5)]
+    assert seqs == list(range(head + 1, head + 6))

@@ -197,9 +197,7 @@ def _release(options: Mapping[str, Any], problems: list[str]) -> SignedRelease |
         given, missing = (
             ("--release", "--trust-key") if options.get("release") else ("--trust-key", "--release")
         )
-        problems.append(
-            f"{given} needs {missing}: a release and the public key that verifies it"
-        )
+        problems.append(f"{given} needs {missing}: a release and the public key that verifies it")
     if not envelope or not public_key:
         return None
     try:

@@ -1,0 +1,392 @@
+"""What the watch does next: each rule, and which rule goes before which."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batches.decide import (
+    Action,
+    BatchFacts,
+    BreachFacts,
+    MissingFacts,
+    PlanFacts,
+    RollbackFacts,
+    decide,
+)
+from plans.policy import Conditions, Limits
+
+NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+BREACH = BreachFacts("error_rate at_most 5", "error_rate", "rollback", "error_rate is 9 %")
+STARTS = {"open_batch", "call_batch", "pass_soak", "complete"}
+
+
+def ago(seconds: float) -> datetime:
+    return NOW - timedelta(seconds=seconds)
+
+
+def batch(state: str, number: int = 1, **changes: Any) -> BatchFacts:
+    size = changes.pop("size", 20)
+    counts = changes.pop("counts", {"upgraded": size})
+    return BatchFacts(number, number, f"wave-{number}", state, size, counts, **changes)
+
+
+def pending(number: int = 2, **changes: Any) -> BatchFacts:
+    return batch("pending", number, counts={"pending": 20}, **changes)
+
+
+def deploying(**changes: Any) -> BatchFacts:
+    changes.setdefault("calling_since", ago(10))
+    changes.setdefault("handed_out_at", ago(10))
+    return batch("deploying", **changes)
+
+
+def plan(*batches: BatchFacts, state: str = "running", **changes: Any) -> PlanFacts:
+    base = PlanFacts(state, NOW, Limits(), Conditions(), batches, promotable=True)
+    return replace(base, **changes)
+
+
+def missing(seconds: float = 301) -> tuple[MissingFacts, ...]:
+    return (MissingFacts("error_rate", ago(seconds), "error_rate has had no data"),)
+
+
+def rollback(**changes: Any) -> RollbackFacts:
+    base = RollbackFacts("r", NOW + timedelta(seconds=100), ("acorn",), False, False, False)
+    return replace(base, **changes)
+
+
+def does(facts: PlanFacts) -> tuple[str, str]:
+    action = decide(facts)
+    return action.do, action.kind
+
+
+# One batch after another.
+
+
+def test_the_first_batch_opens():
+    assert decide(plan(pending(1), quote_sentence="fits")) == Action("open_batch", "fits", 1)
+
+
+def test_tenants_that_wait_are_left_to_the_hands_for_two_seconds():
+    waiting = deploying(forward_left=3, handed_out_at=ago(1.9))
+    assert does(plan(waiting)) == ("stop", "")
+
+
+def test_after_two_seconds_the_watch_calls_them_itself():
+    waiting = deploying(forward_left=3, handed_out_at=ago(2.0))
+    assert does(plan(waiting)) == ("call_batch", "")
+
+
+def test_the_watch_calls_nobody_where_it_may_not():
+    waiting = deploying(forward_left=3)
+    assert does(plan(waiting, watch_may_call=False)) == ("stop", "")
+
+
+def test_failed_tenants_are_taken_back_before_the_soak():
+    one = deploying(stragglers=1, counts={"upgraded": 19, "failed": 1}, size=100)
+    assert does(plan(one, on=Conditions(), limits=Limits(success_rate=0))) == (
+        "restore_stragglers",
+        "",
+    )
+
+
+def test_failures_that_touched_nothing_are_left_out_before_the_soak():
+    one = deploying(untouched_failures=1, size=100)
+    assert does(plan(one)) == ("exclude_untouched", "")
+
+
+def test_the_soak_waits_for_open_calls():
+    assert does(plan(deploying(calls_open=1))) == ("stop", "")
+    assert does(plan(deploying(calls_open=0))) == ("settle_calls", "")
+
+
+def test_a_soak_goes_on_until_its_clock_is_down():
+    assert does(plan(batch("soaking", soak_left=0.1))) == ("stop", "")
+    assert does(plan(batch("soaking", soak_left=0))) == ("pass_soak", "")
+
+
+def test_a_soak_that_is_over_waits_for_a_good_measurement():
+    waits = plan(batch("soaking"), promotable=False, promotable_sentence="no good measurement")
+    assert decide(waits) == Action("wait", "the soak is over, but no good measurement")
+
+
+def test_the_next_batch_opens_when_the_one_before_has_passed():
+    assert decide(plan(batch("passed"), pending(2))).batch == 2
+
+
+def test_after_the_last_batch_the_plan_is_complete():
+    assert does(plan(batch("passed"))) == ("complete", "")
+
+
+def test_a_tenant_that_needs_a_hand_keeps_the_plan_from_being_complete():
+    left = batch("passed", counts={"upgraded": 19, "needs_hand": 1})
+    assert does(plan(left)) == ("needs_hand", "")
+
+
+# Gates of the next batch.
+
+
+@pytest.mark.parametrize(
+    ("gate", "kind"),
+    [
+        ({"orchestrator_on": False}, ""),
+        ({"window_open": False, "window_sentence": "opens at 22:00"}, ""),
+        ({"release_problem": "the key was revoked"}, "release_not_trusted"),
+        ({"quote_fits": False, "quote_sentence": "exceeds the 120 s"}, "quote_exceeds_limit"),
+        ({"unreadable": "deployers.yaml cannot be read"}, "configuration"),
+    ],
+    ids=["switch off", "window closed", "release not trusted", "quote too long", "broken file"],
+)
+def test_a_closed_gate_keeps_the_next_batch_waiting(gate, kind):
+    assert does(plan(batch("passed"), pending(2), **gate)) == ("wait", kind)
+
+
+def test_a_manual_gate_waits_for_a_person():
+    gated = pending(2, advance="manual")
+    assert does(plan(batch("passed"), gated)) == ("wait", "")
+    assert does(plan(batch("passed"), replace(gated, promoted=True))) == ("open_batch", "")
+
+
+def test_a_closed_window_does_not_stop_the_batch_that_is_under_way():
+    waiting = deploying(forward_left=3)
+    assert does(plan(waiting, window_open=False)) == ("call_batch", "")
+
+
+def test_with_the_switch_off_nobody_is_called_and_soaks_hold():
+    assert does(plan(deploying(forward_left=3), orchestrator_on=False)) == ("wait", "")
+    assert does(plan(batch("soaking"), orchestrator_on=False)) == ("wait", "")
+
+
+def test_with_a_broken_file_no_soak_passes():
+    assert does(plan(batch("soaking"), unreadable="broken")) == ("wait", "configuration")
+
+
+# Breaches.
+
+
+@pytest.mark.parametrize("state", ["deploying", "soaking", "held"])
+def test_a_breach_takes_the_plan_back_from_every_live_batch(state):
+    broken = plan(batch(state, held_at=ago(1)), breaches=(BREACH,))
+    assert decide(broken) == Action("rollback", BREACH.sentence, kind=f"breach:{BREACH.key}")
+
+
+def test_a_breach_takes_a_paused_plan_back_too():
+    assert decide(plan(batch("soaking"), state="paused", breaches=(BREACH,))).do == "rollback"
+
+
+def test_a_breach_of_a_plan_that_touched_nobody_is_nothing_to_take_back():
+    assert decide(plan(pending(1), breaches=(BREACH,))).do == "open_batch"
+
+
+def test_a_breach_that_asks_for_a_pause_pauses_once():
+    softer = (replace(BREACH, action="pause"),)
+    assert decide(plan(batch("soaking"), breaches=softer)).do == "pause"
+    assert decide(plan(batch("soaking"), state="paused", breaches=softer)).do == "stop"
+
+
+def test_with_the_rollback_switch_off_a_breach_only_holds():
+    off = plan(batch("soaking"), breaches=(BREACH,), rollback_on=False)
+    assert does(off) == ("hold", "breach")
+
+
+# The other conditions.
+
+
+def test_data_that_is_missing_too_long_holds():
+    assert does(plan(batch("soaking", soak_left=9), missing=missing(300))) == ("stop", "")
+    assert does(plan(batch("soaking", soak_left=9), missing=missing(301))) == (
+        "hold",
+        "missing_metrics",
+    )
+
+
+def test_what_a_person_let_pass_is_missing_anew_only_after_the_minutes():
+    seen = {"missing_metrics": ago(100)}
+    let_go = batch("soaking", soak_left=9, acknowledged=seen)
+    assert does(plan(let_go, missing=missing(900))) == ("stop", "")
+    seen = {"missing_metrics": ago(301)}
+    assert does(plan(replace(let_go, acknowledged=seen), missing=missing(900)))[0] == "hold"
+
+
+def test_a_batch_that_calls_too_long_holds():
+    late = deploying(forward_left=1, calling_since=ago(1801))
+    assert does(plan(late)) == ("hold", "batch_overrun")
+    assert does(plan(replace(late, calling_since=ago(1800)))) == ("call_batch", "")
+
+
+def test_the_batch_clock_does_not_run_in_the_soak():
+    assert does(plan(batch("soaking", soak_left=9, calling_since=ago(9000)))) == ("stop", "")
+
+
+def test_an_unresumed_pause_is_taken_back_at_its_time():
+    paused = plan(batch("soaking"), state="paused", resume_by=NOW)
+    assert does(paused) == ("rollback", "pause")
+    assert does(replace(paused, resume_by=NOW + timedelta(seconds=1))) == ("stop", "")
+
+
+def test_a_pause_after_a_partial_rollback_has_no_clock():
+    assert does(plan(batch("rolled_back"), state="paused", resume_by=None)) == ("stop", "")
+
+
+def test_with_the_rollback_switch_off_an_unresumed_pause_only_alerts():
+    paused = plan(batch("soaking"), state="paused", resume_by=NOW, rollback_on=False)
+    assert does(paused) == ("alert", "pause_expired")
+
+
+def test_a_hold_that_nobody_decides_is_taken_back():
+    held = batch("held", held_at=ago(3601))
+    assert does(plan(held)) == ("rollback", "hold_expired")
+    assert does(plan(replace(held, held_at=ago(3600)))) == ("stop", "")
+    assert does(plan(held, rollback_on=False)) == ("alert", "hold_expired")
+    assert does(plan(held, on=Conditions(hold_expired="hold"))) == ("alert", "hold_expired")
+
+
+def test_more_failures_than_allowed_take_the_plan_back():
+    failed = deploying(failures=2, size=20, forward_left=5)
+    assert does(plan(failed)) == ("rollback", "failure_rate")
+    assert does(plan(failed, rollback_on=False)) == ("hold", "failure_rate")
+
+
+def test_exactly_the_allowed_failures_do_not():
+    at_limit = deploying(failures=1, size=20, forward_left=5)
+    assert does(plan(at_limit)) == ("call_batch", "")
+
+
+def test_failures_that_a_person_let_pass_do_not_stop_the_batch_again():
+    let_go = deploying(failures=2, size=20, forward_left=5, acknowledged={"failure_rate": NOW})
+    assert does(plan(let_go)) == ("call_batch", "")
+
+
+def test_a_success_rate_that_can_no_longer_be_reached_holds():
+    counts = {"upgraded": 18, "rolled_back": 1, "pending": 1}
+    short = deploying(counts=counts, failures=1, forward_left=1)
+    assert does(plan(short)) == ("hold", "success_rate")
+    assert does(plan(short, limits=Limits(success_rate=95))) == ("call_batch", "")
+
+
+# A rollback that runs.
+
+
+def rolling(**changes: Any) -> PlanFacts:
+    return plan(
+        batch("rolling_back"), pending(2), state="rolling_back", rollback=rollback(**changes)
+    )
+
+
+def test_a_rollback_runs_until_all_are_back_and_were_read_once_more():
+    assert does(rolling()) == ("run_rollback", "")
+    assert does(rolling(left=())) == ("run_rollback", "")
+    assert does(rolling(left=(), checked=True)) == ("finish_rollback", "")
+
+
+def test_thirty_seconds_before_its_end_people_are_called():
+    assert does(rolling(deadline=NOW + timedelta(seconds=30))) == ("escalate_rollback", "")
+    assert does(rolling(deadline=NOW + timedelta(seconds=30), escalated=True))[0] == "run_rollback"
+
+
+def test_a_missed_promise_is_said_once_and_work_goes_on():
+    assert does(rolling(deadline=NOW, escalated=True)) == ("miss_rollback", "")
+    assert does(rolling(deadline=NOW, escalated=True, missed=True)) == ("run_rollback", "")
+
+
+def test_while_a_plan_is_rolling_back_nothing_else_is_decided():
+    facts = replace(rolling(), breaches=(BREACH,), missing=missing(), orchestrator_on=False)
+    assert does(facts) == ("run_rollback", "")
+    assert does(replace(facts, rollback=None)) == ("stop", "")
+
+
+# Which goes first.
+
+LATE = deploying(
+    calling_since=ago(9999), failures=9, forward_left=1, counts={"failed": 9, "pending": 11}
+)
+
+
+@pytest.mark.parametrize(
+    ("facts", "first"),
+    [
+        (plan(LATE, breaches=(BREACH,), missing=missing()), ("rollback", f"breach:{BREACH.key}")),
+        (plan(LATE, missing=missing()), ("hold", "missing_metrics")),
+        (plan(LATE), ("hold", "batch_overrun")),
+        (plan(replace(LATE, calling_since=NOW)), ("rollback", "failure_rate")),
+        (
+            plan(
+                replace(LATE, calling_since=NOW, acknowledged={"failure_rate": NOW}),
+                orchestrator_on=False,
+            ),
+            ("hold", "success_rate"),
+        ),
+        (
+            plan(batch("held", held_at=ago(9999)), state="paused", resume_by=ago(1)),
+            ("rollback", "pause"),
+        ),
+    ],
+    ids=[
+        "breach before missing data",
+        "missing data before the batch clock",
+        "batch clock before failures",
+        "failure rate before success rate",
+        "success rate before calls",
+        "pause before hold",
+    ],
+)
+def test_the_more_urgent_rule_goes_first(facts, first):
+    assert does(facts) == first
+
+
+# Whatever the facts are.
+
+FACTS = st.builds(
+    plan,
+    st.builds(
+        batch,
+        st.sampled_from(["pending", "deploying", "soaking", "held", "passed", "rolled_back"]),
+        forward_left=st.integers(0, 2),
+        stragglers=st.integers(0, 1),
+        calls_open=st.integers(0, 1),
+        failures=st.integers(0, 3),
+        soak_left=st.sampled_from([0.0, 5.0]),
+        held_at=st.sampled_from([None, ago(1), ago(9999)]),
+        handed_out_at=st.sampled_from([None, ago(1), ago(9)]),
+    ),
+    st.builds(pending, advance=st.sampled_from(["automatic", "manual"])),
+    breaches=st.sampled_from([(), (BREACH,)]),
+    missing=st.sampled_from([(), missing()]),
+    window_open=st.booleans(),
+    quote_fits=st.booleans(),
+    promotable=st.booleans(),
+    orchestrator_on=st.booleans(),
+    rollback_on=st.booleans(),
+    resume_by=st.sampled_from([None, ago(1), NOW + timedelta(seconds=9)]),
+)
+
+
+@given(FACTS, st.sampled_from(["paused", "rolling_back", "needs_hand", "completed", "draft"]))
+def test_nothing_starts_in_a_plan_that_does_not_run(facts, state):
+    assert decide(replace(facts, state=state)).do not in STARTS
+
+
+@given(FACTS)
+def test_nothing_starts_while_a_batch_is_held(facts):
+    held = replace(facts.batches[0], state="held", held_at=ago(1))
+    assert decide(replace(facts, batches=(held, facts.batches[1]))).do not in STARTS
+
+
+@given(FACTS)
+def test_nothing_starts_while_the_switch_is_off(facts):
+    assert decide(replace(facts, orchestrator_on=False)).do not in STARTS
+
+
+@given(FACTS)
+def test_nobody_but_a_person_rolls_back_while_that_switch_is_off(facts):
+    assert decide(replace(facts, rollback_on=False)).do != "rollback"
+
+
+@given(FACTS)
+def test_no_batch_opens_that_could_not_be_taken_back_in_time(facts):
+    if decide(facts).do == "open_batch":
+        assert facts.quote_fits
+        assert facts.window_open
