@@ -133,7 +133,7 @@ def plan_charts(plan: Plan) -> dict[str, Any]:
 
 
 def _panels(policy: UpgradePolicy) -> list[Panel]:
-    """Return the dashboards' panels of the Kpis that the policy watches, then the other Kpis."""
+    """Return the dashboards' panels, then one for each other Kpi that the policy watches."""
     try:
         known = dictionary()
     except BadInput:
@@ -143,9 +143,7 @@ def _panels(policy: UpgradePolicy) -> list[Panel]:
         for name in policy.watched_kpis
         if (definition := known.kpi(name)) is not None
     }
-    drawn = [
-        panel for _title, panels in known.dashboards for panel in panels if panel.kpi in watched
-    ]
+    drawn = [panel for _title, panels in known.dashboards for panel in panels]
     missing = sorted(watched - {panel.kpi for panel in drawn})
     return [*drawn, *(Panel(kpi=kpi) for kpi in missing)]
 

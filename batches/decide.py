@@ -147,7 +147,7 @@ def _alert_and(condition: str, what: str, kind: str, sentence: str, batch: Batch
 def _rollback_clock(facts: PlanFacts) -> Action | None:
     rollback = facts.rollback
     if rollback is None:
-        return None
+        return Action("stop") if facts.state == "rolling_back" else None
     if not rollback.left and rollback.checked:
         return Action("finish_rollback")
     if rollback.left and not rollback.missed and facts.now >= rollback.deadline:
@@ -305,8 +305,6 @@ def _soaking(facts: PlanFacts) -> Action | None:
 
 
 def _next_batch(facts: PlanFacts) -> Action | None:
-    if facts.state != "running":
-        return None
     batch = facts.next
     if batch is None:
         if facts.totals().get("needs_hand", 0):

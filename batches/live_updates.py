@@ -194,7 +194,14 @@ def _cursor_now(plan_id: uuid.UUID) -> Cursor:
     newest = (
         KpiSample.objects.filter(plan_id=plan_id).order_by("-pk").values_list("pk", flat=True)
     ).first()
-    return Cursor(seq=head or 0, sample=newest or 0, answered=timezone.now())
+    now = timezone.now()
+    cursor = Cursor(seq=head or 0, sample=newest or 0, answered=now)
+    # What the page shows already is not told again when a late commit is looked for.
+    shown = DeployerCall.objects.filter(
+        plan_id=plan_id, ended_at__gt=now - timedelta(seconds=LATE_COMMIT_SECONDS)
+    )
+    cursor.told.extend(shown.values_list("pk", flat=True))
+    return cursor
 
 
 def _events(plan_id: uuid.UUID, cursor: Cursor) -> list[Message]:

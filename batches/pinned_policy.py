@@ -5,16 +5,23 @@ from dataclasses import dataclass
 
 from batches.configured import dictionary
 from batches.dictionary import GuardrailUnusable, KpiDefinition, resolve_guardrail
+from batches.verdict import guardrail_key
 from plans.policy import Guardrail, UpgradePolicy
 from plans.refusal import BadInput
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """One guardrail as people read it: the Kpi, its number, and which side of it is wrong."""
+    """One guardrail as people read it.
 
+    `value` is the number in the Kpi's `unit`; `measured_in` the unit of what is measured against
+    it: of a histogram that is the share of requests on the wrong side.
+    """
+
+    key: str
     kpi: str
     unit: str
+    measured_in: str
     value: float | None
     against: str
     label: str
@@ -43,12 +50,25 @@ def _limit(guardrail: Guardrail) -> Limit:
         except GuardrailUnusable:
             rule = guardrail
     unit = rule.unit or ""
-    most, least = rule.at_most, rule.at_least
-    value = least if most is None else most
-    word = "at least" if most is None else "at most"
-    label = "" if value is None else f"{word} {value:g} {unit}".rstrip()
-    if rule.slow_share_percent is not None and label:
-        label += f" for {100 - rule.slow_share_percent:g} %"
+    value = rule.at_least if rule.at_most is None else rule.at_most
+    return Limit(
+        key=guardrail_key(guardrail),
+        kpi=rule.kpi,
+        unit=unit,
+        measured_in="%" if rule.slow_share_percent is not None else unit,
+        value=value,
+        against=rule.against,
+        label=_words(rule, value, unit),
+        action=rule.action,
+    )
+
+
+def _words(rule: Guardrail, value: float | None, unit: str) -> str:
+    if value is None:
+        return ""
+    words = f"at {'least' if rule.at_most is None else 'most'} {value:g} {unit}".rstrip()
+    if rule.slow_share_percent is not None:
+        words += f" for {100 - rule.slow_share_percent:g} %"
     if rule.against != "absolute":
-        label += f" against {rule.against.replace('_', ' ')}"
-    return Limit(rule.kpi, unit, value, rule.against, label, rule.action)
+        words += f" against {rule.against.replace('_', ' ')}"
+    return words

@@ -344,28 +344,23 @@ def _rollback(rollback: Rollback | None) -> dict[str, Any] | None:
 
 def _guardrails(plan: Plan, policy: UpgradePolicy) -> list[dict[str, Any]]:
     """Return each guardrail with its number, and what was last ruled on it."""
-    ruled: dict[str, list[GuardrailState]] = {}
-    for state in GuardrailState.objects.filter(plan=plan).order_by("pk"):
-        ruled.setdefault(state.kpi, []).append(state)
-    return [_guardrail(limit, ruled.get(limit.kpi, [])) for limit in limits_of(policy)]
+    ruled = {state.key: state for state in GuardrailState.objects.filter(plan=plan)}
+    return [_guardrail(limit, ruled.get(limit.key)) for limit in limits_of(policy)]
 
 
-def _guardrail(limit: Limit, left: list[GuardrailState]) -> dict[str, Any]:
-    """Return one guardrail; several of one Kpi take their states in the order of the policy."""
+def _guardrail(limit: Limit, state: GuardrailState | None) -> dict[str, Any]:
     told: dict[str, Any] = {
-        "key": limit.kpi,
+        "key": limit.key,
         "kpi": limit.kpi,
         "verdict": "undecided",
         "sentence": f"Then: {limit.action}.",
         "value": None,
-        "unit": limit.unit,
+        "unit": limit.measured_in,
         "threshold": limit.label,
         "updated_at": None,
     }
-    if left:
-        state = left.pop(0)
+    if state is not None:
         told |= {
-            "key": state.key,
             "verdict": state.verdict,
             "sentence": state.sentence,
             "value": state.value,

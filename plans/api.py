@@ -33,6 +33,7 @@ from plans.api_output import (
 from plans.api_problem import problem
 from plans.lifecycle import PLAN
 from plans.models import Event, Plan, Release
+from plans.page_access import visible_plans
 from plans.permissions import require
 from plans.refusal import BadInput
 from plans.releases import register_release
@@ -75,8 +76,9 @@ class PlanList(ConsoleView, ListAPIView):  # type: ignore[type-arg]
 
     def get_queryset(self) -> Any:
         """Return the plans in the wanted state and of the wanted plugin."""
-        require(asking(self.request), "view")
-        plans = described(Plan.objects.all())
+        user = asking(self.request)
+        require(user, "view")
+        plans = described(visible_plans(user))
         if state := self.request.query_params.get("state"):
             if state not in PLAN.states:
                 raise BadInput([f"state: {state!r} is not one of {', '.join(PLAN.states)}"])

@@ -188,6 +188,9 @@ def _write_revision(
     revision = PlanRevision.objects.create(
         plan=plan,
         number=plan.revision,
+        release=resolved.release,
+        deployer=plan.deployer,
+        not_before=plan.not_before,
         policy=resolved.policy_row,
         policy_name=resolved.policy_row.name,
         policy_text=resolved.policy_row.text,

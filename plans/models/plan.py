@@ -83,6 +83,9 @@ class PlanRevision(models.Model):
 
     plan = models.ForeignKey(Plan, on_delete=models.CASCADE, related_name="revisions")
     number = models.PositiveIntegerField()
+    release = models.ForeignKey("plans.Release", on_delete=models.PROTECT, related_name="+")
+    deployer = models.CharField(max_length=63)
+    not_before = models.DateTimeField(null=True, blank=True)
     policy = models.ForeignKey("plans.Policy", on_delete=models.PROTECT, related_name="+")
     policy_name = models.CharField(max_length=120)
     policy_text = models.TextField()

@@ -12,7 +12,7 @@ ENDED = {"plan": PLAN.endings | {"archived"}, "batch": BATCH.endings}
 
 
 def targets(table: Lifecycle, state: str) -> set[str]:
-    """Return where one legal move leads to; a run-time target is one of its own sources' origins."""
+    """Return where one legal move leads to; a released hold leads back to where it was held."""
     found: set[str] = set()
     for name in table.possible(state):
         target = table.named(name).target

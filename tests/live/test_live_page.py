@@ -1,5 +1,7 @@
 """The live page over HTTP: in every state, for everybody who may see it, and its acts."""
 
+from typing import Any
+
 import pytest
 from django.test import Client
 
@@ -11,7 +13,7 @@ from tests.live.live_scene import Scene, configure, happens, now, upgraded
 from tests.web.api_scene import approved, handed_in
 
 pytestmark = pytest.mark.django_db
-AS_SCRIPT = {"headers": {"accept": "application/json"}}
+AS_SCRIPT: dict[str, Any] = {"headers": {"accept": "application/json"}}
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ PLANS = (
         "Try this one first. Release 1.5.1 is bad: 8 % of the requests fail, the policy allows 2 %."
         " Once Aram and Sona have approved, the plan starts by itself, 6 canary tenants get the"
         " release, and a few looks later the console takes all of them back without being asked."
-        " The other 114 never see it. It takes about half a minute." + _ONE_AT_A_TIME,
+        " The other 114 never see it. All of it takes less than a minute." + _ONE_AT_A_TIME,
     ),
     DemoPlan(
         "demo-2-goes-well",
