@@ -89,6 +89,7 @@ class MemoryLedger:
     states: dict[str, str] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     outcomes: list[Outcome] = field(default_factory=list)
+    starts: list[CallStart] = field(default_factory=list)
     stop_after_calls: int | None = None
 
     async def claim_many(self, limit: int) -> Sequence[Task]:
@@ -105,6 +106,7 @@ class MemoryLedger:
     def _begin(self, start: CallStart) -> int | None:
         if self.stop or self.deny_calls:
             return None
+        self.starts.append(start)
         task = start.task
         assert (task.key, start.attempt) not in {(row.key, row.attempt) for row in self.journal}
         self.journal.append(

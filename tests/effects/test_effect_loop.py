@@ -31,12 +31,9 @@ def test_a_confirmed_tenant_was_seen_on_the_target_after_its_call(world):
     assert world.ledger.outcomes[-1].observed.version == "2.0"
 
 
-def test_what_was_there_before_is_in_the_journal_before_the_call(world):
-    seen = []
-    begin = world.ledger._begin
-    world.ledger._begin = lambda start: seen.append(start.version_before) or begin(start)
+def test_what_was_there_before_is_handed_in_with_the_journal_row(world):
     world.run(task_for("acorn"))
-    assert seen == ["1.0"]
+    assert [start.version_before for start in world.ledger.starts] == ["1.0"]
 
 
 def test_a_call_that_fails_is_tried_again_under_the_same_key(world):

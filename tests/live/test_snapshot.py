@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from batches import control
 from batches.ladder import BAR_ORDER, LEAST_SHARE, shares
-from batches.models import Batch, TenantUpgrade
+from batches.models import Batch, GuardrailState, TenantUpgrade
 from batches.rollback import request_rollback
 from batches.snapshot import plan_snapshot
 from plans.models import Plan, Stream, Tenant
@@ -142,3 +142,14 @@ def test_one_tenant_in_ten_thousand_can_still_be_seen_in_the_bar():
     assert [share.state for share in drawn] == ["upgraded", "needs_hand"]
     assert drawn[1].width > LEAST_SHARE * 0.9
     assert drawn[-1].x + drawn[-1].width == pytest.approx(100, abs=0.01)
+
+
+def test_a_ruling_stands_at_its_own_guardrail(scene):
+    plan = upgraded(scene)
+    key = plan_snapshot(plan.pk)["guardrails"][0]["key"]
+    GuardrailState.objects.create(
+        plan=plan, key=key, kpi="error_rate", verdict="breached", value=7.5, updated_at=now(),
+        sentence="error_rate 7.5 % is above 5 %",
+    )  # fmt: skip
+    (rail,) = plan_snapshot(plan.pk)["guardrails"]
+    assert (rail["verdict"], rail["label"], rail["value"]) == ("breached", "Breached", 7.5)

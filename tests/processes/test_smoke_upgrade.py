@@ -98,7 +98,7 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
         process.stdout.close()
 
 
-def rehearse(fleet: Fleet, *more: str) -> list[str]:
+def command(fleet: Fleet, *more: str) -> list[str]:
     """Return the command line of a rehearsal."""
     named = [part for option in fleet.files.items() for part in option]
     return [
@@ -107,15 +107,33 @@ def rehearse(fleet: Fleet, *more: str) -> list[str]:
     ]
 
 
-def environment() -> dict[str, str]:
-    """Return the environment of somebody who names no database."""
+def environment(fleet: Fleet) -> dict[str, str]:
+    """Return the environment of somebody who names no database; what is left goes with the test."""
     named = ("UPGRADECONSOLE_", "DJANGO_SETTINGS_MODULE")
-    return {name: value for name, value in os.environ.items() if not name.startswith(named)}
+    own = {name: value for name, value in os.environ.items() if not name.startswith(named)}
+    return {**own, "TMPDIR": str(fleet.log.parent)}
 
 
-def run(argv: list[str]) -> subprocess.CompletedProcess[str]:
+def run(fleet: Fleet, *more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        argv, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False, timeout=100
+        command(fleet, *more),
+        cwd=ROOT,
+        env=environment(fleet),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+
+
+def started(fleet: Fleet, *more: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        command(fleet, *more),
+        cwd=ROOT,
+        env=environment(fleet),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -140,9 +158,7 @@ def processes_of(folder: Path) -> list[int]:
 
 @pytest.mark.slow
 def test_a_good_release_reaches_every_tenant_and_the_fleet_agrees(fleet, tmp_path):
-    done = run(
-        rehearse(fleet, "--to", "1.5.0", "--soak-scale", "0.5", "--keep", str(tmp_path / "k"))
-    )
+    done = run(fleet, "--to", "1.5.0", "--soak-scale", "0.5", "--keep", str(tmp_path / "k"))
     result = outcome(done)
 
     assert done.returncode == result["exit"] == 0
@@ -167,7 +183,7 @@ def test_a_good_release_reaches_every_tenant_and_the_fleet_agrees(fleet, tmp_pat
 def test_a_bad_release_is_taken_back_from_every_tenant_that_it_touched(fleet):
     fleet.turn(BAD)
 
-    done = run(rehearse(fleet, "--to", "1.5.1"))
+    done = run(fleet, "--to", "1.5.1")
     result = outcome(done)
 
     touched = fleet.applied("install")
@@ -194,15 +210,8 @@ def test_a_bad_release_is_taken_back_from_every_tenant_that_it_touched(fleet):
 @pytest.mark.slow
 def test_without_takeover_even_late_hands_do_all_the_work(fleet, tmp_path):
     folder = tmp_path / "kept"
-    argv = rehearse(fleet, "--to", "1.5.0", "--no-takeover", "--keep", str(folder))
-    with subprocess.Popen(
-        argv,
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    options = ("--to", "1.5.0", "--no-takeover", "--keep", str(folder))
+    with started(fleet, *options) as process:
         said = ""
         while "Batch 1 (canary) began" not in said:
             said = process.stderr.readline()
@@ -234,10 +243,7 @@ def _group_of(folder: Path, name: str) -> int:
 @pytest.mark.slow
 def test_a_rehearsal_that_is_told_to_end_leaves_no_process(fleet, tmp_path):
     folder = tmp_path / "kept"
-    argv = rehearse(fleet, "--to", "1.5.0", "--keep", str(folder))
-    with subprocess.Popen(
-        argv, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with started(fleet, "--to", "1.5.0", "--keep", str(folder)) as process:
         _group_of(folder, "hands-paperwork")
         assert len(processes_of(folder)) > 4
         process.terminate()
@@ -252,10 +258,9 @@ def test_a_rehearsal_that_is_told_to_end_leaves_no_process(fleet, tmp_path):
 def test_bad_input_is_refused_with_everything_that_is_wrong(fleet, tmp_path):
     tenants = tmp_path / "wrong.csv"
     tenants.write_text("tenant,owner_email\nac orn,x\nbirch,birch@example.org\nbirch,\n")
-    argv = rehearse(fleet, "--to", "1.5.0", "--deployer", "nobody", "--policy", "safe")
-    argv += ["--tenants", str(tenants), "--soak-scale", "0", "--release", "missing.dsse"]
+    wrong = ("--deployer", "nobody", "--policy", "safe", "--tenants", str(tenants))
 
-    done = run(argv)
+    done = run(fleet, "--to", "1.5.0", *wrong, "--soak-scale", "0", "--release", "missing.dsse")
 
     assert done.returncode == 5
     assert done.stdout == ""
@@ -274,7 +279,7 @@ def test_bad_input_is_refused_with_everything_that_is_wrong(fleet, tmp_path):
 
 
 def test_options_that_nobody_knows_are_bad_input_too(fleet):
-    assert run(rehearse(fleet, "--to", "1.5.0", "--faster")).returncode == 5
+    assert run(fleet, "--to", "1.5.0", "--faster").returncode == 5
 
 
 def test_a_database_with_people_of_others_is_not_rehearsed_in(db):

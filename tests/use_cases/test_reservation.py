@@ -1,0 +1,136 @@
+"""Starting a plan, and I1: a tenant is in one live plan of a plugin at most."""
+
+from datetime import timedelta
+
+import pytest
+
+from batches import launch, progress, rollback
+from batches.models import Batch, TenantUpgrade
+from plans import flags
+from plans.models import Plan, PlanTenant
+from plans.refusal import NotAllowed
+from plans.releases import ReleaseNotTrusted, revoke_key
+from tests.builders import (
+    a_started,
+    an_approved,
+    called,
+    kinds,
+    opened,
+    passed,
+    policy_text,
+    states,
+)
+from tests.web.api_scene import now
+
+
+def start(scene, plan):
+    return launch.start(plan_id=plan.pk, by=scene.olga, now=now(), via="page")
+
+
+def test_a_start_makes_the_batches_and_reserves_the_tenants(scene):
+    plan = a_started(scene)
+    assert str(plan.state) == "running"
+    sizes = dict(Batch.objects.filter(plan=plan).values_list("name", "size"))
+    assert sizes == {"canary": 2, "rest": 4}
+    assert set(states(plan).values()) == {"pending"}
+    assert PlanTenant.objects.filter(plan=plan, reserved=True).count() == 6
+
+
+def test_the_loser_is_told_which_plan_holds_the_tenant(scene):
+    a_started(scene, keys=("acorn", "birch"))
+    other = an_approved(scene, keys=("birch", "cedar"), external_id="pay-8")
+    with pytest.raises(launch.TenantsTaken, match=r"birch is being upgraded by plan pay-7"):
+        start(scene, other)
+    assert not PlanTenant.objects.filter(plan=other, reserved=True).exists()
+    assert not TenantUpgrade.objects.filter(plan=other).exists()
+    assert str(Plan.objects.get(pk=other.pk).state) == "approved"
+
+
+def test_plans_over_other_tenants_run_side_by_side(scene):
+    a_started(scene, keys=("acorn", "birch"))
+    other = a_started(scene, keys=("cedar", "dogwood"), external_id="pay-8")
+    assert str(other.state) == "running"
+
+
+def test_a_completed_plan_frees_its_tenants(scene):
+    plan = a_started(scene, keys=("acorn", "birch"))
+    passed(plan, 1)
+    passed(plan, 2)
+    progress.complete(plan_id=plan.pk, now=now())
+    other = a_started(scene, keys=("acorn", "birch"), external_id="pay-8")
+    assert str(other.state) == "running"
+
+
+def test_a_plan_that_was_taken_back_frees_its_tenants(scene):
+    plan = a_started(scene, keys=("acorn", "birch"))
+    called(opened(plan))
+    record = rollback.request_rollback(
+        plan_id=plan.pk, by=scene.olga, reason="", now=now(), via="page"
+    )
+    TenantUpgrade.objects.filter(plan=plan, state="upgraded").update(
+        state="rolled_back", restored_at=now(), observed_at=now()
+    )
+    assert PlanTenant.objects.filter(plan=plan, reserved=True).exists()
+    rollback.finish(rollback_id=record.pk, now=now())
+    assert not PlanTenant.objects.filter(plan=plan, reserved=True).exists()
+
+
+def test_a_plan_that_needs_a_hand_keeps_its_tenants(scene):
+    plan = a_started(scene, keys=("acorn", "birch"))
+    batch = opened(plan)
+    called(batch, "needs_hand")
+    progress.need_a_hand(plan_id=plan.pk, now=now())
+    other = an_approved(scene, keys=("acorn",), external_id="pay-8")
+    with pytest.raises(launch.TenantsTaken, match="needs_hand"):
+        start(scene, other)
+
+
+def test_nothing_starts_while_the_switch_is_off(scene):
+    plan = an_approved(scene)
+    flags.turn(name=flags.ORCHESTRATOR, on=False, reason="", by=scene.ada, now=now(), via="page")
+    with pytest.raises(launch.NotYet, match="is off"):
+        start(scene, plan)
+    assert str(Plan.objects.get().state) == "approved"
+
+
+def test_nothing_starts_before_its_time(scene):
+    plan = an_approved(scene)
+    Plan.objects.update(not_before=now() + timedelta(hours=1))
+    with pytest.raises(launch.NotYet, match="not before"):
+        start(scene, plan)
+
+
+def test_nothing_starts_outside_its_window(scene):
+    closed = 'windows: [{kind: deny, days: [mon, tue, wed, thu, fri, sat, sun], from: "00:00", to: "00:00", timezone: UTC}]'
+    plan = an_approved(scene, policy=policy_text(more=closed))
+    with pytest.raises(launch.NotYet):
+        start(scene, plan)
+    assert not Batch.objects.exists()
+
+
+def test_nothing_starts_whose_first_batch_could_not_be_taken_back_in_time(scene):
+    slow = policy_text(more="limits: {call_timeout_seconds: 45, parallelism: 1}")
+    plan = an_approved(scene, policy=slow)
+    with pytest.raises(launch.NotYet, match="exceeds the 120 s") as refused:
+        start(scene, plan)
+    assert refused.value.code == "quote_exceeds_limit"
+    assert not PlanTenant.objects.filter(reserved=True).exists()
+
+
+def test_nothing_starts_with_a_release_that_is_not_trusted_any_more(scene):
+    plan = an_approved(scene)
+    revoke_key(key_id=scene.key.key_id, reason="leaked", by=None, now=now(), via="command")
+    with pytest.raises(ReleaseNotTrusted):
+        start(scene, plan)
+
+
+def test_an_approver_does_not_start(scene):
+    plan = an_approved(scene)
+    with pytest.raises(NotAllowed, match="start plans"):
+        launch.start(plan_id=plan.pk, by=scene.aram, now=now(), via="page")
+
+
+def test_a_start_and_a_batch_are_told_in_the_trail(scene):
+    plan = a_started(scene)
+    opened(plan)
+    assert kinds(plan)[-2:] == ["plan_started", "batch_opened"]
