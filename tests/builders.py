@@ -111,7 +111,7 @@ def states(plan: Plan) -> dict[str, str]:
 def kinds(plan: Plan) -> list[str]:
     """Return the kinds of the plan's events, in their order."""
     return list(
-        Event.objects.filter(stream_id=plan.stream_key)
+        Event.objects.filter(stream__key=plan.stream_key)
         .order_by("seq")
         .values_list("kind", flat=True)
     )
@@ -128,7 +128,7 @@ def check_invariants(plan: Plan) -> None:
     seen = states(plan)
     chain = events.check_chain(plan.stream_key)
     assert chain.intact, chain
-    seqs = Event.objects.filter(stream_id=plan.stream_key).order_by("seq")
+    seqs = Event.objects.filter(stream__key=plan.stream_key).order_by("seq")
     assert list(seqs.values_list("seq", flat=True)) == list(range(1, len(seqs) + 1))
     folded = dict.fromkeys(seen, "pending")
     for event in seqs:

@@ -149,9 +149,7 @@ def journal_of(data: Path) -> list[tuple[str, str]]:
 
 
 def test_a_good_release_goes_to_every_pier(harbor, tmp_path):
-    code, result, told = rehearse(
-        harbor, GOOD, (tmp_path / "data").resolve(), soak_scale=0.35
-    )
+    code, result, told = rehearse(harbor, GOOD, (tmp_path / "data").resolve(), soak_scale=0.35)
 
     assert (code, result["state"]) == (0, "completed"), told
     assert set(harbor.releases().values()) == {GOOD}

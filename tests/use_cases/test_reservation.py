@@ -101,7 +101,8 @@ def test_nothing_starts_before_its_time(scene):
 
 
 def test_nothing_starts_outside_its_window(scene):
-    closed = 'windows: [{kind: deny, days: [mon, tue, wed, thu, fri, sat, sun], from: "00:00", to: "00:00", timezone: UTC}]'
+    days = "[mon, tue, wed, thu, fri, sat, sun]"
+    closed = f'windows: [{{kind: deny, days: {days}, from: "00:00", to: "00:00", timezone: UTC}}]'
     plan = an_approved(scene, policy=policy_text(more=closed))
     with pytest.raises(launch.NotYet):
         start(scene, plan)

@@ -1,10 +1,8 @@
 """The trail: chained, gapless, append-only."""
 
 from datetime import UTC, datetime
-from importlib import import_module
 
 import pytest
-from django.apps import apps
 from django.db import DatabaseError, connection, transaction
 
 from plans import events
@@ -48,15 +46,15 @@ def test_two_streams_count_for_themselves(scene):
 
 def test_an_event_that_was_rolled_back_leaves_no_gap(scene):
     plan = a_draft(scene)
-    with pytest.raises(ZeroDivisionError), transaction.atomic():
+    with transaction.atomic():
         tell(plan)
-        _ = 1 / 0
+        transaction.set_rollback(True)
     assert tell(plan).seq == 2
     assert events.check_chain(plan.stream_key).intact
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_event_is_only_told_with_its_change(settings, tmp_path):
+def test_an_event_is_only_told_with_its_change():
     with pytest.raises(RuntimeError, match="transaction"):
         events.record(
             stream=None, kind="told", sentence="", actor=None, via="watch", now=now(), payload={}
@@ -79,15 +77,12 @@ def test_the_database_refuses_to_change_the_trail(scene, change):
 @pytest.fixture
 def no_triggers():
     """Let somebody with the database's own rights take the triggers away."""
-    triggers = import_module("plans.migrations.0002_trail_is_append_only")
 
     def drop():
         with connection.cursor() as cursor:
             cursor.execute("DROP TRIGGER plans_event_no_update")
             cursor.execute("DROP TRIGGER plans_event_no_delete")
 
-    assert apps.is_installed("plans")
-    assert triggers.SQLITE
     return drop
 
 
@@ -95,7 +90,7 @@ def no_triggers():
     ("column", "value"),
     [
         ("sentence", "Nothing happened."),
-        ("payload", '{"n": 8}'),
+        ("payload", {"n": 8}),
         ("kind", "untold"),
         ("via", "page"),
         ("actor_name", "Mara"),
@@ -107,7 +102,7 @@ def test_an_edited_event_is_found(scene, no_triggers, column, value):
     tell(plan, n=7)
     tell(plan)
     no_triggers()
-    Event.objects.filter(stream_id=plan.stream_key, seq=2).update(**{column: value})
+    Event.objects.filter(stream__key=plan.stream_key, seq=2).update(**{column: value})
     check = events.check_chain(plan.stream_key)
     assert (check.broken_at, check.reason) == (2, "an event was changed")
 
@@ -117,7 +112,7 @@ def test_a_removed_event_is_found(scene, no_triggers):
     tell(plan)
     tell(plan)
     no_triggers()
-    Event.objects.filter(stream_id=plan.stream_key, seq=2).delete()
+    Event.objects.filter(stream__key=plan.stream_key, seq=2).delete()
     check = events.check_chain(plan.stream_key)
     assert (check.broken_at, check.reason) == (2, "an event is missing")
 
@@ -126,13 +121,13 @@ def test_a_tail_that_was_cut_is_found(scene, no_triggers):
     plan = a_draft(scene)
     tell(plan)
     no_triggers()
-    Event.objects.filter(stream_id=plan.stream_key, seq=2).delete()
+    Event.objects.filter(stream__key=plan.stream_key, seq=2).delete()
     assert events.check_chain(plan.stream_key).reason == "the tail was cut"
 
 
 def test_who_did_it_stands_in_the_trail(scene):
     plan = a_draft(scene)
-    first = Event.objects.get(stream_id=plan.stream_key, seq=1)
+    first = Event.objects.get(stream__key=plan.stream_key, seq=1)
     assert (first.actor, first.actor_name, first.via) == (scene.mara, "Mara", "page")
     assert tell(plan).actor_name == "the console (watch)"
 
