@@ -124,9 +124,13 @@ class Tailer:
     def _work(self, signal: CommitSignal) -> None:
         pending, framed, ticked = False, 0.0, 0.0
         while not self._may_end():
-            now = time.monotonic()
+            # What waits already goes out when its frame is due, not when the next commit comes.
+            due = max(0.0, framed + FRAME_SECONDS - time.monotonic())
             try:
-                pending = signal.wait(POLL_SECONDS) or pending
+                pending = (
+                    signal.wait(min(POLL_SECONDS, due) if pending else POLL_SECONDS) or pending
+                )
+                now = time.monotonic()
                 if pending and now - framed >= FRAME_SECONDS:
                     pending, framed = self._tell_news(), now
                 if now - ticked >= TICK_SECONDS:

@@ -16,6 +16,7 @@ from plans import events
 from plans.drafting import current_revision, policy_of
 from plans.models import Plan, User
 from plans.permissions import require
+from plans.policy import UpgradePolicy
 from plans.refusal import BadInput, Refused
 
 ROLLED_BACK_FROM = ("deploying", "soaking", "held", "passed", "needs_hand")
@@ -87,14 +88,12 @@ def request_rollback(
         plan.save()
         _move_batches(plan, rollback)
         rollback.touched = in_scope(rollback).to_restore().count()
-        rollback.quote_seconds = quote_for(
-            deployer=plan.deployer, policy=policy, touched=rollback.touched
-        ).seconds
+        rollback.quote_seconds = _quoted(plan, policy, rollback.touched)
         who = by.get_full_name() if by else "The console"
         rollback.sentence = (
             f"{who} rolls back {_words(rollback)}: {reason or 'no reason given'}."
             f" {rollback.touched} tenants go back by {rollback.deadline:%H:%M:%S} UTC"
-            f" (quoted {rollback.quote_seconds:.0f} s)."
+            f" ({_quote_words(rollback)})."
         )
         rollback.save()
         events.record(
@@ -114,6 +113,20 @@ def request_rollback(
             },
         )
     return rollback
+
+
+def _quoted(plan: Plan, policy: UpgradePolicy, touched: int) -> float | None:
+    """Return the quote in seconds; None when the deployers file is broken: nobody waits for it."""
+    try:
+        return quote_for(deployer=plan.deployer, policy=policy, touched=touched).seconds
+    except BadInput:
+        return None
+
+
+def _quote_words(rollback: Rollback) -> str:
+    if rollback.quote_seconds is None:
+        return "no quote: the deployers file cannot be read"
+    return f"quoted {rollback.quote_seconds:.0f} s"
 
 
 def _words(rollback: Rollback) -> str:
@@ -247,7 +260,7 @@ def _closing_sentence(rollback: Rollback, needs_hand: Sequence[str]) -> str:
     seconds = rollback.seconds()
     told = f"{rollback.restored} tenants are back and were read back"
     if seconds is not None:
-        told += f" {seconds:.1f} s after the trigger (quoted {rollback.quote_seconds or 0:.0f} s)"
+        told += f" {seconds:.1f} s after the trigger ({_quote_words(rollback)})"
         if rollback.verified_at is not None and rollback.clock_from != rollback.triggered_at:
             promised = (rollback.verified_at - rollback.clock_from).total_seconds()
             told += f", {promised:.1f} s after the pause"

@@ -28,7 +28,7 @@ VERDICT_WORDS = {
     "fine": "Fine",
     "breached": "Breached",
     "no_data": "No data",
-    "undecided": "Not judged yet",
+    "undecided": "Not yet",
 }
 WORST_FIRST = (
     "needs_hand",

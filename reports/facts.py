@@ -7,6 +7,7 @@ from typing import Any
 
 import rfc8785
 from django.conf import settings
+from django.db.models import Min
 
 from batches.models import Alert, Batch, DeployerCall, Rollback, Ruling, TenantUpgrade
 from plans.chain import event_body
@@ -224,9 +225,13 @@ def _tenants(plan: Plan) -> dict[int, list[TenantFact]]:
 def _batches(plan: Plan) -> tuple[BatchFact, ...]:
     tenants = _tenants(plan)
     executors: dict[int, set[str]] = defaultdict(set)
-    calls = DeployerCall.objects.filter(plan=plan).order_by()
-    for batch, executor in calls.values_list("upgrade__batch", "executor").distinct():
+    first_calls: dict[int, datetime] = {}
+    calls = DeployerCall.objects.filter(plan=plan).order_by().values("upgrade__batch", "executor")
+    for batch, executor, first in calls.annotate(first=Min("started_at")).values_list(
+        "upgrade__batch", "executor", "first"
+    ):
         executors[batch].add(executor)
+        first_calls[batch] = min(first, first_calls.get(batch, first))
     rows = Batch.objects.filter(plan=plan).select_related("promoted_by").order_by("number")
     return tuple(
         BatchFact(
@@ -239,7 +244,8 @@ def _batches(plan: Plan) -> tuple[BatchFact, ...]:
             metrics=tuple(row.metrics),
             executors=tuple(sorted(executors[row.pk])),
             opened_at=row.opened_at,
-            calling_since=row.calling_since,
+            # Handed out is not called: the report says what reached the platform.
+            calling_since=first_calls.get(row.pk, row.calling_since),
             calls_done_at=row.calls_done_at,
             soak_seconds=row.soak_seconds,
             ended_at=row.ended_at,

@@ -7,6 +7,7 @@ console's database is only read, to compare what the console believes with what 
 import ctypes
 import json
 import os
+import random
 import signal
 import socket
 import sqlite3
@@ -61,10 +62,19 @@ json.dump(tokens, sys.stdout)
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
+    """Return a port that nobody listens on now.
+
+    Below those that the kernel gives to outgoing connections: one of these would take it again
+    before the console listens. By chance that no seed controls: tests that run beside each other
+    have the same seed.
+    """
+    while True:
+        port = random.SystemRandom().randrange(12_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
         return port
 
 

@@ -1,4 +1,4 @@
-"""A pipeline and two people with `powerx` alone: what they read, and who is told of what went bad."""
+"""A pipeline and two people with `powerx` alone, and who is told of what went bad."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Somebody else's platform, with files written from the contracts alone, needs no change of code."""
+"""Somebody else's platform, with files written from the contracts alone: no change of code."""
 
 import json
 import sqlite3

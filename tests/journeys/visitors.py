@@ -1,4 +1,4 @@
-"""People at their browsers: who they are, what they open, and what their browser complains about."""
+"""People at their browsers: who they are, what they open, what their browser complains about."""
 
 import re
 import shutil
@@ -70,6 +70,12 @@ class People:
         page = self.browser.new_context(**options).new_page()
         self._listen(page)
         return page
+
+    def close_pages(self) -> None:
+        """Close what is open; everybody stays logged in."""
+        for profile in self._profiles.values():
+            for page in profile.pages:
+                page.close()
 
     def end(self) -> None:
         """Close all profiles."""

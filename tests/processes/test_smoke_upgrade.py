@@ -17,9 +17,11 @@ import pytest
 
 from plans.models import User
 from plans.refusal import BadInput
+from plans.signature import new_key, sign_release
 from upgradeconsole.demo.config_files import render_demo_config
-from upgradeconsole.demo.releases import BASELINE, PLUGIN
+from upgradeconsole.demo.releases import BASELINE, PLUGIN, digest_of
 from upgradeconsole.demo.tenants import demo_tenants
+from upgradeconsole.smoke.inputs import read_rehearsal
 from upgradeconsole.smoke.stage import require_own_database
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -276,6 +278,27 @@ def test_bad_input_is_refused_with_everything_that_is_wrong(fleet, tmp_path):
     ):
         assert problem in done.stderr
     assert fleet.applied("install") == []
+
+
+def test_a_release_that_is_handed_in_must_be_signed_for_what_is_rehearsed(fleet, tmp_path):
+    key = new_key()
+    _statement, envelope = sign_release(PLUGIN, "1.5.0", digest_of("1.5.0"), key.private_pem)
+    (tmp_path / "release.json.dsse").write_text(envelope)
+    (tmp_path / "key.pem").write_text(key.public_pem)
+    options: dict[str, Any] = {
+        **{name.removeprefix("--"): value for name, value in fleet.files.items()},
+        **{"policy": "quick", "deployer": "fleet", "plugin": PLUGIN, "soak_scale": 1.0},
+        "release": str(tmp_path / "release.json.dsse"),
+        "trust_key": str(tmp_path / "key.pem"),
+        **{"timeout": None, "no_takeover": False},
+    }
+
+    fits = read_rehearsal({**options, "to": "1.5.0"})
+    with pytest.raises(BadInput, match=r"is signed for invoice-export 1\.5\.0, not for .* 1\.5\.1"):
+        read_rehearsal({**options, "to": "1.5.1"})
+
+    assert fits.release is not None
+    assert fits.release.key_id == key.key_id
 
 
 def test_options_that_nobody_knows_are_bad_input_too(fleet):

@@ -43,18 +43,19 @@ class Following:
             if time.monotonic() > until or self.stopping.wait(LOOK_EVERY):
                 return False
 
-    def to_the_report(self, *, seconds: float) -> None:
-        """Wait for the report of the ending; say why when there is none."""
+    def to_the_report(self, *, seconds: float) -> bool:
+        """Return True when the report of the ending is there; False, after saying why, if not."""
         until = time.monotonic() + seconds
         while True:
             self.tell()
             report = UpgradeReport.objects.filter(plan_id=self.plan_id).first()
             if report is not None and report.ready:
-                return
+                return True
             if time.monotonic() > until or self.stopping.wait(LOOK_EVERY):
                 break
         why = report.error if report is not None and report.error else "nothing was heard of it"
         self.say(f"No report within {seconds:.0f} s: {why}.")
+        return False
 
     def tell(self) -> None:
         """Say every event that is new."""

@@ -106,10 +106,10 @@ class Performance:
             if stopping.is_set():
                 return
             give_approvals(stage, now=timezone.now())
-            if following.to_the_end(seconds=until - time.monotonic()):
-                following.to_the_report(seconds=SECONDS_TO_REPORT)
-            else:
+            if not following.to_the_end(seconds=until - time.monotonic()):
                 self._timed_out = not stopping.is_set()
+            elif not following.to_the_report(seconds=SECONDS_TO_REPORT):
+                self.say(last_words(self.folder, "hands-paperwork"))
         finally:
             connections.close_all()
 
