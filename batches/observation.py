@@ -80,7 +80,7 @@ class Observer:
     def promotable(self, plan: Plan, policy: UpgradePolicy, now: datetime) -> tuple[bool, str]:
         """Tell whether the soaking batch may pass, and why or why not."""
         watched = self._watched(plan, policy)
-        unseen = [*watched.unusable.values(), *watched.unseen(now).values()]
+        unseen = [*watched.unusable.values(), *watched.stale(now)]
         if unseen:
             return False, "; ".join(unseen)
         return promotable(
@@ -122,6 +122,7 @@ class Observer:
         for kpi in watched.kpis:
             mapping = self._mapping(plan, watched, kpi)
             asked[mapping.source][kpi] = mapping
+            watched.unanswered_since.setdefault(kpi, now)
         for source, mappings in asked.items():
             watched.waiting[source] = mappings
             # Plans that come due while the source is being read share the next read.
@@ -260,6 +261,7 @@ class Observer:
             watched.candidates[kpi] = watched.candidates.get(kpi, 0) + 1
 
     def _remember(self, watched: Watched, kpi: str, look: LookSample) -> None:
+        watched.unanswered_since.pop(kpi, None)
         looks = watched.looks.setdefault(kpi, deque())
         looks.append(look)
         longest = max((g.guardrail.window_seconds for g in watched.guards), default=60.0)

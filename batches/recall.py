@@ -33,7 +33,7 @@ class Watched:
     """What is known of one plan; all of it can be read back from the database.
 
     `unusable`: guardrails that cannot be judged with this dictionary, and why; nothing passes then.
-    `began_at`: when the first look was due, since nobody can miss data before.
+    `began_at`: when the first look was asked for, since nobody can miss data before.
     """
 
     plan_id: Any
@@ -46,6 +46,7 @@ class Watched:
     next_look: datetime
     look_seconds: float
     began_at: datetime | None = None
+    unanswered_since: dict[str, datetime] = field(default_factory=dict)
     rolling_back: bool = False
     looks: dict[str, deque[LookSample]] = field(default_factory=dict)
     states: dict[str, GuardState] = field(default_factory=dict)
@@ -62,22 +63,23 @@ class Watched:
             for kpi, since in self.missing_since.items()
             if kpi in self.watched
         }
-        for kpi, why in (self.unseen(now) | self.unusable).items():
-            looks = self.looks.get(kpi)
-            since = max(self.began_at or now, looks[-1].at) if looks else self.began_at or now
-            found.setdefault(kpi, (since, why))
+        longest = max_age(self.look_seconds)
+        for kpi, since in self.unanswered_since.items():
+            if kpi in self.watched and (now - since).total_seconds() > longest:
+                found.setdefault(kpi, (since, "nobody answered"))
+        for kpi, why in self.unusable.items():
+            found.setdefault(kpi, (self.began_at or now, why))
         return found
 
-    def unseen(self, now: datetime) -> dict[str, str]:
-        """Return the watched Kpis at which nobody has looked lately, and the words for it."""
+    def stale(self, now: datetime) -> list[str]:
+        """Return, in words, at which judged Kpis nobody has looked lately; nothing passes then."""
         oldest = now - timedelta(seconds=max_age(self.look_seconds))
-        if self.began_at is None or self.began_at > oldest:
-            return {}
-        return {
-            kpi: f"{kpi} was not looked at for {max_age(self.look_seconds):g} s"
-            for kpi in self.kpis
-            if kpi in self.watched and not (self.looks.get(kpi) and self.looks[kpi][-1].at > oldest)
-        }
+        judged = {guard.definition.name for guard in self.guards if guard.guardrail.critical}
+        return [
+            f"{kpi} was not looked at for {max_age(self.look_seconds):g} s"
+            for kpi in sorted(judged)
+            if (looks := self.looks.get(kpi)) and looks[-1].at < oldest
+        ]
 
 
 def recalled(plan: Plan, policy: UpgradePolicy, known: Dictionary) -> Watched:

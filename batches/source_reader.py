@@ -120,3 +120,5 @@ class SourceReader:
         asyncio.run_coroutine_threadsafe(end(), self._loop).result(timeout=patience)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=patience)
+        if not self._thread.is_alive():
+            self._loop.close()

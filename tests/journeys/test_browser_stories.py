@@ -53,7 +53,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture(scope="module")
 def everybody(stack: Stack) -> Iterator[People]:
     with browsing() as browser:
-        people = People(browser, stack)
+        people = People(browser, stack.url, stack.data / "demo-logins.txt")
         yield people
         people.end()
 

@@ -18,8 +18,6 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from tests.journeys.stack import Stack
-
 # What a browser does of itself (updates, other protocols) disturbs a measurement.
 ARGUMENTS = [
     "--no-sandbox",
@@ -52,7 +50,8 @@ class People:
     """The demo's people, each with a browser profile that stays logged in."""
 
     browser: Browser
-    stack: Stack
+    url: str
+    logins: Path
     complaints: list[str] = field(default_factory=list)
     _profiles: dict[tuple[str, str], BrowserContext] = field(default_factory=dict)
 
@@ -94,7 +93,7 @@ class People:
         if "storage_state" in options:
             return profile
         page = profile.new_page()
-        page.goto(f"{self.stack.url}/accounts/login/")
+        page.goto(f"{self.url}/accounts/login/")
         email, password = self._login_of(name)
         page.get_by_label("Email").fill(email)
         page.get_by_label("Password").fill(password)
@@ -104,7 +103,7 @@ class People:
         return profile
 
     def _login_of(self, name: str) -> tuple[str, str]:
-        for line in (self.stack.data / "demo-logins.txt").read_text("utf-8").splitlines():
+        for line in self.logins.read_text("utf-8").splitlines():
             *_title, email, password = line.split()
             if email.startswith(f"{name}@"):
                 return email, password
