@@ -18,7 +18,11 @@ TAKEOVER_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class BatchFacts:
-    """A batch as the watch sees it. `forward_left`: tenants that still wait for their call."""
+    """A batch as the watch sees it.
+
+    `forward_left`: tenants that still wait for their call; `to_retry`: those of them that a stop
+    left unknown.
+    """
 
     pk: int
     number: int
@@ -29,6 +33,7 @@ class BatchFacts:
     advance: str = "automatic"
     promoted: bool = False
     forward_left: int = 0
+    to_retry: int = 0
     stragglers: int = 0
     untouched_failures: int = 0
     failures: int = 0
@@ -253,7 +258,7 @@ def _failure_budget(facts: PlanFacts) -> Action | None:
         )
         what = facts.on.failure_rate if facts.rollback_on else "hold"
         return _alert_and("failure_rate", what, "failure_rate", sentence, live)
-    best = best_success_rate(facts.totals())
+    best = best_success_rate(facts.totals(), sum(b.to_retry for b in facts.batches))
     if best < facts.limits.success_rate and "success_rate" not in live.acknowledged:
         return Action(
             "hold",

@@ -27,13 +27,12 @@ def failure_rate(failed: int, size: int) -> float:
     return 100.0 * failed / size if size else 0.0
 
 
-def best_success_rate(counts: Mapping[str, int]) -> float:
+def best_success_rate(counts: Mapping[str, int], unknown_to_retry: int = 0) -> float:
     """Return the success rate in percent that the whole plan can still reach at best."""
     total = sum(counts.values())
     if not total:
         return 100.0
-    possible = counts.get("upgraded", 0) + sum(counts.get(state, 0) for state in UNFINISHED)
-    return 100.0 * possible / total
+    return 100.0 * (total - failures(counts, unknown_to_retry)) / total
 
 
 def overdue(since: datetime | None, minutes: float, now: datetime) -> bool:

@@ -68,6 +68,7 @@ def _batch_facts(plan: Plan, policy: UpgradePolicy, now: datetime) -> tuple[Batc
                 advance=batch.advance,
                 promoted=batch.promoted_at is not None,
                 forward_left=known.get("pending", 0) + known.get("upgrading", 0) + to_retry,
+                to_retry=to_retry,
                 stragglers=extra.get("failed_touched", 0)
                 + extra.get("unknown_for_good", 0)
                 + known.get("restoring", 0),

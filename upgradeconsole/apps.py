@@ -9,3 +9,7 @@ class ConsoleConfig(AppConfig):
     name = "upgradeconsole"
     label = "console"
     verbose_name = "Upgrade Console"
+
+    def ready(self) -> None:
+        """Register the checks."""
+        from upgradeconsole import checks  # noqa: F401  (registering is its effect)

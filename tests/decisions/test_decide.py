@@ -267,6 +267,12 @@ def test_a_success_rate_that_can_no_longer_be_reached_holds():
     assert does(plan(short, limits=Limits(success_rate=95))) == ("call_batch", "")
 
 
+def test_a_tenant_that_a_stop_left_unknown_may_still_make_it():
+    stopped = deploying(counts={"unknown": 2, "pending": 18}, to_retry=2, forward_left=20)
+    assert does(plan(stopped)) == ("call_batch", "")
+    assert does(plan(replace(stopped, to_retry=0))) == ("hold", "success_rate")
+
+
 # A rollback that runs.
 
 
