@@ -74,6 +74,9 @@ def live_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """Show the plan, in whatever state it is."""
     plan = visible_plan(request, plan_id)
     context = _picture(request, plan)
+    # Read after the picture: what has changed since then is told to the page by the feed. The
+    # other way round a plan that starts right now would be drawn as running without its charts.
+    plan = context["plan"] = visible_plan(request, plan_id)
     context |= {
         "approval_panel": APPROVAL_PANEL if _exists(APPROVAL_PANEL) else "",
         "events": event_rows(plan, of="all"),

@@ -441,10 +441,13 @@ class Stack:
 
     def calls(self, plan: str, direction: str = "") -> list[dict[str, Any]]:
         """Return the calls of a plan that reached the platform, in the order of their ends."""
-        _status, answer = ask("GET", f"{self.fleet_url}/_log")
+        # The file is GET /_log and more: it outlives the fleet's process.
+        log = (self.data / "fleet-calls.jsonl").read_text(encoding="utf-8")
+        # The last line may be in the writing.
+        calls = [json.loads(line) for line in log.splitlines(keepends=True) if line.endswith("\n")]
         return [
             call
-            for call in answer["calls"]
+            for call in calls
             if call["key"].startswith(f"{plan}:") and direction in {"", call["direction"]}
         ]
 

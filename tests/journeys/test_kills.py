@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -262,24 +261,21 @@ def test_a_tenant_that_applies_the_upgrade_after_its_restore_is_restored_again(s
     assert_nothing_doubled(stack, plan)
 
 
-def test_a_console_killed_as_a_whole_goes_on_where_it_stood(tmp_path: Path):
-    with running(tmp_path / "data", policies=POLICIES) as stack:
-        stack.turn(latency_seconds=HOOK_SECONDS, jitter_seconds=0)
-        tenants = stack.take_tenants(8)
-        plan = stack.begin(tenants, policy="one-go", to=BAD)
-        stack.wait_for_calls(plan, "install", 5)
-        stack.act(plan, "rollback", reason="Olga has seen enough")
-        stack.wait_for_calls(plan, "restore", 1)
+def test_a_console_whose_power_fails_goes_on_where_it_stood(stack):
+    tenants = stack.take_tenants(8)
+    plan = stack.begin(tenants, policy="one-go", to=BAD)
+    stack.wait_for_calls(plan, "install", 5)
+    stack.act(plan, "rollback", reason="Olga has seen enough")
+    stack.wait_for_calls(plan, "restore", 1)
 
-        stack.cut_the_power()
-        stack.start()
+    stack.cut_the_power()
+    stack.start()
 
-        stack.wait_for(plan, "rolled_back", seconds=90)
-        assert set(stack.versions(tenants).values()) == {OLD}
-        assert stack.rollback(plan)["missed_at"] is None
-        assert all(
-            row["reason"] for row in stack.journal(plan) if _is_a_repetition(row, stack, plan)
-        )
+    stack.wait_for(plan, "rolled_back", seconds=90)
+    # The platform was cut off too and may have forgotten its last half second: all was read back.
+    assert set(stack.versions(tenants).values()) == {OLD}
+    assert stack.rollback(plan)["missed_at"] is None
+    assert_nothing_doubled(stack, plan)
 
 
 def _answers(stack: Stack, plan: str) -> bool:
@@ -313,11 +309,3 @@ def _waiting(stack: Stack) -> bool:
 
 def _was_called(stack: Stack, plan: str, tenant: str) -> bool:
     return any(row["tenant"] == tenant for row in stack.journal(plan))
-
-
-def _is_a_repetition(row: dict[str, object], stack: Stack, plan: str) -> bool:
-    return any(
-        other["id"] < row["id"]
-        and (other["tenant"], other["direction"]) == (row["tenant"], row["direction"])
-        for other in stack.journal(plan)
-    )

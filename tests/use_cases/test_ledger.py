@@ -435,7 +435,7 @@ def test_a_new_intent_has_a_new_generation_key_and_fence(scene, plan):
 
 def test_who_is_back_keeps_the_reason_and_no_open_forward_call(scene, plan):
     record = rolling_back(scene, plan)
-    upgrade = TenantUpgrade.objects.filter(batch__number=1).first()
+    upgrade = TenantUpgrade.objects.get(batch__number=1, position=0)
     TenantUpgrade.objects.update(last_error="still 1.0.0")
     DeployerCall.objects.create(
         plan=plan,

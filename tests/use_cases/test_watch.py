@@ -243,6 +243,7 @@ def test_only_a_part_is_taken_back_and_the_plan_waits_for_a_person(scene, fleet)
 def test_a_breach_that_was_taken_back_in_part_does_not_take_back_the_rest(scene, fleet):
     flags.turn(name=flags.ROLLBACK, on=False, reason="", by=scene.ada, now=now(), via="page")
     plan = began(scene)
+    Batch.objects.filter(plan=plan, number=2).update(soak_left=60)
     fleet.until_batch(plan, "soaking", 2)
     fleet.metrics.bad_versions = {"1.5.0"}
     fleet.until_batch(plan, "held", 2)
