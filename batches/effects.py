@@ -311,12 +311,12 @@ class _Run:
 
     async def _restore(self, task: Task) -> None:
         """Restore until the old version is observed and no late forward call can undo that."""
-        attempt = 0
+        attempt = tries = 0
         reason = task.reason
         if task.late_calls:
             await self._settle(task, patience=PATIENCE_WITH_OPEN_CALLS)
         while True:
-            attempt += 1
+            attempt, tries = attempt + 1, tries + 1
             call: CallEnd | None = await self._call(task, attempt, None, reason)
             if call is None:
                 # Another holder has the lease now; the intent is theirs to finish.
@@ -339,13 +339,16 @@ class _Run:
             if await self._given_up(task, seen, answer, call, problem):
                 return
             reason = f"attempt {attempt} {answer.outcome}: {answer.text}"[:200]
-            if call is None and isinstance(seen, Observed):
-                # The same key again would be answered as done long ago and change nothing.
+            if call is None:
+                reason = "a late forward call undid the restore"
+            if isinstance(seen, Observed) and (call is None or answer.outcome in {"ok", "failed"}):
+                # A platform that keeps what came of a key would answer the same key as before,
+                # done long ago or failed, and change nothing.
                 renewed = await self.ledger.renew(task)
                 if renewed is None:
                     return
-                task, attempt, reason = renewed, 0, "a late forward call undid the restore"
-            await self._pause_before(attempt or 1, answer)
+                task, attempt = renewed, 0
+            await self._pause_before(tries, answer)
 
     async def _given_up(
         self,

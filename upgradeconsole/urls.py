@@ -2,7 +2,9 @@
 
 from django.contrib import admin
 from django.http import HttpRequest, JsonResponse
+from django.templatetags.static import static
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 
 def livez(request: HttpRequest) -> JsonResponse:
@@ -12,6 +14,8 @@ def livez(request: HttpRequest) -> JsonResponse:
 
 urlpatterns = [
     path("livez", livez, name="livez"),
+    # Django's own pages (admin) name no icon, so browsers ask for this one.
+    path("favicon.ico", RedirectView.as_view(url=static("icon.svg"))),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
     # The plan form's fixed addresses stand before the pages of one plan.
