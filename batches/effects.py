@@ -323,18 +323,9 @@ class _Run:
                 return
             answer = call.answer
             seen = await self._read_back(task, patient=answer.outcome in {"ok", "unknown"})
-            if back(task, seen):
-                if not task.late_calls:
-                    await self._finish(task, "restored", observed=seen, call=call)
-                    return
-                await self._finish(task, None, observed=seen, call=call)
-                call = None
-                await self._settle(task)
-                # Only what is seen after the last forward call could be applied tells anything.
-                seen = await self._observe(task)
-                if back(task, seen):
-                    await self._finish(task, "restored", observed=seen)
-                    return
+            seen, call, proven = await self._prove(task, seen, call)
+            if proven:
+                return
             problem = problem_of(task, seen, answer)
             if await self._given_up(task, seen, answer, call, problem):
                 return
@@ -349,6 +340,26 @@ class _Run:
                     return
                 task, attempt = renewed, 0
             await self._pause_before(tries, answer)
+
+    async def _prove(
+        self, task: Task, seen: Observed | ObserveFailed, call: CallEnd | None
+    ) -> tuple[Observed | ObserveFailed, CallEnd | None, bool]:
+        """Record a tenant that is back; return the last look, the call not yet recorded,
+        and whether it is.
+
+        While a late forward call may still be applied, only what is seen after that tells anything.
+        """
+        if not back(task, seen):
+            return seen, call, False
+        if task.late_calls:
+            await self._finish(task, None, observed=seen, call=call)
+            call = None
+            await self._settle(task)
+            seen = await self._observe(task)
+        proven = back(task, seen)
+        if proven:
+            await self._finish(task, "restored", observed=seen, call=call)
+        return seen, call, proven
 
     async def _given_up(
         self,

@@ -216,7 +216,7 @@ SPECTACULAR_SETTINGS = {
 # At-least-once: the ORM broker commits an enqueued task with the transaction that asked for it.
 # `retry` and `timeout` outlast any run, so that a long batch is neither handed out twice nor
 # killed by the queue; watch takes over what a killed worker left behind long before.
-EFFECTS_WORKERS = env_int("UPGRADECONSOLE_EFFECTS_WORKERS", 2)
+EFFECTS_WORKERS = env_int("UPGRADECONSOLE_EFFECTS_WORKERS", 1)
 PAPERWORK_WORKERS = env_int("UPGRADECONSOLE_PAPERWORK_WORKERS", 1)
 Q_CLUSTER = {
     "name": "effects",
