@@ -344,10 +344,9 @@ class _Run:
     async def _prove(
         self, task: Task, seen: Observed | ObserveFailed, call: CallEnd | None
     ) -> tuple[Observed | ObserveFailed, CallEnd | None, bool]:
-        """Record a tenant that is back; return the last look, the call not yet recorded,
-        and whether it is.
+        """Record a tenant that is back; return the last look, the call to record, and whether.
 
-        While a late forward call may still be applied, only what is seen after that tells anything.
+        While a late forward call may still be applied, only what is seen after that tells.
         """
         if not back(task, seen):
             return seen, call, False
@@ -356,8 +355,7 @@ class _Run:
             call = None
             await self._settle(task)
             seen = await self._observe(task)
-        proven = back(task, seen)
-        if proven:
+        if proven := back(task, seen):
             await self._finish(task, "restored", observed=seen, call=call)
         return seen, call, proven
 
