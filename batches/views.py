@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
-from batches import control, launch, rollback
+from batches import control, launch, rollback, settling
 from batches.charts import plan_charts
 from batches.ladder import rungs
 from batches.lifecycle import TENANT_UPGRADE
@@ -217,7 +217,7 @@ def settle_tenants(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     return _act(
         request,
         plan_id,
-        rollback.settle,
+        settling.settle,
         "Settled.",
         tenant_keys=request.POST.getlist("tenant"),
         outcome=request.POST.get("outcome", ""),
@@ -229,4 +229,4 @@ def settle_tenants(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
 @require_POST
 def retry_tenants(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """Try again to take back every tenant that needs a hand."""
-    return _act(request, plan_id, rollback.retry_needs_hand, "Another try runs.")
+    return _act(request, plan_id, settling.retry_needs_hand, "Another try runs.")

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from batches import control, progress, rollback
+from batches import control, progress, rollback, settling
 from batches.models import Alert, Batch, Rollback, TenantUpgrade
 from plans import flags
 from plans.models import Plan, PlanTenant
@@ -249,7 +249,7 @@ def test_a_part_that_needs_a_hand_still_leaves_the_rest_to_a_person(scene):
 
 
 def settle(scene, plan, *keys, outcome="rolled_back", reason="looked at it") -> Plan:
-    return rollback.settle(
+    return settling.settle(
         plan_id=plan.pk,
         tenant_keys=keys,
         outcome=outcome,
@@ -296,7 +296,7 @@ def test_settling_takes_a_reason_an_outcome_and_a_tenant_that_waits(scene, stuck
 
 def test_another_try_goes_for_those_that_wait_under_a_new_promise(scene, stuck):
     plan, one, other = stuck
-    record = rollback.retry_needs_hand(plan_id=plan.pk, by=scene.olga, now=now(), via="page")
+    record = settling.retry_needs_hand(plan_id=plan.pk, by=scene.olga, now=now(), via="page")
     assert (record.trigger, record.touched) == ("retry", 2)
     all_back(plan)
     TenantUpgrade.objects.filter(tenant_key__in=[one, other]).update(
@@ -308,7 +308,7 @@ def test_another_try_goes_for_those_that_wait_under_a_new_promise(scene, stuck):
 def test_another_try_does_not_take_back_those_that_are_fine(scene):
     plan = a_started(scene)
     needing_a_hand(plan)
-    record = rollback.retry_needs_hand(plan_id=plan.pk, by=scene.olga, now=now(), via="page")
+    record = settling.retry_needs_hand(plan_id=plan.pk, by=scene.olga, now=now(), via="page")
     assert (record.scope, record.touched) == ("tenants", 4)
     upgraded = [key for key, state in states(plan).items() if state == "upgraded"]
     assert not set(upgraded) & set(record.tenants)
@@ -317,7 +317,7 @@ def test_another_try_does_not_take_back_those_that_are_fine(scene):
 def test_where_nobody_waits_there_is_nothing_to_try_again(scene):
     plan = a_started(scene)
     with pytest.raises(Refused, match="No tenant needs a hand"):
-        rollback.retry_needs_hand(plan_id=plan.pk, by=scene.olga, now=now(), via="page")
+        settling.retry_needs_hand(plan_id=plan.pk, by=scene.olga, now=now(), via="page")
 
 
 def test_a_plan_whose_upgrade_stuck_is_completed_when_all_is_settled(scene):
