@@ -13,6 +13,7 @@ from django.contrib.auth.models import AnonymousUser
 
 from batches import live_messages
 from batches.live_updates import FRAME_EVENTS, TAILER, Client
+from batches.plan_tables import recent_answers
 from batches.snapshot import plan_snapshot
 from plans.models import Event, Plan, User
 from plans.permissions import may
@@ -112,4 +113,8 @@ class LivePlanConsumer(AsyncJsonWebsocketConsumer):
         )
         if len(rows) > FRAME_EVENTS:
             return live_messages.frame([live_messages.gap()])
-        return live_messages.frame([live_messages.event(row) for row in rows])
+        missed = [live_messages.event(row) for row in rows]
+        # Answers have no sequence: those that came since the page was made are among the newest.
+        if newest := recent_answers(self.plan_id)[::-1]:
+            missed.append({"type": "answers", "answers": newest})
+        return live_messages.frame(missed)

@@ -79,6 +79,7 @@ def answers(calls: Iterable[DeployerCall]) -> Message:
         "type": "answers",
         "answers": [
             {
+                "id": call.pk,
                 "tenant": call.upgrade.tenant_key,
                 "direction": call.direction,
                 "attempt": call.attempt,

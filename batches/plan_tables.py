@@ -95,10 +95,10 @@ def event_rows(plan: Plan, *, of: str, before: int | None = None) -> EventRows:
     return EventRows(chosen, [event(row) for row in shown], older)
 
 
-def recent_answers(plan: Plan) -> list[Message]:
+def recent_answers(plan_id: uuid.UUID) -> list[Message]:
     """Return what the deployers answered last, newest first."""
     calls = (
-        DeployerCall.objects.filter(plan=plan, ended_at__isnull=False)
+        DeployerCall.objects.filter(plan_id=plan_id, ended_at__isnull=False)
         .select_related("upgrade")
         .order_by("-ended_at")[:ANSWERS_SHOWN]
     )

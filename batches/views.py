@@ -80,7 +80,7 @@ def live_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     context |= {
         "approval_panel": APPROVAL_PANEL if _exists(APPROVAL_PANEL) else "",
         "events": event_rows(plan, of="all"),
-        "answers": recent_answers(plan),
+        "answers": recent_answers(plan.pk),
         "started": plan.started_at is not None,
         "live": str(plan.state) in LIVE_PLAN_STATES,
     }

@@ -73,8 +73,11 @@ class Harbor:
 
 
 @pytest.fixture
-def harbor(tmp_path: Path) -> Iterator[Harbor]:
-    """Run the second platform on a free port, and copy its files with that port in them."""
+def harbor(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Harbor]:
+    """Run the second platform on a free port, and copy its files with that port in them.
+
+    A test may give it more options as its parameter.
+    """
     port = free_port()
     for file in SECOND_FLEET.iterdir():
         if file.suffix in {".yaml", ".json", ".csv"}:
@@ -83,7 +86,7 @@ def harbor(tmp_path: Path) -> Iterator[Harbor]:
     program = [sys.executable, str(SECOND_FLEET / "harbor.py"), "--port", str(port)]
     with (tmp_path / "harbor.txt").open("wb") as out:
         process = subprocess.Popen(
-            [*program, "--log", str(tmp_path / "harbor.jsonl")],
+            [*program, "--log", str(tmp_path / "harbor.jsonl"), *getattr(request, "param", [])],
             env=clean_environ(HARBOR_TOKEN=TOKEN),
             stdout=out,
             stderr=out,
@@ -188,3 +191,17 @@ def test_a_bad_release_is_taken_back_with_the_settings_as_they_were(harbor, tmp_
         for line in harbor.log(what)
     ]
     assert sorted(arrived) == journal_of(data)
+
+
+@pytest.mark.parametrize("harbor", [["--jam-once", "restore"]], indirect=True)
+def test_restores_that_fail_once_are_asked_for_anew(harbor, tmp_path):
+    before = harbor.inventories()
+
+    # Harbor answers a key that it knows as before, a broken operation included.
+    code, result, told = rehearse(harbor, BAD, (tmp_path / "data").resolve(), soak_scale=0.7)
+
+    assert (code, result["state"]) == (1, "rolled_back"), told
+    assert harbor.inventories() == before
+    finished = harbor.log("restore.finished")
+    assert sorted(line["status"] for line in finished) == ["BROKEN"] * 3 + ["SUCCEEDED"] * 3
+    assert len({line["operation"] for line in finished}) == 6

@@ -114,6 +114,8 @@ class Harbor:
         self.seconds: float = options.operation_seconds
         self.relative: bool = options.relative_links
         self.broken = {name for name in options.broken.split(",") if name}
+        self.jams = {what for what in options.jam_once.split(",") if what}
+        self.jammed: set[tuple[str, str]] = set()
         self.token = token
         self.log = log
         numbers = range(1, options.tenants + 1)
@@ -244,6 +246,9 @@ class Harbor:
             operation.reason = "overtaken by a newer operation"
         elif operation.release not in CATALOGUE:
             operation.reason = "no such release in the catalogue"
+        elif operation.what in self.jams and (operation.what, berth.customer) not in self.jammed:
+            self.jammed.add((operation.what, berth.customer))
+            operation.reason = "the crane jammed, this once"
         elif operation.what == "install" and berth.customer in self.broken:
             operation.reason = "the crane is stuck"
         else:
@@ -334,6 +339,7 @@ def main() -> None:
     parser.add_argument("--plugin", default="berth-planner")
     parser.add_argument("--operation-seconds", type=float, default=0.3)
     parser.add_argument("--broken", default="", help="customers whose installs end BROKEN: a,b")
+    parser.add_argument("--jam-once", default="", help="first of each customer: install,restore")
     parser.add_argument("--relative-links", action="store_true", help="progress as a path only")
     options = parser.parse_args()
     token = os.environ.get("HARBOR_TOKEN", "")

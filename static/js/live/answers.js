@@ -10,7 +10,9 @@ export class Answers {
 
   add(answers) {
     if (!this.list) return;
-    const rows = answers.map((answer) => this.row(answer)).reverse();
+    // Told twice at the join of past and present.
+    const fresh = answers.filter(({ id }) => !this.list.querySelector(`[data-call="${id}"]`));
+    const rows = fresh.map((answer) => this.row(answer)).reverse();
     this.list.prepend(...rows);
     while (this.list.children.length > KEPT) this.list.lastElementChild.remove();
     window.consoleUi.localise(this.list);
@@ -18,6 +20,7 @@ export class Answers {
 
   row(answer) {
     const row = this.pattern.cloneNode(true);
+    row.dataset.call = answer.id;
     row.className = `answer answer-${answer.outcome || "none"}`;
     const at = row.querySelector("time");
     at.dateTime = answer.at;
