@@ -52,6 +52,7 @@ async def call_batches(first: Batch) -> int:
     """Call a batch and all that join it; return how many this worker called."""
     loop = new_effect_loop()
     called = 0
+    failures: list[BaseException] = []
     begun = {first.pk: first.handed_out_at}
     running = {_begin(loop, first)}
     try:
@@ -59,7 +60,12 @@ async def call_batches(first: Batch) -> int:
             done, running = await asyncio.wait(
                 running, timeout=JOIN_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
             )
-            called += sum(finished.result() for finished in done)
+            for finished in done:
+                if error := finished.exception():
+                    # The others go on; the task fails at its end, so that the queue tells of it.
+                    failures.append(error)
+                else:
+                    called += finished.result()
             for other in await asyncio.to_thread(_waiting_in_thread, dict(begun)):
                 begun[other.pk] = other.handed_out_at
                 running.add(_begin(loop, other))
@@ -68,6 +74,8 @@ async def call_batches(first: Batch) -> int:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         await loop.close()
+    if failures:
+        raise failures[0]
     return called
 
 

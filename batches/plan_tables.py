@@ -1,5 +1,6 @@
 """The long lists of the live page, read a page at a time: tenants, events, answers."""
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

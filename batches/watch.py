@@ -94,7 +94,7 @@ class Watch:
             # Looks are lost until the file is mended; the plans below say so and promote nothing.
             logger.warning("What the sources answered cannot be used: %s", broken)
         for plan in Plan.objects.live().select_related("plugin", "release").order_by("started_at"):
-            self._one_plan(plan, now)
+            self._one_plan_alone(plan, now)
         self._start_what_may(now)
         self._expire_what_must(now)
         if began - self._rated_at >= SUCCESS_RATE_SECONDS:
@@ -143,6 +143,22 @@ class Watch:
             self._policies[key] = policy_of(current_revision(plan))
         return self._policies[key]
 
+    def _one_plan_alone(self, plan: Plan, now: datetime) -> None:
+        """Decide about one plan; what goes wrong there must not hold the other plans up."""
+        try:
+            self._one_plan(plan, now)
+        except OperationalError:
+            raise
+        except Exception as error:
+            logger.exception("The watch could not decide about plan %s.", plan.external_id)
+            alerts.fire(
+                plan=plan,
+                kind="watch_failed",
+                sentence="the watch cannot decide about this plan, so nothing moves:"
+                f" {type(error).__name__}: {error}",
+                now=now,
+            )
+
     def _one_plan(self, plan: Plan, now: datetime) -> None:
         policy = self._policy(plan)
         last: Action | None = None
@@ -183,7 +199,9 @@ class Watch:
         """Let alerts fall silent by themselves when what they tell of is over."""
         if facts.unreadable:
             return
-        over = ["configuration"] if facts.missing else ["configuration", "missing_metrics"]
+        over = ["configuration", "watch_failed"]
+        if not facts.missing:
+            over.append("missing_metrics")
         if Alert.objects.filter(plan=plan, kind__in=over, resolved_at=None).exists():
             alerts.resolve_all(plan=plan, now=now, kinds=over, why="it is mended")
 

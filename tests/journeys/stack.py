@@ -258,7 +258,7 @@ class Stack:
         )
 
     def hands_are_ready(self) -> bool:
-        """Tell whether sentinel, two workers, pusher and monitor of the effects cluster live."""
+        """Tell whether the effects cluster's sentinel has its worker, monitor and pusher."""
         group = self.supervised()["hands-effects"]["group"]
         count = 0
         for pid in processes_of(self.data):
@@ -266,8 +266,8 @@ class Stack:
                 count += os.getpgid(pid) == group
             except ProcessLookupError:
                 continue
-        # The holder and the cluster's own process come on top of the five.
-        return count >= 7
+        # The holder, the cluster's own process and the sentinel come on top of the three.
+        return count >= 6
 
     # Processes.
 

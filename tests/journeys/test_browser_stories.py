@@ -152,6 +152,8 @@ def test_a_pause_that_nobody_resumes_takes_everything_back(stack, people, tmp_pa
     tenants = stack.take_tenants(4)
     olga = begin(people, stack, tenants, policy="long-soak", to=GOOD)
     expect(olga.get_by_role("button", name="4 upgraded")).to_be_visible()
+    answered = olga.get_by_role("list", name="Deployer's answers").get_by_role("listitem")
+    expect(answered).to_have_count(4)
 
     olga.get_by_role("button", name="Pause").click()
     paused = datetime.now(UTC)

@@ -162,6 +162,13 @@ async def test_the_deployers_answers_stream_by(opened, plan):
     assert (answer["outcome"], answer["status"], answer["text"]) == ("ok", 200, '{"token": "***"}')
 
 
+async def test_an_answer_between_the_page_and_its_socket_is_not_missed(opened, plan):
+    head = await _head(plan)
+    await sync_to_async(call_ended)(plan, "came early")
+    page = await opened(since=head)
+    assert [answer["text"] for answer in (await page.until("answers"))["answers"]] == ["came early"]
+
+
 async def test_a_look_becomes_points_of_its_charts(opened, plan):
     page = await opened(since=await _head(plan))
     look = LookSample(

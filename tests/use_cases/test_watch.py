@@ -375,3 +375,21 @@ def test_a_second_watch_stands_by_until_the_first_has_gone(scene, fleet, setting
     fleet.tick()
     assert Lease.objects.get(name=DECIDE_LEASE).holder == fleet.watch.holder
     assert live_state(plan) == "deploying"
+
+
+def test_a_plan_that_cannot_be_decided_about_keeps_no_other_plan_from_going_on(
+    fleet, scene, monkeypatch
+):
+    good = a_started(scene, policy=quick_policy(), keys=["acorn", "birch"], external_id="good")
+    sick = a_started(scene, policy=quick_policy(), keys=["cedar", "elm"], external_id="sick")
+    decided = fleet.watch._one_plan
+
+    def fail_for_the_sick(plan, at):
+        if plan.pk == sick.pk:
+            raise KeyError("planted")
+        decided(plan, at)
+
+    monkeypatch.setattr(fleet.watch, "_one_plan", fail_for_the_sick)
+    fleet.until_plan(good, "completed")
+    assert alerts_of(sick) == {"watch_failed"}
+    assert alerts_of(good) == set()

@@ -132,7 +132,9 @@ export class Charts {
       return {
         x: points.map((point) => new Date(point.at)),
         y: points.map((point) => point.value),
-        name: line.label, type: "scatter", mode: "lines", connectgaps: false,
+        name: line.label, type: "scatter", connectgaps: false,
+        // One look alone makes no line.
+        mode: points.filter((point) => point.value !== null).length > 1 ? "lines" : "markers",
         line: { color: colours[index % colours.length], width: 2, dash: line.dashed ? "dot" : "solid", shape: "linear" },
         hovertemplate: `%{y:.4~g} ${chart.unit}<extra>${line.label}</extra>`,
       };
