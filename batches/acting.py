@@ -209,16 +209,31 @@ class Acting:
         }
 
     def _pause(self, plan: Plan, facts: PlanFacts, action: Action, now: datetime) -> None:
+        kind, _colon, guardrail = action.kind.partition(":")
         with transaction.atomic():
             control.pause(plan_id=plan.pk, by=None, reason=action.sentence, now=now, via="watch")
-            alerts.fire(plan=plan, kind="breach", sentence=action.sentence, now=now)
+            alerts.fire(
+                plan=plan,
+                kind=kind,
+                sentence=action.sentence,
+                now=now,
+                payload=self._breach_payload(plan, guardrail),
+            )
 
     def _hold(self, plan: Plan, facts: PlanFacts, action: Action, now: datetime) -> None:
+        kind, _colon, guardrail = action.kind.partition(":")
         with transaction.atomic():
             batch = control.hold(
-                batch_id=_batch_id(action), kind=action.kind, reason=action.sentence, now=now
+                batch_id=_batch_id(action), kind=kind, reason=action.sentence, now=now
             )
-            alerts.fire(plan=plan, kind=action.kind, sentence=action.sentence, now=now, batch=batch)
+            alerts.fire(
+                plan=plan,
+                kind=kind,
+                sentence=action.sentence,
+                now=now,
+                batch=batch,
+                payload=self._breach_payload(plan, guardrail),
+            )
 
 
 def _batch_id(action: Action) -> int:

@@ -12,6 +12,7 @@ from plans import events
 from plans.drafting import current_revision, policy_of
 from plans.models import Plan, User
 from plans.permissions import require
+from plans.policy import PAUSE_SECONDS
 from plans.refusal import Refused
 
 
@@ -33,7 +34,7 @@ def pause(*, plan_id: Any, by: User | None, reason: str, now: datetime, via: str
     """Stop everything new at once; pausing a paused plan is the same pause.
 
     Unless somebody resumes, the plan rolls back after the policy's wait, and everything is back
-    `rollback_seconds` after the pause.
+    `rollback_seconds` after that, and 180 s after the pause at the latest.
     """
     plan = Plan.objects.locked(plan_id)
     if by is not None:
@@ -45,7 +46,10 @@ def pause(*, plan_id: Any, by: User | None, reason: str, now: datetime, via: str
     plan.epoch += 1
     plan.paused_at = now
     plan.resume_by = now + timedelta(seconds=policy.rollback.rollback_after_seconds)
-    plan.pause_deadline = now + timedelta(seconds=policy.limits.rollback_seconds)
+    plan.pause_deadline = min(
+        now + timedelta(seconds=PAUSE_SECONDS),
+        plan.resume_by + timedelta(seconds=policy.limits.rollback_seconds),
+    )
     plan.save()
     _stop_soak_clock(plan, now)
     who = by.get_full_name() if by else "The console"

@@ -175,10 +175,10 @@ def _breach(facts: PlanFacts) -> Action | None:
     live = facts.live
     for breach in facts.breaches:
         if breach.action == "pause" and facts.state == "running":
-            return Action("pause", breach.sentence)
+            return Action("pause", breach.sentence, kind=f"breach:{breach.key}")
         if breach.action == "rollback" and live is not None and live.state != "held":
             # The rollback switch is off: only people roll back, but nothing may widen.
-            return Action("hold", breach.sentence, live.pk, "breach")
+            return Action("hold", breach.sentence, live.pk, f"breach:{breach.key}")
     return None
 
 

@@ -13,10 +13,10 @@ from plans import events, flags
 from plans.drafting import current_revision, policy_of
 from plans.models import Plan, PlanTenant, User
 from plans.permissions import require
-from plans.policy import UpgradePolicy
+from plans.policy import HOLD_BACK, UpgradePolicy
 from plans.refusal import Refused
 from plans.releases import verify_again
-from plans.waves import Arrangement, Candidate, arrange
+from plans.waves import batch_specs
 from plans.windows import window_state
 
 
@@ -30,14 +30,6 @@ class TenantsTaken(Refused):
     """A tenant of the plan is in another live plan of the same plugin."""
 
     default_code = "tenants_taken"
-
-
-def _soak_and_metrics(plan: Plan, policy: UpgradePolicy) -> Arrangement:
-    """Return the plan's batches as its tenants were placed, with what the policy says of each."""
-    revision = current_revision(plan)
-    places = PlanTenant.objects.filter(plan=plan).select_related("tenant").order_by("tenant__key")
-    candidates = [Candidate(p.tenant.key, dict(p.tenant.labels)) for p in places]
-    return arrange(candidates, policy, seed=revision.seed)
 
 
 def check_start(plan: Plan, policy: UpgradePolicy, now: datetime) -> None:
@@ -145,21 +137,20 @@ def _make_batches(plan: Plan, policy: UpgradePolicy) -> list[Batch]:
     sizes: dict[int, int] = {}
     for place in places:
         sizes[place.batch_number] = sizes.get(place.batch_number, 0) + 1
-    waves = {wave.number: wave for wave in _soak_and_metrics(plan, policy).waves}
     batches = {
         number: Batch.objects.create(
             plan=plan,
             number=number,
-            name=waves[number].name,
-            size=size,
-            metrics=list(waves[number].metrics),
-            advance=waves[number].advance,
-            hold_back=waves[number].hold_back,
-            soak_seconds=waves[number].soak_seconds,
-            soak_left=waves[number].soak_seconds,
+            name=spec.name,
+            size=sizes[number],
+            metrics=list(spec.metrics),
+            advance=spec.advance,
+            hold_back=spec.name == HOLD_BACK,
+            soak_seconds=spec.soak_seconds,
+            soak_left=spec.soak_seconds,
             owner=plan.owner_name or plan.author.get_full_name(),
         )
-        for number, size in sizes.items()
+        for number, spec in enumerate(batch_specs(policy, len(sizes)), start=1)
     }
     TenantUpgrade.objects.bulk_create(
         [

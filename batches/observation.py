@@ -66,7 +66,7 @@ class Observer:
         return [
             BreachFacts(ruling.guardrail, ruling.kpi, ruling.action, ruling.sentence)
             for ruling in watched.rulings.values()
-            if ruling.verdict == "breached" and ruling.action in {"rollback", "pause"}
+            if ruling.verdict == "breached" and ruling.action in {"rollback", "pause", "warn"}
         ]
 
     def missing(self, plan: Plan, policy: UpgradePolicy, now: datetime) -> list[MissingFacts]:

@@ -12,15 +12,13 @@ from batches.models import Batch, DeployerCall, Rollback, TenantUpgrade
 from batches.pacing import failures, soak_left
 from batches.quote import Quote
 from batches.readiness import quote_for
-from batches.rollback import in_scope
+from batches.rollback import NOT_BACK, in_scope
 from plans import flags
 from plans.models import Plan
 from plans.policy import UpgradePolicy
 from plans.refusal import BadInput
 from plans.releases import ReleaseNotTrusted, verify_again
 from plans.windows import window_state
-
-NOT_BACK = ("upgrading", "upgraded", "failed", "unknown", "restoring")
 
 
 def _batch_facts(plan: Plan, policy: UpgradePolicy, now: datetime) -> tuple[BatchFacts, ...]:

@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from plans.policy import PAUSE_SECONDS
+
 MEASURED_FROM_CALLS = 20
 OVERHEAD_SECONDS = 2.0
 
@@ -43,9 +45,9 @@ def rollback_quote(
 ) -> Quote:
     """Return the quote for taking back `touched` tenants, `parallelism` at a time.
 
-    The limit is the promise less the wait of an unresumed pause, whose clock runs from the pause.
+    After an unresumed pause only what its wait leaves of the 180 s is there, if that is less.
     """
-    limit = rollback_seconds - pause_wait
+    limit = min(rollback_seconds, PAUSE_SECONDS - pause_wait)
     if touched == 0:
         return Quote(0.0, limit, 0, (), "nothing is touched, nothing has to come back")
     rounds = math.ceil(touched / max(1, parallelism))

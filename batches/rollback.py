@@ -15,9 +15,10 @@ from plans import events
 from plans.drafting import current_revision, policy_of
 from plans.models import Plan, User
 from plans.permissions import require
-from plans.policy import UpgradePolicy
+from plans.policy import PAUSE_SECONDS, UpgradePolicy
 from plans.refusal import BadInput
 
+NOT_BACK = ("upgrading", "upgraded", "failed", "unknown", "restoring")
 ROLLED_BACK_FROM = ("deploying", "soaking", "held", "passed", "needs_hand")
 
 
@@ -50,25 +51,34 @@ def request_rollback(
 ) -> Rollback:
     """Take touched tenants back; while one rollback runs, asking again returns that one.
 
-    Needs no approval and ignores windows, holds and switches. Raises Refused when nothing of the
-    plan was ever started, BadInput for tenants that are not in the plan.
+    Asking for the whole plan while only a part of it goes back widens: the part's record is closed
+    and a new one takes over what it left. Needs no approval and ignores windows, holds and
+    switches. Raises Refused when nothing of the plan was ever started, BadInput for tenants that
+    are not in the plan.
     """
     with transaction.atomic():
         plan = Plan.objects.locked(plan_id)
         if by is not None:
             require(by, "rollback", plan)
         running = open_rollback(plan)
-        if running is not None:
+        chosen = "tenants" if tenants else scope or "plan"
+        widens = running is not None and chosen == "plan" and running.scope != "plan"
+        if running is not None and not widens:
             return running
         policy = policy_of(current_revision(plan))
-        chosen = "tenants" if tenants else scope or "plan"
         if chosen not in {"plan", "batch", "tenants"}:
             raise BadInput([f"scope: {chosen!r} is unknown; write plan or batch"])
         _check_tenants(plan, tenants)
         was_paused_at = plan.paused_at if str(plan.state) == "paused" else None
-        plan.move("begin_rollback")
+        if running is not None:
+            _close_part(running, now)
+        else:
+            plan.move("begin_rollback")
         plan.epoch += 1
-        clock_from = was_paused_at if trigger == "pause" and was_paused_at else now
+        clock_from, deadline = now, now + timedelta(seconds=policy.limits.rollback_seconds)
+        if trigger == "pause" and was_paused_at is not None:
+            clock_from = was_paused_at
+            deadline = min(deadline, was_paused_at + timedelta(seconds=PAUSE_SECONDS))
         rollback = Rollback(
             plan=plan,
             scope=chosen,
@@ -80,7 +90,7 @@ def request_rollback(
             via=via,
             triggered_at=now,
             clock_from=clock_from,
-            deadline=clock_from + timedelta(seconds=policy.limits.rollback_seconds),
+            deadline=deadline,
         )
         plan.paused_at = plan.resume_by = plan.pause_deadline = plan.ended_at = None
         plan.waiting_for = ""
@@ -112,6 +122,16 @@ def request_rollback(
             },
         )
     return rollback
+
+
+def _close_part(part: Rollback, now: datetime) -> None:
+    """End the record of a part: the rollback of the whole plan takes over what is left."""
+    part.finished_at = now
+    part.restored = (
+        in_scope(part).filter(state="rolled_back", restored_at__gte=part.triggered_at).count()
+    )
+    part.sentence += " It was widened to the whole plan before it ended."
+    part.save()
 
 
 def _quoted(plan: Plan, policy: UpgradePolicy, touched: int) -> float | None:
@@ -213,6 +233,9 @@ def finish(*, rollback_id: Any, now: datetime) -> Plan:
         rollback = Rollback.objects.select_for_update().get(pk=rollback_id)
         plan = Plan.objects.locked(rollback.plan_id)
         upgrades = in_scope(rollback)
+        if rollback.finished_at is not None or upgrades.touched().filter(state__in=NOT_BACK):
+            # Widened since it was decided: the record that took over ends the plan.
+            return plan
         needs_hand = sorted(
             upgrades.filter(state="needs_hand").values_list("tenant_key", flat=True)
         )

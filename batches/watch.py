@@ -8,6 +8,7 @@ promise never waits for a queue. A commit anywhere wakes it; at most a second pa
 import logging
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -39,6 +40,7 @@ SHORTEST_TICK_SECONDS = 0.05
 MOST_ACTIONS_PER_TICK = 20
 HEARTBEAT_SECONDS = 1.0
 SUCCESS_RATE_SECONDS = 60.0
+WARNING = "guardrail_warning"
 
 
 class Watch:
@@ -94,7 +96,7 @@ class Watch:
             # Looks are lost until the file is mended; the plans below say so and promote nothing.
             logger.warning("What the sources answered cannot be used: %s", broken)
         for plan in Plan.objects.live().select_related("plugin", "release").order_by("started_at"):
-            self._one_plan_alone(plan, now)
+            self._alone(self._one_plan, plan, now)
         self._start_what_may(now)
         self._expire_what_must(now)
         if began - self._rated_at >= SUCCESS_RATE_SECONDS:
@@ -143,10 +145,11 @@ class Watch:
             self._policies[key] = policy_of(current_revision(plan))
         return self._policies[key]
 
-    def _one_plan_alone(self, plan: Plan, now: datetime) -> None:
-        """Decide about one plan; what goes wrong there must not hold the other plans up."""
+    @staticmethod
+    def _alone(act: Callable[[Plan, datetime], None], plan: Plan, now: datetime) -> None:
+        """Do something about one plan; what goes wrong there must not hold the other plans up."""
         try:
-            self._one_plan(plan, now)
+            act(plan, now)
         except OperationalError:
             raise
         except Exception as error:
@@ -204,24 +207,44 @@ class Watch:
             over.append("missing_metrics")
         if Alert.objects.filter(plan=plan, kind__in=over, resolved_at=None).exists():
             alerts.resolve_all(plan=plan, now=now, kinds=over, why="it is mended")
+        self._warn(plan, facts, now)
+
+    @staticmethod
+    def _warn(plan: Plan, facts: PlanFacts, now: datetime) -> None:
+        """Alert of guardrails that are to warn only, as long as they are broken."""
+        warnings = {b.key[:120]: b for b in facts.breaches if b.action == "warn"}
+        known = {
+            str(alert.payload.get("guardrail"))
+            for alert in Alert.objects.filter(plan=plan, kind=WARNING, resolved_at=None)
+        }
+        for key in warnings.keys() - known:
+            breach = warnings[key]
+            alerts.fire(
+                plan=plan,
+                kind=WARNING,
+                about=key,
+                sentence=breach.sentence,
+                now=now,
+                payload={"guardrail": key, "kpi": breach.kpi},
+            )
+        for key in known - warnings.keys():
+            alerts.resolve(plan=plan, kind=WARNING, about=key, now=now)
 
     def _start_what_may(self, now: datetime) -> None:
         """Start approved plans whose time has come; say what the others wait for."""
         for plan in Plan.objects.filter(state="approved").order_by("approved_at"):
-            waits = why_not_yet(plan, now)
-            if waits:
-                progress.say_waiting(plan_id=plan.pk, sentence=waits.rstrip("."), now=now)
-                continue
-            try:
-                start(plan_id=plan.pk, by=None, now=now, via="watch")
-            except (NotYet, TenantsTaken) as refused:
-                progress.say_waiting(
-                    plan_id=plan.pk, sentence=refused.sentence.rstrip("."), now=now
-                )
-            except Refused as refused:
-                progress.say_waiting(
-                    plan_id=plan.pk, sentence=refused.sentence.rstrip("."), now=now
-                )
+            self._alone(self._start_one, plan, now)
+
+    @staticmethod
+    def _start_one(plan: Plan, now: datetime) -> None:
+        if waits := why_not_yet(plan, now):
+            progress.say_waiting(plan_id=plan.pk, sentence=waits.rstrip("."), now=now)
+            return
+        try:
+            start(plan_id=plan.pk, by=None, now=now, via="watch")
+        except Refused as refused:
+            progress.say_waiting(plan_id=plan.pk, sentence=refused.sentence.rstrip("."), now=now)
+            if not isinstance(refused, NotYet | TenantsTaken):
                 alerts.fire(plan=plan, kind="cannot_start", sentence=refused.sentence, now=now)
 
     def _expire_what_must(self, now: datetime) -> None:

@@ -17,6 +17,9 @@ HOLD_BACK = "hold-back"
 SLOW_SHARE_PERCENT = 5.0
 """`rollback_thresholds` on a histogram: breached when more than this share is slower."""
 
+PAUSE_SECONDS = 180.0
+"""After a manual pause everything is back within this time, counted from the pause."""
+
 LATEST_LOOK_SECONDS = 2.0
 """How much later than due a look may come: one tick of the watch and the source's answer."""
 

@@ -6,6 +6,7 @@ from functools import cache
 from zoneinfo import available_timezones
 
 from plans.policy import (
+    PAUSE_SECONDS,
     SLOW_SHARE_PERCENT,
     Conditions,
     Guardrail,
@@ -29,9 +30,6 @@ from plans.yaml_section import (
 )
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-PAUSE_SECONDS = 180.0
-"""After a manual pause everything is back within this time, counted from the pause."""
-
 _HUGE = 1e12
 _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)", re.ASCII)
 _INSTANT = re.compile(

@@ -52,7 +52,7 @@ def register_release(
         )
         known = Release.objects.filter(plugin=plugin, version=verified.version).first()
         if known is not None:
-            return _same_or_refused(known, verified)
+            return _signed_again(known, verified, envelope=envelope, by=by, now=now, via=via)
         release = Release.objects.create(
             plugin=plugin,
             version=verified.version,
@@ -81,13 +81,38 @@ def register_release(
     return release
 
 
-def _same_or_refused(known: Release, verified: VerifiedRelease) -> Release:
+def _signed_again(
+    known: Release,
+    verified: VerifiedRelease,
+    *,
+    envelope: str,
+    by: User | None,
+    now: datetime,
+    via: str,
+) -> Release:
+    """Keep a newer signature over the very same artifact; refuse another artifact."""
     if known.digest != verified.digest:
         raise Refused(
             f"{known.plugin.key} {known.version} is registered with another artifact"
             f" ({known.digest[:12]}…); give the changed artifact a new version.",
             code="digest_changed",
         )
+    if known.envelope == envelope:
+        return known
+    known.envelope = envelope
+    known.signed_by = TrustKey.objects.get(key_id=verified.key_id)
+    known.verified_at = now
+    known.save()
+    events.record(
+        stream=None,
+        kind="release_signed_again",
+        sentence=f"{known.plugin.key} {known.version} has a new signature by key"
+        f" {verified.key_id} over the same artifact.",
+        actor=by,
+        via=via,
+        now=now,
+        payload={"plugin": known.plugin.key, "version": known.version, "key_id": verified.key_id},
+    )
     return known
 
 

@@ -68,18 +68,30 @@ def arrange(candidates: Sequence[Candidate], policy: UpgradePolicy, *, seed: str
     upgraded = line[: len(line) - held_back]
     waves = _cut(upgraded, policy.batches, first_holds=len(pinned))
     if held_back:
+        last = _hold_back_spec(policy)
         waves.append(
             Wave(
                 number=len(waves) + 1,
-                name=HOLD_BACK,
+                name=last.name,
                 tenants=tuple(line[len(upgraded) :]),
-                soak_seconds=0.0,
-                metrics=policy.batches[-1].metrics,
-                advance=policy.advance,
+                soak_seconds=last.soak_seconds,
+                metrics=last.metrics,
+                advance=last.advance,
                 hold_back=True,
             )
         )
     return Arrangement(waves=tuple(waves), excluded=excluded, seed=seed)
+
+
+def batch_specs(policy: UpgradePolicy, count: int) -> list[BatchSpec]:
+    """Return what the policy says of the batches of a plan that was arranged into `count` batches.
+
+    Labels may have changed since: they decide who is where, never what the batches are.
+    """
+    # A hold-back always stands behind another batch, and only the last batches are left out.
+    if policy.selection.hold_back_percentage and count > 1:
+        return [*policy.batches[: count - 1], _hold_back_spec(policy)]
+    return list(policy.batches[:count])
 
 
 def batch_sizes(count: int, percentages: Sequence[float]) -> list[int]:
@@ -127,6 +139,16 @@ def _cut(keys: list[str], batches: Sequence[BatchSpec], *, first_holds: int) -> 
             )
         begin += size
     return waves
+
+
+def _hold_back_spec(policy: UpgradePolicy) -> BatchSpec:
+    return BatchSpec(
+        name=HOLD_BACK,
+        percentage=policy.selection.hold_back_percentage,
+        soak_seconds=0.0,
+        metrics=policy.batches[-1].metrics,
+        advance=policy.advance,
+    )
 
 
 def _hold_back_size(count: int, pinned: int, percentage: float) -> int:

@@ -13,7 +13,9 @@
 
   function openDialog(dialog, opener) {
     if (dialog.open) return;
-    dialog.addEventListener("close", () => opener?.focus(), { once: true });
+    // The opener may have been rendered again meanwhile.
+    const back = () => (opener?.isConnected ? opener : document.querySelector(`[data-opens="${dialog.id}"]`));
+    dialog.addEventListener("close", () => back()?.focus(), { once: true });
     dialog.showModal();
     dialog.querySelector("[data-closes]")?.focus();
   }

@@ -183,13 +183,14 @@ def test_a_breach_of_a_plan_that_touched_nobody_is_nothing_to_take_back():
 
 def test_a_breach_that_asks_for_a_pause_pauses_once():
     softer = (replace(BREACH, action="pause"),)
-    assert decide(plan(batch("soaking"), breaches=softer)).do == "pause"
+    first = decide(plan(batch("soaking"), breaches=softer))
+    assert first == Action("pause", BREACH.sentence, kind=f"breach:{BREACH.key}")
     assert decide(plan(batch("soaking"), state="paused", breaches=softer)).do == "stop"
 
 
 def test_with_the_rollback_switch_off_a_breach_only_holds():
     off = plan(batch("soaking"), breaches=(BREACH,), rollback_on=False)
-    assert does(off) == ("hold", "breach")
+    assert does(off) == ("hold", f"breach:{BREACH.key}")
 
 
 # The other conditions.

@@ -39,6 +39,11 @@ def test_the_wait_of_a_pause_is_taken_from_the_promise():
     assert quote(1).limit == 120
 
 
+def test_a_shorter_promise_leaves_what_it_says_where_the_pause_leaves_more():
+    assert quote(1, rollback_seconds=90).limit == 90
+    assert quote(1, rollback_seconds=90, pause_wait=120).limit == 60
+
+
 def test_exactly_the_limit_still_fits_and_a_round_more_does_not():
     # 120 s - 18 s of tail = 102 rounds of 10
     assert quote(1020).fits

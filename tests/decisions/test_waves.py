@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plans.policy import BatchSpec, Selection, UpgradePolicy
-from plans.waves import Candidate, arrange, batch_sizes
+from plans.waves import Candidate, arrange, batch_sizes, batch_specs
 
 SPLIT = (5, 30, 65)
 
@@ -223,6 +223,10 @@ def test_every_eligible_tenant_is_in_exactly_one_batch(
     pinned = {c.key for c in candidates if c.labels["l"] == "b"}
     assert not found.waves or pinned <= set(found.waves[0].tenants)
     assert arrange(candidates, policy(*percentages, **selection), seed=seed) == found
+    specs = batch_specs(policy(*percentages, **selection), len(found.waves))
+    assert [(s.name, s.soak_seconds, s.metrics, s.advance) for s in specs] == [
+        (w.name, w.soak_seconds, w.metrics, w.advance) for w in found.waves
+    ]
 
 
 @pytest.mark.skipif(sys.gettrace() is not None, reason="a tracer makes everything slower")

@@ -7,7 +7,7 @@ import pytest
 from batches import launch, progress, rollback
 from batches.models import Batch, TenantUpgrade
 from plans import flags
-from plans.models import Plan, PlanTenant
+from plans.models import Plan, PlanTenant, Tenant
 from plans.refusal import NotAllowed
 from plans.releases import ReleaseNotTrusted, revoke_key
 from tests.builders import (
@@ -34,6 +34,19 @@ def test_a_start_makes_the_batches_and_reserves_the_tenants(scene):
     assert sizes == {"canary": 2, "rest": 4}
     assert set(states(plan).values()) == {"pending"}
     assert PlanTenant.objects.filter(plan=plan, reserved=True).count() == 6
+
+
+def test_labels_that_changed_after_the_approval_do_not_change_the_batches(scene):
+    three = """
+      - {name: one, percentage: 30, soak_minutes: 1}
+      - {name: two, percentage: 30, soak_minutes: 2}
+      - {name: three, percentage: 40, soak_minutes: 3}"""
+    rule = policy_text(batches=three, more="selection: {exclude: [{tier: gold}]}")
+    plan = an_approved(scene, policy=rule, keys=("acorn", "birch", "cedar"))
+    Tenant.objects.filter(key="birch").update(labels={"tier": "gold"})
+    start(scene, plan)
+    made = Batch.objects.filter(plan=plan).order_by("number").values_list("name", "size")
+    assert list(made) == [("one", 1), ("two", 1), ("three", 1)]
 
 
 def test_the_loser_is_told_which_plan_holds_the_tenant(scene):

@@ -10,7 +10,17 @@ from plans import flags
 from plans.models import Plan, PlanTenant
 from plans.models.driven import NotPossibleNow
 from plans.refusal import BadInput, NotAllowed, Refused
-from tests.builders import a_started, an_approved, called, kinds, opened, passed, soaking, states
+from tests.builders import (
+    a_started,
+    an_approved,
+    called,
+    kinds,
+    opened,
+    passed,
+    policy_text,
+    soaking,
+    states,
+)
 from tests.web.api_scene import now
 
 
@@ -129,6 +139,15 @@ def test_the_clock_of_an_unresumed_pause_runs_from_the_pause(scene):
     at = Plan.objects.get(pk=plan.pk).paused_at
     record = take_back(scene, plan, now=at + timedelta(seconds=60), trigger="pause")
     assert (record.clock_from, record.deadline) == (at, at + timedelta(seconds=180))
+
+
+def test_a_shorter_promise_is_counted_from_the_end_of_the_pause(scene):
+    plan = a_started(scene, policy=policy_text(more="limits: {rollback_seconds: 90}"))
+    paused(plan)
+    at = Plan.objects.get(pk=plan.pk).paused_at
+    assert Plan.objects.get(pk=plan.pk).pause_deadline == at + timedelta(seconds=150)
+    record = take_back(scene, plan, now=at + timedelta(seconds=60), trigger="pause")
+    assert record.deadline == at + timedelta(seconds=150)
 
 
 def test_a_rollback_outdates_every_claim_and_ends_the_pause(scene):
@@ -325,3 +344,36 @@ def test_a_plan_whose_upgrade_stuck_is_completed_when_all_is_settled(scene):
     needing_a_hand(plan)
     waiting = [key for key, state in states(plan).items() if state == "needs_hand"]
     assert str(settle(scene, plan, *waiting, outcome="upgraded").state) == "completed"
+
+
+def test_asking_for_the_whole_plan_widens_a_rollback_of_a_part(scene):
+    plan = a_started(scene)
+    passed(plan, 1)
+    soaking(plan, 2)
+    part = rollback.request_rollback(
+        plan_id=plan.pk, by=scene.olga, reason="newest only", now=now(), via="page", scope="batch"
+    )
+    whole = rollback.request_rollback(
+        plan_id=plan.pk, by=scene.olga, reason="all of it", now=now(), via="page", scope="plan"
+    )
+    part.refresh_from_db()
+    assert whole.pk != part.pk
+    assert part.finished_at is not None
+    assert "widened" in part.sentence
+    assert whole.touched > part.touched
+    assert rollback.open_rollback(plan).pk == whole.pk
+    again = rollback.request_rollback(
+        plan_id=plan.pk, by=scene.olga, reason="newest", now=now(), via="page", scope="batch"
+    )
+    assert again.pk == whole.pk
+
+
+def test_a_rollback_is_not_finished_while_a_tenant_of_its_scope_is_still_upgraded(scene):
+    plan = a_started(scene)
+    soaking(plan, 1)
+    record = rollback.request_rollback(
+        plan_id=plan.pk, by=scene.olga, reason="all", now=now(), via="page"
+    )
+    rollback.finish(rollback_id=record.pk, now=now())
+    assert str(Plan.objects.get(pk=plan.pk).state) == "rolling_back"
+    assert rollback.open_rollback(plan).pk == record.pk

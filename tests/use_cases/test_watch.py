@@ -7,7 +7,7 @@ import pytest
 import time_machine
 
 from batches import control, decide
-from batches.models import Batch, Lease, Ruling, TenantUpgrade
+from batches.models import Alert, Batch, Lease, Ruling, TenantUpgrade
 from batches.rollback import request_rollback
 from batches.watch import DECIDE_LEASE
 from plans import flags
@@ -334,6 +334,13 @@ def test_with_the_rollback_switch_off_a_breach_holds_until_a_person_acts(scene, 
     batch = fleet.until_batch(plan, "held")
     fleet.tick(5)
     assert (batch.held_kind, live_state(plan)) == ("breach", "held")
+    told = Alert.objects.get(plan=plan, kind="breach").payload
+    assert (told["kpi"], told["value"], told["threshold"], told["unit"]) == (
+        "error_rate",
+        20,
+        5,
+        "%",
+    )
     request_rollback(plan_id=plan.pk, by=scene.olga, reason="", now=now(), via="page")
     fleet.until_plan(plan, "rolled_back")
     check_invariants(plan)
@@ -393,3 +400,33 @@ def test_a_plan_that_cannot_be_decided_about_keeps_no_other_plan_from_going_on(
     fleet.until_plan(good, "completed")
     assert alerts_of(sick) == {"watch_failed"}
     assert alerts_of(good) == set()
+
+
+def test_a_plan_that_cannot_be_started_keeps_no_other_plan_from_going_on(fleet, scene, monkeypatch):
+    good = a_started(scene, policy=quick_policy(), keys=["acorn", "birch"], external_id="good")
+    sick = an_approved(scene, policy=quick_policy(), keys=["cedar", "elm"], external_id="sick")
+
+    def fail(plan, at):
+        raise KeyError("planted")
+
+    monkeypatch.setattr(fleet.watch, "_start_one", fail)
+    fleet.until_plan(good, "completed")
+    assert alerts_of(sick) == {"watch_failed"}
+
+
+def test_a_guardrail_that_only_warns_alerts_and_lets_the_plan_go_on(fleet, scene):
+    fleet.metrics.bad_versions.add("1.5.0")
+    policy = quick_policy(guardrail="action: warn, critical: false")
+    plan = a_started(scene, policy=policy, keys=["acorn", "birch", "cedar"])
+    fleet.until(lambda: "guardrail_warning" in alerts_of(plan) or _ended(plan))
+    assert "guardrail_warning" in kinds_of_alerts(plan)
+    assert not plan.rollbacks.exists()
+    assert str(fleet.until_plan(plan, "completed").state) == "completed"
+
+
+def _ended(plan):
+    return Plan.objects.filter(pk=plan.pk, state="completed").exists()
+
+
+def kinds_of_alerts(plan):
+    return set(plan.alerts.values_list("kind", flat=True))

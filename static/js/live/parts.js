@@ -1,6 +1,7 @@
 // Renders the changing parts of the page again from the server's own templates, at most once a second.
 
 const PAUSE_MS = 1000;
+const TOKEN = /name="csrfmiddlewaretoken" value="[^"]*"/g;
 
 export class PartRefresher {
   constructor(page) {
@@ -39,12 +40,19 @@ export class PartRefresher {
     const part = document.querySelector(`[data-part="${fresh.dataset.for}"]`);
     if (!part) return;
     const html = fresh.innerHTML;
-    if (part.dataset.shown === html) return;
+    // Each answer masks the same token anew; that alone is no change.
+    const shown = html.replace(TOKEN, "");
+    if (part.dataset.shown === shown) return;
+    // A button swapped between press and release would swallow the click.
+    if (part.matches(":active")) {
+      this.refresh();
+      return;
+    }
     // Whoever is typing into a part keeps it until they are done.
     if (part.contains(document.activeElement) && document.activeElement.matches("input, select, textarea")) return;
     const focused = part.contains(document.activeElement) ? document.activeElement.textContent.trim() : null;
     part.innerHTML = html;
-    part.dataset.shown = html;
+    part.dataset.shown = shown;
     this.onSwap(part);
     if (focused) Array.from(part.querySelectorAll("button, a")).find((node) => node.textContent.trim() === focused)?.focus();
   }
