@@ -25,6 +25,7 @@ from plans.models import (
     Tenant,
     User,
 )
+from plans.newest_policies import newest_policies
 from plans.permissions import require
 from plans.policy import PolicyFile, UpgradePolicy
 from plans.policy_yaml import parse_policy_file
@@ -88,7 +89,7 @@ class Resolved:
 
 def latest_policy(name: str) -> Policy | None:
     """Return the newest policy of that name."""
-    return Policy.objects.filter(name=name).order_by("-created_at", "-pk").first()
+    return newest_policies().filter(name=name).first()
 
 
 def chosen_tenants(choice: TenantChoice) -> tuple[list[Tenant], list[str]]:

@@ -8,6 +8,6 @@ from plans.models import Policy
 def newest_policies() -> QuerySet[Policy]:
     """Return the newest row of each policy name."""
     newest = (
-        Policy.objects.filter(name=OuterRef("name")).order_by("-created_at", "-pk").values("pk")
+        Policy.objects.filter(name=OuterRef("name")).order_by("-in_force_since", "-pk").values("pk")
     )
     return Policy.objects.filter(pk=Subquery(newest[:1])).order_by("name")

@@ -9,6 +9,7 @@ from django.db import transaction
 
 from plans import events
 from plans.models import Policy, User
+from plans.newest_policies import newest_policies
 from plans.permissions import require
 from plans.policy import PolicyFile
 from plans.policy_yaml import PolicyRejected, parse_policy_file
@@ -51,9 +52,28 @@ def save_policy_text(
             row, made = Policy.objects.get_or_create(
                 name=name,
                 digest=digest,
-                defaults={"text": text, "source": source, "created_by": by, "created_at": now},
+                defaults={
+                    "text": text,
+                    "source": source,
+                    "created_by": by,
+                    "created_at": now,
+                    "in_force_since": now,
+                },
             )
             rows.append(row)
+            if not made and not newest_policies().filter(pk=row.pk).exists():
+                row.in_force_since = now
+                row.save()
+                events.record(
+                    stream=None,
+                    kind="policy_in_force_again",
+                    sentence=f"Policy {name} went back to an earlier text from {source}"
+                    f" (digest {digest[:12]}…).",
+                    actor=by,
+                    via=via,
+                    now=now,
+                    payload={"policy": name, "digest": digest, "source": source},
+                )
             if made:
                 events.record(
                     stream=None,

@@ -202,12 +202,13 @@ class Migration(migrations.Migration):
                 ('digest', models.CharField(max_length=64)),
                 ('text', models.TextField(help_text='The whole file, approvals included.')),
                 ('source', models.CharField(blank=True, max_length=300)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('in_force_since', models.DateTimeField(default=django.utils.timezone.now, help_text='When this text was handed in last; the newest is what new plans take.')),
                 ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
             options={
                 'verbose_name_plural': 'policies',
-                'ordering': ('name', '-created_at', '-pk'),
+                'ordering': ('name', '-in_force_since', '-pk'),
             },
         ),
         migrations.AddField(

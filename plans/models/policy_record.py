@@ -1,6 +1,7 @@
 """Policies as they were handed in."""
 
 from django.db import models
+from django.utils import timezone
 
 
 class Policy(models.Model):
@@ -13,10 +14,14 @@ class Policy(models.Model):
     created_by = models.ForeignKey(
         "plans.User", on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    in_force_since = models.DateTimeField(
+        default=timezone.now,
+        help_text="When this text was handed in last; the newest is what new plans take.",
+    )
 
     class Meta:
-        ordering = ("name", "-created_at", "-pk")
+        ordering = ("name", "-in_force_since", "-pk")
         verbose_name_plural = "policies"
         constraints = (
             models.UniqueConstraint(fields=["name", "digest"], name="one_row_per_policy_text"),

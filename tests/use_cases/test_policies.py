@@ -1,0 +1,52 @@
+"""Policies and releases that are handed in again."""
+
+from datetime import timedelta
+
+from plans.drafting import latest_policy
+from plans.models import Event, Policy
+from plans.policies import save_policy_text
+from plans.releases import register_release, trust_key
+from plans.signature import new_key, sign_release
+from tests.builders import artifact, policy_text
+from tests.web.api_scene import now
+
+ONE_PERCENT = "rollback_thresholds: {error_rate: 1}"
+TWO_PERCENT = "rollback_thresholds: {error_rate: 2}"
+
+
+def save(more: str, minutes: int) -> Policy:
+    at = now() + timedelta(minutes=minutes)
+    (row,) = save_policy_text(
+        text=policy_text(more=more), source="file", by=None, now=at, via="command"
+    )
+    return row
+
+
+def test_going_back_to_an_earlier_text_puts_it_in_force_again(scene):
+    first, second = save(ONE_PERCENT, 1), save(TWO_PERCENT, 2)
+    assert latest_policy(first.name) == second
+    assert save(ONE_PERCENT, 3) == first
+    assert latest_policy(first.name) == first
+    assert Event.objects.filter(kind="policy_in_force_again").count() == 1
+    assert save(ONE_PERCENT, 4) == first
+    assert Event.objects.filter(kind="policy_in_force_again").count() == 1
+
+
+def test_a_new_signature_over_the_same_artifact_is_kept(scene):
+    key = new_key()
+    trust_key(
+        key_id=key.key_id,
+        public_key=key.public_pem,
+        name="second",
+        not_before=now() - timedelta(days=1),
+        not_after=now() + timedelta(days=1),
+        plugins=(),
+        by=None,
+        now=now(),
+        via="command",
+    )
+    envelope = sign_release("pay", "1.5.0", artifact("pay", "1.5.0"), key.private_pem)[1]
+    release = register_release(envelope=envelope, by=None, now=now(), via="command")
+    assert release.pk == scene.release.pk
+    assert release.signed_by.key_id == key.key_id
+    assert Event.objects.filter(kind="release_signed_again").count() == 1
