@@ -225,7 +225,8 @@ def test_each_line_carries_the_name_of_its_child_and_stands_in_its_log(supervise
     lines = console.output.read_text().splitlines()
     assert f"{'web':<15} | web speaks" in lines
     assert f"{'web':<15} | half" in lines
-    assert (tmp_path / "logs/watch.log").read_text() == "at work\n"
+    log = tmp_path / "logs/watch.log"
+    wait_until(lambda: log.exists() and log.read_text() == "at work\n")
 
 
 def test_only_the_owner_reads_the_status_file(supervise, tmp_path):
