@@ -1,5 +1,6 @@
 """What administrators may do in the admin pages: see everything, edit what may be edited."""
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from auditlog.mixins import AuditlogHistoryAdminMixin
@@ -116,9 +117,9 @@ class IntakeAdmin(HistoryAdmin):
     needed: ClassVar[str] = "administer"
     intake_form: ClassVar[type[AnyModelForm]]
 
+    @abstractmethod
     def take_in(self, request: HttpRequest, given: dict[str, Any]) -> Any:
         """Return the row that the use case made of the form's values."""
-        raise NotImplementedError
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Ask the console's own permissions."""
