@@ -27,7 +27,7 @@ def settle_calls(*, batch_id: int, now: datetime) -> Batch:
         f" version and were read back; it soaks for {batch.soak_left:.0f} s."
     )
     if others:
-        sentence += f" {others} did not make it and are accounted for."
+        sentence += f" {others} did not make it and {'is' if others == 1 else 'are'} accounted for."
     events.record(
         stream=plan,
         kind="batch_calls_settled",

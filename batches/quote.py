@@ -52,7 +52,11 @@ def rollback_quote(
         return Quote(0.0, limit, 0, (), "nothing is touched, nothing has to come back")
     rounds = math.ceil(touched / max(1, parallelism))
     terms = (
-        (f"{rounds} rounds of {parallelism} restores at {per_restore:.2f} s", rounds * per_restore),
+        (
+            f"{rounds} round{'' if rounds == 1 else 's'} of up to {parallelism} restores"
+            f" at {per_restore:.2f} s",
+            rounds * per_restore,
+        ),
         ("one call that times out", call_timeout),
         ("its retry", per_restore),
         ("forward calls that are applied late", 2 * call_timeout),

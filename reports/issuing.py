@@ -13,7 +13,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import DateTimeField, Exists, F, OuterRef
+from django.db.models import DateTimeField, Exists, F, OuterRef, QuerySet
 from django.db.models.functions import Coalesce
 from django.template.loader import render_to_string
 
@@ -48,9 +48,12 @@ def due_reports(now: datetime) -> list[uuid.UUID]:
     ]
     if noted:
         UpgradeReport.objects.bulk_create(noted, ignore_conflicts=True)
+    # Completed, then taken back before the first report was made: the next one tells both.
+    later = UpgradeReport.objects.filter(plan=OuterRef("plan"), ending__gt=OuterRef("ending"))
+    _waiting(now).filter(Exists(later)).delete()
     claimed = []
     until = now + timedelta(seconds=CLAIM_SECONDS)
-    waiting = UpgradeReport.objects.filter(issued_at=None, next_at__lte=now).order_by("next_at")
+    waiting = _waiting(now).order_by("next_at")
     for pk, plan_id, next_at in list(waiting.values_list("pk", "plan_id", "next_at")):
         # Compare-and-set: of two watches that saw the same row, one gets it.
         row = UpgradeReport.objects.filter(pk=pk, issued_at=None, next_at=next_at)
@@ -61,8 +64,12 @@ def due_reports(now: datetime) -> list[uuid.UUID]:
 
 def anything_due(now: datetime) -> bool:
     """Tell whether due_reports would find something; only reads."""
-    waiting = UpgradeReport.objects.filter(issued_at=None, next_at__lte=now)
-    return waiting.exists() or _ended_without_report().exists()
+    return _waiting(now).exists() or _ended_without_report().exists()
+
+
+def _waiting(now: datetime) -> "QuerySet[UpgradeReport]":
+    # While a completed plan is taken back it has no ending to report.
+    return UpgradeReport.objects.filter(issued_at=None, next_at__lte=now, plan__state__in=ENDINGS)
 
 
 def _ended_without_report() -> Any:
@@ -100,7 +107,10 @@ def issue_report(*, plan_id: uuid.UUID | str, now: datetime) -> UpgradeReport:
         made = _make(plan, now)
     except PdfFailed as error:
         return _failed(report, str(error), now)
-    return _issued(report, plan, made, seconds=time.monotonic() - began, now=now)
+    seconds = time.monotonic() - began
+    # What happened while it was being made stands before it in the trail, in time as well.
+    issued_at = now + timedelta(seconds=seconds)
+    return _issued(report, plan, made, seconds=seconds, now=issued_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ def test_the_same_ending_is_reported_once_however_often_it_is_asked_for(scene):
     first = issue_report(plan_id=plan.pk, now=after(42))
     second = issue_report(plan_id=plan.pk, now=after(55))
     assert second.pk == first.pk
-    assert second.issued_at == after(42)
+    assert after(42) < first.issued_at == second.issued_at < after(55)
     assert UpgradeReport.objects.count() == 1
     assert Event.objects.filter(kind="report_issued").count() == 1
 
@@ -136,6 +136,25 @@ def test_a_plan_taken_back_after_completion_gets_a_second_report(scene):
     second = issue_report(plan_id=plan.pk, now=after(62))
     assert (first.state, second.state) == ("completed", "rolled_back")
     assert content(first) != content(second)
+
+
+def test_a_completion_that_is_taken_back_before_its_report_was_made_is_told_by_the_next(scene):
+    plan = completed(scene)
+    assert due_reports(after(51)) == [plan.pk]
+    record = request_rollback(
+        plan_id=plan.pk, by=scene.olga, reason="customer calls", now=after(52), via="page"
+    )
+    # The claim has run out, yet the plan has no ending now that could be reported.
+    assert not anything_due(after(56))
+    assert due_reports(after(56)) == []
+    TenantUpgrade.objects.filter(plan=plan, touched_at__isnull=False).update(
+        state="rolled_back", restored_at=after(57)
+    )
+    finish(rollback_id=record.pk, now=after(58))
+    assert due_reports(after(59)) == [plan.pk]
+    assert issue_report(plan_id=plan.pk, now=after(59)).state == "rolled_back"
+    assert not anything_due(after(70))
+    assert UpgradeReport.objects.count() == 1
 
 
 def test_putting_a_plan_away_at_once_does_not_outrun_its_report(scene):

@@ -134,7 +134,7 @@ export class Charts {
         y: points.map((point) => point.value),
         name: line.label, type: "scatter", connectgaps: false,
         // One look alone makes no line.
-        mode: points.filter((point) => point.value !== null).length > 1 ? "lines" : "markers",
+        mode: points.filter((point) => point.value !== null).length === 1 ? "markers" : "lines",
         line: { color: colours[index % colours.length], width: 2, dash: line.dashed ? "dot" : "solid", shape: "linear" },
         hovertemplate: `%{y:.4~g} ${chart.unit}<extra>${line.label}</extra>`,
       };
@@ -172,7 +172,7 @@ export class Charts {
     const values = chart.points.map((point) => point.value).filter((value) => value !== null);
     const top = Math.max(...values, ...chart.limits.map((limit) => limit.value), 0);
     return {
-      margin: { l: 40, r: 10, t: 16, b: chart.lines.length > 1 ? 42 : 24 }, height: 184, showlegend: chart.lines.length > 1, uirevision: this.spanSeconds,
+      margin: { l: 40, r: 24, t: 16, b: chart.lines.length > 1 ? 42 : 24 }, height: 184, showlegend: chart.lines.length > 1, uirevision: this.spanSeconds,
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "x unified", dragmode: false,
       font: { family: getComputedStyle(document.body).fontFamily, size: 11, color: muted },
       legend: { orientation: "h", x: 0, y: -0.16, yanchor: "top", font: { size: 10 } },
