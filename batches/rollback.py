@@ -16,7 +16,7 @@ from plans.drafting import current_revision, policy_of
 from plans.models import Plan, User
 from plans.permissions import require
 from plans.policy import PAUSE_SECONDS, UpgradePolicy
-from plans.refusal import BadInput
+from plans.refusal import BadInput, Refused
 
 NOT_BACK = ("upgrading", "upgraded", "failed", "unknown", "restoring")
 ROLLED_BACK_FROM = ("deploying", "soaking", "held", "passed", "needs_hand")
@@ -233,9 +233,10 @@ def finish(*, rollback_id: Any, now: datetime) -> Plan:
         rollback = Rollback.objects.select_for_update().get(pk=rollback_id)
         plan = Plan.objects.locked(rollback.plan_id)
         upgrades = in_scope(rollback)
-        if rollback.finished_at is not None or upgrades.touched().filter(state__in=NOT_BACK):
-            # Widened since it was decided: the record that took over ends the plan.
-            return plan
+        if rollback.finished_at is not None:
+            raise Refused("This rollback has ended already.", code="rollback_ended")
+        if upgrades.touched().filter(state__in=NOT_BACK).exists():
+            raise Refused("Not every tenant is back yet.", code="not_back_yet")
         needs_hand = sorted(
             upgrades.filter(state="needs_hand").values_list("tenant_key", flat=True)
         )

@@ -1,5 +1,6 @@
 """Register signed releases and check their signatures again before they are used."""
 
+import json
 from datetime import datetime
 
 from django.db import transaction
@@ -97,7 +98,7 @@ def _signed_again(
             f" ({known.digest[:12]}…); give the changed artifact a new version.",
             code="digest_changed",
         )
-    if known.envelope == envelope:
+    if json.loads(known.envelope) == json.loads(envelope):
         return known
     known.envelope = envelope
     known.signed_by = TrustKey.objects.get(key_id=verified.key_id)

@@ -374,6 +374,7 @@ def test_a_rollback_is_not_finished_while_a_tenant_of_its_scope_is_still_upgrade
     record = rollback.request_rollback(
         plan_id=plan.pk, by=scene.olga, reason="all", now=now(), via="page"
     )
-    rollback.finish(rollback_id=record.pk, now=now())
+    with pytest.raises(Refused, match="Not every tenant is back"):
+        rollback.finish(rollback_id=record.pk, now=now())
     assert str(Plan.objects.get(pk=plan.pk).state) == "rolling_back"
     assert rollback.open_rollback(plan).pk == record.pk
