@@ -31,6 +31,7 @@ from batches.effect_ports import (
     Task,
 )
 from batches.seen import back, installed, problem_of
+from plans.failpoints import reach
 
 CLAIM_CHUNK = 100
 READ_BACK_PAUSES = (0.0, 0.1, 0.3, 0.6, 1.0)
@@ -153,6 +154,7 @@ class _Run:
                 self._note_unauthorized(failed.unauthorized, failed.reason)
                 return failed
         self.progress.last_read_back_at = self.clock.now()
+        reach("effects.observed")
         return observed
 
     async def _call(
@@ -191,6 +193,7 @@ class _Run:
                 "plan": self.job.plan,
             }
             timeout = self.job.call_timeout
+            reach("effects.call_ready")
             if task.direction == "install":
                 answer = await self.gate.deployer.install(
                     InstallOrder(**order),  # type: ignore[arg-type]
@@ -201,6 +204,7 @@ class _Run:
                     RestoreOrder(**order, config=task.config),  # type: ignore[arg-type]
                     timeout=timeout,
                 )
+        reach("effects.call_sent")
         self._note_unauthorized(answer.unauthorized, answer.text)
         return CallEnd(call_id, started_at, self.clock.now(), answer)
 

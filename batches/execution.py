@@ -25,6 +25,7 @@ from batches.models import Batch, Rollback, TenantUpgrade
 from batches.rollback import in_scope
 from plans import events
 from plans.drafting import current_revision, policy_of
+from plans.failpoints import reach
 from plans.models import Plan
 from plans.refusal import Refused
 
@@ -239,6 +240,7 @@ async def take_back(loop: EffectLoop, *, rollback_id: Any, plan_id: Any, executo
             if run is None:
                 return
             await _perform(loop, run)
+            reach("rollback.restored")
             if await _all_still_back(loop, run, rollback_id):
                 return
 
@@ -260,6 +262,7 @@ async def _all_still_back(loop: EffectLoop, run: Run, rollback_id: Any) -> bool:
             wrong[tenant] = f"shows {answer.version} again"
     right = [tenant for tenant in wanted if tenant not in wrong]
     await asyncio.to_thread(_in_database(lambda: _note_check(rollback_id, right, wrong)))
+    reach("rollback.checked")
     return not wrong
 
 

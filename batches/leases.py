@@ -13,6 +13,7 @@ from django.db import IntegrityError, OperationalError, connections, transaction
 from django.utils import timezone
 
 from batches.models import Lease
+from plans.failpoints import reach
 
 LEASE_SECONDS = 8.0
 RENEW_SECONDS = 2.0
@@ -43,11 +44,13 @@ def acquire(name: str, *, holder: str, kind: str, now: datetime) -> Lease | None
     if taken != 1:
         return None
     lease.holder, lease.kind, lease.token, lease.expires_at = holder, kind, token, expires
+    reach("lease.acquired")
     return lease
 
 
 def renew(name: str, *, holder: str, token: int, now: datetime) -> bool:
     """Prolong one's own lease; False when it has passed to somebody else."""
+    reach("lease.renewing")
     return (
         Lease.objects.filter(name=name, holder=holder, token=token).update(
             expires_at=now + timedelta(seconds=LEASE_SECONDS)
@@ -58,6 +61,7 @@ def renew(name: str, *, holder: str, token: int, now: datetime) -> bool:
 
 def release(name: str, *, holder: str, token: int, now: datetime) -> None:
     """Let go of one's own lease."""
+    reach("lease.releasing")
     Lease.objects.filter(name=name, holder=holder, token=token).update(expires_at=now)
 
 

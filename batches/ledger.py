@@ -22,10 +22,16 @@ from django.db import OperationalError, connections, transaction
 from batches.effect_ports import CallStart, Outcome, Task
 from batches.ledger_claims import Scope
 from batches.ledger_writes import Writes
+from plans.failpoints import reach
 
 CHUNK_ROWS = 100
 IDLE_LOOK_SECONDS = 0.1
 BUSY_RETRY_SECONDS = 90.0
+COMMITTED = {
+    "claim": "ledger.claimed",
+    "begin": "ledger.journalled",
+    "record": "ledger.recorded",
+}
 GATHER_SECONDS = 0.05
 """How long facts wait for more facts, so that few tenants do not make one event each."""
 
@@ -172,9 +178,13 @@ class DatabaseLedger:
         return chunk, False
 
     def _write(self, chunk: Sequence[_Operation]) -> list[Any]:
+        reach("ledger.begun")
         with transaction.atomic():
             results = self._writes.apply([(op.name, op.items) for op in chunk])
+            reach("ledger.applied")
         self._writes.claims.committed()
+        for name in sorted({op.name for op in chunk} & COMMITTED.keys()):
+            reach(COMMITTED[name])
         self._stop = not self._writes.went_on
         return results
 

@@ -7,13 +7,16 @@ from auditlog.context import set_actor
 
 from batches.hands_loop import call_batches
 from batches.models import Batch
+from plans.failpoints import reach
 
 logger = logging.getLogger(__name__)
 
 
 def run_batch(batch_id: int) -> None:
     """Call the tenants of a batch, unless somebody is at it already."""
+    reach("hands.began")
     batch = Batch.objects.get(pk=batch_id)
     with set_actor(None):
         if not asyncio.run(call_batches(batch)):
             logger.info("Batch %s is called by somebody else already.", batch_id)
+    reach("hands.ending")

@@ -28,6 +28,7 @@ from batches.plan_facts import plan_facts
 from batches.success_rate import alert_below
 from plans import approval
 from plans.drafting import current_revision, policy_of
+from plans.failpoints import reach
 from plans.models import Plan
 from plans.policy import UpgradePolicy
 from plans.refusal import BadInput, Refused
@@ -86,6 +87,7 @@ class Watch:
 
     def tick(self, now: datetime) -> None:
         """Look at everything once."""
+        reach("watch.ticking")
         began = time.monotonic()
         if not self._leads(now):
             self._beat("standby", began)
@@ -169,12 +171,14 @@ class Watch:
             facts = self._facts(plan, policy, now)
             self._condition_alerts(plan, facts, now)
             action = decide(facts)
+            reach("watch.decided")
             if action.do == "stop" and plan.waiting_for:
                 progress.stop_waiting(plan_id=plan.pk)
             if action.do == "stop" or action == last:
                 return
             try:
                 self.acting.apply(plan, facts, action, now)
+                reach("watch.acted")
             except Refused as refused:
                 # Somebody else moved the plan between the facts and the act; look again.
                 logger.info("Plan %s: %s: %s", plan.external_id, action.do, refused.sentence)

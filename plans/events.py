@@ -7,6 +7,7 @@ from typing import Any
 from django.db import transaction
 
 from plans.chain import event_body, link
+from plans.failpoints import reach
 from plans.models import ZERO_HASH, Event, Plan, Stream, User
 
 SYSTEM_STREAM = "system"
@@ -66,6 +67,7 @@ def record(
         hash=digest,
     )
     Stream.objects.filter(pk=head.pk).update(head_seq=seq, head_hash=digest)
+    reach("trail.recorded")
     return event
 
 
