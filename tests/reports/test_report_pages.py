@@ -4,13 +4,14 @@ import hashlib
 import uuid
 
 import pytest
+from django.utils import timezone
 
 from plans.machine_access import make_token
 from plans.models import Plan, RoleBinding
 from reports.handing_out import InTheMaking, download_name, report_of
 from reports.issuing import due_reports, issue_report
 from reports.models import UpgradeReport
-from tests.reports.scene import NOW, after, completed, taken_back
+from tests.reports.scene import after, completed, taken_back
 
 pytestmark = pytest.mark.django_db
 
@@ -70,7 +71,7 @@ def test_the_list_shows_reports_and_failures_to_those_who_may_see_the_plan(scene
 
 def test_the_api_hands_out_the_same_file_or_says_why_not(scene, client):
     plan = taken_back(scene)
-    made = make_token(user=scene.rita, name="t", days=1, by=None, now=NOW, via="command")
+    made = make_token(user=scene.rita, name="t", days=1, by=None, now=timezone.now(), via="command")
     bearer = {"Authorization": f"Bearer {made.secret}", "Accept": "application/pdf"}
     address = f"/api/v1/plans/{plan.external_id}/report.pdf"
     assert client.get(address, headers=bearer).status_code == 202
