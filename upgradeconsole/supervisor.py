@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -153,8 +154,10 @@ class Child:
 
     def say(self, line: str) -> None:
         """Write one line, under the child's name, to the terminal and to the child's log."""
-        sys.stdout.write(f"{self.spec.name:<15} | {line}\n")
-        sys.stdout.flush()
+        with suppress(OSError):
+            # A terminal that is gone or a disk that is full must not end what is supervised.
+            sys.stdout.write(f"{self.spec.name:<15} | {line}\n")
+            sys.stdout.flush()
         self._log.emit(logging.LogRecord("", logging.INFO, "", 0, line, None, None))
 
     def close_log(self) -> None:
@@ -269,7 +272,9 @@ class Supervisor:
             },
         }
         draft = self._status_file.with_suffix(".new")
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            json.dump(status, out, indent=1)
-        draft.replace(self._status_file)
+        # On a full disk the status gets out of date; the children matter more.
+        with suppress(OSError):
+            handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(handle, "w", encoding="utf-8") as out:
+                json.dump(status, out, indent=1)
+            draft.replace(self._status_file)
