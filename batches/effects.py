@@ -165,6 +165,9 @@ class _Run:
     ) -> CallEnd | None:
         """Write the journal, send, and return the call's end; None when it may not be sent."""
         async with self.own_slots, self.gate.slots:
+            if self.halted:
+                # Asked to stop, or refused as a whole, while this call waited for its turn.
+                return None
             asked_at = self.clock.monotonic()
             start = CallStart(
                 task=task,
