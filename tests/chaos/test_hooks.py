@@ -247,7 +247,7 @@ def test_fault_21_three_that_cannot_be_taken_back_are_a_persons_and_the_rest_is_
     assert stack.versions(tenants) == left
     assert_nothing_doubled(stack, plan)
     assert_nothing_forward_after_a_restore(stack, plan)
-    listed = sorted(entry["tenant"] for entry in stack.snapshot(plan)["needs_hand"])
+    listed = sorted(entry["tenant_key"] for entry in stack.snapshot(plan)["needs_hand"])
     assert listed == stubborn
     assert "rollback_failed" in open_alerts(stack, plan)
     # Once the platform is mended, one more rollback takes the three back; nothing is a dead end.
