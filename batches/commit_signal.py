@@ -41,7 +41,12 @@ class CommitSignal:
             if self._nudged.is_set():
                 self._nudged.clear()
                 return True
-            version = self._look()
+            try:
+                version = self._look()
+            except sqlite3.Error:
+                # A full or locked database tells nothing; the next tick finds out what it is.
+                self.close()
+                version = self._version
             if version != self._version:
                 self._version = version
                 return True

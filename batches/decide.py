@@ -101,6 +101,7 @@ class PlanFacts:
     quote_fits: bool = True
     quote_sentence: str = ""
     release_problem: str = ""
+    room_problem: str = ""
     unreadable: str = ""
 
     @property
@@ -327,6 +328,8 @@ def _next_batch(facts: PlanFacts) -> Action | None:
         return Action("wait", facts.release_problem, kind="release_not_trusted")
     if facts.unreadable:
         return Action("wait", facts.unreadable, kind="configuration")
+    if facts.room_problem:
+        return Action("wait", f"batch {batch.number} may not begin: {facts.room_problem}")
     if not facts.quote_fits:
         return Action(
             "wait",

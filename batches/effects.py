@@ -39,6 +39,9 @@ READ_BACK_PAUSES = (0.0, 0.1, 0.3, 0.6, 1.0)
 PATIENCE_WITH_OPEN_CALLS = 2.0
 """Seconds that a restore waits for an open forward call to end before it is sent beside it."""
 SETTLE_LOOK = 0.2
+STOOD_STILL = 1.0
+"""Seconds between journal and call after which a stop, or a lost lease, keeps the call back."""
+NOT_SENT = "not sent: this process stood still before the call"
 RETRY_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -162,6 +165,9 @@ class _Run:
     ) -> CallEnd | None:
         """Write the journal, send, and return the call's end; None when it may not be sent."""
         async with self.own_slots, self.gate.slots:
+            if self.halted:
+                # Asked to stop, or refused as a whole, while this call waited for its turn.
+                return None
             asked_at = self.clock.monotonic()
             start = CallStart(
                 task=task,
@@ -175,10 +181,12 @@ class _Run:
                 return None
             started_at = self.clock.now()
             spent = self.clock.monotonic() - asked_at
-            if spent > self.job.call_timeout:
+            if spent > self.job.call_timeout or (
+                spent > STOOD_STILL and self.ledger.stop_requested()
+            ):
                 # This process slept between the journal and the call; the world may have moved
                 # on, and whoever restores waits for call_timeout after the journal row only.
-                answer = Answer("failed", "not sent: this process stood still before the call")
+                answer = Answer("failed", NOT_SENT)
                 return CallEnd(call_id, started_at, self.clock.now(), answer)
             if self.progress.first_call_at is None:
                 self.progress.first_call_at = started_at
@@ -283,8 +291,7 @@ class _Run:
                 await self._finish(task, "confirm", observed=seen, call=call)
                 return
             problem = problem_of(task, seen, answer)
-            if answer.unauthorized:
-                # Not this tenant's fault: it is tried again when a person lets the plan go on.
+            if self._was_not_its_fault(call, attempt):
                 await self._finish(task, "lose", observed=seen, error=problem, call=call)
                 return
             if attempt == self.job.attempts or answer.permanent:
@@ -301,6 +308,15 @@ class _Run:
             await self._finish(task, None, observed=seen, error=problem, call=call)
             reason = f"attempt {attempt} {answer.outcome}: {answer.text}"[:200]
             await self._pause_before(attempt, answer)
+
+    def _was_not_its_fault(self, call: CallEnd, attempt: int) -> bool:
+        """Tell whether the tenant keeps its attempts: it is claimed again by a later run.
+
+        The platform refused our credentials (a person lets the plan go on), or this process stood
+        still before its last attempt.
+        """
+        not_sent = call.answer.text == NOT_SENT and attempt == self.job.attempts
+        return call.answer.unauthorized or not_sent
 
     async def _stopped(self, task: Task, attempt: int, before: Observed) -> None:
         """Give the intent back: untouched as if never claimed, touched as unknown."""

@@ -6,6 +6,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django_q.tasks import async_task
 
+from batches import free_space
 from batches.models import Batch, TenantUpgrade
 from batches.quote import Quote
 from batches.readiness import quote_for
@@ -41,6 +42,8 @@ def check_start(plan: Plan, policy: UpgradePolicy, now: datetime) -> None:
     window = window_state(policy.windows, policy.not_after, now)
     if not window.is_open:
         raise NotYet(window.sentence)
+    if problem := free_space.room().problem:
+        raise NotYet(f"The plan cannot start: {problem}.", code=free_space.KIND)
 
 
 def start(*, plan_id: Any, by: User | None, now: datetime, via: str) -> Plan:

@@ -19,6 +19,7 @@ from typing import Any
 
 from django.db import OperationalError, connections, transaction
 
+from batches import free_space
 from batches.effect_ports import CallStart, Outcome, Task
 from batches.ledger_claims import Scope
 from batches.ledger_writes import Writes
@@ -194,7 +195,9 @@ class DatabaseLedger:
         while True:
             try:
                 return write()
-            except OperationalError:
+            except OperationalError as error:
+                if free_space.says_full(error):
+                    free_space.release_reserve("a write of the journal found the disk full")
                 if time.monotonic() >= until:
                     raise
                 connections.close_all()

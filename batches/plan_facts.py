@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db.models import Count, Q
 
+from batches import free_space
 from batches.decide import BatchFacts, BreachFacts, MissingFacts, PlanFacts, RollbackFacts
 from batches.models import Batch, DeployerCall, Rollback, TenantUpgrade
 from batches.pacing import failures, soak_left
@@ -177,6 +178,7 @@ def _gate(plan: Plan, policy: UpgradePolicy, now: datetime) -> dict[str, object]
         "quote_fits": quote.fits,
         "quote_sentence": quote.sentence,
         "release_problem": _release_problem(plan, now),
+        "room_problem": free_space.room().problem,
     }
 
 

@@ -16,7 +16,7 @@ from auditlog.context import set_actor
 from django.db import OperationalError, close_old_connections
 from django.utils import timezone
 
-from batches import alerts, leases, progress, watch_chores
+from batches import alerts, free_space, leases, progress, watch_chores
 from batches.acting import Acting
 from batches.commit_signal import CommitSignal
 from batches.decide import Action, PlanFacts, decide
@@ -24,6 +24,7 @@ from batches.effect_thread import EffectThread
 from batches.launch import NotYet, TenantsTaken, start, why_not_yet
 from batches.models import Alert, Heartbeat
 from batches.observation import Observer
+from batches.outage import Outage
 from batches.plan_facts import plan_facts
 from batches.success_rate import alert_below
 from plans import approval
@@ -56,6 +57,7 @@ class Watch:
         self.acting = Acting(self.effects, self.observer)
         self._keeper: leases.Keeper | None = None
         self._policies: dict[tuple[Any, int], UpgradePolicy] = {}
+        self._outage = Outage()
         self._beat_at = 0.0
         self._rated_at = 0.0
 
@@ -67,12 +69,7 @@ class Watch:
             with set_actor(None):
                 while not self.stopping.is_set():
                     began = time.monotonic()
-                    try:
-                        self.tick(timezone.now())
-                    except OperationalError:
-                        # Busy or away: the next tick tries again, running effects go on.
-                        logger.warning("The database did not answer; this tick is skipped.")
-                        close_old_connections()
+                    self._tick_or_skip(timezone.now())
                     self._wait(time.monotonic() - began)
         finally:
             self.observer.stop()
@@ -80,6 +77,17 @@ class Watch:
             if self._keeper is not None:
                 self._keeper.stop()
             self.signal.close()
+
+    def _tick_or_skip(self, now: datetime) -> None:
+        """Tick; where the database is busy, full or away, the next tick tries again."""
+        try:
+            free_space.release_when_full()
+            self.tick(now)
+            self._outage.answered(now=timezone.now())
+        except OperationalError as error:
+            # Effects that run go on: the ledger is as patient.
+            self._outage.failed(error, began=now, now=timezone.now())
+            close_old_connections()
 
     def _wait(self, spent: float) -> None:
         self.stopping.wait(SHORTEST_TICK_SECONDS)
@@ -104,6 +112,7 @@ class Watch:
         if began - self._rated_at >= SUCCESS_RATE_SECONDS:
             self._rated_at = began
             alert_below(now)
+        free_space.tell(now)
         for name, chore in watch_chores.CHORES.items():
             try:
                 chore(now)

@@ -1,16 +1,20 @@
 """Answer what went wrong as `application/problem+json` (RFC 9457), in the words of the use case."""
 
+import logging
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
 
 from plans.api_acts import verbs
-from plans.refusal import BadInput, Refused
+from plans.refusal import DATABASE_AWAY, BadInput, Refused
+
+logger = logging.getLogger(__name__)
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -45,7 +49,16 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
         )
     if isinstance(error, exceptions.APIException):
         return _api_exception(error)
+    if isinstance(error, OperationalError):
+        return _database_away(error)
     return None
+
+
+def _database_away(error: OperationalError) -> Response:
+    logger.error("The database did not answer: %s", error)
+    answer = problem(503, detail=DATABASE_AWAY, code="database_away")
+    answer["Retry-After"] = "1"
+    return answer
 
 
 def _refused(error: Refused) -> Response:

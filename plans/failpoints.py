@@ -7,12 +7,18 @@ look at a variable as long as nobody has set a trap.
 `UPGRADECONSOLE_FAILPOINTS="effects.call_sent=kill@3,watch.acting=freeze"` sets traps for a real
 process: `kill` (SIGKILL), `freeze` (SIGSTOP) or `raise` (OSError), at the n-th time that the point
 is reached (the first without `@n`). The simulator sets a trap of its own with `trap`.
+
+`UPGRADECONSOLE_FAILPOINTS_FILE=FILE` lets a test arm a running console: while the file exists, all
+processes obey the traps written in it. The process that gets there first takes the file away, so
+that one trap springs once however often processes start again; FILE.sprung then says where and who.
 """
 
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 POINTS = (
     "lease.acquired",
@@ -36,6 +42,7 @@ POINTS = (
     "rollback.checked",
 )
 VARIABLE = "UPGRADECONSOLE_FAILPOINTS"
+FILE_VARIABLE = "UPGRADECONSOLE_FAILPOINTS_FILE"
 Trap = Callable[[str], None]
 
 
@@ -43,7 +50,8 @@ class BadFailpoint(ValueError):
     """Raised at start when the variable names a point or an act that does not exist."""
 
 
-def _from_environment(text: str) -> Trap | None:
+def _wanted(text: str) -> dict[str, tuple[str, int]]:
+    """Return what is to happen at which point, and at which time that it is reached."""
     wanted: dict[str, tuple[str, int]] = {}
     for entry in filter(None, (part.strip() for part in text.split(","))):
         point, _equals, act = entry.partition("=")
@@ -51,6 +59,11 @@ def _from_environment(text: str) -> Trap | None:
         if point not in POINTS or act not in _ACTS or not (times or "1").isdecimal():
             raise BadFailpoint(f"{VARIABLE}: {entry!r} is not POINT=ACT or POINT=ACT@N")
         wanted[point] = (act, int(times or "1"))
+    return wanted
+
+
+def _from_environment(text: str) -> Trap | None:
+    wanted = _wanted(text)
     if not wanted:
         return None
     reached: Counter[str] = Counter()
@@ -65,6 +78,37 @@ def _from_environment(text: str) -> Trap | None:
     return spring
 
 
+def _from_file(name: str) -> Trap | None:
+    """Return a trap that obeys a file, which whoever springs it takes away."""
+    if not name:
+        return None
+    file, sprung = Path(name), Path(f"{name}.sprung")
+    reached: Counter[str] = Counter()
+
+    def spring(point: str) -> None:
+        try:
+            wanted = _wanted(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            reached.clear()
+            return
+        if point not in wanted:
+            return
+        reached[point] += 1
+        act, times = wanted[point]
+        if reached[point] < times:
+            return
+        claim = Path(f"{name}.{os.getpid()}")
+        try:
+            file.rename(claim)
+        except FileNotFoundError:
+            return
+        claim.write_text(f"{point} {os.getpid()} {time.time()}", encoding="utf-8")
+        claim.rename(sprung)
+        _ACTS[act]()
+
+    return spring
+
+
 def _fail() -> None:
     raise OSError("a failpoint was reached")
 
@@ -74,7 +118,9 @@ _ACTS: dict[str, Callable[[], None]] = {
     "freeze": lambda: os.kill(os.getpid(), signal.SIGSTOP),
     "raise": _fail,
 }
-_trap: Trap | None = _from_environment(os.environ.get(VARIABLE, ""))
+_trap: Trap | None = _from_environment(os.environ.get(VARIABLE, "")) or _from_file(
+    os.environ.get(FILE_VARIABLE, "")
+)
 
 
 def reach(point: str) -> None:

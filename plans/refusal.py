@@ -2,6 +2,11 @@
 
 from collections.abc import Sequence
 
+DATABASE_AWAY = (
+    "The database is busy, away, or its disk is full. Try again in a moment; asking twice for a"
+    " pause or a rollback is asking once."
+)
+
 
 class Refused(Exception):
     """An anticipated refusal: its sentence says why, `possible` what can be done now."""

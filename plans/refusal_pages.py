@@ -1,13 +1,18 @@
 """Turn a refusal that a page's view let through into a message or an error page."""
 
+import logging
 from collections.abc import Callable
 
 from django.contrib import messages
+from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from plans.refusal import NotAllowed, NotFound, Refused
+from plans.refusal import DATABASE_AWAY, NotAllowed, NotFound, Refused
+
+logger = logging.getLogger(__name__)
 
 
 class RefusalMiddleware:
@@ -20,7 +25,12 @@ class RefusalMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Answer for refusals only; everything else stays an error."""
+        """Answer for refusals and an absent database; everything else stays an error."""
+        if isinstance(error, OperationalError):
+            logger.error("The database did not answer: %s", error)
+            # Without the request: what a page usually shows of the person is in the database too.
+            page = render_to_string("503.html", {"sentence": DATABASE_AWAY})
+            return HttpResponse(page, status=503, headers={"Retry-After": "1"})
         if not isinstance(error, Refused):
             return None
         if isinstance(error, NotFound):

@@ -10,6 +10,20 @@ from django.apps import apps
 from django.db import connection
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the long chaos tests be asked for."""
+    parser.addoption("--chaos-long", action="store_true", help="run the long chaos tests too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long chaos tests out unless they were asked for."""
+    if config.getoption("--chaos-long"):
+        return
+    long = [item for item in items if item.get_closest_marker("chaos_long")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _flush_spares_no_trail() -> Iterator[None]:
     """Let transactional tests empty the trail after themselves, which its triggers refuse."""

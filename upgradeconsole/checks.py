@@ -1,13 +1,15 @@
 """System checks: what is set up in a way that would surprise people later."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, register
+from django.core.checks import CheckMessage, Error, register
 from django.core.checks import Warning as CheckWarning
 
 from batches.configured import deployers, dictionary
+from plans import failpoints
 from plans.policy_yaml import PolicyRejected, parse_policy_file
 from plans.refusal import BadInput
 
@@ -55,6 +57,41 @@ def policies_can_be_used(app_configs: Any = None, **kwargs: Any) -> list[CheckMe
         CheckWarning(problem, hint="See docs/policy.md.", id="upgradeconsole.W003")
         for problem in problems
     ]
+
+
+@register()
+def no_failpoint_is_set(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """W005: a variable for crash tests is set, so a process will kill itself or stand still."""
+    if not _failpoints():
+        return []
+    return [
+        CheckWarning(
+            f"{_failpoints()} is set: this process kills itself or stands still on purpose.",
+            hint="It is for crash tests alone; unset it.",
+            id="upgradeconsole.W005",
+        )
+    ]
+
+
+@register(deploy=True)
+def nobody_deploys_failpoints(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """E001: the same, of an installation that is about to work."""
+    if not _failpoints():
+        return []
+    return [
+        Error(
+            f"{_failpoints()} is set: a process kills itself or stands still on purpose.",
+            hint="It is for crash tests alone; unset it before people rely on this console.",
+            id="upgradeconsole.E001",
+        )
+    ]
+
+
+def _failpoints() -> str:
+    variables = (failpoints.VARIABLE, failpoints.FILE_VARIABLE)
+    return " ".join(
+        f"{name}={os.environ[name]}" for name in variables if os.environ.get(name, "").strip()
+    )
 
 
 @register(deploy=True)

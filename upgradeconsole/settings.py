@@ -260,6 +260,13 @@ EMAIL_USE_TLS = env_bool("EMAIL_USE_TLS", default=False)
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env_str("DEFAULT_FROM_EMAIL", "Upgrade Console <console@localhost>")
 
+# Nothing new starts with less room than this; the reserve is let go when a disk is full.
+MIN_FREE_MB = env_int("UPGRADECONSOLE_MIN_FREE_MB", 200)
+DISK_RESERVE_MB = env_int("UPGRADECONSOLE_DISK_RESERVE_MB", 64)
+# What cannot be told through the database goes into this file, and to these addresses by mail.
+LOCAL_ALERTS_FILE = DATA_DIR / "local-alerts.jsonl"
+LOCAL_ALERT_MAIL = env_list("UPGRADECONSOLE_LOCAL_ALERT_MAIL")
+
 REPORTS_DIR = DATA_DIR / "reports"
 ALERT_EVENT_URLS = env_list("UPGRADECONSOLE_ALERT_URLS")
 METRICS_TOKEN = env_str("UPGRADECONSOLE_METRICS_TOKEN")

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -28,6 +29,7 @@ SETTLED_AFTER = 30.0
 LOG_BYTES = 5_000_000
 OLD_LOGS = 1
 READ_BYTES = 65_536
+SECONDS_TO_TRY_STATUS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +155,10 @@ class Child:
 
     def say(self, line: str) -> None:
         """Write one line, under the child's name, to the terminal and to the child's log."""
-        sys.stdout.write(f"{self.spec.name:<15} | {line}\n")
-        sys.stdout.flush()
+        with suppress(OSError):
+            # A terminal that is gone or a disk that is full must not end what is supervised.
+            sys.stdout.write(f"{self.spec.name:<15} | {line}\n")
+            sys.stdout.flush()
         self._log.emit(logging.LogRecord("", logging.INFO, "", 0, line, None, None))
 
     def close_log(self) -> None:
@@ -183,6 +187,7 @@ class Supervisor:
         self._status_file = status_file
         self._selector = selectors.DefaultSelector()
         self._stop_asked = 0
+        self._status_is_old = False
 
     def run(self) -> None:
         """Supervise until SIGTERM or SIGINT; a second signal kills without waiting."""
@@ -196,6 +201,8 @@ class Supervisor:
         try:
             while not self._stop_asked:
                 self._start_what_is_due()
+                if self._status_is_old:
+                    self._write_status()
                 self._listen(self._seconds_to_next_start())
                 self._take_back_what_ended()
         finally:
@@ -220,6 +227,8 @@ class Supervisor:
 
     def _seconds_to_next_start(self) -> float | None:
         waiting = [child.start_at for child in self._children if child.run is None]
+        if self._status_is_old:
+            waiting.append(time.monotonic() + SECONDS_TO_TRY_STATUS)
         return max(0.0, min(waiting) - time.monotonic()) if waiting else None
 
     def _listen(self, seconds: float | None) -> None:
@@ -269,7 +278,11 @@ class Supervisor:
             },
         }
         draft = self._status_file.with_suffix(".new")
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            json.dump(status, out, indent=1)
-        draft.replace(self._status_file)
+        # On a full disk the status gets out of date; the children matter more.
+        self._status_is_old = True
+        with suppress(OSError):
+            handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(handle, "w", encoding="utf-8") as out:
+                json.dump(status, out, indent=1)
+            draft.replace(self._status_file)
+            self._status_is_old = False

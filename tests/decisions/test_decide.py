@@ -150,7 +150,7 @@ def test_a_manual_gate_waits_for_a_person():
     assert does(plan(batch("passed"), replace(gated, promoted=True))) == ("open_batch", "")
 
 
-def test_a_closed_window_does_not_stop_the_batch_that_is_under_way():
+def test_fault_24_a_closed_window_does_not_stop_the_batch_that_is_under_way():
     waiting = deploying(forward_left=3)
     assert does(plan(waiting, window_open=False)) == ("call_batch", "")
 

@@ -53,6 +53,31 @@ def test_a_trap_that_cannot_be_set_stops_the_start(text):
     assert "BadFailpoint" in done.stderr
 
 
+def test_a_file_arms_a_running_process_and_springs_once(tmp_path: Path):
+    file = tmp_path / "traps"
+    code = (
+        "import pathlib\nfrom plans.failpoints import reach\n"
+        f"file = pathlib.Path({str(file)!r})\n"
+        "reach('ledger.begun')\n"
+        "file.write_text('ledger.begun=raise@2')\n"
+        "reach('ledger.begun'); print('once')\n"
+        "try:\n    reach('ledger.begun')\nexcept OSError:\n    print('sprung', file.exists())\n"
+        "file.write_text('watch.acted=raise')\n"
+        "reach('ledger.begun'); print('alone')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, failpoints.FILE_VARIABLE: str(file)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.split() == ["once", "sprung", "False", "alone"], done.stderr
+    assert Path(f"{file}.sprung").read_text().startswith("ledger.begun ")
+
+
 def test_every_point_is_reached_somewhere_and_only_known_points_are():
     said = set()
     for package in ("plans", "batches", "reports", "upgradeconsole"):

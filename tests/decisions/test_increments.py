@@ -44,7 +44,7 @@ def take(seconds, counts, cursor, *, upgraded=(), control=("birch",), confirmed=
     )
 
 
-def test_the_first_reading_is_a_baseline_and_the_second_gives_the_difference():
+def test_fault_13_the_first_reading_is_a_baseline_and_the_second_gives_the_difference():
     first, cursor = take(1, {("acorn", "2.0"): (3, 100)}, {}, upgraded=["acorn"])
     second, _ = take(6, {("acorn", "2.0"): (5, 140)}, cursor, upgraded=["acorn"])
     assert (dict(first.canary), first.causes) == ({}, {"first_reading": 1})
@@ -111,7 +111,7 @@ def test_the_control_counts_all_versions_of_a_tenant():
     assert sample.control == {"birch": ratio(2, 9)}
 
 
-def test_a_counter_reset_drops_the_interval_and_says_so():
+def test_fault_13_a_counter_reset_drops_the_interval_and_says_so():
     _, cursor = take(1, {("acorn", "2.0"): (5, 100)}, {}, upgraded=["acorn"])
     reset, cursor = take(6, {("acorn", "2.0"): (0, 20)}, cursor, upgraded=["acorn"])
     after_it, _ = take(11, {("acorn", "2.0"): (1, 50)}, cursor, upgraded=["acorn"])
@@ -129,7 +129,7 @@ def test_after_a_long_gap_counting_starts_anew():
     ("value", "cause"),
     [(math.nan, "not_a_number"), (math.inf, "infinite"), (-1.0, "negative")],
 )
-def test_broken_values_are_dropped_with_their_cause(value, cause):
+def test_fault_11_broken_values_are_dropped_with_their_cause(value, cause):
     _, cursor = take(1, {("acorn", "2.0"): (0, 10)}, {}, upgraded=["acorn"])
     broken, cursor = take(6, {("acorn", "2.0"): (value, 20)}, cursor, upgraded=["acorn"])
     healed, _ = take(11, {("acorn", "2.0"): (1, 30)}, cursor, upgraded=["acorn"])
@@ -138,7 +138,7 @@ def test_broken_values_are_dropped_with_their_cause(value, cause):
 
 
 @pytest.mark.parametrize(("taken", "cause"), [(-60, "stale"), (60, "future")])
-def test_old_and_future_values_are_dropped(taken, cause):
+def test_fault_12_old_and_future_values_are_dropped(taken, cause):
     moment = after(100 + taken)
     answers = {
         BAD: [counter("acorn", "2.0", 1, moment)],
@@ -262,7 +262,7 @@ steps = st.lists(
 
 
 @given(steps)
-def test_the_increments_add_up_to_what_the_counters_rose(deltas):
+def test_fault_13_the_increments_add_up_to_what_the_counters_rose(deltas):
     cursor: dict[str, Any] = {}
     bad, total, seen = 0, 0, []
     for number, (more_bad, more) in enumerate(deltas):

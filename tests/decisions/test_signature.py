@@ -187,7 +187,7 @@ def test_what_is_no_signed_release_is_called_malformed(envelope):
 
 
 @given(st.data())
-def test_any_flipped_bit_of_payload_or_signature_is_refused(data):
+def test_fault_28_any_flipped_bit_of_payload_or_signature_is_refused(data):
     envelope = json.loads(ENVELOPE)
     in_payload = data.draw(st.booleans())
     holder, name = (envelope, "payload") if in_payload else (envelope["signatures"][0], "sig")

@@ -353,7 +353,7 @@ broken = st.sampled_from([math.nan, math.inf, -math.inf, -1.0, None])
 
 
 @given(st.lists(st.tuples(broken, broken), min_size=2, max_size=8))
-def test_broken_and_missing_numbers_are_never_fine(readings):
+def test_fault_11_broken_and_missing_numbers_are_never_fine(readings):
     cursor: dict[str, Any] = {}
     looks = []
     for number, (bad, total) in enumerate(readings):

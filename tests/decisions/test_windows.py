@@ -141,19 +141,21 @@ def test_no_opening_is_promised_after_not_after():
         ("01:30", "03:30", "00:30", "01:30"),
     ],
 )
-def test_a_time_that_the_clocks_skip_is_the_moment_after_the_jump(start, end, opens, closes):
+def test_fault_25_a_time_that_the_clocks_skip_is_the_moment_after_the_jump(
+    start, end, opens, closes
+):
     night = window(start=start, end=end, timezone="Europe/Berlin")
     found = state(night, at="2031-03-29T23:30")
     assert found.next_opening == utc(f"2031-03-30T{opens}")
     assert window_state([night], None, found.next_opening).closes_at == utc(f"2031-03-30T{closes}")
 
 
-def test_a_window_inside_the_jump_does_not_happen_that_night():
+def test_fault_25_a_window_inside_the_jump_does_not_happen_that_night():
     night = window(start="02:15", end="02:45", timezone="Europe/Berlin")
     assert state(night, at="2031-03-29T12:00").next_opening == utc("2031-03-31T00:15")
 
 
-def test_a_time_that_the_clocks_show_twice_counts_the_first_time():
+def test_fault_25_a_time_that_the_clocks_show_twice_counts_the_first_time():
     # On 26 October 2031 Berlin's clocks go from 03:00 back to 02:00 (01:00 UTC).
     night = window(start="02:15", end="02:45", timezone="Europe/Berlin")
     found = state(night, at="2031-10-25T12:00")
@@ -179,7 +181,7 @@ moments = st.integers(0, 365 * 24 * 60).map(
 
 @settings(max_examples=60)
 @given(st.lists(windows, max_size=4), moments)
-def test_what_is_promised_comes_true(rules, at):
+def test_fault_25_what_is_promised_comes_true(rules, at):
     found = window_state(rules, None, at)
     moment = timedelta(minutes=1)
     if found.next_opening is not None:

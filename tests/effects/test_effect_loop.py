@@ -209,7 +209,7 @@ def test_a_platform_that_refuses_our_credentials_stops_everything(world):
         world.fault(tenant, "unauthorized")
     progress = world.run(*map(task_for, TENANTS), parallelism=2)
     assert "401" in progress.unauthorized
-    assert len(world.calls()) <= 4
+    assert len(world.calls()) <= 2
     assert set(world.ledger.states.values()) <= {"lose", "release"}
     assert not any(outcome.exhausted for outcome in world.ledger.outcomes)
 
@@ -228,6 +228,34 @@ def test_a_process_that_stood_still_before_its_call_does_not_send_it(world):
     assert world.ledger.journal[0].outcome == "failed"
     assert len(world.calls()) == 1
     assert world.ledger.states["acorn"] == "confirm"
+
+
+def test_a_process_that_stood_still_before_the_last_attempt_does_not_blame_the_tenant(world):
+    begin = world.ledger.begin_calls
+
+    async def frozen(starts):
+        ids = await begin(starts)
+        await world.clock.sleep(world.ledger.call_timeout + 1)
+        return ids
+
+    world.ledger.begin_calls = frozen
+    world.run(task_for("acorn"), attempts=1)
+    assert (world.calls(), world.ledger.states["acorn"]) == ([], "lose")
+    assert not world.ledger.outcomes[-1].exhausted
+
+
+def test_a_process_that_lost_its_lease_between_journal_and_call_does_not_send_it(world):
+    begin = world.ledger.begin_calls
+
+    async def frozen(starts):
+        ids = await begin(starts)
+        await world.clock.sleep(2)
+        world.ledger.stop = True
+        return ids
+
+    world.ledger.begin_calls = frozen
+    world.run(task_for("acorn"))
+    assert (world.calls(), world.ledger.states["acorn"]) == ([], "lose")
 
 
 # Back.

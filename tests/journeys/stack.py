@@ -159,6 +159,8 @@ class Stack:
 
     def __init__(self, data: Path, environ: Mapping[str, str], fleet_port: int) -> None:
         self.data = data
+        # The file is GET /_log and more: it outlives the fleet's process.
+        self.fleet_log = data / "fleet-calls.jsonl"
         self.port, self.fleet_port = free_port(), fleet_port
         self.url = f"http://{HOST}:{self.port}"
         self.fleet_url = f"http://{HOST}:{self.fleet_port}"
@@ -310,16 +312,26 @@ class Stack:
     # The console.
 
     def rest(
-        self, method: str, path: str, body: object = None, *, by: str = "mara"
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        by: str = "mara",
+        seconds: float = 20.0,
     ) -> tuple[int, Any]:
         """Ask the console's API in a person's name."""
-        return ask(method, f"{self.url}{path}", body, token=self.tokens[by])
+        return ask(method, f"{self.url}{path}", body, token=self.tokens[by], seconds=seconds)
 
     def take_tenants(self, count: int) -> list[str]:
         """Return tenants that no other test of this stack has had."""
         taken, self._unused = self._unused[:count], self._unused[count:]
         assert len(taken) == count, "the fleet has no tenants left; use fewer per test"
         return taken
+
+    def give_back(self, tenants: Sequence[str]) -> None:
+        """Let other tests have tenants that are as they were before."""
+        self._unused.extend(tenants)
 
     def hand_in(self, tenants: Sequence[str], *, policy: str, to: str = GOOD) -> str:
         """Hand a plan in; return its id."""
@@ -441,8 +453,7 @@ class Stack:
 
     def calls(self, plan: str, direction: str = "") -> list[dict[str, Any]]:
         """Return the calls of a plan that reached the platform, in the order of their ends."""
-        # The file is GET /_log and more: it outlives the fleet's process.
-        log = (self.data / "fleet-calls.jsonl").read_text(encoding="utf-8")
+        log = self.fleet_log.read_text(encoding="utf-8")
         # The last line may be in the writing.
         calls = [json.loads(line) for line in log.splitlines(keepends=True) if line.endswith("\n")]
         return [

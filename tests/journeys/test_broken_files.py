@@ -46,7 +46,7 @@ def half_saved(stack: Stack, name: str) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("name", [DICTIONARY, DEPLOYERS])
-def test_a_rollback_runs_though_a_file_is_broken(stack, name):
+def test_fault_31_a_rollback_runs_though_a_file_is_broken(stack, name):
     tenants = stack.take_tenants(8)
     plan = stack.begin(tenants, policy="watched")
     stack.wait_for_calls(plan, "install", 2)
@@ -62,7 +62,9 @@ def test_a_rollback_runs_though_a_file_is_broken(stack, name):
 
 
 @pytest.mark.parametrize("name", [DICTIONARY, DEPLOYERS])
-def test_nothing_widens_while_a_file_is_broken_and_all_goes_on_when_it_is_mended(stack, name):
+def test_fault_31_nothing_widens_while_a_file_is_broken_and_all_goes_on_when_it_is_mended(
+    stack, name
+):
     tenants = stack.take_tenants(8)
     plan = stack.begin(tenants, policy="watched")
     stack.wait_for_calls(plan, "install", 4)
@@ -81,7 +83,7 @@ def test_nothing_widens_while_a_file_is_broken_and_all_goes_on_when_it_is_mended
     assert_nothing_doubled(stack, plan)
 
 
-def test_a_watch_that_starts_while_the_dictionary_is_broken_takes_back_all_the_same(stack):
+def test_fault_31_a_watch_that_starts_while_the_dictionary_is_broken_takes_back_all_the_same(stack):
     tenants = stack.take_tenants(8)
     plan = stack.begin(tenants, policy="watched")
     stack.wait_for_calls(plan, "install", 2)

@@ -242,7 +242,7 @@ def test_a_completed_plan_is_taken_back_by_the_dialog(stack, people, tmp_path):
     assert_measured_right(stack, plan, report)
 
 
-def test_without_sockets_the_page_is_right_by_polling(stack, people):
+def test_fault_22_without_sockets_the_page_is_right_by_polling(stack, people):
     tenants = stack.take_tenants(5)
     olga = people.page_of("olga")
     tried: list[str] = []
@@ -265,7 +265,7 @@ def test_without_sockets_the_page_is_right_by_polling(stack, people):
     assert tried
 
 
-def test_a_watch_that_stands_still_is_seen_on_the_page(stack, people):
+def test_fault_22_a_watch_that_stands_still_is_seen_on_the_page(stack, people):
     tenants = stack.take_tenants(2)
     olga = begin(people, stack, tenants, policy="long-soak", to=GOOD)
     expect(fresh_on(olga)).to_have_class(re.compile("is-live"))
@@ -291,7 +291,7 @@ def test_a_watch_that_stands_still_is_seen_on_the_page(stack, people):
     assert set(stack.versions(tenants).values()) == {GOOD}
 
 
-def test_a_double_click_on_roll_back_makes_one_rollback(stack, people):
+def test_fault_19_a_double_click_on_roll_back_makes_one_rollback(stack, people):
     tenants = stack.take_tenants(4)
     olga = begin(people, stack, tenants, policy="long-soak", to=GOOD)
     expect(olga.get_by_role("button", name="4 upgraded")).to_be_visible()

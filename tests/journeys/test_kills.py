@@ -67,7 +67,7 @@ def stack(console: Stack) -> Iterator[Stack]:
     wait_until(console.hands_are_ready, 40, "the hands are at work again")
 
 
-def test_web_killed_in_the_middle_of_a_batch_is_not_missed(stack):
+def test_fault_03_web_killed_in_the_middle_of_a_batch_is_not_missed(stack):
     tenants = stack.take_tenants(6)
     plan = stack.begin(tenants, policy="one-go")
     stack.wait_for_calls(plan, "install", 2)
@@ -83,7 +83,7 @@ def test_web_killed_in_the_middle_of_a_batch_is_not_missed(stack):
     wait_until(lambda: _answers(stack, plan), 30, "web answers again")
 
 
-def test_watch_killed_in_the_middle_of_a_batch_comes_back_and_ends_the_plan(stack):
+def test_fault_01_watch_killed_in_the_middle_of_a_batch_comes_back_and_ends_the_plan(stack):
     tenants = stack.take_tenants(8)
     plan = stack.begin(tenants, policy="two-steps")
     stack.wait_for_calls(plan, "install", 3)
@@ -97,7 +97,7 @@ def test_watch_killed_in_the_middle_of_a_batch_comes_back_and_ends_the_plan(stac
     assert_nothing_doubled(stack, plan)
 
 
-def test_watch_killed_in_the_middle_of_a_rollback_goes_on_with_it(stack):
+def test_fault_23_watch_killed_in_the_middle_of_a_rollback_goes_on_with_it(stack):
     tenants = stack.take_tenants(8)
     before = stack.configs(tenants)
     plan = stack.begin(tenants, policy="one-go")
@@ -115,7 +115,7 @@ def test_watch_killed_in_the_middle_of_a_rollback_goes_on_with_it(stack):
     assert stack.rollback(plan)["missed_at"] is None
 
 
-def test_hands_whose_sentinel_is_killed_start_again_as_a_whole(stack):
+def test_fault_02_hands_whose_sentinel_is_killed_start_again_as_a_whole(stack):
     tenants = stack.take_tenants(8)
     plan = stack.begin(tenants, policy="one-go")
     stack.wait_for_calls(plan, "install", 2)
@@ -131,7 +131,7 @@ def test_hands_whose_sentinel_is_killed_start_again_as_a_whole(stack):
     stack.wait_for_restart("hands-effects", hands)
 
 
-def test_watch_takes_over_from_a_worker_that_was_killed(stack):
+def test_fault_02_watch_takes_over_from_a_worker_that_was_killed(stack):
     tenants = stack.take_tenants(8)
     plan = stack.begin(tenants, policy="one-go")
     stack.wait_for_calls(plan, "install", 2)
@@ -146,7 +146,7 @@ def test_watch_takes_over_from_a_worker_that_was_killed(stack):
     assert_nothing_doubled(stack, plan)
 
 
-def test_a_watch_that_wakes_up_after_12_seconds_shows_it_and_does_no_harm(stack):
+def test_fault_01_a_watch_that_wakes_up_after_12_seconds_shows_it_and_does_no_harm(stack):
     tenants = stack.take_tenants(6)
     plan = stack.begin(tenants, policy="two-steps")
     stack.wait_for_calls(plan, "install", 1)
@@ -164,7 +164,9 @@ def test_a_watch_that_wakes_up_after_12_seconds_shows_it_and_does_no_harm(stack)
     wait_until(lambda: stack.snapshot(plan)["watch_age"] < 5, 20, "the watch is heard of again")
 
 
-def test_a_watch_that_slept_through_its_own_rollback_leaves_it_to_its_successor(stack, tmp_path):
+def test_fault_01_a_watch_that_slept_through_its_own_rollback_leaves_it_to_its_successor(
+    stack, tmp_path
+):
     tenants = stack.take_tenants(8)
     plan = stack.begin(tenants, policy="one-go")
     stack.wait_for_calls(plan, "install", 6)
@@ -196,7 +198,7 @@ def test_a_watch_that_slept_through_its_own_rollback_leaves_it_to_its_successor(
     assert_nothing_doubled(stack, plan)
 
 
-def test_watch_runs_the_batch_when_the_hands_are_frozen(stack):
+def test_fault_02_watch_runs_the_batch_when_the_hands_are_frozen(stack):
     tenants = stack.take_tenants(4)
     stack.freeze("hands-effects")
 
@@ -238,7 +240,7 @@ def test_after_a_pause_that_nobody_resumes_everything_is_back_in_time(stack):
     assert_nothing_doubled(stack, plan)
 
 
-def test_a_tenant_that_applies_the_upgrade_after_its_restore_is_restored_again(stack):
+def test_fault_18_a_tenant_that_applies_the_upgrade_after_its_restore_is_restored_again(stack):
     tenants = stack.take_tenants(4)
     slow = tenants[0]
     # The hook answers nobody and does its work 6 s later; the console gives up after 4.
@@ -261,7 +263,7 @@ def test_a_tenant_that_applies_the_upgrade_after_its_restore_is_restored_again(s
     assert_nothing_doubled(stack, plan)
 
 
-def test_a_console_whose_power_fails_goes_on_where_it_stood(stack):
+def test_fault_23_a_console_whose_power_fails_goes_on_where_it_stood(stack):
     tenants = stack.take_tenants(8)
     plan = stack.begin(tenants, policy="one-go", to=BAD)
     stack.wait_for_calls(plan, "install", 5)

@@ -122,7 +122,7 @@ async def test_a_page_without_a_past_begins_with_the_snapshot(opened, plan):
     assert snapshot["seq"] == await _head(plan)
 
 
-async def test_a_page_gets_what_it_missed_and_nothing_that_it_knows(opened, plan):
+async def test_fault_22_a_page_gets_what_it_missed_and_nothing_that_it_knows(opened, plan):
     head = await _head(plan)
     await sync_to_async(happens)(plan, "remark", "You missed this.")
     page = await opened(since=head)
@@ -207,7 +207,7 @@ async def test_what_is_no_wish_closes_the_socket(opened, plan):
     assert output["code"] == 1003
 
 
-async def test_a_client_that_reads_too_slowly_is_told_so_and_holds_nobody_up(plan):
+async def test_fault_33_a_client_that_reads_too_slowly_is_told_so_and_holds_nobody_up(plan):
     client = Client(plan.pk, asyncio.get_running_loop())
     for number in range(QUEUE_FRAMES + 1):
         client.put(json.dumps([{"type": "event", "seq": number}]))

@@ -32,7 +32,7 @@ def _queries(plan: Plan) -> int:
     return len(captured)
 
 
-def test_a_plan_of_300_tenants_takes_no_more_queries_than_one_of_three(scene):
+def test_fault_33_a_plan_of_300_tenants_takes_no_more_queries_than_one_of_three(scene):
     plan = upgraded(scene)
     few = _queries(plan)
     many_tenants(300)

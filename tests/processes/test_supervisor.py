@@ -248,3 +248,26 @@ def test_restarts_slow_down_to_a_limit_and_a_good_run_forgives(tmp_path):
     assert waits[:3] == [FIRST_BACK_OFF, 0.4, 0.8]
     assert waits[-1] == LONGEST_BACK_OFF
     assert after_a_good_run == FIRST_BACK_OFF
+
+
+def test_fault_06_a_full_disk_ends_nobody_and_the_status_is_written_as_soon_as_it_can_be(tmp_path):
+    in_the_way = tmp_path / "supervisor.new"
+    in_the_way.mkdir()
+    child = ["talker", program(SLEEPER), {}]
+    with open("/dev/full", "wb") as full:
+        process = subprocess.Popen(
+            [*program(SUPERVISE), tmp_path, json.dumps([child])], cwd=ROOT, stdout=full
+        )
+    try:
+        log = tmp_path / "logs" / "talker.log"
+        wait_until(lambda: log.exists() and "at work" in log.read_text())
+        assert not (tmp_path / "supervisor.json").exists()
+        in_the_way.rmdir()
+        status = wait_until(lambda: (tmp_path / "supervisor.json").exists())
+        assert status
+        pid = json.loads((tmp_path / "supervisor.json").read_text())["children"]["talker"]["pid"]
+        assert alive(pid)
+        assert process.poll() is None
+    finally:
+        process.terminate()
+        process.wait(30)

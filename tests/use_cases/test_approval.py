@@ -64,13 +64,13 @@ def test_a_person_stands_for_the_role_that_fewer_hold(scene):
     assert Approval.objects.get().role == "role_admin"
 
 
-def test_the_author_never_approves(scene):
+def test_fault_27_the_author_never_approves(scene):
     RoleBinding.objects.create(user=scene.mara, kind=RoleBinding.APPROVAL, role="system_admin")
     with pytest.raises(approval.ApproverIsAuthor):
         approve(submitted(scene), scene.mara)
 
 
-def test_whoever_once_edited_the_plan_never_approves_it(scene):
+def test_fault_27_whoever_once_edited_the_plan_never_approves_it(scene):
     RoleBinding.objects.create(user=scene.aram, kind=RoleBinding.CONSOLE, role="release_manager")
     plan = revise(scene, a_draft(scene), editor=scene.aram)
     plan = revise(scene, plan)
@@ -84,7 +84,7 @@ def test_an_administrator_without_the_role_does_not_approve(scene):
         approve(submitted(scene), scene.ada)
 
 
-def test_a_role_that_has_expired_counts_no_more(scene):
+def test_fault_27_a_role_that_has_expired_counts_no_more(scene):
     RoleBinding.objects.filter(user=scene.aram).update(expires_at=now() - timedelta(minutes=1))
     with pytest.raises(approval.HoldsNoRole):
         approve(submitted(scene), scene.aram)
@@ -96,7 +96,7 @@ def test_a_role_for_other_tenants_does_not_count(scene):
         approve(submitted(scene), scene.aram)
 
 
-def test_after_the_time_nobody_can_approve_and_the_plan_expires(scene):
+def test_fault_27_after_the_time_nobody_can_approve_and_the_plan_expires(scene):
     plan = submitted(scene)
     late = now() + timedelta(minutes=61)
     with pytest.raises(approval.NoOpenRequest, match="submit the plan again"):
@@ -114,7 +114,7 @@ def test_a_plan_that_was_approved_in_the_last_moment_does_not_expire(scene):
 
 
 @pytest.mark.parametrize("approvals", [0, 1, 2])
-def test_any_edit_makes_every_approval_void(scene, approvals):
+def test_fault_27_any_edit_makes_every_approval_void(scene, approvals):
     plan = submitted(scene)
     for approver in (scene.aram, scene.sona)[:approvals]:
         approve(plan, approver)
@@ -154,7 +154,7 @@ def test_while_the_switch_is_off_nothing_is_submitted(scene):
     assert str(submitted(scene, external_id="pay-8").state) == "awaiting_approval"
 
 
-def test_a_release_whose_key_was_revoked_is_not_submitted(scene):
+def test_fault_28_a_release_whose_key_was_revoked_is_not_submitted(scene):
     plan = a_draft(scene)
     revoke_key(key_id=scene.key.key_id, reason="leaked", by=None, now=now(), via="command")
     with pytest.raises(Refused, match="may not be used"):

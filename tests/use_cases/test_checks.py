@@ -3,6 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+from django.core.checks import ERROR
+
+from plans import failpoints
 from upgradeconsole import checks
 
 
@@ -38,6 +42,23 @@ def test_other_hosts_without_tls_are_warned_of(settings: Any) -> None:
     assert "console.example.org" in found.msg
     settings.SERVED_OVER_TLS = True
     assert checks.strangers_come_by_tls() == []
+
+
+def test_a_failpoint_warns_and_keeps_nobody_from_testing_but_from_deploying(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(failpoints.VARIABLE, raising=False)
+    monkeypatch.delenv(failpoints.FILE_VARIABLE, raising=False)
+    assert checks.no_failpoint_is_set() == checks.nobody_deploys_failpoints() == []
+    monkeypatch.setenv(failpoints.VARIABLE, "watch.acted=kill")
+    (warned,) = checks.no_failpoint_is_set()
+    (refused,) = checks.nobody_deploys_failpoints()
+    assert (warned.id, refused.id) == ("upgradeconsole.W005", "upgradeconsole.E001")
+    assert warned.level < ERROR <= refused.level
+    assert "watch.acted=kill" in warned.msg
+    monkeypatch.delenv(failpoints.VARIABLE)
+    monkeypatch.setenv(failpoints.FILE_VARIABLE, "/var/traps")
+    assert "/var/traps" in checks.nobody_deploys_failpoints()[0].msg
 
 
 def test_the_shipped_policies_and_dictionary_are_sound() -> None:

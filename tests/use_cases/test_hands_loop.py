@@ -57,7 +57,7 @@ def test_a_busy_worker_joins_a_batch_that_is_handed_out_meanwhile(
     assert began < ended
 
 
-def test_the_task_of_a_batch_that_was_joined_calls_nobody_again(
+def test_fault_17_the_task_of_a_batch_that_was_joined_calls_nobody_again(
     scene: Scene, fleet: SimulatedFleet
 ) -> None:
     first, second = a_batch(scene, "acorn", "birch"), a_batch(scene, "cedar", "elm")

@@ -2,12 +2,13 @@
 
 from datetime import timedelta
 
-from plans.drafting import latest_policy
+from batches.launch import start
+from plans.drafting import current_revision, latest_policy, policy_of
 from plans.models import Event, Policy
 from plans.policies import save_policy_text
 from plans.releases import register_release, trust_key
 from plans.signature import new_key, sign_release
-from tests.builders import artifact, policy_text
+from tests.builders import an_approved, artifact, policy_text
 from tests.web.api_scene import now
 
 ONE_PERCENT = "rollback_thresholds: {error_rate: 1}"
@@ -30,6 +31,17 @@ def test_going_back_to_an_earlier_text_puts_it_in_force_again(scene):
     assert Event.objects.filter(kind="policy_in_force_again").count() == 1
     assert save(ONE_PERCENT, 4) == first
     assert Event.objects.filter(kind="policy_in_force_again").count() == 1
+
+
+def test_fault_26_a_plan_keeps_the_text_that_it_was_approved_with(scene):
+    save(ONE_PERCENT, 1)
+    plan = an_approved(scene, policy=policy_text(more=ONE_PERCENT))
+    digest = current_revision(plan).policy_digest
+    changed = save(TWO_PERCENT, 2)
+    started = start(plan_id=plan.pk, by=None, now=now() + timedelta(minutes=3), via="watch")
+    kept = policy_of(current_revision(started))
+    assert current_revision(started).policy_digest == digest != changed.digest
+    assert [rail.at_most for rail in kept.guardrails if rail.kpi == "error_rate"] == [1]
 
 
 def test_a_new_signature_over_the_same_artifact_is_kept(scene):

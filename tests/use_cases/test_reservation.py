@@ -36,7 +36,7 @@ def test_a_start_makes_the_batches_and_reserves_the_tenants(scene):
     assert PlanTenant.objects.filter(plan=plan, reserved=True).count() == 6
 
 
-def test_labels_that_changed_after_the_approval_do_not_change_the_batches(scene):
+def test_fault_30_labels_that_changed_after_the_approval_do_not_change_the_batches(scene):
     three = """
       - {name: one, percentage: 30, soak_minutes: 1}
       - {name: two, percentage: 30, soak_minutes: 2}

@@ -117,7 +117,7 @@ def test_an_auditor_takes_nothing_back(scene):
         rollback.request_rollback(plan_id=plan.pk, by=scene.rita, reason="", now=now(), via="page")
 
 
-def test_switches_and_closed_windows_do_not_keep_a_person_from_it(scene):
+def test_fault_24_switches_and_closed_windows_do_not_keep_a_person_from_it(scene):
     plan = a_started(scene)
     deploying(plan)
     for name in (flags.ROLLBACK, flags.ORCHESTRATOR, flags.POLICY):
@@ -197,7 +197,7 @@ def test_a_rollback_that_was_verified_too_late_was_missed(scene):
     assert Rollback.objects.get().missed_at is not None
 
 
-def test_who_was_not_taken_back_is_listed_and_the_plan_needs_a_hand(scene):
+def test_fault_21_who_was_not_taken_back_is_listed_and_the_plan_needs_a_hand(scene):
     plan = a_started(scene)
     deploying(plan)
     record = take_back(scene, plan)

@@ -64,7 +64,7 @@ def test_an_event_is_only_told_with_its_change():
 @pytest.mark.parametrize(
     "change", ["UPDATE plans_event SET sentence = ''", "DELETE FROM plans_event"]
 )
-def test_the_database_refuses_to_change_the_trail(scene, change):
+def test_fault_29_the_database_refuses_to_change_the_trail(scene, change):
     a_draft(scene)
     with (
         pytest.raises(DatabaseError, match="append-only"),
@@ -97,7 +97,7 @@ def no_triggers():
         ("at", datetime(2020, 1, 1, tzinfo=UTC)),
     ],
 )
-def test_an_edited_event_is_found(scene, no_triggers, column, value):
+def test_fault_29_an_edited_event_is_found(scene, no_triggers, column, value):
     plan = a_draft(scene)
     tell(plan, n=7)
     tell(plan)
@@ -107,7 +107,7 @@ def test_an_edited_event_is_found(scene, no_triggers, column, value):
     assert (check.broken_at, check.reason) == (2, "an event was changed")
 
 
-def test_a_removed_event_is_found(scene, no_triggers):
+def test_fault_29_a_removed_event_is_found(scene, no_triggers):
     plan = a_draft(scene)
     tell(plan)
     tell(plan)
@@ -117,7 +117,7 @@ def test_a_removed_event_is_found(scene, no_triggers):
     assert (check.broken_at, check.reason) == (2, "an event is missing")
 
 
-def test_a_tail_that_was_cut_is_found(scene, no_triggers):
+def test_fault_29_a_tail_that_was_cut_is_found(scene, no_triggers):
     plan = a_draft(scene)
     tell(plan)
     no_triggers()

@@ -96,7 +96,7 @@ def test_a_failed_tenant_is_taken_back_before_the_soak(scene, fleet):
     check_invariants(plan)
 
 
-def test_a_tenant_that_cannot_be_read_is_left_out(scene, fleet):
+def test_fault_30_a_tenant_that_cannot_be_read_is_left_out(scene, fleet):
     fleet.fault("acorn", "refuse", directions=frozenset({"observe"}))
     plan = began(scene, limits="failure_rate: 60, success_rate: 50")
     fleet.until_plan(plan, "completed")
