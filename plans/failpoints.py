@@ -34,6 +34,7 @@ POINTS = (
     "hands.ending",
     "rollback.restored",
     "rollback.checked",
+    "aftermath.judged",
 )
 VARIABLE = "UPGRADECONSOLE_FAILPOINTS"
 Trap = Callable[[str], None]

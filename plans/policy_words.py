@@ -165,6 +165,11 @@ def _rollback(policy: UpgradePolicy) -> list[str]:
         f"After a manual pause nobody answered for {span(rules.rollback_after_seconds)},"
         " everything is taken back.",
     ]
+    if rules.watch_after_minutes:
+        said.append(
+            "Afterwards the metrics of the restored tenants are watched until they are back in"
+            f" band, for {span(60 * rules.watch_after_minutes)} at most."
+        )
     if rules.irreversible == "refuse":
         said.append("Releases that cannot be taken back are refused.")
     return said

@@ -2,10 +2,12 @@
 
 from batches.models.batch import Batch, DeployerCall, TenantUpgrade
 from batches.models.observed import GuardrailState, KpiCursor, KpiSample, Ruling
-from batches.models.rollback_record import Rollback
+from batches.models.rollback_record import AftermathCursor, AftermathSample, Rollback
 from batches.models.runtime import Alert, DeployerMeasurement, Heartbeat, Lease
 
 __all__ = [
+    "AftermathCursor",
+    "AftermathSample",
     "Alert",
     "Batch",
     "DeployerCall",
