@@ -7,7 +7,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Max
 
-from batches import aftermath
+from batches import aftermath, drilling
 from batches.launch import free_reservations
 from batches.models import Batch, Rollback, Ruling, TenantUpgrade
 from batches.models.batch import TenantUpgradeQuerySet
@@ -78,6 +78,7 @@ def request_rollback(
         aftermath.cut_short(
             plan, why="Not watched to the end: another rollback of this plan began.", now=now
         )
+        drilling.cut_short(plan, now=now)
         plan.epoch += 1
         clock_from, deadline = now, now + timedelta(seconds=policy.limits.rollback_seconds)
         if trigger == "pause" and was_paused_at is not None:

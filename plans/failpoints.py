@@ -35,6 +35,7 @@ POINTS = (
     "rollback.restored",
     "rollback.checked",
     "aftermath.judged",
+    "drill.called",
 )
 VARIABLE = "UPGRADECONSOLE_FAILPOINTS"
 Trap = Callable[[str], None]

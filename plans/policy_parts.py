@@ -307,7 +307,7 @@ def read_rollback(policy: Section, limits: Limits) -> RollbackRules:
         order=section.choice("order", default.order, ("newest_first",)),
         rollback_after_seconds=wait,
         verify=section.choice("verify", "true", ("true",)) == "true",
-        drill=section.choice("drill", "false", ("false",), unenforced=("true",)) == "true",
+        drill=section.choice("drill", "false", ("false", "true")) == "true",
         irreversible=section.choice(
             "irreversible", default.irreversible, ("refuse",), unenforced=("freeze",)
         ),

@@ -165,6 +165,10 @@ def _rollback(policy: UpgradePolicy) -> list[str]:
         f"After a manual pause nobody answered for {span(rules.rollback_after_seconds)},"
         " everything is taken back.",
     ]
+    if rules.drill:
+        said.append(
+            "Before the plan widens, one tenant of the first batch is taken back and forward again."
+        )
     if rules.watch_after_minutes:
         said.append(
             "Afterwards the metrics of the restored tenants are watched until they are back in"

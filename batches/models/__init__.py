@@ -1,6 +1,7 @@
 """The rows of batches, by noun."""
 
 from batches.models.batch import Batch, DeployerCall, TenantUpgrade
+from batches.models.drill_record import RollbackDrill
 from batches.models.observed import GuardrailState, KpiCursor, KpiSample, Ruling
 from batches.models.rollback_record import AftermathCursor, AftermathSample, Rollback
 from batches.models.runtime import Alert, DeployerMeasurement, Heartbeat, Lease
@@ -18,6 +19,7 @@ __all__ = [
     "KpiSample",
     "Lease",
     "Rollback",
+    "RollbackDrill",
     "Ruling",
     "TenantUpgrade",
 ]
