@@ -206,7 +206,7 @@ class Acting:
                 scope="plan" if kind == "pause" else facts.scope,
                 ruling=ruling,
             )
-            if kind != "pause":
+            if kind not in {"pause", "drill"}:
                 alerts.fire(
                     plan=plan,
                     kind=kind,

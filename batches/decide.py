@@ -89,7 +89,10 @@ class DrillFacts:
 
 @dataclass(frozen=True, slots=True)
 class PlanFacts:
-    """Everything that a decision about one plan depends on."""
+    """Everything that a decision about one plan depends on.
+
+    `rehearsal` says why a plan that rehearses a rollback is to ask for it now.
+    """
 
     state: str
     now: datetime
@@ -113,6 +116,7 @@ class PlanFacts:
     release_problem: str = ""
     unreadable: str = ""
     drill: DrillFacts | None = None
+    rehearsal: str = ""
 
     @property
     def live(self) -> BatchFacts | None:
@@ -329,6 +333,16 @@ def _drill(facts: PlanFacts) -> Action | None:
     return Action("advance_drill", drill.sentence, kind=drill.step)
 
 
+def _rehearsal(facts: PlanFacts) -> Action | None:
+    """Take a rehearsal back as soon as its batch soaks."""
+    live = facts.live
+    if not facts.rehearsal or live is None or live.state != "soaking" or facts.state != "running":
+        return None
+    if not facts.rollback_on:
+        return Action("wait", "only people roll back while plugin-upgrade-rollback is off")
+    return Action("rollback", facts.rehearsal, live.pk, "drill")
+
+
 def _soaking(facts: PlanFacts) -> Action | None:
     live = facts.live
     if live is None or live.state != "soaking":
@@ -381,6 +395,7 @@ RULES: tuple[Rule, ...] = (
     _failure_budget,
     _deploying,
     _drill,
+    _rehearsal,
     _soaking,
     _next_batch,
 )

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from django.db import connections, transaction
 from django.utils import timezone
 
-from batches import alerts, control, drilling, leases
+from batches import alerts, control, drilling, leases, rehearsing
 from batches.configured import deployer_spec
 from batches.deployers import Deployer, ObserveFailed, build
 from batches.drill_steps import RUN_STATES
@@ -74,6 +74,12 @@ def _run(plan: Plan, keeper: Keeper, *, give_up_at: datetime | None, **scope: An
         attempts=policy.limits.attempts,
         call_timeout=policy.limits.call_timeout_seconds,
         give_up_at=give_up_at,
+        fault=rehearsing.fault_of(
+            plan,
+            direction=scope["direction"],
+            executor=scope["executor"],
+            now=timezone.now(),
+        ),
     )
     return Run(
         job,

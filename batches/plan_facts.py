@@ -13,6 +13,7 @@ from batches.models import Batch, DeployerCall, Rollback, TenantUpgrade
 from batches.pacing import failures, soak_left
 from batches.quote import Quote
 from batches.readiness import quote_for
+from batches.rehearsing import goes_back_why
 from batches.rollback import NOT_BACK, in_scope
 from plans import flags
 from plans.models import Plan
@@ -175,6 +176,7 @@ def plan_facts(
         window_sentence=window.sentence,
         promotable=promotable[0],
         promotable_sentence=promotable[1],
+        rehearsal=goes_back_why(plan, now) if str(plan.state) == "running" else "",
         drill=drill_facts(plan, policy) if str(plan.state) == "running" else None,
         **gate,  # type: ignore[arg-type]
     )

@@ -41,6 +41,8 @@ def success_rates(now: datetime) -> Mapping[str, SuccessRate]:
         TenantUpgrade.objects.touched()
         .filter(touched_at__gte=now - timedelta(days=DAYS), state__in=DECIDED)
         .exclude(pk__in=under_drill())
+        # A rehearsal is meant to be taken back; that is no failure.
+        .exclude(plan__drills__kind="rehearsal")
         .order_by()
         .values("plan__plugin__key")
         .annotate(attempted=Count("pk"), good=Count("pk", filter=on_target))

@@ -1,7 +1,7 @@
 """The rows of batches, by noun."""
 
 from batches.models.batch import Batch, DeployerCall, TenantUpgrade
-from batches.models.drill_record import RollbackDrill
+from batches.models.drill_record import DrillApproval, DrillSchedule, RollbackDrill
 from batches.models.observed import GuardrailState, KpiCursor, KpiSample, Ruling
 from batches.models.rollback_record import AftermathCursor, AftermathSample, Rollback
 from batches.models.runtime import Alert, DeployerMeasurement, Heartbeat, Lease
@@ -13,6 +13,8 @@ __all__ = [
     "Batch",
     "DeployerCall",
     "DeployerMeasurement",
+    "DrillApproval",
+    "DrillSchedule",
     "GuardrailState",
     "Heartbeat",
     "KpiCursor",

@@ -55,6 +55,13 @@ class RollbackDrill(models.Model):
         choices=[("passed", "Passed"), ("failed", "Failed"), ("cut_short", "Cut short")],
     )
     sentence = models.TextField(blank=True)
+    schedule = models.ForeignKey(
+        "batches.DrillSchedule",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="drills",
+    )
     by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.PROTECT,
@@ -76,3 +83,50 @@ class RollbackDrill(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} drill of {self.plan_id} ({self.outcome or self.phase})"
+
+
+class DrillSchedule(models.Model):
+    """A rehearsal that comes again on its days; it runs only once its approvers have agreed."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=60, unique=True)
+    release = models.ForeignKey("plans.Release", on_delete=models.PROTECT, related_name="+")
+    deployer = models.CharField(max_length=63)
+    tenant_choice = models.JSONField(default=dict)
+    injects = models.JSONField(default=list, help_text="Taken in turn, one each time.")
+    days = models.JSONField(default=list, help_text="mon to sun.")
+    at = models.TimeField()
+    timezone = models.CharField(max_length=63)
+    enabled = models.BooleanField(default=True)
+    roles = models.JSONField(default=list, help_text="The approval roles that must agree.")
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField()
+    next_at = models.DateTimeField(help_text="When it runs next.")
+    problem = models.CharField(max_length=400, blank=True, help_text="Why it did not run last.")
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class DrillApproval(models.Model):
+    """One person's standing yes to every run of a schedule, for one role."""
+
+    schedule = models.ForeignKey(DrillSchedule, on_delete=models.CASCADE, related_name="approvals")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    role = models.CharField(max_length=64)
+    comment = models.TextField(blank=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["schedule", "user"], name="one_standing_yes_per_schedule_and_person"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.user_id} for {self.schedule_id}"
