@@ -6,10 +6,10 @@ from typing import Any
 
 from django.db import transaction
 
-from batches import alerts, control, progress, rollback
+from batches import alerts, control, drilling, progress, rollback
 from batches.decide import Action, PlanFacts
 from batches.effect_thread import EffectThread
-from batches.execution import call_batch, restore_stragglers, take_back
+from batches.execution import call_batch, restore_stragglers, run_drill, take_back
 from batches.launch import open_batch
 from batches.models import Batch, Rollback
 from batches.observation import Observer
@@ -36,6 +36,9 @@ class Acting:
             "call_batch": self._call_batch,
             "restore_stragglers": self._restore_stragglers,
             "exclude_untouched": self._exclude_untouched,
+            "begin_drill": self._begin_drill,
+            "run_drill": self._run_drill,
+            "advance_drill": self._advance_drill,
             "settle_calls": self._settle_calls,
             "pass_soak": self._pass_soak,
             "open_batch": self._open_batch,
@@ -112,6 +115,25 @@ class Acting:
         batch = Batch.objects.get(pk=action.batch) if action.batch is not None else None
         alerts.fire(plan=plan, kind=action.kind, sentence=action.sentence, now=now, batch=batch)
 
+    # The drill within a plan.
+
+    def _begin_drill(self, plan: Plan, facts: PlanFacts, action: Action, now: datetime) -> None:
+        drilling.begin_plan_drill(batch_id=_batch_id(action), now=now)
+
+    def _run_drill(self, plan: Plan, facts: PlanFacts, action: Action, now: datetime) -> None:
+        self._effects.submit(
+            f"effects:{plan.pk}",
+            run_drill(
+                self._effects.effects, drill_id=action.kind, plan_id=plan.pk, executor="watch"
+            ),
+        )
+
+    def _advance_drill(self, plan: Plan, facts: PlanFacts, action: Action, now: datetime) -> None:
+        if facts.drill is not None:
+            drilling.advance(
+                drill_id=facts.drill.pk, step=action.kind, why=action.sentence, now=now
+            )
+
     # Stop and back.
 
     def _run_rollback(self, plan: Plan, facts: PlanFacts, action: Action, now: datetime) -> None:
@@ -184,7 +206,7 @@ class Acting:
                 scope="plan" if kind == "pause" else facts.scope,
                 ruling=ruling,
             )
-            if kind != "pause":
+            if kind not in {"pause", "drill"}:
                 alerts.fire(
                     plan=plan,
                     kind=kind,

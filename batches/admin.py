@@ -182,9 +182,10 @@ class RollbackAdmin(ReadOnlyAdmin):
         "deadline",
         "verified_at",
         "missed_at",
+        "aftermath",
     )
     list_select_related = ("plan",)
-    list_filter = ("trigger", "scope")
+    list_filter = ("trigger", "scope", "aftermath")
     search_fields = ("plan__external_id", "reason")
     ordering = ("-triggered_at",)
 

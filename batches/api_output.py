@@ -34,6 +34,19 @@ class BatchOutput(serializers.Serializer[Any]):
     ended_at = serializers.DateTimeField(allow_null=True)
 
 
+class AftermathOutput(serializers.Serializer[Any]):
+    """What the Kpis of the restored tenants showed after a rollback."""
+
+    ending = serializers.CharField(
+        allow_blank=True,
+        help_text="watching, in_band, still_bad, no_data or not_watched; empty while it runs.",
+    )
+    sentence = serializers.CharField(allow_blank=True)
+    until = serializers.DateTimeField(allow_null=True)
+    at = serializers.DateTimeField(allow_null=True)
+    kpis = serializers.ListField(child=serializers.DictField())
+
+
 class RollbackOutput(serializers.Serializer[Any]):
     """One rollback."""
 
@@ -55,6 +68,7 @@ class RollbackOutput(serializers.Serializer[Any]):
     restored = serializers.IntegerField()
     needs_hand = serializers.IntegerField()
     superseded = serializers.ListField(child=serializers.CharField())
+    aftermath = AftermathOutput()
 
 
 class AlertOutput(serializers.Serializer[Any]):

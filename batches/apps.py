@@ -13,6 +13,9 @@ class BatchesConfig(AppConfig):
         """Let the field-level diff watch batches."""
         from auditlog.registry import auditlog
 
-        from batches.models import Batch
+        from batches import rehearsing, watch_chores
+        from batches.models import Batch, DrillSchedule
 
         auditlog.register(Batch)
+        auditlog.register(DrillSchedule)
+        watch_chores.register("rehearsals", rehearsing.end_rehearsals)

@@ -1,7 +1,7 @@
 """What the watch does next with a plan: one pure function from facts to one action.
 
 The rules stand in the order in which they matter: rollback deadline, breach, missing data, batch
-clock, pause deadline, hold deadline, failure budget, soak, next batch. The watch applies the
+clock, pause deadline, hold deadline, failure budget, drill, soak, next batch. The watch applies the
 action, reads the facts again and asks again, until there is nothing more to do.
 """
 
@@ -21,7 +21,7 @@ class BatchFacts:
     """A batch as the watch sees it.
 
     `forward_left`: tenants that still wait for their call; `to_retry`: those of them that a stop
-    left unknown.
+    left unknown. `drilled`: tenants that need a hand because of a drill; they are not failures.
     """
 
     pk: int
@@ -37,6 +37,7 @@ class BatchFacts:
     stragglers: int = 0
     untouched_failures: int = 0
     failures: int = 0
+    drilled: int = 0
     calls_open: int = 0
     calling_since: datetime | None = None
     handed_out_at: datetime | None = None
@@ -78,8 +79,20 @@ class MissingFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class DrillFacts:
+    """What the drill within the plan needs next: begin, run, a step of its own, or failed."""
+
+    step: str
+    sentence: str = ""
+    pk: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PlanFacts:
-    """Everything that a decision about one plan depends on."""
+    """Everything that a decision about one plan depends on.
+
+    `rehearsal` says why a plan that rehearses a rollback is to ask for it now.
+    """
 
     state: str
     now: datetime
@@ -103,6 +116,8 @@ class PlanFacts:
     release_problem: str = ""
     room_problem: str = ""
     unreadable: str = ""
+    drill: DrillFacts | None = None
+    rehearsal: str = ""
 
     @property
     def live(self) -> BatchFacts | None:
@@ -259,7 +274,11 @@ def _failure_budget(facts: PlanFacts) -> Action | None:
         )
         what = facts.on.failure_rate if facts.rollback_on else "hold"
         return _alert_and("failure_rate", what, "failure_rate", sentence, live)
-    best = best_success_rate(facts.totals(), sum(b.to_retry for b in facts.batches))
+    totals = facts.totals()
+    drilled = sum(batch.drilled for batch in facts.batches)
+    totals["needs_hand"] = totals.get("needs_hand", 0) - drilled
+    totals["upgraded"] = totals.get("upgraded", 0) + drilled
+    best = best_success_rate(totals, sum(b.to_retry for b in facts.batches))
     if best < facts.limits.success_rate and "success_rate" not in live.acknowledged:
         return Action(
             "hold",
@@ -293,6 +312,36 @@ def _deploying(facts: PlanFacts) -> Action | None:
     if live.calls_open:
         return Action("stop")
     return Action("settle_calls", batch=live.pk)
+
+
+def _drill(facts: PlanFacts) -> Action | None:
+    """Take one tenant back and forward again before the first batch may pass."""
+    live, drill = facts.live, facts.drill
+    if drill is None or live is None or live.state != "soaking" or facts.state != "running":
+        return None
+    if live.pk != facts.batches[0].pk:
+        return None
+    if drill.step == "failed":
+        if "drill_failed" in live.acknowledged:
+            return None
+        return Action("hold", drill.sentence, live.pk, "drill_failed")
+    if not facts.orchestrator_on:
+        return None
+    if drill.step == "begin":
+        return Action("begin_drill", batch=live.pk)
+    if drill.step == "run":
+        return Action("run_drill", kind=drill.pk)
+    return Action("advance_drill", drill.sentence, kind=drill.step)
+
+
+def _rehearsal(facts: PlanFacts) -> Action | None:
+    """Take a rehearsal back as soon as its batch soaks."""
+    live = facts.live
+    if not facts.rehearsal or live is None or live.state != "soaking" or facts.state != "running":
+        return None
+    if not facts.rollback_on:
+        return Action("wait", "only people roll back while plugin-upgrade-rollback is off")
+    return Action("rollback", facts.rehearsal, live.pk, "drill")
 
 
 def _soaking(facts: PlanFacts) -> Action | None:
@@ -348,6 +397,8 @@ RULES: tuple[Rule, ...] = (
     _hold_deadline,
     _failure_budget,
     _deploying,
+    _drill,
+    _rehearsal,
     _soaking,
     _next_batch,
 )

@@ -133,7 +133,8 @@ class SystemClock:
 class Job:
     """One run of the loop over the tenants of one plan.
 
-    `give_up_at`: a restore that has not succeeded by then is handed to a person.
+    `give_up_at`: a restore that has not succeeded by then is handed to a person. `fault`: what a
+    rehearsal puts in the way of its own calls.
     """
 
     plan: str
@@ -143,6 +144,7 @@ class Job:
     attempts: int
     call_timeout: float
     give_up_at: datetime | None = None
+    fault: str = ""
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from batches.deployers.base import (
     ObserveFailed,
     RestoreOrder,
 )
+from batches.drill_faults import with_fault
 from batches.effect_ports import (
     CallEnd,
     CallStart,
@@ -104,6 +105,7 @@ class _Run:
         self.job = job
         self.ledger = ledger
         self.gate = gate
+        self.deployer = with_fault(gate.deployer, job.fault, clock.sleep)
         self.clock = clock
         self.own_slots = asyncio.Semaphore(max(1, job.parallelism))
         self.progress = Progress()
@@ -203,12 +205,12 @@ class _Run:
             timeout = self.job.call_timeout
             reach("effects.call_ready")
             if task.direction == "install":
-                answer = await self.gate.deployer.install(
+                answer = await self.deployer.install(
                     InstallOrder(**order),  # type: ignore[arg-type]
                     timeout=timeout,
                 )
             else:
-                answer = await self.gate.deployer.restore(
+                answer = await self.deployer.restore(
                     RestoreOrder(**order, config=task.config),  # type: ignore[arg-type]
                     timeout=timeout,
                 )

@@ -13,15 +13,16 @@ from typing import Any, TypeVar
 from django.db import connections, transaction
 from django.utils import timezone
 
-from batches import alerts, control, leases
+from batches import alerts, control, drilling, leases, rehearsing
 from batches.configured import deployer_spec
 from batches.deployers import Deployer, ObserveFailed, build
+from batches.drill_steps import RUN_STATES
 from batches.effect_ports import Job, Progress
 from batches.effects import EffectLoop
 from batches.leases import Keeper
 from batches.ledger import DatabaseLedger
 from batches.ledger_claims import Scope
-from batches.models import Batch, Rollback, TenantUpgrade
+from batches.models import Batch, Rollback, RollbackDrill, TenantUpgrade
 from batches.rollback import in_scope
 from plans import events
 from plans.drafting import current_revision, policy_of
@@ -73,6 +74,12 @@ def _run(plan: Plan, keeper: Keeper, *, give_up_at: datetime | None, **scope: An
         attempts=policy.limits.attempts,
         call_timeout=policy.limits.call_timeout_seconds,
         give_up_at=give_up_at,
+        fault=rehearsing.fault_of(
+            plan,
+            direction=scope["direction"],
+            executor=scope["executor"],
+            now=timezone.now(),
+        ),
     )
     return Run(
         job,
@@ -141,6 +148,30 @@ def prepare_rollback(rollback_id: Any, executor: str, keeper: Keeper) -> Run | N
         batch_id=rollback.batch_id,
         tenants=tuple(rollback.tenants),
         triggered_at=rollback.triggered_at,
+    )
+
+
+def prepare_drill(drill_id: Any, executor: str, keeper: Keeper) -> Run | None:
+    """Return the run of a drill's phase, None when nothing of it is to be called now."""
+    drill = RollbackDrill.objects.select_related("plan__plugin", "plan__release").get(pk=drill_id)
+    plan = drill.plan
+    batch = Batch.objects.filter(plan=plan).order_by("number").first()
+    if drill.phase not in RUN_STATES or str(plan.state) != "running" or batch is None:
+        return None
+    now = timezone.now()
+    drill = drilling.restart_clock(drill_id=drill.pk, epoch=plan.epoch, now=now)
+    forward = drill.phase == "forward"
+    began = drill.clock_from if drill.phase == "back" else now
+    return _run(
+        plan,
+        keeper,
+        give_up_at=None if forward else began + timedelta(seconds=drill.limit_seconds),
+        direction="install" if forward else "restore",
+        executor=executor,
+        batch_id=batch.pk,
+        tenants=tuple(drill.tenants),
+        drill_id=drill.pk,
+        states=RUN_STATES[drill.phase],
     )
 
 
@@ -225,6 +256,23 @@ async def restore_stragglers(
         )
         if run is not None:
             await _perform(loop, run)
+
+    return await under_lease(effects_lease(plan_id), kind=executor, work=work)
+
+
+async def run_drill(loop: EffectLoop, *, drill_id: Any, plan_id: Any, executor: str) -> bool:
+    """Make the calls of a drill's phase: back, forward, or back again."""
+
+    async def work(keeper: Keeper) -> None:
+        run = await asyncio.to_thread(
+            _in_database(lambda: prepare_drill(drill_id, executor, keeper))
+        )
+        if run is not None:
+            progress = await _perform(loop, run)
+            reach("drill.called")
+            if progress.unauthorized and run.scope.batch_id is not None:
+                batch_id, text = run.scope.batch_id, progress.unauthorized
+                await asyncio.to_thread(_in_database(lambda: _hold_unauthorized(batch_id, text)))
 
     return await under_lease(effects_lease(plan_id), kind=executor, work=work)
 

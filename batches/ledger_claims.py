@@ -17,8 +17,9 @@ from plans.models import Installation, Plan
 class Scope:
     """Which tenants one run may claim, and what must stay true for it to go on.
 
-    `batch_id`: only that batch's tenants. `rollback_id`: a restore under that record. `states`:
-    what may be claimed. `lease_lost` tells whether this process must not act any more.
+    `batch_id`: only that batch's tenants. `rollback_id`: a restore under that record.
+    `drill_id`: a drill, with the `states` that may be claimed for it.
+    `lease_lost` tells whether this process must not act any more.
     """
 
     plan_id: Any
@@ -36,6 +37,8 @@ class Scope:
     tenants: tuple[str, ...] = ()
     newest_first: bool = True
     triggered_at: datetime | None = None
+    drill_id: Any = None
+    states: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -115,12 +118,17 @@ class Claims:
             upgrades = upgrades.filter(batch_id=scope.batch_id)
         if scope.tenants:
             upgrades = upgrades.filter(tenant_key__in=scope.tenants)
-        if scope.direction == "install":
+        if scope.drill_id is not None:
+            wanted = upgrades.filter(state__in=scope.states)
+            if scope.direction == "install":
+                wanted = wanted.filter(exhausted_at=None)
+            order: tuple[str, ...] = ("position",)
+        elif scope.direction == "install":
             # What a lost executor left as upgrading is adopted; what failed for good is not.
             wanted = upgrades.filter(
                 state__in=("pending", "unknown", "upgrading"), exhausted_at=None
             )
-            order: tuple[str, ...] = ("position",)
+            order = ("position",)
         elif scope.rollback_id is None:
             wanted = upgrades.touched().filter(state__in=("failed", "unknown", "restoring"))
             order = ("position",)

@@ -12,7 +12,14 @@ from django.utils import timezone
 from batches.effect_ports import CallEnd, CallStart, Outcome, Task
 from batches.ledger_claims import Claims, Notes, Scope
 from batches.lifecycle import TENANT_UPGRADE
-from batches.models import Batch, DeployerCall, DeployerMeasurement, Rollback, TenantUpgrade
+from batches.models import (
+    Batch,
+    DeployerCall,
+    DeployerMeasurement,
+    Rollback,
+    RollbackDrill,
+    TenantUpgrade,
+)
 from plans import events, flags
 from plans.models import Installation, Plan
 
@@ -40,7 +47,14 @@ class Writes:
         plan = Plan.objects.filter(
             pk=self.scope.plan_id, state="running", epoch=self.scope.epoch
         ).exists()
-        batch = Batch.objects.filter(plan_id=self.scope.plan_id, state="deploying")
+        drills = self.scope.drill_id is not None
+        if (
+            drills
+            and not RollbackDrill.objects.filter(pk=self.scope.drill_id, ended_at=None).exists()
+        ):
+            return False
+        state = "soaking" if drills else "deploying"
+        batch = Batch.objects.filter(plan_id=self.scope.plan_id, state=state)
         if not plan or self.scope.batch_id not in batch.values_list("pk", flat=True):
             return False
         return self.scope.direction == "restore" or flags.is_on(flags.ORCHESTRATOR)

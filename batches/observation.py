@@ -18,7 +18,7 @@ from batches.configured import dictionary
 from batches.decide import BreachFacts, MissingFacts
 from batches.dictionary import KpiMapping
 from batches.increments import LookSample, failed_look, max_age, take_look
-from batches.metric_sources import Selector
+from batches.metric_sources import MetricUnavailable, Selector
 from batches.models import (
     Batch,
     GuardrailState,
@@ -155,7 +155,8 @@ class Observer:
             for plan_id in list(self._plans):
                 watched = self._plans[plan_id]
                 mappings = watched.waiting.pop(answer.source, None)
-                if mappings is not None and not self._ingest(watched, mappings, answer, now):
+                seen = _unseen(answer) if watched.blind else answer
+                if mappings is not None and not self._ingest(watched, mappings, seen, now):
                     del self._plans[plan_id]
 
     def _ingest(
@@ -369,6 +370,12 @@ class Observer:
                 "n": ruling.n,
             },
         )
+
+
+def _unseen(answer: SourceAnswer) -> SourceAnswer:
+    """Return the answer as a rehearsal of missing data sees it."""
+    gone = MetricUnavailable("source_down", "left out on purpose by the drill")
+    return replace(answer, series=None, unavailable=gone)
 
 
 def _named(ruling: GuardrailRuling, key: str) -> GuardrailRuling:

@@ -9,10 +9,12 @@ from django.db.models import Count, Q
 
 from batches import free_space
 from batches.decide import BatchFacts, BreachFacts, MissingFacts, PlanFacts, RollbackFacts
+from batches.drilling import drill_facts, drilled_upgrades
 from batches.models import Batch, DeployerCall, Rollback, TenantUpgrade
 from batches.pacing import failures, soak_left
 from batches.quote import Quote
 from batches.readiness import quote_for
+from batches.rehearsing import goes_back_why
 from batches.rollback import NOT_BACK, in_scope
 from plans import flags
 from plans.models import Plan
@@ -25,8 +27,18 @@ from plans.windows import window_state
 def _batch_facts(plan: Plan, policy: UpgradePolicy, now: datetime) -> tuple[BatchFacts, ...]:
     counts: dict[int, dict[str, int]] = defaultdict(dict)
     special: dict[int, dict[str, int]] = defaultdict(dict)
+    # A tenant under a drill counts as upgraded: that it is away for a moment is no failure.
+    drilled = drilled_upgrades(plan)
+    for batch_id, state in TenantUpgrade.objects.filter(pk__in=drilled).values_list(
+        "batch_id", "state"
+    ):
+        shown = "needs_hand" if state == "needs_hand" else "upgraded"
+        counts[batch_id][shown] = counts[batch_id].get(shown, 0) + 1
+        if shown == "needs_hand":
+            special[batch_id]["drilled"] = special[batch_id].get("drilled", 0) + 1
     rows = (
         TenantUpgrade.objects.filter(plan=plan)
+        .exclude(pk__in=drilled)
         .order_by()
         .values("batch_id", "state")
         .annotate(
@@ -37,7 +49,7 @@ def _batch_facts(plan: Plan, policy: UpgradePolicy, now: datetime) -> tuple[Batc
     )
     for row in rows:
         state, batch_id = row["state"], row["batch_id"]
-        counts[batch_id][state] = row["n"]
+        counts[batch_id][state] = counts[batch_id].get(state, 0) + row["n"]
         if state == "unknown":
             special[batch_id]["unknown_to_retry"] = row["stopped"]
             special[batch_id]["unknown_for_good"] = row["n"] - row["stopped"]
@@ -72,7 +84,8 @@ def _batch_facts(plan: Plan, policy: UpgradePolicy, now: datetime) -> tuple[Batc
                 + extra.get("unknown_for_good", 0)
                 + known.get("restoring", 0),
                 untouched_failures=extra.get("failed_untouched", 0),
-                failures=failures(known, to_retry),
+                failures=failures(known, to_retry) - extra.get("drilled", 0),
+                drilled=extra.get("drilled", 0),
                 calls_open=open_calls.get(batch.pk, 0),
                 calling_since=batch.calling_since,
                 handed_out_at=batch.handed_out_at,
@@ -164,6 +177,8 @@ def plan_facts(
         window_sentence=window.sentence,
         promotable=promotable[0],
         promotable_sentence=promotable[1],
+        rehearsal=goes_back_why(plan, now) if str(plan.state) == "running" else "",
+        drill=drill_facts(plan, policy) if str(plan.state) == "running" else None,
         **gate,  # type: ignore[arg-type]
     )
 

@@ -9,7 +9,8 @@ from uuid import UUID
 from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
 
 from batches.ladder import BAR_ORDER, Share, shares
-from batches.models import TenantUpgrade
+from batches.models import Rollback, TenantUpgrade
+from batches.snapshot import ending_shown
 from plans.lifecycle import PLAN
 from plans.models import Plan, PlanRevision, PlanTenant
 
@@ -39,6 +40,7 @@ class PlanLine:
     """One plan as the list shows it."""
 
     plan: Plan
+    badge: str
     label: str
     from_versions: tuple[str, ...]
     tenants: int
@@ -89,15 +91,18 @@ def filtered(plans: QuerySet[Plan], chosen: Mapping[str, str]) -> QuerySet[Plan]
 
 
 def lines(plans: Sequence[Plan]) -> list[PlanLine]:
-    """Return one page of plans with their progress: four queries, however many plans."""
+    """Return one page of plans with their progress: five queries, however many plans."""
     ids = [plan.pk for plan in plans]
     counts = _upgrade_counts(ids)
     places = _place_counts(ids)
     versions = from_versions(plans)
+    aftermaths = _aftermaths(ids)
+    shown = {plan.pk: ending_shown(str(plan.state), aftermaths.get(plan.pk, "")) for plan in plans}
     return [
         PlanLine(
             plan=plan,
-            label=PLAN.states[str(plan.state)],
+            badge=shown[plan.pk][0],
+            label=shown[plan.pk][1],
             from_versions=versions.get(plan.pk, ()),
             tenants=sum(counts[plan.pk].values()) or places.get(plan.pk, 0),
             upgraded=counts[plan.pk].get("upgraded", 0),
@@ -120,6 +125,12 @@ def _upgrade_counts(ids: Sequence[UUID]) -> dict[UUID, dict[str, int]]:
     for row in rows:
         counts[row["plan_id"]][row["state"]] = row["n"]
     return counts
+
+
+def _aftermaths(ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Return what followed each plan's last rollback."""
+    rows = Rollback.objects.filter(plan__in=ids).order_by("triggered_at")
+    return dict(rows.values_list("plan_id", "aftermath"))
 
 
 def _place_counts(ids: Sequence[UUID]) -> dict[UUID, int]:

@@ -14,6 +14,7 @@ from batches.dictionary import (
 )
 from batches.increments import LookSample, max_age
 from batches.models import GuardrailState, KpiSample, Rollback
+from batches.rehearsing import is_blind
 from batches.verdict import GuardrailRuling, GuardState, guardrail_key
 from plans.models import Plan
 from plans.policy import Guardrail, UpgradePolicy
@@ -33,6 +34,7 @@ class Watched:
     """What is known of one plan; all of it can be read back from the database.
 
     `unusable`: guardrails that cannot be judged with this dictionary, and why; nothing passes then.
+    `blind`: a rehearsal of missing data, whose looks bring nothing.
     `began_at`: when the first look was asked for, since nobody can miss data before.
     """
 
@@ -48,6 +50,7 @@ class Watched:
     began_at: datetime | None = None
     unanswered_since: dict[str, datetime] = field(default_factory=dict)
     rolling_back: bool = False
+    blind: bool = False
     looks: dict[str, deque[LookSample]] = field(default_factory=dict)
     states: dict[str, GuardState] = field(default_factory=dict)
     rulings: dict[str, GuardrailRuling] = field(default_factory=dict)
@@ -112,6 +115,7 @@ def recalled(plan: Plan, policy: UpgradePolicy, known: Dictionary) -> Watched:
         watched=policy.watched_kpis,
         next_look=plan.created_at,
         look_seconds=policy.limits.look_seconds,
+        blind=is_blind(plan),
     )
     last = Rollback.objects.filter(plan=plan).order_by("-triggered_at").first()
     cut = (last.finished_at or last.triggered_at) if last is not None else plan.created_at

@@ -7,6 +7,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Max
 
+from batches import aftermath, drilling
 from batches.launch import free_reservations
 from batches.models import Batch, Rollback, Ruling, TenantUpgrade
 from batches.models.batch import TenantUpgradeQuerySet
@@ -74,6 +75,10 @@ def request_rollback(
             _close_part(running, now)
         else:
             plan.move("begin_rollback")
+        aftermath.cut_short(
+            plan, why="Not watched to the end: another rollback of this plan began.", now=now
+        )
+        drilling.cut_short(plan, now=now)
         plan.epoch += 1
         clock_from, deadline = now, now + timedelta(seconds=policy.limits.rollback_seconds)
         if trigger == "pause" and was_paused_at is not None:
@@ -131,6 +136,8 @@ def _close_part(part: Rollback, now: datetime) -> None:
         in_scope(part).filter(state="rolled_back", restored_at__gte=part.triggered_at).count()
     )
     part.sentence += " It was widened to the whole plan before it ended."
+    part.aftermath, part.aftermath_at = "not_watched", now
+    part.aftermath_sentence = "Not watched: it was widened to the whole plan."
     part.save()
 
 
@@ -249,6 +256,7 @@ def finish(*, rollback_id: Any, now: datetime) -> Plan:
             rollback.verified_at = last or now
             if rollback.verified_at > rollback.deadline and rollback.missed_at is None:
                 rollback.missed_at = now
+        watched = aftermath.begin(rollback, plan, policy_of(current_revision(plan)), now)
         rollback.save()
         _account_for_untouched(plan, rollback, now)
         _end_batches(plan)
@@ -263,7 +271,7 @@ def finish(*, rollback_id: Any, now: datetime) -> Plan:
         events.record(
             stream=plan,
             kind="rollback_finished",
-            sentence=_closing_sentence(rollback, needs_hand),
+            sentence=f"{_closing_sentence(rollback, needs_hand)} {watched}",
             actor=None,
             via="watch",
             now=now,
@@ -274,6 +282,7 @@ def finish(*, rollback_id: Any, now: datetime) -> Plan:
                 "superseded": rollback.superseded,
                 "seconds": rollback.seconds(),
                 "quote": rollback.quote_seconds,
+                "aftermath": rollback.aftermath,
             },
         )
     return plan

@@ -12,6 +12,7 @@ from typing import Any
 from django.db.models import Count, Q
 from django.utils import timezone
 
+from batches.back_in_band import ENDINGS
 from batches.lifecycle import BATCH, TENANT_UPGRADE
 from batches.live_messages import watch_age
 from batches.models import Alert, Batch, GuardrailState, Rollback, TenantUpgrade
@@ -19,6 +20,7 @@ from batches.pacing import soak_left
 from batches.pinned_policy import Limit, limits_of
 from batches.readiness import quote_for
 from plans.drafting import policy_of
+from plans.lifecycle import PLAN
 from plans.models import Installation, Plan, PlanRevision, PlanTenant, Stream
 from plans.policy import HOLD_BACK, UpgradePolicy
 from plans.refusal import BadInput, NotFound
@@ -68,7 +70,7 @@ def plan_snapshot(plan_id: uuid.UUID | str, *, now: datetime | None = None) -> d
         "seq": head or 0,
         "server_time": at,
         "watch_age": watch_age(at),
-        "plan": _plan(plan, revision),
+        "plan": _plan(plan, revision, rollback),
         "batches": batches,
         "counts": counts,
         "tenants": sum(counts.values()),
@@ -92,7 +94,8 @@ def plan_snapshot(plan_id: uuid.UUID | str, *, now: datetime | None = None) -> d
     }
 
 
-def _plan(plan: Plan, revision: PlanRevision) -> dict[str, Any]:
+def _plan(plan: Plan, revision: PlanRevision, rollback: Rollback | None) -> dict[str, Any]:
+    badge, label = ending_shown(str(plan.state), rollback.aftermath if rollback else "")
     return {
         "id": str(plan.pk),
         "external_id": plan.external_id,
@@ -100,7 +103,8 @@ def _plan(plan: Plan, revision: PlanRevision) -> dict[str, Any]:
         "to_version": plan.release.version,
         "from_versions": _from_versions(plan),
         "state": str(plan.state),
-        "label": plan.lifecycle.states[str(plan.state)],
+        "label": label,
+        "badge": badge,
         "possible": list(plan.lifecycle.possible(str(plan.state))),
         "deployer": plan.deployer,
         "policy": revision.policy_name,
@@ -124,6 +128,13 @@ def _plan(plan: Plan, revision: PlanRevision) -> dict[str, Any]:
         "pause_deadline": plan.pause_deadline,
         "ended_at": plan.ended_at,
     }
+
+
+def ending_shown(state: str, aftermath: str) -> tuple[str, str]:
+    """Return the tone and the words of a plan's state, with what followed its last rollback."""
+    if state != "rolled_back" or aftermath not in ENDINGS:
+        return state, PLAN.states[state]
+    return "still_bad" if aftermath == "still_bad" else state, ENDINGS[aftermath]
 
 
 def _from_versions(plan: Plan) -> list[str]:
@@ -339,6 +350,13 @@ def _rollback(rollback: Rollback | None) -> dict[str, Any] | None:
         "finished_at": rollback.finished_at,
         "missed_at": rollback.missed_at,
         "seconds": rollback.seconds(),
+        "aftermath": {
+            "ending": rollback.aftermath,
+            "sentence": rollback.aftermath_sentence,
+            "until": rollback.aftermath_until,
+            "at": rollback.aftermath_at,
+            "kpis": rollback.aftermath_kpis,
+        },
     }
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from django.db.models import Count, F, Q
 
 from batches import alerts
+from batches.drilling import under_drill
 from batches.models import Alert, TenantUpgrade
 
 DAYS = 30
@@ -39,6 +40,9 @@ def success_rates(now: datetime) -> Mapping[str, SuccessRate]:
     rows = (
         TenantUpgrade.objects.touched()
         .filter(touched_at__gte=now - timedelta(days=DAYS), state__in=DECIDED)
+        .exclude(pk__in=under_drill())
+        # A rehearsal is meant to be taken back; that is no failure.
+        .exclude(plan__drills__kind="rehearsal")
         .order_by()
         .values("plan__plugin__key")
         .annotate(attempted=Count("pk"), good=Count("pk", filter=on_target))

@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from batches import alerts, free_space, leases, progress, watch_chores
 from batches.acting import Acting
+from batches.aftermath_watch import AftermathWatch
 from batches.commit_signal import CommitSignal
 from batches.decide import Action, PlanFacts, decide
 from batches.effect_thread import EffectThread
@@ -54,6 +55,7 @@ class Watch:
         self.signal = CommitSignal()
         self.effects = EffectThread()
         self.observer = Observer(on_answer=self.signal.nudge)
+        self.aftermath = AftermathWatch(on_answer=self.signal.nudge)
         self.acting = Acting(self.effects, self.observer)
         self._keeper: leases.Keeper | None = None
         self._policies: dict[tuple[Any, int], UpgradePolicy] = {}
@@ -65,6 +67,7 @@ class Watch:
         """Tick until `stopping` is set."""
         self.effects.start()
         self.observer.start()
+        self.aftermath.start()
         try:
             with set_actor(None):
                 while not self.stopping.is_set():
@@ -73,6 +76,7 @@ class Watch:
                     self._wait(time.monotonic() - began)
         finally:
             self.observer.stop()
+            self.aftermath.stop()
             self.effects.stop()
             if self._keeper is not None:
                 self._keeper.stop()
@@ -107,6 +111,7 @@ class Watch:
             logger.warning("What the sources answered cannot be used: %s", broken)
         for plan in Plan.objects.live().select_related("plugin", "release").order_by("started_at"):
             self._alone(self._one_plan, plan, now)
+        self.aftermath.tick(now)
         self._start_what_may(now)
         self._expire_what_must(now)
         if began - self._rated_at >= SUCCESS_RATE_SECONDS:

@@ -40,6 +40,8 @@ POINTS = (
     "hands.ending",
     "rollback.restored",
     "rollback.checked",
+    "aftermath.judged",
+    "drill.called",
 )
 VARIABLE = "UPGRADECONSOLE_FAILPOINTS"
 FILE_VARIABLE = "UPGRADECONSOLE_FAILPOINTS_FILE"

@@ -95,7 +95,11 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class RollbackRules:
-    """How a rollback goes; `rollback_after_seconds` is the wait after a manual pause."""
+    """How a rollback goes; `rollback_after_seconds` is the wait after a manual pause.
+
+    `watch_after_minutes`: how long the restored tenants are watched until their Kpis are back in
+    band; 0 = not at all.
+    """
 
     scope: str = "plan"
     order: str = "newest_first"
@@ -103,6 +107,7 @@ class RollbackRules:
     verify: bool = True
     drill: bool = False
     irreversible: str = "refuse"
+    watch_after_minutes: float = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +161,8 @@ class UpgradePolicy:
     def at_scale(self, factor: float) -> "UpgradePolicy":
         """Return the policy as a rehearsal runs it: soaks and guardrail windows times the factor.
 
+        So is the time for which restored tenants are watched.
+
         No window becomes shorter than what two looks need: it would never see anything.
         """
         if factor == 1:
@@ -174,6 +181,9 @@ class UpgradePolicy:
                     ),
                 )
                 for rule in self.guardrails
+            ),
+            rollback=replace(
+                self.rollback, watch_after_minutes=self.rollback.watch_after_minutes * factor
             ),
         )
 

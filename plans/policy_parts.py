@@ -281,7 +281,16 @@ def read_rollback(policy: Section, limits: Limits) -> RollbackRules:
     """Return the rules of the rollback; `limits` tells whether a call fits into its time."""
     default = RollbackRules()
     section = policy.child(
-        "rollback", keys=("scope", "order", "on_manual_pause", "verify", "drill", "irreversible")
+        "rollback",
+        keys=(
+            "scope",
+            "order",
+            "on_manual_pause",
+            "verify",
+            "drill",
+            "irreversible",
+            "watch_after_minutes",
+        ),
     )
     pause = section.child("on_manual_pause", keys=("rollback_after_seconds",))
     wait = pause.number("rollback_after_seconds", default.rollback_after_seconds, high=120)
@@ -298,8 +307,11 @@ def read_rollback(policy: Section, limits: Limits) -> RollbackRules:
         order=section.choice("order", default.order, ("newest_first",)),
         rollback_after_seconds=wait,
         verify=section.choice("verify", "true", ("true",)) == "true",
-        drill=section.choice("drill", "false", ("false",), unenforced=("true",)) == "true",
+        drill=section.choice("drill", "false", ("false", "true")) == "true",
         irreversible=section.choice(
             "irreversible", default.irreversible, ("refuse",), unenforced=("freeze",)
+        ),
+        watch_after_minutes=section.number(
+            "watch_after_minutes", default.watch_after_minutes, high=1440
         ),
     )

@@ -165,6 +165,15 @@ def _rollback(policy: UpgradePolicy) -> list[str]:
         f"After a manual pause nobody answered for {span(rules.rollback_after_seconds)},"
         " everything is taken back.",
     ]
+    if rules.drill:
+        said.append(
+            "Before the plan widens, one tenant of the first batch is taken back and forward again."
+        )
+    if rules.watch_after_minutes:
+        said.append(
+            "Afterwards the metrics of the restored tenants are watched until they are back in"
+            f" band, for {span(60 * rules.watch_after_minutes)} at most."
+        )
     if rules.irreversible == "refuse":
         said.append("Releases that cannot be taken back are refused.")
     return said

@@ -25,6 +25,7 @@ from plans.models import (
 from reports.field_changes import field_changes
 from reports.kpi_courses import kpi_courses
 from reports.report_facts import (
+    AftermathKpi,
     AlertFact,
     BatchFact,
     EventFact,
@@ -42,6 +43,7 @@ from reports.report_facts import (
 )
 
 ROWS_AT_ONCE = 2000
+AFTERMATH_FIELDS = tuple(AftermathKpi.__dataclass_fields__)
 TENANT_FIELDS = (
     "batch_id",
     "tenant_key",
@@ -303,6 +305,14 @@ def _rollbacks(plan: Plan) -> tuple[RollbackFact, ...]:
             verified_at=row.verified_at,
             finished_at=row.finished_at,
             missed_at=row.missed_at,
+            aftermath=row.aftermath,
+            aftermath_sentence=row.aftermath_sentence,
+            aftermath_until=row.aftermath_until,
+            aftermath_at=row.aftermath_at,
+            aftermath_kpis=tuple(
+                AftermathKpi(**{name: kpi[name] for name in AFTERMATH_FIELDS})
+                for kpi in row.aftermath_kpis
+            ),
         )
         for row in rows
     )

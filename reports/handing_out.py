@@ -53,6 +53,10 @@ def report_of(plan: Plan) -> UpgradeReport:
         raise HasNotEnded("This plan was never handed in; there is nothing to report.")
     report = UpgradeReport.objects.filter(plan=plan).order_by("-ending").first()
     stale = report is not None and plan.ended_at is not None and report.ending < plan.ended_at
+    if report is not None and not stale and not report.ready:
+        # What followed the rollback is being added; until then the report before it stands.
+        before = UpgradeReport.objects.filter(plan=plan, issued_at__isnull=False)
+        report = before.filter(ending__gte=plan.ended_at or report.ending).first() or report
     if report is None or stale or (not report.ready and not report.error):
         raise InTheMaking("The report is being made; it takes some seconds.")
     if not report.ready:

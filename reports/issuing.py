@@ -13,10 +13,11 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import DateTimeField, Exists, F, OuterRef, QuerySet
-from django.db.models.functions import Coalesce
+from django.db.models import DateTimeField, Exists, F, Max, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce, Greatest
 from django.template.loader import render_to_string
 
+from batches.models import Rollback
 from plans import events
 from plans.lifecycle import PLAN
 from plans.models import Plan
@@ -32,6 +33,13 @@ CLAIM_SECONDS = 180
 WAITS = (5, 15, 60, 120, 300)
 """Seconds before a failed report is tried again; the last one for ever after."""
 ENDED = Coalesce("ended_at", "updated_at", output_field=DateTimeField())
+AFTERMATH = (
+    Rollback.objects.filter(plan=OuterRef("pk"), aftermath_at__isnull=False)
+    .order_by("-aftermath_at")
+    .values("aftermath_at")[:1]
+)
+# What followed a rollback is known minutes after it; then the report is issued once more.
+ENDING = Greatest(ENDED, Coalesce(Subquery(AFTERMATH), ENDED, output_field=DateTimeField()))
 # An archived plan has ended, too: nobody may outrun its report by putting it away at once.
 ENDINGS = frozenset({*PLAN.endings, "archived"})
 
@@ -40,7 +48,8 @@ def due_reports(now: datetime) -> list[uuid.UUID]:
     """Return the plans whose report is to be made now; each is given out once per claim.
 
     Due is every plan in an ending state that was ever handed in and has no report of this very
-    ending: a plan that was taken back after completion gets a second one.
+    ending: a plan that was taken back after completion gets a second one, and so does one of
+    which it became known how its Kpis are since the rollback.
     """
     noted = [
         UpgradeReport(plan_id=pk, ending=ending, state=state, next_at=now)
@@ -76,7 +85,7 @@ def _ended_without_report() -> Any:
     known = UpgradeReport.objects.filter(plan=OuterRef("pk"), ending__gte=OuterRef("ending"))
     return (
         Plan.objects.filter(state__in=ENDINGS, submitted_at__isnull=False)
-        .annotate(ending=ENDED)
+        .annotate(ending=ENDING)
         .filter(~Exists(known))
         .order_by()
         .values_list("pk", "ending", "state")
@@ -97,7 +106,7 @@ def issue_report(*, plan_id: uuid.UUID | str, now: datetime) -> UpgradeReport:
     report, _is_new = UpgradeReport.objects.get_or_create(
         plan=plan,
         kind="compliance",
-        ending=plan.ended_at or plan.updated_at,
+        ending=_ending_of(plan),
         defaults={"state": str(plan.state), "next_at": now},
     )
     if report.ready:
@@ -111,6 +120,13 @@ def issue_report(*, plan_id: uuid.UUID | str, now: datetime) -> UpgradeReport:
     # What happened while it was being made stands before it in the trail, in time as well.
     issued_at = now + timedelta(seconds=seconds)
     return _issued(report, plan, made, seconds=seconds, now=issued_at)
+
+
+def _ending_of(plan: Plan) -> datetime:
+    """Return the moment of the plan's last ending, or of what followed its rollback."""
+    ended: datetime = plan.ended_at or plan.updated_at
+    known = Rollback.objects.filter(plan=plan).aggregate(last=Max("aftermath_at"))["last"]
+    return max(ended, known) if known is not None else ended
 
 
 @dataclass(frozen=True, slots=True)

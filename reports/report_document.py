@@ -80,8 +80,8 @@ def compose(facts: ReportFacts, *, data_digest: str) -> Document:
         subtitle=f"Upgrade from {versions} over {count(facts.planned_tenants, 'tenant')}",
         external_id=facts.external_id,
         plan_id=facts.plan_id,
-        outcome=words(facts.state),
-        tone=OUTCOME_TONES.get(facts.state, "plain"),
+        outcome=_outcome(facts),
+        tone="bad" if _still_bad(facts) else OUTCOME_TONES.get(facts.state, "plain"),
         summary=summary(facts),
         verdicts=verdicts(facts),
         pairs=Pairs(
@@ -99,6 +99,15 @@ def compose(facts: ReportFacts, *, data_digest: str) -> Document:
         cut_off=utc(facts.cut_off),
         data_digest=data_digest,
     )
+
+
+def _still_bad(facts: ReportFacts) -> bool:
+    return bool(facts.rollbacks) and facts.rollbacks[-1].aftermath == "still_bad"
+
+
+def _outcome(facts: ReportFacts) -> str:
+    """Name the ending; a rollback that cured nothing is one of its own."""
+    return f"{words(facts.state)}, still bad" if _still_bad(facts) else words(facts.state)
 
 
 def digest(report: str) -> str:
@@ -126,9 +135,10 @@ def summary(facts: ReportFacts) -> str:
         f"{'was' if touched == 1 else 'were'} touched: {outcome_counts(facts.touched)}."
     )
     parts += [f"Rollback ({words(r.trigger)}): {rollback_sentence(r)}" for r in facts.rollbacks]
+    parts += [facts.rollbacks[-1].aftermath_sentence] if facts.rollbacks else []
     if not facts.rollbacks:
         parts.append("No rollback happened.")
-    return " ".join(parts)
+    return " ".join(filter(None, parts))
 
 
 def verdicts(facts: ReportFacts) -> tuple[Verdict, ...]:

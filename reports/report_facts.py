@@ -166,6 +166,19 @@ class RulingFact:
 
 
 @dataclass(frozen=True, slots=True)
+class AftermathKpi:
+    """What one guardrail's Kpi showed in the restored tenants after a rollback."""
+
+    guardrail: str
+    verdict: str
+    value: float | None
+    threshold: float | None
+    unit: str
+    n: int
+    window_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class RollbackFact:
     """One rollback: why, what, and how fast."""
 
@@ -188,6 +201,11 @@ class RollbackFact:
     verified_at: datetime | None
     finished_at: datetime | None
     missed_at: datetime | None
+    aftermath: str = ""
+    aftermath_sentence: str = ""
+    aftermath_until: datetime | None = None
+    aftermath_at: datetime | None = None
+    aftermath_kpis: tuple[AftermathKpi, ...] = ()
 
     @property
     def limit_seconds(self) -> float:

@@ -48,6 +48,26 @@ class Rollback(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
     escalated_at = models.DateTimeField(null=True, blank=True)
     missed_at = models.DateTimeField(null=True, blank=True)
+    aftermath = models.CharField(
+        max_length=16,
+        blank=True,
+        choices=[
+            ("watching", "Being watched"),
+            ("in_band", "Back in band"),
+            ("still_bad", "Still bad"),
+            ("no_data", "No data since"),
+            ("not_watched", "Not watched"),
+        ],
+        help_text="What the Kpis of the restored tenants showed afterwards; empty before the end.",
+    )
+    aftermath_until = models.DateTimeField(
+        null=True, blank=True, help_text="How long the restored tenants are watched at most."
+    )
+    aftermath_at = models.DateTimeField(null=True, blank=True)
+    aftermath_sentence = models.TextField(blank=True)
+    aftermath_kpis = models.JSONField(
+        default=list, blank=True, help_text="Each guardrail with what was measured last."
+    )
 
     class Meta:
         ordering = ("plan", "triggered_at")
@@ -56,6 +76,13 @@ class Rollback(models.Model):
                 fields=["plan"],
                 condition=models.Q(finished_at=None),
                 name="one_open_rollback_per_plan",
+            ),
+        )
+        indexes = (
+            models.Index(
+                fields=["plan"],
+                condition=models.Q(aftermath="watching"),
+                name="rollback_watched_afterwards",
             ),
         )
 
@@ -67,3 +94,42 @@ class Rollback(models.Model):
         if self.verified_at is None:
             return None
         return (self.verified_at - self.triggered_at).total_seconds()
+
+
+class AftermathSample(models.Model):
+    """One look at one Kpi of the tenants that a rollback has restored."""
+
+    rollback = models.ForeignKey(Rollback, on_delete=models.CASCADE, related_name="samples")
+    kpi = models.CharField(max_length=120)
+    at = models.DateTimeField()
+    source = models.CharField(max_length=63)
+    ok = models.BooleanField(default=True)
+    look = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ("rollback", "kpi", "at")
+        indexes = (
+            models.Index(fields=["rollback", "kpi", "at"], name="aftermath_rollback_kpi_at"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kpi} after {self.rollback_id} at {self.at:%H:%M:%S}"
+
+
+class AftermathCursor(models.Model):
+    """Where the counters of the restored tenants stood at the last look, per version."""
+
+    rollback = models.ForeignKey(Rollback, on_delete=models.CASCADE, related_name="cursors")
+    kpi = models.CharField(max_length=120)
+    source = models.CharField(max_length=63)
+    cursors = models.JSONField(default=dict)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=["rollback", "kpi"], name="one_cursor_per_rollback_and_kpi"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kpi} after {self.rollback_id}"

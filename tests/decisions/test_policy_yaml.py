@@ -222,7 +222,6 @@ def test_selection_takes_keys_and_labels():
     ("line", "path", "words"),
     [
         ("evidence: {kpis: [error_rate]}", "evidence", "'evidence' is known but not enforced"),
-        ("rollback: {drill: true}", "rollback.drill", "'drill: true' is known but not enforced"),
         (
             "rollback: {irreversible: freeze}",
             "rollback.irreversible",

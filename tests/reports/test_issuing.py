@@ -9,7 +9,9 @@ import pytest
 import rfc8785
 from django_q.models import OrmQ
 
-from batches.models import Batch, KpiSample, TenantUpgrade
+from batches import aftermath
+from batches.back_in_band import Aftermath, KpiAfter
+from batches.models import Batch, KpiSample, Rollback, TenantUpgrade
 from batches.rollback import finish, request_rollback
 from plans import approval
 from plans.chain import link
@@ -295,3 +297,25 @@ def test_facts_cost_the_same_number_of_queries_for_many_tenants(
     )
     with django_assert_max_num_queries(28):
         plan_facts(plan.pk, cut_off=after(42))
+
+
+def test_the_report_is_issued_again_when_it_is_known_what_followed_the_rollback(scene, tmp_path):
+    plan = taken_back(scene)
+    first = issue_report(plan_id=plan.pk, now=after(42))
+    assert "issued again when that is known" in " ".join(words_in(content(first), tmp_path).split())
+    assert due_reports(after(43)) == []
+    rollback = Rollback.objects.get(plan=plan)
+    assert rollback.aftermath == "watching"
+    kpi = KpiAfter("error_rate at_most 5", "error_rate", "still_bad", "", True, 9.4, 5.0, "%", 400)
+    found = Aftermath("still_bad", "Rolled back, still bad: error_rate 9.4 %.", (kpi,))
+    aftermath.end(rollback_id=rollback.pk, found=found, now=after(57))
+    assert due_reports(after(57.1)) == [plan.pk]
+    # Until the second is made, the first one stands.
+    assert report_of(plan).pk == first.pk
+    second = issue_report(plan_id=plan.pk, now=after(57.2))
+    assert (second.ending, report_of(plan).pk) == (after(57), second.pk)
+    text = " ".join(words_in(content(second), tmp_path).split())
+    assert "rolled back, still bad" in text.lower()
+    assert "error_rate at_most 5" in text
+    assert due_reports(after(58)) == []
+    assert UpgradeReport.objects.count() == 2

@@ -88,6 +88,7 @@ class WatchedFleet:
         self.metrics.__enter__()
         self.watch.effects.start()
         self.watch.observer.start()
+        self.watch.aftermath.start()
         return self
 
     def __exit__(
@@ -97,6 +98,7 @@ class WatchedFleet:
         trace: TracebackType | None,
     ) -> None:
         self.watch.observer.stop()
+        self.watch.aftermath.stop()
         self.watch.effects.stop()
         if self.watch._keeper is not None:
             self.watch._keeper.stop()

@@ -139,4 +139,6 @@ def _rollback(rollback: Mapping[str, Any]) -> str:
     reason = printable(rollback.get("reason") or "no reason given")
     if rollback.get("seconds") is None:
         return f"Rollback: running, to be done by {clock(rollback['deadline'])} ({reason})"
-    return f"Rollback: done after {rollback['seconds']:.1f} s ({reason})"
+    told = f"Rollback: done after {rollback['seconds']:.1f} s ({reason})"
+    followed = printable((rollback.get("aftermath") or {}).get("sentence") or "")
+    return f"{told}\n{followed}" if followed else told

@@ -1,0 +1,150 @@
+"""What becomes of the Kpis after a rollback: begin to watch the restored tenants, end it.
+
+A rollback that cured nothing is an ending of its own: the release was not the cause, and whoever
+owns the plan has to look elsewhere.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from batches import alerts
+from batches.back_in_band import Aftermath, watch_plan
+from batches.models import Alert, Rollback, TenantUpgrade
+from plans import events
+from plans.models import Plan
+from plans.policy import UpgradePolicy
+
+STILL_BAD = "still_bad"
+UNSEEN = "aftermath_no_data"
+ALERTS = {"still_bad": STILL_BAD, "no_data": UNSEEN}
+
+
+def restored_tenants(rollback: Rollback) -> dict[str, str]:
+    """Return the restored tenants that still are this rollback's, with the version they run.
+
+    A tenant that a newer plan has called since runs something else: it tells nothing any more.
+    """
+    upgrades = TenantUpgrade.objects.filter(plan_id=rollback.plan_id, state="rolled_back")
+    if rollback.scope == "batch":
+        upgrades = upgrades.filter(batch_id=rollback.batch_id)
+    if rollback.scope == "tenants":
+        upgrades = upgrades.filter(tenant_key__in=rollback.tenants)
+    # Whom a person settled as taken back was never read back.
+    rows = upgrades.filter(restored_at__isnull=False).values_list(
+        "tenant_id", "tenant_key", "version_before"
+    )
+    found = {tenant: (key, version) for tenant, key, version in rows}
+    moved_on = set(
+        TenantUpgrade.objects.touched()
+        .filter(plan__plugin=rollback.plan.plugin_id, touched_at__gte=rollback.triggered_at)
+        .exclude(plan_id=rollback.plan_id)
+        .values_list("tenant_id", flat=True)
+    )
+    return {key: version for tenant, (key, version) in found.items() if tenant not in moved_on}
+
+
+def begin(rollback: Rollback, plan: Plan, policy: UpgradePolicy, now: datetime) -> str:
+    """Say on a rollback that is being finished how its tenants are watched; return the sentence.
+
+    Runs inside the transaction that finishes the rollback, which saves it.
+    """
+    since = rollback.verified_at or now
+    restored = len(restored_tenants(rollback))
+    until, sentence = watch_plan(policy, restored=restored, since=since)
+    rollback.aftermath = "watching" if until is not None else "not_watched"
+    rollback.aftermath_until = until
+    rollback.aftermath_at = None if until is not None else now
+    rollback.aftermath_sentence = sentence
+    return sentence
+
+
+def cut_short(plan: Plan, *, why: str, now: datetime) -> None:
+    """Stop watching after earlier rollbacks of a plan: something else happens to its tenants."""
+    for rollback in Rollback.objects.select_for_update().filter(plan=plan, aftermath="watching"):
+        _ended(rollback, Aftermath("not_watched", why), now)
+
+
+@transaction.atomic
+def end(*, rollback_id: Any, found: Aftermath, now: datetime) -> Rollback:
+    """Keep how the Kpis are after a rollback; ending it twice keeps the first.
+
+    Still bad, and nothing to be seen, are told to the owners.
+    """
+    plan = Plan.objects.locked(
+        Rollback.objects.values_list("plan_id", flat=True).get(pk=rollback_id)
+    )
+    rollback = Rollback.objects.select_for_update().get(pk=rollback_id)
+    if rollback.aftermath != "watching":
+        return rollback
+    _ended(rollback, found, now)
+    kind = ALERTS.get(found.ending)
+    if kind is not None:
+        worst = next((kpi for kpi in found.kpis if kpi.verdict == found.ending), None)
+        payload: dict[str, Any] = {"tenants": sorted(restored_tenants(rollback))}
+        if worst is not None:
+            payload |= {
+                "kpi": worst.kpi,
+                "value": worst.value,
+                "threshold": worst.threshold,
+                "unit": worst.unit,
+            }
+        alerts.fire(
+            plan=plan, kind=kind, sentence=found.sentence.rstrip("."), now=now, payload=payload
+        )
+    return rollback
+
+
+def note_progress(*, rollback_id: Any, found: Aftermath) -> None:
+    """Keep what was measured so far for the page."""
+    Rollback.objects.filter(pk=rollback_id, aftermath="watching").update(
+        aftermath_kpis=[kpi.to_json() for kpi in found.kpis]
+    )
+
+
+def close_alerts_of_archived(now: datetime) -> None:
+    """Close what was told after a rollback once somebody has put its plan away."""
+    waiting = Alert.objects.filter(
+        kind__in=ALERTS.values(), resolved_at=None, plan__state="archived"
+    ).select_related("plan")
+    for alert in waiting:
+        if alert.plan is not None:
+            alerts.resolve(plan=alert.plan, kind=alert.kind, now=now)
+
+
+def _ended(rollback: Rollback, found: Aftermath, now: datetime) -> None:
+    rollback.aftermath = found.ending
+    rollback.aftermath_at = now
+    rollback.aftermath_sentence = found.sentence
+    if found.kpis:
+        rollback.aftermath_kpis = [kpi.to_json() for kpi in found.kpis]
+    rollback.save()
+    events.record(
+        stream=rollback.plan,
+        kind="rollback_aftermath",
+        sentence=found.sentence,
+        actor=None,
+        via="watch",
+        now=now,
+        payload={
+            "rollback": str(rollback.pk),
+            "aftermath": found.ending,
+            "kpis": _numbers(found),
+        },
+    )
+
+
+def _numbers(found: Aftermath) -> Sequence[dict[str, Any]]:
+    return [
+        {
+            "guardrail": kpi.guardrail,
+            "verdict": kpi.verdict,
+            "value": kpi.value,
+            "threshold": kpi.threshold,
+            "unit": kpi.unit,
+            "n": kpi.n,
+        }
+        for kpi in found.kpis
+    ]

@@ -1,0 +1,72 @@
+"""When the watch drills within a plan, and that a failed drill widens nothing."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from batches.decide import Action, BatchFacts, BreachFacts, DrillFacts, PlanFacts, decide
+from plans.policy import Conditions, Limits
+
+NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+FIRST = BatchFacts(1, 1, "canary", "soaking", 2, {"upgraded": 2})
+SECOND = BatchFacts(2, 2, "rest", "pending", 4, {"pending": 4})
+SOAKS = PlanFacts("running", NOW, Limits(), Conditions(), (FIRST, SECOND), promotable=True)
+
+
+def does(drill: DrillFacts | None, **changes: object) -> Action:
+    return decide(replace(SOAKS, drill=drill, **changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("step", "what", "kind"),
+    [
+        ("begin", "begin_drill", ""),
+        ("run", "run_drill", "d-1"),
+        ("restored", "advance_drill", "restored"),
+        ("undo", "advance_drill", "undo"),
+        ("passed", "advance_drill", "passed"),
+        ("lost", "advance_drill", "lost"),
+        ("failed", "hold", "drill_failed"),
+    ],
+)
+def test_a_batch_whose_soak_is_over_passes_only_after_the_drill(step, what, kind):
+    action = does(DrillFacts(step, "so it is", "d-1"))
+    assert (action.do, action.kind) == (what, kind)
+
+
+def test_without_a_drill_the_batch_passes():
+    assert does(None).do == "pass_soak"
+
+
+def test_a_failed_drill_that_a_person_let_pass_holds_no_more():
+    known = replace(FIRST, acknowledged={"drill_failed": NOW})
+    failed = DrillFacts("failed", "it failed")
+    assert does(failed, batches=(known, SECOND)).do == "pass_soak"
+
+
+def test_only_the_first_batch_is_drilled_and_held():
+    later = (replace(FIRST, state="passed"), replace(SECOND, state="soaking"))
+    for step in ("begin", "failed"):
+        assert does(DrillFacts(step, "so it is"), batches=later).do == "pass_soak"
+
+
+@pytest.mark.parametrize("state", ["paused", "rolling_back"])
+def test_nothing_is_drilled_while_the_plan_does_not_run(state):
+    assert does(DrillFacts("run", pk="d-1"), state=state).do == "stop"
+
+
+def test_a_stopped_orchestrator_begins_no_drill():
+    assert does(DrillFacts("begin"), orchestrator_on=False).do == "wait"
+
+
+def test_a_breach_comes_before_the_drill():
+    breach = BreachFacts("error_rate", "error_rate", "rollback", "too many errors")
+    assert does(DrillFacts("run", pk="d-1"), breaches=(breach,)).do == "rollback"
+
+
+def test_a_tenant_that_the_drill_left_to_a_person_is_no_failure_of_the_batch():
+    lost = replace(FIRST, counts={"upgraded": 1, "needs_hand": 1}, failures=0, drilled=1)
+    assert does(None, batches=(lost, SECOND)).do == "pass_soak"
+    not_drilled = replace(lost, drilled=0)
+    assert does(None, batches=(not_drilled, SECOND)).do == "hold"
