@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import OperationalError, connections, transaction
+from django.db import connections, transaction
 
 from batches.effect_ports import CallStart, Outcome, Task
 from batches.ledger_claims import Scope
 from batches.ledger_writes import Writes
+from plans.database_away import DATABASE_AWAY
 from plans.failpoints import reach
 
 CHUNK_ROWS = 100
@@ -189,12 +190,12 @@ class DatabaseLedger:
         return results
 
     def _patiently(self, write: Any) -> Any:
-        """Run a transaction, again while the database is busy."""
+        """Run a transaction, again while the database is busy or away."""
         until = time.monotonic() + BUSY_RETRY_SECONDS
         while True:
             try:
                 return write()
-            except OperationalError:
+            except DATABASE_AWAY:
                 if time.monotonic() >= until:
                     raise
                 connections.close_all()

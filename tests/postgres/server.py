@@ -17,7 +17,7 @@ from typing import Any
 
 DEBIAN = Path("/usr/lib/postgresql")
 USER = "console"
-PASSWORD = "only-loopback"  # noqa: S105  (of a server that lives for one run)
+PASSWORD = "only-loopback"
 # initdb refuses to run as root; any of these will do.
 UNPRIVILEGED = ("postgres", "nobody")
 SECONDS_TO_START = 60.0
@@ -178,7 +178,7 @@ def _as_user(user: pwd.struct_passwd | None) -> dict[str, Any]:
 
 
 def _ends_with_us() -> None:
-    """Let the server stop when the test run is killed; after the change of user, which clears it."""
+    """Let the server stop when the run is killed; after the change of user, which clears it."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 
 
@@ -193,7 +193,7 @@ def free_port() -> int:
 def running_server() -> Iterator[Server]:
     """Make and run a server; whatever happens, it is stopped and its folder removed."""
     # Not below root's home: the unprivileged user has to get there.
-    folder = Path(tempfile.mkdtemp(prefix="console-postgresql-", dir="/tmp"))  # noqa: S108
+    folder = Path(tempfile.mkdtemp(prefix="console-postgresql-", dir="/tmp"))
     try:
         server = Server(folder, free_port())
         server.make()
