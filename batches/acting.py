@@ -13,15 +13,19 @@ from batches.execution import call_batch, restore_stragglers, run_drill, take_ba
 from batches.launch import open_batch
 from batches.models import Batch, Rollback
 from batches.observation import Observer
+from batches.watch_duties import Fence
 from plans.models import Plan
 
+# These start runs of the effect loop, which write under leases of their own.
+UNDER_LEASES_OF_THEIR_OWN = frozenset({"run_rollback", "call_batch", "restore_stragglers"})
 Act = Callable[[Plan, PlanFacts, Action, datetime], None]
 
 
 class Acting:
     """The watch's hands: applies actions through the use cases and the effect thread."""
 
-    def __init__(self, effects: EffectThread, observer: Observer) -> None:
+    def __init__(self, effects: EffectThread, observer: Observer, fence: Fence) -> None:
+        self._fence = fence
         self._effects = effects
         self._observer = observer
         self._acts: dict[str, Act] = {
@@ -48,8 +52,17 @@ class Acting:
         }
 
     def apply(self, plan: Plan, facts: PlanFacts, action: Action, now: datetime) -> None:
-        """Do one action; Refused when somebody else has moved the plan since the facts."""
-        self._acts[action.do](plan, facts, action, now)
+        """Do one action; Refused when somebody else has moved the plan since the facts.
+
+        What it writes is one transaction with the check that this watch still decides; LeaseLost
+        when another one does.
+        """
+        act = self._acts[action.do]
+        if action.do in UNDER_LEASES_OF_THEIR_OWN:
+            act(plan, facts, action, now)
+        elif not _is_said(plan, action):
+            with self._fence(plan.pk):
+                act(plan, facts, action, now)
 
     # Forward.
 
@@ -256,6 +269,12 @@ class Acting:
                 batch=batch,
                 payload=self._breach_payload(plan, guardrail),
             )
+
+
+def _is_said(plan: Plan, action: Action) -> bool:
+    """Tell whether waiting was told already, so that nothing is to be written."""
+    words = action.sentence[: progress.WORDS]
+    return action.do == "wait" and not action.kind and plan.waiting_for == words
 
 
 def _batch_id(action: Action) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import OperationalError, transaction
+from django.db import transaction
 
 from batches import aftermath
 from batches.back_in_band import Aftermath, GuardLooks, judge_aftermath
@@ -27,6 +27,7 @@ from batches.models import AftermathCursor, AftermathSample, Rollback
 from batches.recall import Guard
 from batches.source_reader import SourceAnswer, SourceReader
 from batches.verdict import guardrail_key
+from plans.database_away import DATABASE_AWAY
 from plans.drafting import current_revision, policy_of
 from plans.failpoints import reach
 from plans.policy import UpgradePolicy
@@ -95,7 +96,7 @@ class AftermathWatch:
         """Follow one rollback; what goes wrong there holds nothing else up."""
         try:
             self._follow(rollback, answers, now)
-        except OperationalError:
+        except DATABASE_AWAY:
             raise
         except Exception:
             self._followed.pop(rollback.pk, None)

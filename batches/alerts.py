@@ -16,6 +16,14 @@ def alert_key(plan: Plan | None, kind: str, batch: Batch | None = None, *, about
     return f"{plan.pk if plan else 'system'}:{kind}:{batch.number if batch else about}"
 
 
+def _lock(plan: Plan | None) -> None:
+    """Take what serialises the alerts of a plan: its row, or the system's trail for all others."""
+    if plan is not None:
+        Plan.objects.locked(plan.pk)
+    else:
+        events.lock_system_stream()
+
+
 @transaction.atomic
 def fire(
     *,
@@ -32,7 +40,11 @@ def fire(
     `about` tells alerts of no plan apart, for example by plugin.
     """
     key = alert_key(plan, kind, batch, about=about)
-    known = Alert.objects.select_for_update().filter(key=key, resolved_at=None).first()
+    still_open = Alert.objects.filter(key=key, resolved_at=None)
+    known = still_open.first()
+    if known is None:
+        _lock(plan)
+        known = still_open.first()
     if known is not None:
         return known
     alert = Alert.objects.create(
@@ -66,11 +78,10 @@ def resolve(
     about: str = "",
 ) -> Alert | None:
     """Close an open alert; None when none is open."""
-    alert = (
-        Alert.objects.select_for_update()
-        .filter(key=alert_key(plan, kind, batch, about=about), resolved_at=None)
-        .first()
-    )
+    _lock(plan)
+    alert = Alert.objects.filter(
+        key=alert_key(plan, kind, batch, about=about), resolved_at=None
+    ).first()
     if alert is None:
         return None
     alert.resolved_at = now
@@ -92,7 +103,8 @@ def resolve_all(
     *, plan: Plan, now: datetime, kinds: Collection[str] = (), why: str = "the plan has ended"
 ) -> None:
     """Close every open alert of a plan, or those of some kinds."""
-    still_open = Alert.objects.select_for_update().filter(plan=plan, resolved_at=None)
+    _lock(plan)
+    still_open = Alert.objects.filter(plan=plan, resolved_at=None).order_by("pk")
     if kinds:
         still_open = still_open.filter(kind__in=kinds)
     for alert in still_open:

@@ -170,7 +170,7 @@ def release_hold(*, plan_id: Any, by: User, reason: str, now: datetime, via: str
     """Let a held batch go on; the condition that held it does not hold it again for the same."""
     plan = Plan.objects.locked(plan_id)
     require(by, "resume", plan)
-    batch = Batch.objects.select_for_update().filter(plan=plan, state="held").first()
+    batch = Batch.objects.select_for_update(no_key=True).filter(plan=plan, state="held").first()
     if batch is None:
         raise Refused("No batch is held.", code="nothing_held")
     batch.acknowledged = {**batch.acknowledged, batch.held_kind: now.isoformat()}

@@ -25,6 +25,7 @@ from batches.ledger_claims import Scope
 from batches.models import Batch, Rollback, RollbackDrill, TenantUpgrade
 from batches.rollback import in_scope
 from plans import events
+from plans.commit_notice import notify
 from plans.drafting import current_revision, policy_of
 from plans.failpoints import reach
 from plans.models import Plan
@@ -326,8 +327,8 @@ def _restored_versions(rollback_id: Any) -> dict[str, str]:
 def _note_check(rollback_id: Any, right: list[str], wrong: dict[str, str]) -> None:
     now = timezone.now()
     with transaction.atomic():
-        rollback = Rollback.objects.select_for_update().select_related("plan").get(pk=rollback_id)
-        upgrades = TenantUpgrade.objects.filter(plan=rollback.plan, state="rolled_back")
+        rollback, plan = Rollback.objects.locked(rollback_id)
+        upgrades = TenantUpgrade.objects.filter(plan=plan, state="rolled_back")
         upgrades.filter(tenant_key__in=right).update(observed_at=now)
         for tenant, error in wrong.items():
             upgrades.filter(tenant_key=tenant).update(state="unknown", last_error=error)
@@ -335,6 +336,7 @@ def _note_check(rollback_id: Any, right: list[str], wrong: dict[str, str]) -> No
             rollback.checked_at = now
             rollback.save()
             if not right:
+                notify()
                 return
             sentence = f"All {len(right)} restored tenants were read back once more and are right."
         else:
@@ -342,7 +344,7 @@ def _note_check(rollback_id: Any, right: list[str], wrong: dict[str, str]) -> No
                 "; ".join(f"{tenant} {error}" for tenant, error in list(wrong.items())[:3])
             )
         events.record(
-            stream=rollback.plan,
+            stream=plan,
             kind="rollback_checked",
             sentence=sentence,
             actor=None,

@@ -12,7 +12,7 @@ from batches.quote import Quote
 from batches.readiness import quote_for
 from plans import events, flags
 from plans.drafting import current_revision, policy_of
-from plans.models import Plan, PlanTenant, User
+from plans.models import Plan, PlanTenant, Plugin, User
 from plans.permissions import require
 from plans.policy import HOLD_BACK, UpgradePolicy
 from plans.refusal import Refused
@@ -116,6 +116,8 @@ def _taken(plan: Plan) -> str:
 
 
 def _reserve(plan: Plan) -> None:
+    # One start of a plugin after the other: each would wait for tenants that the other one has.
+    Plugin.objects.select_for_update(no_key=True).get(pk=plan.plugin_id)
     try:
         with transaction.atomic():
             PlanTenant.objects.filter(plan=plan, excluded=False).update(reserved=True)

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from django.db import IntegrityError, OperationalError, connections, transaction
+from django.db import IntegrityError, connections, transaction
 from django.utils import timezone
 
 from batches.models import Lease
+from plans.database_away import DATABASE_AWAY
 from plans.failpoints import reach
 
 LEASE_SECONDS = 8.0
@@ -28,7 +29,7 @@ def new_holder(kind: str) -> str:
 def acquire(name: str, *, holder: str, kind: str, now: datetime) -> Lease | None:
     """Take a free or expired lease (or keep one's own); None while somebody else holds it."""
     expires = now + timedelta(seconds=LEASE_SECONDS)
-    lease = Lease.objects.select_for_update().filter(name=name).first()
+    lease = Lease.objects.select_for_update(no_key=True).filter(name=name).first()
     if lease is None:
         try:
             with transaction.atomic():
@@ -63,6 +64,22 @@ def release(name: str, *, holder: str, token: int, now: datetime) -> None:
     """Let go of one's own lease."""
     reach("lease.releasing")
     Lease.objects.filter(name=name, holder=holder, token=token).update(expires_at=now)
+
+
+class LeaseLost(Exception):
+    """The lease has passed to somebody else; whoever held it must not write any more."""
+
+
+def check(name: str, *, holder: str, token: int) -> None:
+    """Raise LeaseLost unless the lease is still one's own; nobody gets it in this transaction.
+
+    Called first in a transaction, before any plan is locked.
+    """
+    mine = Lease.objects.select_for_update(no_key=True).filter(
+        name=name, holder=holder, token=token
+    )
+    if not mine.exists():
+        raise LeaseLost(f"{name} is not {holder}'s any more")
 
 
 def is_held(name: str, *, now: datetime) -> bool:
@@ -106,7 +123,7 @@ class Keeper:
                     kept = renew(
                         self.name, holder=self.holder, token=self.token, now=timezone.now()
                     )
-                except OperationalError:
+                except DATABASE_AWAY:
                     # The database is busy or away; the lease runs out by itself if that lasts.
                     continue
                 if not kept:

@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import OperationalError, connections, transaction
+from django.db import connections, transaction
 
 from batches import free_space
 from batches.effect_ports import CallStart, Outcome, Task
 from batches.ledger_claims import Scope
 from batches.ledger_writes import Writes
+from plans.database_away import DATABASE_AWAY
 from plans.failpoints import reach
 
 CHUNK_ROWS = 100
@@ -190,12 +191,12 @@ class DatabaseLedger:
         return results
 
     def _patiently(self, write: Any) -> Any:
-        """Run a transaction, again while the database is busy."""
+        """Run a transaction, again while the database is busy or away."""
         until = time.monotonic() + BUSY_RETRY_SECONDS
         while True:
             try:
                 return write()
-            except OperationalError as error:
+            except DATABASE_AWAY as error:
                 if free_space.says_full(error):
                     free_space.release_reserve("a write of the journal found the disk full")
                 if time.monotonic() >= until:

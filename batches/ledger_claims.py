@@ -51,7 +51,7 @@ class Notes:
 
 
 class Claims:
-    """The claims of one run; every method runs inside the caller's transaction."""
+    """The claims of one run; each method runs inside the caller's transaction, the plan locked."""
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
@@ -97,7 +97,7 @@ class Claims:
         """Give tenants a new intent under the claim that this run holds already."""
         rows = [
             row
-            for row in TenantUpgrade.objects.select_for_update().filter(
+            for row in TenantUpgrade.objects.filter(
                 pk__in=[task.upgrade_id for task in tasks], state="restoring"
             )
             if any((row.pk, row.generation) == (t.upgrade_id, t.generation) for t in tasks)
@@ -113,7 +113,7 @@ class Claims:
 
     def _claimable(self, limit: int) -> list[TenantUpgrade]:
         scope = self.scope
-        upgrades = TenantUpgrade.objects.select_for_update().filter(plan_id=scope.plan_id)
+        upgrades = TenantUpgrade.objects.filter(plan_id=scope.plan_id)
         if scope.batch_id is not None:
             upgrades = upgrades.filter(batch_id=scope.batch_id)
         if scope.tenants:
@@ -197,7 +197,8 @@ class Claims:
             ignore_conflicts=True,
         )
         # Locked: two plans that raise the same fence at once must not end on the same number.
-        last = max(installations.select_for_update().values_list("fence", flat=True), default=0)
+        locked = installations.select_for_update(no_key=True).order_by("pk")
+        last = max(locked.values_list("fence", flat=True), default=0)
         fence = max(last + 1, int(now.timestamp() * 1000))
         installations.update(fence=fence)
         return fence

@@ -21,6 +21,7 @@ from batches.models import (
     TenantUpgrade,
 )
 from plans import events, flags
+from plans.commit_notice import notify
 from plans.models import Installation, Plan
 
 MEASURED_CALLS = 200
@@ -37,6 +38,7 @@ class Writes:
         self.went_on = True
         self._notes = Notes()
         self._durations: list[float] = []
+        self._plan: Plan | None = None
 
     def may_go_on(self) -> bool:
         """Tell whether new intents and calls are still wanted from this run."""
@@ -61,6 +63,8 @@ class Writes:
 
     def apply(self, operations: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
         """Apply operations in order: facts first in the database, one event for all of them."""
+        # Like every change of a plan: nobody stops, restores or settles it between look and write.
+        self._plan = Plan.objects.locked(self.scope.plan_id)
         now = timezone.now()
         self._notes, self._durations = Notes(), []
         self.claims.begin(self._notes)
@@ -101,9 +105,9 @@ class Writes:
             return [None] * len(starts)
         state = "upgrading" if self.scope.direction == "install" else "restoring"
         current = dict(
-            TenantUpgrade.objects.select_for_update()
-            .filter(pk__in=[start.task.upgrade_id for start in starts], state=state)
-            .values_list("pk", "generation")
+            TenantUpgrade.objects.filter(
+                pk__in=[start.task.upgrade_id for start in starts], state=state
+            ).values_list("pk", "generation")
         )
         allowed = [s for s in starts if current.get(s.task.upgrade_id) == s.task.generation]
         calls = DeployerCall.objects.bulk_create(
@@ -202,6 +206,16 @@ class Writes:
             if outcome.observed is not None:
                 seen[outcome.observed.version].append(outcome.task.tenant)
                 latest = outcome.at
+        if not seen:
+            return
+        everybody = [key for tenants in seen.values() for key in tenants]
+        # Plans share these rows: locked in one order, so that two chunks never wait crosswise.
+        list(
+            Installation.objects.select_for_update(no_key=True, of=("self",))
+            .filter(plugin_id=self.scope.plugin_id, tenant__key__in=everybody)
+            .order_by("pk")
+            .values_list("pk")
+        )
         for version, tenants in seen.items():
             Installation.objects.filter(
                 plugin_id=self.scope.plugin_id, tenant__key__in=tenants
@@ -221,7 +235,7 @@ class Writes:
             groups[group].append(outcome)
         for (move, generation, _seen, error, _exhausted), same in groups.items():
             row = TENANT_UPGRADE.named(move)
-            rows = TenantUpgrade.objects.select_for_update().filter(
+            rows = TenantUpgrade.objects.filter(
                 pk__in=[outcome.task.upgrade_id for outcome in same],
                 generation=generation,
                 state__in=row.sources,
@@ -254,7 +268,8 @@ class Writes:
     def _measure(self) -> None:
         if not self._durations:
             return
-        row, _made = DeployerMeasurement.objects.select_for_update().get_or_create(
+        # The one row that plans share; nothing that another plan holds is waited for after it.
+        row, _made = DeployerMeasurement.objects.select_for_update(no_key=True).get_or_create(
             deployer=self.scope.deployer, direction=self.scope.direction
         )
         row.count += len(self._durations)
@@ -263,8 +278,9 @@ class Writes:
 
     def _tell(self, now: datetime) -> None:
         if not self._notes.moves:
+            # A live page shows calls and their answers, too.
+            notify()
             return
-        plan = Plan.objects.get(pk=self.scope.plan_id)
         counts = Counter(self._notes.moves.values())
         parts = [f"{n} {TENANT_UPGRADE.states[state].lower()}" for state, n in counts.items()]
         sentence = f"Tenants: {', '.join(parts)}"
@@ -272,11 +288,11 @@ class Writes:
             tenant, error = next(iter(self._notes.errors.items()))
             sentence += f"; {tenant} {error}"
         if self._notes.superseded and self.scope.rollback_id is not None:
-            rollback = Rollback.objects.select_for_update().get(pk=self.scope.rollback_id)
+            rollback = Rollback.objects.get(pk=self.scope.rollback_id)
             rollback.superseded = sorted({*rollback.superseded, *self._notes.superseded})
             rollback.save(update_fields=["superseded"])
         events.record(
-            stream=plan,
+            stream=self._plan,
             kind="tenants_moved",
             sentence=f"{sentence}.",
             actor=None,

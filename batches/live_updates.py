@@ -21,9 +21,10 @@ from django.db import DatabaseError, connections
 from django.utils import timezone
 
 from batches import live_messages
-from batches.commit_signal import CommitSignal
+from batches.commit_signal import CommitSignal, commit_signal
 from batches.live_messages import Message
 from batches.models import DeployerCall, KpiSample, TenantUpgrade
+from plans.database_away import DATABASE_AWAY
 from plans.models import Event, Stream
 
 logger = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ class Tailer:
 
     def _run(self) -> None:
         try:
-            with closing(CommitSignal()) as signal:
+            with closing(commit_signal()) as signal:
                 self._work(signal)
         finally:
             with self._lock:
@@ -136,7 +137,7 @@ class Tailer:
                 if now - ticked >= TICK_SECONDS:
                     self._tick()
                     ticked = now
-            except (DatabaseError, sqlite3.OperationalError):
+            except (*DATABASE_AWAY, DatabaseError, sqlite3.OperationalError):
                 # Busy or away: the cursors have not moved, so the next look finds it all.
                 logger.warning("The live tailer could not read; it tries again.", exc_info=True)
                 connections.close_all()

@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import rfc8785
-from django.db import transaction
 
 from batches.configured import dictionary
 from batches.decide import BreachFacts, MissingFacts
 from batches.dictionary import KpiMapping
 from batches.increments import LookSample, failed_look, max_age, take_look
+from batches.leases import LeaseLost
 from batches.metric_sources import MetricUnavailable, Selector
 from batches.models import (
     Batch,
@@ -36,7 +36,9 @@ from batches.verdict import (
     measure,
     promotable,
 )
+from batches.watch_duties import Fence
 from plans import events
+from plans.commit_notice import notify
 from plans.models import Plan
 from plans.policy import UpgradePolicy
 
@@ -149,15 +151,32 @@ class Observer:
 
     # Answers.
 
-    def ingest_finished(self, now: datetime) -> None:
-        """Take in what the sources answered since the last tick."""
+    def forget(self, plan_id: Any) -> None:
+        """Forget what is known of a plan, or of all (None): somebody else may have looked since."""
+        if plan_id is None:
+            self._plans.clear()
+        else:
+            self._plans.pop(plan_id, None)
+
+    def ingest_finished(self, now: datetime, *, fence: Fence) -> None:
+        """Take in what the sources answered since the last tick, each plan within its fence."""
         for answer in self._reader.finished():
             for plan_id in list(self._plans):
                 watched = self._plans[plan_id]
                 mappings = watched.waiting.pop(answer.source, None)
+                if mappings is None:
+                    continue
                 seen = _unseen(answer) if watched.blind else answer
-                if mappings is not None and not self._ingest(watched, mappings, seen, now):
-                    del self._plans[plan_id]
+                goes_on = False
+                try:
+                    with fence(plan_id):
+                        goes_on = self._ingest(watched, mappings, seen, now)
+                except LeaseLost:
+                    goes_on = False
+                finally:
+                    # What is known runs ahead of what was written; next time it is read again.
+                    if not goes_on:
+                        self._plans.pop(plan_id, None)
 
     def _ingest(
         self,
@@ -167,28 +186,28 @@ class Observer:
         now: datetime,
     ) -> bool:
         """Keep and judge one answer for one plan; False when the plan is not looked at any more."""
-        with transaction.atomic():
-            plan = Plan.objects.select_related("release").get(pk=watched.plan_id)
-            if str(plan.state) not in LOOKED_AT:
-                return False
-            upgrades = list(
-                TenantUpgrade.objects.filter(plan=plan).values_list(
-                    "tenant_key", "state", "upgraded_at"
-                )
+        plan = Plan.objects.select_related("release").get(pk=watched.plan_id)
+        if str(plan.state) not in LOOKED_AT:
+            return False
+        upgrades = list(
+            TenantUpgrade.objects.filter(plan=plan).values_list(
+                "tenant_key", "state", "upgraded_at"
             )
-            upgraded = {key: at for key, state, at in upgrades if state == "upgraded" and at}
-            control = [key for key, _state, _at in upgrades if key not in upgraded]
-            for kpi, mapping in mappings.items():
-                if not self._covered(mapping, answer):
-                    # This plan came due after the read had begun; its turn comes with the next.
-                    continue
-                if dictionary().kpi(kpi) is None:
-                    # The dictionary was changed while the source was read.
-                    continue
-                look = self._take(plan, watched, kpi, mapping, answer, upgraded, control)
-                self._remember(watched, kpi, look)
-            if str(plan.state) != "rolling_back":
-                self._judge(plan, watched, set(mappings), len(upgraded), now)
+        )
+        upgraded = {key: at for key, state, at in upgrades if state == "upgraded" and at}
+        control = [key for key, _state, _at in upgrades if key not in upgraded]
+        for kpi, mapping in mappings.items():
+            if not self._covered(mapping, answer):
+                # This plan came due after the read had begun; its turn comes with the next.
+                continue
+            if dictionary().kpi(kpi) is None:
+                # The dictionary was changed while the source was read.
+                continue
+            look = self._take(plan, watched, kpi, mapping, answer, upgraded, control)
+            self._remember(watched, kpi, look)
+        if str(plan.state) != "rolling_back":
+            self._judge(plan, watched, set(mappings), len(upgraded), now)
+        notify()
         return True
 
     @staticmethod

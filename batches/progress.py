@@ -10,6 +10,9 @@ from batches.models import Batch, TenantUpgrade
 from plans import events
 from plans.models import Installation, Plan
 
+WORDS = 300
+"""How much of what a plan waits for is shown."""
+
 
 @transaction.atomic
 def settle_calls(*, batch_id: int, now: datetime) -> Batch:
@@ -123,7 +126,7 @@ def need_a_hand(*, plan_id: Any, now: datetime) -> Plan:
 
 def say_waiting(*, plan_id: Any, sentence: str, now: datetime) -> None:
     """Say what an approved or running plan waits for, once per reason."""
-    words = sentence[:300]
+    words = sentence[:WORDS]
     if Plan.objects.filter(pk=plan_id, waiting_for=words).exists():
         return
     with transaction.atomic():

@@ -10,7 +10,7 @@ from django.db.models import Max
 from batches import aftermath, drilling
 from batches.launch import free_reservations
 from batches.models import Batch, Rollback, Ruling, TenantUpgrade
-from batches.models.batch import TenantUpgradeQuerySet
+from batches.models.batch import BatchQuerySet, TenantUpgradeQuerySet
 from batches.readiness import quote_for
 from plans import events
 from plans.drafting import current_revision, policy_of
@@ -176,8 +176,12 @@ def _check_tenants(plan: Plan, tenants: Sequence[str]) -> None:
         raise BadInput([f"tenants: {key!r} is not in this plan" for key in unknown])
 
 
+def _locked_batches(plan: Plan) -> BatchQuerySet:
+    return Batch.objects.select_for_update(no_key=True).filter(plan=plan)
+
+
 def _move_batches(plan: Plan, rollback: Rollback) -> None:
-    batches = Batch.objects.select_for_update().filter(plan=plan, state__in=ROLLED_BACK_FROM)
+    batches = _locked_batches(plan).filter(state__in=ROLLED_BACK_FROM)
     if rollback.scope == "tenants":
         # Batches keep their states: only some of their tenants go back.
         return
@@ -194,12 +198,12 @@ def _move_batches(plan: Plan, rollback: Rollback) -> None:
 @transaction.atomic
 def note_escalation(*, rollback_id: Any, left: Sequence[str], now: datetime) -> Rollback:
     """Say after 150 s which tenants are not back yet."""
-    rollback = Rollback.objects.select_for_update().get(pk=rollback_id)
+    rollback, plan = Rollback.objects.locked(rollback_id)
     rollback.escalated_at = now
     rollback.save()
     shown = ", ".join(left[:10]) + ("…" if len(left) > 10 else "")
     events.record(
-        stream=rollback.plan,
+        stream=plan,
         kind="rollback_escalated",
         sentence=f"{len(left)} tenants are not back yet, the promise ends at"
         f" {rollback.deadline:%H:%M:%S} UTC: {shown}.",
@@ -214,11 +218,11 @@ def note_escalation(*, rollback_id: Any, left: Sequence[str], now: datetime) -> 
 @transaction.atomic
 def note_missed(*, rollback_id: Any, left: int, now: datetime) -> Rollback:
     """Say honestly that the deadline was missed; work goes on."""
-    rollback = Rollback.objects.select_for_update().get(pk=rollback_id)
+    rollback, plan = Rollback.objects.locked(rollback_id)
     rollback.missed_at = now
     rollback.save()
     events.record(
-        stream=rollback.plan,
+        stream=plan,
         kind="rollback_missed",
         sentence=f"The promise was missed: {left} tenants were not back by"
         f" {rollback.deadline:%H:%M:%S} UTC. Work on them goes on.",
@@ -237,8 +241,7 @@ def finish(*, rollback_id: Any, now: datetime) -> Plan:
     that need a hand are listed and settled there.
     """
     with transaction.atomic():
-        rollback = Rollback.objects.select_for_update().get(pk=rollback_id)
-        plan = Plan.objects.locked(rollback.plan_id)
+        rollback, plan = Rollback.objects.locked(rollback_id)
         upgrades = in_scope(rollback)
         if rollback.finished_at is not None:
             raise Refused("This rollback has ended already.", code="rollback_ended")
@@ -309,7 +312,7 @@ def _account_for_untouched(plan: Plan, rollback: Rollback, now: datetime) -> Non
         return
     batches = Batch.objects.filter(plan=plan, state="rolling_back")
     if rollback.scope == "plan":
-        for batch in Batch.objects.select_for_update().filter(plan=plan, state="pending"):
+        for batch in _locked_batches(plan).filter(state="pending"):
             batch.move("skip")
             batch.save()
         batches = Batch.objects.filter(plan=plan)
@@ -342,7 +345,7 @@ def exclude_untouched(
 
 
 def _end_batches(plan: Plan) -> None:
-    for batch in Batch.objects.select_for_update().filter(plan=plan, state="rolling_back"):
+    for batch in _locked_batches(plan).filter(state="rolling_back"):
         left = TenantUpgrade.objects.filter(batch=batch, state="needs_hand").exists()
         batch.move("escalate" if left else "finish_rollback")
         batch.save()

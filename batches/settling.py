@@ -34,7 +34,7 @@ def settle(
         raise BadInput([f"outcome: {outcome!r}; write rolled_back, upgraded or excluded"])
     if not reason.strip():
         raise BadInput(["reason: say how you know; the report shows it"])
-    rows = TenantUpgrade.objects.select_for_update().filter(
+    rows = TenantUpgrade.objects.select_for_update(no_key=True).filter(
         plan=plan, state="needs_hand", tenant_key__in=tenant_keys
     )
     found = sorted(rows.values_list("tenant_key", flat=True))
@@ -60,7 +60,7 @@ def settle(
 
 
 def _end_settled_batches(plan: Plan) -> None:
-    for batch in Batch.objects.select_for_update().filter(plan=plan, state="needs_hand"):
+    for batch in Batch.objects.select_for_update(no_key=True).filter(plan=plan, state="needs_hand"):
         counts = TenantUpgrade.objects.filter(batch=batch).counts()
         if not counts.get("needs_hand"):
             batch.move("settle_passed" if counts.get("upgraded") else "settle_rolled_back")

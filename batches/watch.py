@@ -13,22 +13,25 @@ from datetime import datetime
 from typing import Any
 
 from auditlog.context import set_actor
-from django.db import OperationalError, close_old_connections
+from django.db import connections
 from django.utils import timezone
 
 from batches import alerts, free_space, leases, progress, watch_chores
 from batches.acting import Acting
 from batches.aftermath_watch import AftermathWatch
-from batches.commit_signal import CommitSignal
+from batches.commit_signal import commit_signal
 from batches.decide import Action, PlanFacts, decide
 from batches.effect_thread import EffectThread
 from batches.launch import NotYet, TenantsTaken, start, why_not_yet
+from batches.leases import LeaseLost
 from batches.models import Alert, Heartbeat
 from batches.observation import Observer
 from batches.outage import Outage
 from batches.plan_facts import plan_facts
 from batches.success_rate import alert_below
+from batches.watch_duties import Duties
 from plans import approval
+from plans.database_away import DATABASE_AWAY, only_this_transaction
 from plans.drafting import current_revision, policy_of
 from plans.failpoints import reach
 from plans.models import Plan
@@ -37,7 +40,6 @@ from plans.refusal import BadInput, Refused
 
 logger = logging.getLogger(__name__)
 
-DECIDE_LEASE = "watch:decide"
 TICK_SECONDS = 1.0
 SHORTEST_TICK_SECONDS = 0.05
 MOST_ACTIONS_PER_TICK = 20
@@ -52,12 +54,12 @@ class Watch:
     def __init__(self) -> None:
         self.holder = leases.new_holder("watch")
         self.stopping = threading.Event()
-        self.signal = CommitSignal()
+        self.signal = commit_signal()
         self.effects = EffectThread()
         self.observer = Observer(on_answer=self.signal.nudge)
         self.aftermath = AftermathWatch(on_answer=self.signal.nudge)
-        self.acting = Acting(self.effects, self.observer)
-        self._keeper: leases.Keeper | None = None
+        self.duties = Duties(self.holder)
+        self.acting = Acting(self.effects, self.observer, self.duties.fence)
         self._policies: dict[tuple[Any, int], UpgradePolicy] = {}
         self._outage = Outage()
         self._beat_at = 0.0
@@ -75,12 +77,18 @@ class Watch:
                     self._tick_or_skip(timezone.now())
                     self._wait(time.monotonic() - began)
         finally:
-            self.observer.stop()
-            self.aftermath.stop()
-            self.effects.stop()
-            if self._keeper is not None:
-                self._keeper.stop()
-            self.signal.close()
+            self.close()
+
+    def close(self) -> None:
+        """End what runs and give the leases back, so that another watch goes on at once."""
+        self.observer.stop()
+        self.aftermath.stop()
+        self.effects.stop()
+        self.signal.close()
+        try:
+            self.duties.leases.stop()
+        except DATABASE_AWAY:
+            logger.warning("The database is away: the leases run out by themselves.")
 
     def _tick_or_skip(self, now: datetime) -> None:
         """Tick; where the database is busy, full or away, the next tick tries again."""
@@ -88,10 +96,10 @@ class Watch:
             free_space.release_when_full()
             self.tick(now)
             self._outage.answered(now=timezone.now())
-        except OperationalError as error:
+        except DATABASE_AWAY as error:
             # Effects that run go on: the ledger is as patient.
             self._outage.failed(error, began=now, now=timezone.now())
-            close_old_connections()
+            connections.close_all()
 
     def _wait(self, spent: float) -> None:
         self.stopping.wait(SHORTEST_TICK_SECONDS)
@@ -101,42 +109,41 @@ class Watch:
         """Look at everything once."""
         reach("watch.ticking")
         began = time.monotonic()
-        if not self._leads(now):
+        for plan_id in self.duties.refresh(now):
+            self.observer.forget(plan_id)
+        if self.duties.idle:
             self._beat("standby", began)
             return
         try:
-            self.observer.ingest_finished(now)
+            self.observer.ingest_finished(now, fence=self.duties.fence)
         except BadInput as broken:
             # Looks are lost until the file is mended; the plans below say so and promote nothing.
             logger.warning("What the sources answered cannot be used: %s", broken)
         for plan in Plan.objects.live().select_related("plugin", "release").order_by("started_at"):
-            self._alone(self._one_plan, plan, now)
+            if self.duties.decides(plan.pk):
+                self._alone(self._one_plan, plan, now)
+        if self.duties.leads:
+            try:
+                self._keep_house(now, began)
+            except LeaseLost:
+                logger.warning("Another watch does the chores by now.")
+        self._beat("leading", began)
+
+    def _keep_house(self, now: datetime, began: float) -> None:
+        """Do what concerns no running plan, or all of them."""
         self.aftermath.tick(now)
         self._start_what_may(now)
         self._expire_what_must(now)
         if began - self._rated_at >= SUCCESS_RATE_SECONDS:
             self._rated_at = began
+            self.duties.forget_dead_watches(now)
             alert_below(now)
         free_space.tell(now)
         for name, chore in watch_chores.CHORES.items():
             try:
                 chore(now)
-            except (OperationalError, OSError, Refused):
+            except (*DATABASE_AWAY, OSError, Refused):
                 logger.exception("The chore %s failed; it is tried again.", name)
-        self._beat("leading", began)
-
-    def _leads(self, now: datetime) -> bool:
-        """Hold the lease to decide; on SQLite there is one decider."""
-        if self._keeper is not None and not self._keeper.lost:
-            return True
-        if self._keeper is not None:
-            self._keeper.stop()
-            self._keeper = None
-        lease = leases.acquire(DECIDE_LEASE, holder=self.holder, kind="watch", now=now)
-        if lease is None:
-            return False
-        self._keeper = leases.Keeper(lease).start()
-        return True
 
     def _beat(self, role: str, began: float) -> None:
         spent = (time.monotonic() - began) * 1000
@@ -144,7 +151,8 @@ class Watch:
             return
         self._beat_at = time.monotonic()
         Heartbeat.objects.update_or_create(
-            name=self.holder if role == "standby" else "watch",
+            # Where plans are shared out, every watch counts; else there is one that matters.
+            name=self.holder if role == "standby" or self.duties.shared else "watch",
             defaults={
                 "kind": "watch",
                 "at": timezone.now(),
@@ -161,15 +169,27 @@ class Watch:
             self._policies[key] = policy_of(current_revision(plan))
         return self._policies[key]
 
-    @staticmethod
-    def _alone(act: Callable[[Plan, datetime], None], plan: Plan, now: datetime) -> None:
+    def _alone(self, act: Callable[[Plan, datetime], None], plan: Plan, now: datetime) -> None:
         """Do something about one plan; what goes wrong there must not hold the other plans up."""
         try:
             act(plan, now)
-        except OperationalError:
-            raise
+        except LeaseLost:
+            self._passed_on(plan)
+        except DATABASE_AWAY:
+            if not only_this_transaction():
+                raise
+            logger.warning("Plan %s was locked by somebody else too long.", plan.external_id)
         except Exception as error:
             logger.exception("The watch could not decide about plan %s.", plan.external_id)
+            self._say_undecided(plan, error, now)
+
+    def _passed_on(self, plan: Plan) -> None:
+        """Forget what is known of a plan about which somebody else decides by now."""
+        logger.warning("Plan %s is decided about by another watch.", plan.external_id)
+        self.observer.forget(plan.pk)
+
+    def _say_undecided(self, plan: Plan, error: Exception, now: datetime) -> None:
+        try:
             alerts.fire(
                 plan=plan,
                 kind="watch_failed",
@@ -177,6 +197,9 @@ class Watch:
                 f" {type(error).__name__}: {error}",
                 now=now,
             )
+        except DATABASE_AWAY:
+            if not only_this_transaction():
+                raise
 
     def _one_plan(self, plan: Plan, now: datetime) -> None:
         policy = self._policy(plan)
@@ -187,7 +210,8 @@ class Watch:
             action = decide(facts)
             reach("watch.decided")
             if action.do == "stop" and plan.waiting_for:
-                progress.stop_waiting(plan_id=plan.pk)
+                with self.duties.fence(plan.pk):
+                    progress.stop_waiting(plan_id=plan.pk)
             if action.do == "stop" or action == last:
                 return
             try:
@@ -213,7 +237,8 @@ class Watch:
             )
         except BadInput as broken:
             # A broken file must not keep a rollback from running; it keeps batches from passing.
-            alerts.fire(plan=plan, kind="configuration", sentence=str(broken), now=now)
+            with self.duties.fence(plan.pk):
+                alerts.fire(plan=plan, kind="configuration", sentence=str(broken), now=now)
             return plan_facts(plan, policy, now, unreadable=str(broken))
 
     def _condition_alerts(self, plan: Plan, facts: PlanFacts, now: datetime) -> None:
@@ -224,50 +249,61 @@ class Watch:
         if not facts.missing:
             over.append("missing_metrics")
         if Alert.objects.filter(plan=plan, kind__in=over, resolved_at=None).exists():
-            alerts.resolve_all(plan=plan, now=now, kinds=over, why="it is mended")
+            with self.duties.fence(plan.pk):
+                alerts.resolve_all(plan=plan, now=now, kinds=over, why="it is mended")
         self._warn(plan, facts, now)
 
-    @staticmethod
-    def _warn(plan: Plan, facts: PlanFacts, now: datetime) -> None:
+    def _warn(self, plan: Plan, facts: PlanFacts, now: datetime) -> None:
         """Alert of guardrails that are to warn only, as long as they are broken."""
         warnings = {b.key[:120]: b for b in facts.breaches if b.action == "warn"}
         known = {
             str(alert.payload.get("guardrail"))
             for alert in Alert.objects.filter(plan=plan, kind=WARNING, resolved_at=None)
         }
-        for key in warnings.keys() - known:
-            breach = warnings[key]
-            alerts.fire(
-                plan=plan,
-                kind=WARNING,
-                about=key,
-                sentence=breach.sentence,
-                now=now,
-                payload={"guardrail": key, "kpi": breach.kpi},
-            )
-        for key in known - warnings.keys():
-            alerts.resolve(plan=plan, kind=WARNING, about=key, now=now)
+        if warnings.keys() == known:
+            return
+        with self.duties.fence(plan.pk):
+            for key in warnings.keys() - known:
+                breach = warnings[key]
+                alerts.fire(
+                    plan=plan,
+                    kind=WARNING,
+                    about=key,
+                    sentence=breach.sentence,
+                    now=now,
+                    payload={"guardrail": key, "kpi": breach.kpi},
+                )
+            for key in known - warnings.keys():
+                alerts.resolve(plan=plan, kind=WARNING, about=key, now=now)
 
     def _start_what_may(self, now: datetime) -> None:
         """Start approved plans whose time has come; say what the others wait for."""
         for plan in Plan.objects.filter(state="approved").order_by("approved_at"):
             self._alone(self._start_one, plan, now)
 
-    @staticmethod
-    def _start_one(plan: Plan, now: datetime) -> None:
+    def _start_one(self, plan: Plan, now: datetime) -> None:
         if waits := why_not_yet(plan, now):
-            progress.say_waiting(plan_id=plan.pk, sentence=waits.rstrip("."), now=now)
+            self._say_waiting(plan, waits, now)
             return
         try:
-            start(plan_id=plan.pk, by=None, now=now, via="watch")
+            with self.duties.fence_of_chores():
+                start(plan_id=plan.pk, by=None, now=now, via="watch")
         except Refused as refused:
-            progress.say_waiting(plan_id=plan.pk, sentence=refused.sentence.rstrip("."), now=now)
+            self._say_waiting(plan, refused.sentence, now)
             if not isinstance(refused, NotYet | TenantsTaken):
-                alerts.fire(plan=plan, kind="cannot_start", sentence=refused.sentence, now=now)
+                with self.duties.fence_of_chores():
+                    alerts.fire(plan=plan, kind="cannot_start", sentence=refused.sentence, now=now)
+
+    def _say_waiting(self, plan: Plan, sentence: str, now: datetime) -> None:
+        words = sentence.rstrip(".")
+        if plan.waiting_for != words[: progress.WORDS]:
+            with self.duties.fence_of_chores():
+                progress.say_waiting(plan_id=plan.pk, sentence=words, now=now)
 
     def _expire_what_must(self, now: datetime) -> None:
         for plan_id in approval.due_to_expire(now):
             try:
-                approval.expire(plan_id=plan_id, now=now)
+                with self.duties.fence_of_chores():
+                    approval.expire(plan_id=plan_id, now=now)
             except Refused as refused:
                 logger.info("Plan %s did not expire: %s", plan_id, refused.sentence)

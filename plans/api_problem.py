@@ -6,13 +6,13 @@ from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.db import OperationalError
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
 
 from plans.api_acts import verbs
-from plans.refusal import DATABASE_AWAY, BadInput, Refused
+from plans.database_away import DATABASE_AWAY
+from plans.refusal import NO_ANSWER, BadInput, Refused
 
 logger = logging.getLogger(__name__)
 
@@ -49,14 +49,14 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
         )
     if isinstance(error, exceptions.APIException):
         return _api_exception(error)
-    if isinstance(error, OperationalError):
+    if isinstance(error, DATABASE_AWAY):
         return _database_away(error)
     return None
 
 
-def _database_away(error: OperationalError) -> Response:
+def _database_away(error: Exception) -> Response:
     logger.error("The database did not answer: %s", error)
-    answer = problem(503, detail=DATABASE_AWAY, code="database_away")
+    answer = problem(503, detail=NO_ANSWER, code="database_away")
     answer["Retry-After"] = "1"
     return answer
 

@@ -91,7 +91,11 @@ def writers(plan: Plan) -> set[Any]:
 
 def open_request(plan: Plan, *, now: datetime) -> ApprovalRequest:
     """Return the plan's open request; raise NoOpenRequest when there is none or it is too late."""
-    request = ApprovalRequest.objects.select_for_update().filter(plan=plan, closed_at=None).first()
+    request = (
+        ApprovalRequest.objects.select_for_update(no_key=True)
+        .filter(plan=plan, closed_at=None)
+        .first()
+    )
     if request is None:
         raise NoOpenRequest(
             "Nothing waits for approval here.",

@@ -7,6 +7,7 @@ from typing import Any
 from django.db import transaction
 
 from plans.chain import event_body, link
+from plans.commit_notice import notify
 from plans.failpoints import reach
 from plans.models import ZERO_HASH, Event, Plan, Stream, User
 
@@ -34,10 +35,10 @@ def record(
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("An event is recorded in the transaction of its change.")
     key = stream.stream_key if stream is not None else SYSTEM_STREAM
-    head = Stream.objects.select_for_update().filter(key=key).first()
+    head = Stream.objects.select_for_update(no_key=True).filter(key=key).first()
     if head is None:
         Stream.objects.get_or_create(key=key)
-        head = Stream.objects.select_for_update().get(key=key)
+        head = Stream.objects.select_for_update(no_key=True).get(key=key)
     seq = head.head_seq + 1
     facts = payload or {}
     name = _actor_name(actor, via)
@@ -67,8 +68,15 @@ def record(
         hash=digest,
     )
     Stream.objects.filter(pk=head.pk).update(head_seq=seq, head_hash=digest)
+    notify()
     reach("trail.recorded")
     return event
+
+
+def lock_system_stream() -> None:
+    """Take the system's trail before other rows, where two could do the same thing at once."""
+    Stream.objects.get_or_create(key=SYSTEM_STREAM)
+    Stream.objects.select_for_update(no_key=True).get(key=SYSTEM_STREAM)
 
 
 @dataclass(frozen=True, slots=True)

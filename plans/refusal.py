@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-DATABASE_AWAY = (
+NO_ANSWER = (
     "The database is busy, away, or its disk is full. Try again in a moment; asking twice for a"
     " pause or a rollback is asking once."
 )

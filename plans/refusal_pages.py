@@ -4,13 +4,13 @@ import logging
 from collections.abc import Callable
 
 from django.contrib import messages
-from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from plans.refusal import DATABASE_AWAY, NotAllowed, NotFound, Refused
+from plans.database_away import DATABASE_AWAY
+from plans.refusal import NO_ANSWER, NotAllowed, NotFound, Refused
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +26,10 @@ class RefusalMiddleware:
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Answer for refusals and an absent database; everything else stays an error."""
-        if isinstance(error, OperationalError):
+        if isinstance(error, DATABASE_AWAY):
             logger.error("The database did not answer: %s", error)
             # Without the request: what a page usually shows of the person is in the database too.
-            page = render_to_string("503.html", {"sentence": DATABASE_AWAY})
+            page = render_to_string("503.html", {"sentence": NO_ANSWER})
             return HttpResponse(page, status=503, headers={"Retry-After": "1"})
         if not isinstance(error, Refused):
             return None

@@ -183,7 +183,7 @@ def revoke_key(*, key_id: str, reason: str, by: User | None, now: datetime, via:
     """Stop trusting a key from now on; what it signed is refused at the next check."""
     if by is not None:
         require(by, "administer")
-    key = TrustKey.objects.select_for_update().filter(key_id=key_id).first()
+    key = TrustKey.objects.select_for_update(no_key=True).filter(key_id=key_id).first()
     if key is None:
         raise Refused(f"There is no key {key_id} in the trust store.", code="key_unknown")
     if key.revoked_at is not None:

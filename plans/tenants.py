@@ -96,9 +96,11 @@ def import_tenants(
     if wrong or dry_run:
         return ImportResult(rows, written=False)
     with transaction.atomic():
+        # Two imports of the same tenants lock them in the same order, whatever that of their rows.
+        written = sorted([*new, *changed], key=lambda tenant: tenant.key)
         # One upsert for both: a bulk update of 10,000 rows takes ten times as long.
         Tenant.objects.bulk_create(
-            [*new, *changed],
+            written,
             batch_size=500,
             update_conflicts=True,
             unique_fields=["key"],
@@ -128,7 +130,7 @@ def _keep_versions(plugin: str, rows: tuple[TenantRow, ...], known: dict[str, Te
     Installation.objects.bulk_create(
         [
             Installation(tenant=known[row.key], plugin=row_of_plugin, version=row.version)
-            for row in rows
+            for row in sorted(rows, key=lambda row: row.key)
             if row.version
         ],
         batch_size=500,
@@ -164,7 +166,7 @@ def save_tenant(
         "notes": notes.strip(),
     }
     with transaction.atomic():
-        tenant = Tenant.objects.select_for_update().filter(key=row.key).first()
+        tenant = Tenant.objects.select_for_update(no_key=True).filter(key=row.key).first()
         if new and tenant is not None:
             raise BadInput([f"key: there is a tenant '{row.key}' already; choose another key"])
         if tenant is None:

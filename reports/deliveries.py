@@ -83,7 +83,7 @@ class HasArrived(Refused):
 def send_again(*, delivery_id: int, by: User, now: datetime) -> None:
     """Try a delivery that waits or was given up at once; raise HasArrived for any other."""
     require(by, "administer")
-    row = Delivery.objects.select_for_update().get(pk=delivery_id)
+    row = Delivery.objects.select_for_update(no_key=True).get(pk=delivery_id)
     if row.delivered_at is not None:
         raise HasArrived(f"This has arrived at {row.target}; it is not sent twice.")
     Delivery.objects.filter(pk=row.pk).update(given_up_at=None, next_at=now, attempts=0)

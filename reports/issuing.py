@@ -166,6 +166,7 @@ def _issued(
     name = f"{plan.pk}/{file_stamp(report.ending)}-{sha256[:12]}.pdf"
     _keep(Path(settings.REPORTS_DIR) / name, made.pdf)
     with transaction.atomic():
+        Plan.objects.locked(plan.pk)
         first = UpgradeReport.objects.filter(pk=report.pk, issued_at=None).update(
             sha256=sha256,
             data_digest=made.data_digest,

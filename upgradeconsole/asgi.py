@@ -5,6 +5,8 @@ import os
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "upgradeconsole.settings")
+# Read by the settings: web takes its database connections from a pool.
+os.environ.setdefault("UPGRADECONSOLE_SERVES", "1")
 http_application = get_asgi_application()
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402  (needs the set-up above)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
+from upgradeconsole.database_url import BadDatabaseUrl, DatabaseAddress, parse_database_url
+
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off", ""}
 
@@ -42,6 +44,18 @@ def env_int(name: str, default: int) -> int:
 def env_list(name: str, default: str = "") -> list[str]:
     """Return the comma-separated entries without blanks."""
     return [entry.strip() for entry in env_str(name, default).split(",") if entry.strip()]
+
+
+def env_database(name: str) -> DatabaseAddress | None:
+    """Return the database that the variable names, None where it is not set."""
+    raw = os.environ.get(name, "").strip()
+    if not raw:
+        return None
+    try:
+        return parse_database_url(raw)
+    except BadDatabaseUrl as error:
+        # Never the value itself: it holds a password.
+        raise ImproperlyConfigured(f"{name}: {error}.") from None
 
 
 def env_secret(name: str, *, made_at: Path) -> str:

@@ -3,10 +3,9 @@
 import sys
 from pathlib import Path
 
-from django.core.exceptions import ImproperlyConfigured
-
 from upgradeconsole import __version__
-from upgradeconsole.env import env_bool, env_int, env_list, env_secret, env_str
+from upgradeconsole.databases import postgresql, process_kind, sqlite
+from upgradeconsole.env import env_bool, env_database, env_int, env_list, env_secret, env_str
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env_str("UPGRADECONSOLE_DATA", str(BASE_DIR / "data"))).resolve()
@@ -97,27 +96,18 @@ TEMPLATES = [
     },
 ]
 
-if env_str("DATABASE_URL"):
-    # Ignoring it would put the data where nobody looks for it.
-    raise ImproperlyConfigured(
-        "DATABASE_URL is set, but this version keeps its data in SQLite; unset it."
-    )
-# One long-lived connection in hands and watch; none kept in web, whose threads never reuse one.
-LONG_LIVED_PROCESS = len(sys.argv) > 1 and sys.argv[1] in {"qcluster", "watch", "smoke_upgrade"}
+DATABASE_ADDRESS = env_database("DATABASE_URL")
+# The pages' processes say so themselves (asgi.py); the others are known by their command.
+PROCESS = process_kind(sys.argv, serves=env_bool("UPGRADECONSOLE_SERVES", default=False))
+DATABASE_POOL_SIZE = env_int("UPGRADECONSOLE_POOL_SIZE", 10)
 DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": env_str("UPGRADECONSOLE_DB", str(DATA_DIR / "console.sqlite3")),
-        "ATOMIC_REQUESTS": False,
-        "CONN_MAX_AGE": 600 if LONG_LIVED_PROCESS else 0,
-        "OPTIONS": {
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 20,
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-        },
-        # A file, because several threads and processes of one test share it.
-        "TEST": {"NAME": env_str("UPGRADECONSOLE_TEST_DB", str(DATA_DIR / "test-console.sqlite3"))},
-    }
+    "default": postgresql(DATABASE_ADDRESS, process=PROCESS, pool_size=DATABASE_POOL_SIZE)
+    if DATABASE_ADDRESS
+    else sqlite(
+        env_str("UPGRADECONSOLE_DB", str(DATA_DIR / "console.sqlite3")),
+        test_name=env_str("UPGRADECONSOLE_TEST_DB", str(DATA_DIR / "test-console.sqlite3")),
+        process=PROCESS,
+    )
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {

@@ -17,7 +17,7 @@ class BatchQuerySet(models.QuerySet["Batch"]):
     def locked(self, batch_id: int) -> tuple["Batch", Plan]:
         """Return a batch and its plan under their row locks, always taken plan first."""
         plan = Plan.objects.locked(self.values_list("plan_id", flat=True).get(pk=batch_id))
-        return self.select_for_update().get(pk=batch_id), plan
+        return self.select_for_update(no_key=True).get(pk=batch_id), plan
 
 
 class Batch(Driven, models.Model):

@@ -1,9 +1,21 @@
 """Rollbacks: what was taken back, why, by whom and how fast."""
 
 import uuid
+from typing import Any
 
 from django.conf import settings
 from django.db import models
+
+from plans.models import Plan
+
+
+class RollbackQuerySet(models.QuerySet["Rollback"]):
+    """Questions about rollbacks."""
+
+    def locked(self, rollback_id: Any) -> tuple["Rollback", Plan]:
+        """Return a rollback and its plan under their row locks, always taken plan first."""
+        plan = Plan.objects.locked(self.values_list("plan_id", flat=True).get(pk=rollback_id))
+        return self.select_for_update(no_key=True).get(pk=rollback_id), plan
 
 
 class Rollback(models.Model):
@@ -68,6 +80,8 @@ class Rollback(models.Model):
     aftermath_kpis = models.JSONField(
         default=list, blank=True, help_text="Each guardrail with what was measured last."
     )
+
+    objects = RollbackQuerySet.as_manager()
 
     class Meta:
         ordering = ("plan", "triggered_at")

@@ -15,8 +15,12 @@ class PlanQuerySet(models.QuerySet["Plan"]):
     """Questions about plans."""
 
     def locked(self, plan_id: uuid.UUID | str) -> "Plan":
-        """Return the plan under its row lock; only inside a transaction."""
-        return self.select_for_update().select_related(None).get(pk=plan_id)
+        """Return the plan under its row lock; only inside a transaction, before any other lock.
+
+        Whoever changes anything of a plan takes this first, so that what concerns one plan happens
+        one after the other. Rows that merely refer to the plan do not wait for it (no key).
+        """
+        return self.select_for_update(no_key=True).select_related(None).get(pk=plan_id)
 
     def live(self) -> "PlanQuerySet":
         """Return the plans that may touch tenants or have unfinished business with them."""

@@ -1,8 +1,10 @@
 """The trail: chained, gapless, append-only."""
 
 from datetime import UTC, datetime
+from importlib import import_module
 
 import pytest
+from django.apps import apps
 from django.db import DatabaseError, connection, transaction
 
 from plans import events
@@ -77,11 +79,11 @@ def test_fault_29_the_database_refuses_to_change_the_trail(scene, change):
 @pytest.fixture
 def no_triggers():
     """Let somebody with the database's own rights take the triggers away."""
+    triggers = import_module("plans.migrations.0002_trail_is_append_only")
 
     def drop():
-        with connection.cursor() as cursor:
-            cursor.execute("DROP TRIGGER plans_event_no_update")
-            cursor.execute("DROP TRIGGER plans_event_no_delete")
+        with connection.schema_editor() as editor:
+            triggers.drop_triggers(apps, editor)
 
     return drop
 

@@ -9,7 +9,7 @@ import time_machine
 from batches import control, decide
 from batches.models import Alert, Batch, Lease, Ruling, TenantUpgrade
 from batches.rollback import request_rollback
-from batches.watch import DECIDE_LEASE
+from batches.watch_duties import DECIDE_LEASE
 from plans import flags
 from plans.models import Plan
 from tests.builders import FOREST, a_started, an_approved, check_invariants, kinds, states

@@ -97,12 +97,7 @@ class WatchedFleet:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.watch.observer.stop()
-        self.watch.aftermath.stop()
-        self.watch.effects.stop()
-        if self.watch._keeper is not None:
-            self.watch._keeper.stop()
-        self.watch.signal.close()
+        self.watch.close()
         self.metrics.__exit__(kind, error, trace)
 
     def describe_deployer(self, deployers: str) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import OperationalError
 from django.utils import timezone
 
 from batches.control import promote
 from batches.models import Batch, Rollback
+from plans.database_away import DATABASE_AWAY
 from plans.lifecycle import PLAN
 from plans.models import Event, Plan, User
 from plans.refusal import Refused
@@ -88,5 +88,5 @@ class Following:
             return
         try:
             promote(plan_id=plan.pk, by=self.author, now=timezone.now(), via="command")
-        except (Refused, OperationalError) as error:
+        except (Refused, *DATABASE_AWAY) as error:
             self.say(f"The gate stays shut: {error}; trying again.")

@@ -1,0 +1,39 @@
+"""Run tests on PostgreSQL: `python -m tests.postgres [ARGUMENTS OF PYTEST]`.
+
+Starts a server of its own, gives its address to one pytest run as DATABASE_URL, and stops it,
+whatever happens. Without arguments it runs what the gate runs. A deadlock anywhere fails the run.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.postgres.server import NoServer, running_server
+
+ROOT = Path(__file__).resolve().parents[2]
+SUITES = ("tests/postgres", "tests/use_cases", "tests/live", "tests/web")
+
+
+def main(arguments: list[str]) -> int:
+    """Run pytest; return its exit code, or 1 when the server's log tells of a deadlock."""
+    try:
+        with running_server() as server:
+            done = subprocess.run(
+                [sys.executable, "-m", "pytest", *(arguments or SUITES)],
+                cwd=ROOT,
+                env={**os.environ, "DATABASE_URL": server.url},
+                check=False,
+            )
+            if deadlocks := server.deadlocks():
+                sys.stderr.write("\n".join(["PostgreSQL had to end deadlocks:", *deadlocks, ""]))
+                sys.stderr.write(server.log.read_text(errors="replace")[-6000:])
+                return done.returncode or 1
+            return done.returncode
+    except NoServer as why:
+        sys.stderr.write(f"{why}\n")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
