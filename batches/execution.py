@@ -11,9 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from django.db import connections, transaction
-from django.utils import timezone
 
-from batches import alerts, control, leases
+from batches import alerts, control, leases, surroundings
 from batches.configured import deployer_spec
 from batches.deployers import Deployer, ObserveFailed, build
 from batches.effect_ports import Job, Progress
@@ -119,7 +118,7 @@ def prepare_stragglers(batch_id: int, executor: str, keeper: Keeper) -> Run | No
     return _run(
         batch.plan,
         keeper,
-        give_up_at=timezone.now() + timedelta(seconds=policy.limits.rollback_seconds),
+        give_up_at=surroundings.here().now() + timedelta(seconds=policy.limits.rollback_seconds),
         direction="restore",
         executor=executor,
         batch_id=batch.pk,
@@ -161,7 +160,7 @@ async def under_lease(name: str, *, kind: str, work: Callable[[Keeper], Any]) ->
     lease = await asyncio.to_thread(
         _in_database(
             lambda: leases.acquire(
-                name, holder=leases.new_holder(kind), kind=kind, now=timezone.now()
+                name, holder=leases.new_holder(kind), kind=kind, now=surroundings.here().now()
             )
         )
     )
@@ -203,7 +202,7 @@ async def call_batch(loop: EffectLoop, *, batch_id: int, plan_id: Any, executor:
 
 
 def _hold_unauthorized(batch_id: int, text: str) -> None:
-    now = timezone.now()
+    now = surroundings.here().now()
     reason = f"the platform refuses the console's credentials ({text[:200]})"
     with transaction.atomic():
         try:
@@ -276,7 +275,7 @@ def _restored_versions(rollback_id: Any) -> dict[str, str]:
 
 
 def _note_check(rollback_id: Any, right: list[str], wrong: dict[str, str]) -> None:
-    now = timezone.now()
+    now = surroundings.here().now()
     with transaction.atomic():
         rollback = Rollback.objects.select_for_update().select_related("plan").get(pk=rollback_id)
         upgrades = TenantUpgrade.objects.filter(plan=rollback.plan, state="rolled_back")

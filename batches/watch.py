@@ -6,19 +6,16 @@ promise never waits for a queue. A commit anywhere wakes it; at most a second pa
 """
 
 import logging
-import threading
-import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from auditlog.context import set_actor
 from django.db import OperationalError, close_old_connections
-from django.utils import timezone
 
-from batches import alerts, leases, progress, watch_chores
+from batches import alerts, leases, progress, surroundings, watch_chores
 from batches.acting import Acting
-from batches.commit_signal import CommitSignal
+from batches.commit_signal import CommitSignal, WakeUp
 from batches.decide import Action, PlanFacts, decide
 from batches.effect_thread import EffectThread
 from batches.launch import NotYet, TenantsTaken, start, why_not_yet
@@ -47,12 +44,18 @@ WARNING = "guardrail_warning"
 class Watch:
     """The loop."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        signal: WakeUp | None = None,
+        effects: EffectThread | None = None,
+        observer: Observer | None = None,
+    ) -> None:
         self.holder = leases.new_holder("watch")
-        self.stopping = threading.Event()
-        self.signal = CommitSignal()
-        self.effects = EffectThread()
-        self.observer = Observer(on_answer=self.signal.nudge)
+        self.stopping = surroundings.here().flag()
+        self.signal = signal or CommitSignal()
+        self.effects = effects or EffectThread()
+        self.observer = observer or Observer(on_answer=self.signal.nudge)
         self.acting = Acting(self.effects, self.observer)
         self._keeper: leases.Keeper | None = None
         self._policies: dict[tuple[Any, int], UpgradePolicy] = {}
@@ -66,14 +69,14 @@ class Watch:
         try:
             with set_actor(None):
                 while not self.stopping.is_set():
-                    began = time.monotonic()
+                    began = surroundings.here().monotonic()
                     try:
-                        self.tick(timezone.now())
+                        self.tick(surroundings.here().now())
                     except OperationalError:
                         # Busy or away: the next tick tries again, running effects go on.
                         logger.warning("The database did not answer; this tick is skipped.")
                         close_old_connections()
-                    self._wait(time.monotonic() - began)
+                    self._wait(surroundings.here().monotonic() - began)
         finally:
             self.observer.stop()
             self.effects.stop()
@@ -88,7 +91,7 @@ class Watch:
     def tick(self, now: datetime) -> None:
         """Look at everything once."""
         reach("watch.ticking")
-        began = time.monotonic()
+        began = surroundings.here().monotonic()
         if not self._leads(now):
             self._beat("standby", began)
             return
@@ -125,15 +128,16 @@ class Watch:
         return True
 
     def _beat(self, role: str, began: float) -> None:
-        spent = (time.monotonic() - began) * 1000
-        if role == "leading" and time.monotonic() - self._beat_at < HEARTBEAT_SECONDS:
+        ended = surroundings.here().monotonic()
+        spent = (ended - began) * 1000
+        if role == "leading" and ended - self._beat_at < HEARTBEAT_SECONDS:
             return
-        self._beat_at = time.monotonic()
+        self._beat_at = ended
         Heartbeat.objects.update_or_create(
             name=self.holder if role == "standby" else "watch",
             defaults={
                 "kind": "watch",
-                "at": timezone.now(),
+                "at": surroundings.here().now(),
                 "tick_ms": round(spent, 2),
                 "detail": {"role": role, "holder": self.holder},
             },
