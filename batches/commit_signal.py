@@ -1,10 +1,10 @@
 """Learn within milliseconds that somebody committed; how, depends on the database."""
 
-import threading
 from typing import Protocol
 
 from django.db import connection
 
+from batches import surroundings
 from batches.data_version_signal import DataVersionSignal
 from batches.notify_signal import NotifySignal
 
@@ -15,7 +15,7 @@ class CommitSignal(Protocol):
     def nudge(self) -> None:
         """Wake the waiting thread from another one."""
 
-    def wait(self, seconds: float, *, stop: threading.Event | None = None) -> bool:
+    def wait(self, seconds: float, *, stop: surroundings.Flag | None = None) -> bool:
         """Return True as soon as somebody committed or nudged, False after `seconds` or a stop.
 
         It may be true for nothing, and it never keeps a commit back for more than a second.

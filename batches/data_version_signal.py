@@ -1,11 +1,11 @@
 """See commits on SQLite by `PRAGMA data_version`, without anybody having to say so."""
 
 import sqlite3
-import threading
-import time
 from contextlib import closing
 
 from django.db import connection
+
+from batches import surroundings
 
 LOOK_SECONDS = 0.02
 
@@ -16,7 +16,7 @@ class DataVersionSignal:
     def __init__(self) -> None:
         self._connection: sqlite3.Connection | None = None
         self._version = -1
-        self._nudged = threading.Event()
+        self._nudged = surroundings.here().flag()
 
     def nudge(self) -> None:
         """Wake the waiting thread from another one."""
@@ -31,9 +31,9 @@ class DataVersionSignal:
         with closing(self._connection.execute("PRAGMA data_version")) as cursor:
             return int(cursor.fetchone()[0])
 
-    def wait(self, seconds: float, *, stop: threading.Event | None = None) -> bool:
+    def wait(self, seconds: float, *, stop: surroundings.Flag | None = None) -> bool:
         """Return True as soon as somebody committed or nudged, False after `seconds` or a stop."""
-        until = time.monotonic() + seconds
+        until = surroundings.here().monotonic() + seconds
         while True:
             if self._nudged.is_set():
                 self._nudged.clear()
@@ -47,10 +47,10 @@ class DataVersionSignal:
             if version != self._version:
                 self._version = version
                 return True
-            left = until - time.monotonic()
+            left = until - surroundings.here().monotonic()
             if left <= 0 or (stop is not None and stop.is_set()):
                 return False
-            time.sleep(min(LOOK_SECONDS, left))
+            surroundings.here().sleep(min(LOOK_SECONDS, left))
 
     def close(self) -> None:
         """Give the connection back."""

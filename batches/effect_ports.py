@@ -5,12 +5,12 @@ speak in these values.
 """
 
 import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
+from batches import surroundings
 from batches.deployers.base import Answer, Observed
 
 Direction = Literal["install", "restore"]
@@ -114,15 +114,15 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The clock of the surroundings."""
 
     def now(self) -> datetime:
         """Return the wall time, aware UTC."""
-        return datetime.now(UTC)
+        return surroundings.here().now()
 
     def monotonic(self) -> float:
         """Return seconds that never run backwards."""
-        return time.monotonic()
+        return surroundings.here().monotonic()
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""

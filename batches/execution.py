@@ -11,9 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from django.db import connections, transaction
-from django.utils import timezone
 
-from batches import alerts, control, drilling, leases, rehearsing
+from batches import alerts, control, drilling, leases, rehearsing, surroundings
 from batches.configured import deployer_spec
 from batches.deployers import Deployer, ObserveFailed, build
 from batches.drill_steps import RUN_STATES
@@ -79,7 +78,7 @@ def _run(plan: Plan, keeper: Keeper, *, give_up_at: datetime | None, **scope: An
             plan,
             direction=scope["direction"],
             executor=scope["executor"],
-            now=timezone.now(),
+            now=surroundings.here().now(),
         ),
     )
     return Run(
@@ -127,7 +126,7 @@ def prepare_stragglers(batch_id: int, executor: str, keeper: Keeper) -> Run | No
     return _run(
         batch.plan,
         keeper,
-        give_up_at=timezone.now() + timedelta(seconds=policy.limits.rollback_seconds),
+        give_up_at=surroundings.here().now() + timedelta(seconds=policy.limits.rollback_seconds),
         direction="restore",
         executor=executor,
         batch_id=batch.pk,
@@ -159,7 +158,7 @@ def prepare_drill(drill_id: Any, executor: str, keeper: Keeper) -> Run | None:
     batch = Batch.objects.filter(plan=plan).order_by("number").first()
     if drill.phase not in RUN_STATES or str(plan.state) != "running" or batch is None:
         return None
-    now = timezone.now()
+    now = surroundings.here().now()
     drill = drilling.restart_clock(drill_id=drill.pk, epoch=plan.epoch, now=now)
     forward = drill.phase == "forward"
     began = drill.clock_from if drill.phase == "back" else now
@@ -193,7 +192,7 @@ async def under_lease(name: str, *, kind: str, work: Callable[[Keeper], Any]) ->
     lease = await asyncio.to_thread(
         _in_database(
             lambda: leases.acquire(
-                name, holder=leases.new_holder(kind), kind=kind, now=timezone.now()
+                name, holder=leases.new_holder(kind), kind=kind, now=surroundings.here().now()
             )
         )
     )
@@ -235,7 +234,7 @@ async def call_batch(loop: EffectLoop, *, batch_id: int, plan_id: Any, executor:
 
 
 def _hold_unauthorized(batch_id: int, text: str) -> None:
-    now = timezone.now()
+    now = surroundings.here().now()
     reason = f"the platform refuses the console's credentials ({text[:200]})"
     with transaction.atomic():
         try:
@@ -325,7 +324,7 @@ def _restored_versions(rollback_id: Any) -> dict[str, str]:
 
 
 def _note_check(rollback_id: Any, right: list[str], wrong: dict[str, str]) -> None:
-    now = timezone.now()
+    now = surroundings.here().now()
     with transaction.atomic():
         rollback, plan = Rollback.objects.locked(rollback_id)
         upgrades = TenantUpgrade.objects.filter(plan=plan, state="rolled_back")

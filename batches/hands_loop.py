@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from django.db import connections
-from django.utils import timezone
 
+from batches import surroundings
 from batches.effects import EffectLoop
 from batches.execution import call_batch, effects_lease, new_effect_loop
 from batches.models import Batch, Lease
@@ -26,7 +26,7 @@ def _waiting(begun: Mapping[int, datetime | None]) -> list[Batch]:
     `begun`: when each batch that this worker took was handed out; one that was handed out again
     since (after a pause) is waiting again.
     """
-    now = timezone.now()
+    now = surroundings.here().now()
     handed_out = Batch.objects.filter(
         state="deploying", plan__state="running", handed_out_at__gte=now - JOIN_WITHIN
     )
@@ -48,9 +48,9 @@ def _waiting_in_thread(begun: Mapping[int, datetime | None]) -> list[Batch]:
         connections.close_all()
 
 
-async def call_batches(first: Batch) -> int:
+async def call_batches(first: Batch, effects: EffectLoop | None = None) -> int:
     """Call a batch and all that join it; return how many this worker called."""
-    loop = new_effect_loop()
+    loop = effects or new_effect_loop()
     called = 0
     failures: list[BaseException] = []
     begun = {first.pk: first.handed_out_at}

@@ -1,16 +1,14 @@
 """The leases of one holder, however many: one thread renews them all, one transaction fences."""
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connections, transaction
-from django.utils import timezone
 
-from batches import leases
+from batches import leases, surroundings
 from batches.leases import LeaseLost
 from batches.models import Lease
 from plans.database_away import DATABASE_AWAY
@@ -30,25 +28,24 @@ class KeptLeases:
         self._kind = kind
         self._held: dict[str, _Held] = {}
         self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._stop = surroundings.here().flag()
+        self._thread: surroundings.Running | None = None
 
     def take(self, name: str, *, now: datetime) -> bool:
         """Take a lease that is free or run out; False while somebody else holds it."""
-        asked = time.monotonic()
+        asked = surroundings.here().monotonic()
         lease = leases.acquire(name, holder=self.holder, kind=self._kind, now=now)
         if lease is None:
             return False
         with self._lock:
             self._held[name] = _Held(lease.token, asked)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
-                self._thread.start()
+                self._thread = surroundings.here().spawn(self._run, name="leases")
         return True
 
     def tokens(self) -> dict[str, int]:
         """Return the leases that are in force by this process's own clock, with their tokens."""
-        since = time.monotonic() - leases.LEASE_SECONDS
+        since = surroundings.here().monotonic() - leases.LEASE_SECONDS
         with self._lock:
             return {name: held.token for name, held in self._held.items() if held.renewed > since}
 
@@ -83,7 +80,7 @@ class KeptLeases:
         if self._thread is not None:
             self._thread.join(timeout=leases.RENEW_SECONDS * 2)
         for name in self.tokens():
-            self.give_up(name, now=timezone.now())
+            self.give_up(name, now=surroundings.here().now())
 
     def _forget(self, name: str) -> None:
         with self._lock:
@@ -101,7 +98,7 @@ class KeptLeases:
             connections.close_all()
 
     def _renew(self) -> None:
-        asked = time.monotonic()
+        asked = surroundings.here().monotonic()
         # What has run out is not renewed: it would look as if it had been held all the time.
         names = set(self.tokens())
         with self._lock:
@@ -110,7 +107,7 @@ class KeptLeases:
         if not names:
             return
         mine = Lease.objects.filter(name__in=names, holder=self.holder)
-        until = timezone.now() + timedelta(seconds=leases.LEASE_SECONDS)
+        until = surroundings.here().now() + timedelta(seconds=leases.LEASE_SECONDS)
         kept = names
         if mine.update(expires_at=until) != len(names):
             kept = set(mine.values_list("name", flat=True))

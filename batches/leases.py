@@ -2,16 +2,14 @@
 
 import os
 import socket
-import threading
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, connections, transaction
-from django.utils import timezone
 
+from batches import surroundings
 from batches.models import Lease
 from plans.database_away import DATABASE_AWAY
 from plans.failpoints import reach
@@ -96,33 +94,32 @@ class Keeper:
 
     def __init__(self, lease: Lease) -> None:
         self.name, self.holder, self.token = lease.name, lease.holder, lease.token
-        self._renewed = time.monotonic()
+        self._renewed = surroundings.here().monotonic()
         self._gone = False
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"lease {self.name}", daemon=True)
+        self._stop = surroundings.here().flag()
+        self._thread: surroundings.Running | None = None
 
     @property
     def lost(self) -> bool:
         """Tell whether this holder must not act any more."""
-        return self._gone or time.monotonic() - self._renewed > LEASE_SECONDS
+        return self._gone or surroundings.here().monotonic() - self._renewed > LEASE_SECONDS
 
     def start(self) -> "Keeper":
         """Begin to renew."""
-        self._thread.start()
+        self._thread = surroundings.here().spawn(self._run, name=f"lease {self.name}")
         return self
 
     def _run(self) -> None:
         try:
             while not self._stop.wait(RENEW_SECONDS):
-                asked = time.monotonic()
+                asked = surroundings.here().monotonic()
                 if self.lost:
                     # Renewing now would make it look as if it had been held all the time.
                     self._gone = True
                     return
                 try:
-                    kept = renew(
-                        self.name, holder=self.holder, token=self.token, now=timezone.now()
-                    )
+                    now = surroundings.here().now()
+                    kept = renew(self.name, holder=self.holder, token=self.token, now=now)
                 except DATABASE_AWAY:
                     # The database is busy or away; the lease runs out by itself if that lasts.
                     continue
@@ -136,15 +133,17 @@ class Keeper:
     def stop(self) -> None:
         """End the renewing and let the lease go."""
         self._stop.set()
-        self._thread.join(timeout=RENEW_SECONDS * 2)
+        if self._thread is not None:
+            self._thread.join(timeout=RENEW_SECONDS * 2)
         if not self._gone:
-            release(self.name, holder=self.holder, token=self.token, now=timezone.now())
+            now = surroundings.here().now()
+            release(self.name, holder=self.holder, token=self.token, now=now)
 
 
 @contextmanager
 def held(name: str, *, kind: str) -> Iterator[Keeper | None]:
     """Hold a lease for a block of work; yields None when somebody else has it."""
-    lease = acquire(name, holder=new_holder(kind), kind=kind, now=timezone.now())
+    lease = acquire(name, holder=new_holder(kind), kind=kind, now=surroundings.here().now())
     if lease is None:
         yield None
         return

@@ -9,8 +9,6 @@ claims and calls, for which somebody waits, never do.
 import asyncio
 import queue
 import random
-import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ from typing import Any
 
 from django.db import connections, transaction
 
-from batches import free_space
+from batches import free_space, surroundings
 from batches.effect_ports import CallStart, Outcome, Task
 from batches.ledger_claims import Scope
 from batches.ledger_writes import Writes
@@ -51,18 +49,19 @@ class DatabaseLedger:
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
         self._writes = Writes(scope)
-        self._waiting: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
+        self._waiting = surroundings.here().mailbox()
         self._stop = False
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+        self._thread: surroundings.Running | None = None
 
     def __enter__(self) -> "DatabaseLedger":
-        self._thread.start()
+        self._thread = surroundings.here().spawn(self._run, name="ledger")
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._waiting.put(None)
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     # The port.
 
@@ -162,10 +161,10 @@ class DatabaseLedger:
     def _gather(self, first: _Operation) -> tuple[list[_Operation], bool]:
         """Return what waits, up to a chunk; facts alone are given a moment to become more."""
         chunk, rows = [first], len(first.items)
-        until = time.monotonic() + GATHER_SECONDS
+        until = surroundings.here().monotonic() + GATHER_SECONDS
         while rows < CHUNK_ROWS:
             facts_only = all(operation.name == "record" for operation in chunk)
-            left = until - time.monotonic()
+            left = until - surroundings.here().monotonic()
             try:
                 if facts_only and left > 0:
                     operation = self._waiting.get(timeout=left)
@@ -192,14 +191,14 @@ class DatabaseLedger:
 
     def _patiently(self, write: Any) -> Any:
         """Run a transaction, again while the database is busy or away."""
-        until = time.monotonic() + BUSY_RETRY_SECONDS
+        until = surroundings.here().monotonic() + BUSY_RETRY_SECONDS
         while True:
             try:
                 return write()
             except DATABASE_AWAY as error:
                 if free_space.says_full(error):
                     free_space.release_reserve("a write of the journal found the disk full")
-                if time.monotonic() >= until:
+                if surroundings.here().monotonic() >= until:
                     raise
                 connections.close_all()
-                time.sleep(random.uniform(0.05, 0.3))  # noqa: S311  (jitter, no secret)
+                surroundings.here().sleep(random.uniform(0.05, 0.3))  # noqa: S311  (jitter, no secret)

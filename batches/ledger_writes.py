@@ -7,8 +7,8 @@ from typing import Any
 
 from django.db import connection
 from django.db.models import F
-from django.utils import timezone
 
+from batches import surroundings
 from batches.effect_ports import CallEnd, CallStart, Outcome, Task
 from batches.ledger_claims import Claims, Notes, Scope
 from batches.lifecycle import TENANT_UPGRADE
@@ -65,7 +65,7 @@ class Writes:
         """Apply operations in order: facts first in the database, one event for all of them."""
         # Like every change of a plan: nobody stops, restores or settles it between look and write.
         self._plan = Plan.objects.locked(self.scope.plan_id)
-        now = timezone.now()
+        now = surroundings.here().now()
         self._notes, self._durations = Notes(), []
         self.claims.begin(self._notes)
         self.went_on = self.may_go_on()

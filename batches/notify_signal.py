@@ -6,12 +6,11 @@ is lost, because the server went away or a change sent none, costs a second and 
 
 import logging
 import selectors
-import threading
-import time
 
 import psycopg
 from django.db import connection
 
+from batches import surroundings
 from plans.commit_notice import CHANNEL
 
 logger = logging.getLogger(__name__)
@@ -29,7 +28,7 @@ class NotifySignal:
 
     def __init__(self) -> None:
         self._connection: psycopg.Connection[tuple[object, ...]] | None = None
-        self._nudged = threading.Event()
+        self._nudged = surroundings.here().flag()
         self._told_at = 0.0
         self._retry_at = 0.0
         self._retry_after = FIRST_RETRY_SECONDS
@@ -38,29 +37,29 @@ class NotifySignal:
         """Wake the waiting thread from another one."""
         self._nudged.set()
 
-    def wait(self, seconds: float, *, stop: threading.Event | None = None) -> bool:
+    def wait(self, seconds: float, *, stop: surroundings.Flag | None = None) -> bool:
         """Return True as soon as somebody committed or nudged, False after `seconds` or a stop."""
-        until = time.monotonic() + seconds
+        until = surroundings.here().monotonic() + seconds
         while True:
             if self._nudged.is_set():
                 self._nudged.clear()
                 return self._tell()
-            left = until - time.monotonic()
+            left = until - surroundings.here().monotonic()
             if self._heard(max(0.0, min(SLICE_SECONDS, left))):
                 return self._tell()
-            if time.monotonic() - self._told_at >= LOOK_SECONDS:
+            if surroundings.here().monotonic() - self._told_at >= LOOK_SECONDS:
                 return self._tell()
             if left <= 0 or (stop is not None and stop.is_set()):
                 return False
 
     def _tell(self) -> bool:
-        self._told_at = time.monotonic()
+        self._told_at = surroundings.here().monotonic()
         return True
 
     def _heard(self, seconds: float) -> bool:
         """Wait that long for a notification; a connection that is new or lost counts as one."""
-        if self._connection is None and time.monotonic() < self._retry_at:
-            time.sleep(seconds)
+        if self._connection is None and surroundings.here().monotonic() < self._retry_at:
+            surroundings.here().sleep(seconds)
             return False
         try:
             if self._connection is None:
@@ -96,7 +95,7 @@ class NotifySignal:
 
     def _retry_later(self) -> None:
         self.close()
-        self._retry_at = time.monotonic() + self._retry_after
+        self._retry_at = surroundings.here().monotonic() + self._retry_after
         self._retry_after = min(self._retry_after * 2, LONGEST_RETRY_SECONDS)
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ from batches.models import (
     TenantUpgrade,
 )
 from batches.recall import Guard, Watched, is_missing, recalled
-from batches.source_reader import SourceAnswer, SourceReader
+from batches.source_reader import Build, SourceAnswer, SourceReader
 from batches.verdict import (
     GuardrailRuling,
     GuardState,
@@ -48,8 +48,10 @@ LOOKED_AT = ("running", "paused", "rolling_back")
 class Observer:
     """The watch's eyes."""
 
-    def __init__(self, *, on_answer: Callable[[], None] = lambda: None) -> None:
-        self._reader = SourceReader(on_answer=on_answer)
+    def __init__(
+        self, *, on_answer: Callable[[], None] = lambda: None, build: Build | None = None
+    ) -> None:
+        self._reader = SourceReader(on_answer=on_answer, build=build)
         self._plans: dict[Any, Watched] = {}
 
     def start(self) -> None:

@@ -4,12 +4,12 @@ import asyncio
 import logging
 import os
 import queue
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
+from batches import surroundings
 from batches.metric_sources import (
     MetricSource,
     MetricUnavailable,
@@ -21,8 +21,13 @@ from batches.metric_sources import (
 
 logger = logging.getLogger(__name__)
 DEFAULT_TIMEOUT_SECONDS = 4.0
+Build = Callable[[SourceSpec], MetricSource]
 GRACE_SECONDS = 1.0
 """How much longer than its time-out an adapter may take before it is cut off."""
+
+
+def _configured(spec: SourceSpec) -> MetricSource:
+    return build(spec, environ=os.environ)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +43,17 @@ class SourceAnswer:
 class SourceReader:
     """Keeps one adapter per source; a slow one never delays another's look."""
 
-    def __init__(self, *, on_answer: Callable[[], None]) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="metric sources", daemon=True)
+    def __init__(self, *, on_answer: Callable[[], None], build: Build | None = None) -> None:
+        self._loop = surroundings.here().loop("metric sources")
+        self._build = build or _configured
         self._sources: dict[str, tuple[SourceSpec, MetricSource]] = {}
         self._reading: set[str] = set()
         self._answers: queue.SimpleQueue[SourceAnswer] = queue.SimpleQueue()
         self._on_answer = on_answer
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-
     def start(self) -> None:
         """Begin to accept reads."""
-        self._thread.start()
+        self._loop.start()
 
     def is_reading(self, source: str) -> bool:
         """Tell whether a read of the source is under way."""
@@ -61,8 +62,8 @@ class SourceReader:
     def read(self, spec: SourceSpec, selectors: Sequence[Selector]) -> None:
         """Ask the source once; the answer comes through `finished`."""
         self._reading.add(spec.name)
-        at = datetime.now(UTC)
-        reading = asyncio.run_coroutine_threadsafe(self._read(spec, list(selectors)), self._loop)
+        at = surroundings.here().now()
+        reading = self._loop.submit(self._read(spec, list(selectors)))
         reading.add_done_callback(lambda read: self._ended(spec, at, read))
 
     def _ended(self, spec: SourceSpec, at: datetime, read: "Future[None]") -> None:
@@ -79,9 +80,9 @@ class SourceReader:
         if known is None or known[0] != spec:
             if known is not None:
                 await known[1].close()
-            known = (spec, build(spec, environ=os.environ))
+            known = (spec, self._build(spec))
             self._sources[spec.name] = known
-        at = datetime.now(UTC)
+        at = surroundings.here().now()
         timeout = float(spec.options.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS))
         try:
             async with asyncio.timeout(timeout + GRACE_SECONDS):
@@ -108,17 +109,8 @@ class SourceReader:
 
     def stop(self, patience: float = 3.0) -> None:
         """End all reads and give the connections back."""
+        self._loop.stop(self._close_all, patience)
 
-        async def end() -> None:
-            others = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
-            for _spec, source in self._sources.values():
-                await source.close()
-
-        asyncio.run_coroutine_threadsafe(end(), self._loop).result(timeout=patience)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=patience)
-        if not self._thread.is_alive():
-            self._loop.close()
+    async def _close_all(self) -> None:
+        for _spec, source in self._sources.values():
+            await source.close()

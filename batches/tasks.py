@@ -1,10 +1,11 @@
 """What the hands are asked to do: doors, not rooms."""
 
-import asyncio
 import logging
 
 from auditlog.context import set_actor
 
+from batches import surroundings
+from batches.effects import EffectLoop
 from batches.hands_loop import call_batches
 from batches.models import Batch
 from plans.failpoints import reach
@@ -12,11 +13,11 @@ from plans.failpoints import reach
 logger = logging.getLogger(__name__)
 
 
-def run_batch(batch_id: int) -> None:
+def run_batch(batch_id: int, effects: EffectLoop | None = None) -> None:
     """Call the tenants of a batch, unless somebody is at it already."""
     reach("hands.began")
     batch = Batch.objects.get(pk=batch_id)
     with set_actor(None):
-        if not asyncio.run(call_batches(batch)):
+        if not surroundings.here().run(call_batches(batch, effects)):
             logger.info("Batch %s is called by somebody else already.", batch_id)
     reach("hands.ending")

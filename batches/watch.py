@@ -6,20 +6,17 @@ promise never waits for a queue. A commit anywhere wakes it; at most a second pa
 """
 
 import logging
-import threading
-import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from auditlog.context import set_actor
 from django.db import connections
-from django.utils import timezone
 
-from batches import alerts, free_space, leases, progress, watch_chores
+from batches import alerts, free_space, leases, progress, surroundings, watch_chores
 from batches.acting import Acting
 from batches.aftermath_watch import AftermathWatch
-from batches.commit_signal import commit_signal
+from batches.commit_signal import CommitSignal, commit_signal
 from batches.decide import Action, PlanFacts, decide
 from batches.effect_thread import EffectThread
 from batches.launch import NotYet, TenantsTaken, start, why_not_yet
@@ -51,13 +48,20 @@ WARNING = "guardrail_warning"
 class Watch:
     """The loop."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        signal: CommitSignal | None = None,
+        effects: EffectThread | None = None,
+        observer: Observer | None = None,
+        aftermath: AftermathWatch | None = None,
+    ) -> None:
         self.holder = leases.new_holder("watch")
-        self.stopping = threading.Event()
-        self.signal = commit_signal()
-        self.effects = EffectThread()
-        self.observer = Observer(on_answer=self.signal.nudge)
-        self.aftermath = AftermathWatch(on_answer=self.signal.nudge)
+        self.stopping = surroundings.here().flag()
+        self.signal = signal or commit_signal()
+        self.effects = effects or EffectThread()
+        self.observer = observer or Observer(on_answer=self.signal.nudge)
+        self.aftermath = aftermath or AftermathWatch(on_answer=self.signal.nudge)
         self.duties = Duties(self.holder)
         self.acting = Acting(self.effects, self.observer, self.duties.fence)
         self._policies: dict[tuple[Any, int], UpgradePolicy] = {}
@@ -73,9 +77,9 @@ class Watch:
         try:
             with set_actor(None):
                 while not self.stopping.is_set():
-                    began = time.monotonic()
-                    self._tick_or_skip(timezone.now())
-                    self._wait(time.monotonic() - began)
+                    began = surroundings.here().monotonic()
+                    self._tick_or_skip(surroundings.here().now())
+                    self._wait(surroundings.here().monotonic() - began)
         finally:
             self.close()
 
@@ -95,10 +99,10 @@ class Watch:
         try:
             free_space.release_when_full()
             self.tick(now)
-            self._outage.answered(now=timezone.now())
+            self._outage.answered(now=surroundings.here().now())
         except DATABASE_AWAY as error:
             # Effects that run go on: the ledger is as patient.
-            self._outage.failed(error, began=now, now=timezone.now())
+            self._outage.failed(error, began=now, now=surroundings.here().now())
             connections.close_all()
 
     def _wait(self, spent: float) -> None:
@@ -108,7 +112,7 @@ class Watch:
     def tick(self, now: datetime) -> None:
         """Look at everything once."""
         reach("watch.ticking")
-        began = time.monotonic()
+        began = surroundings.here().monotonic()
         for plan_id in self.duties.refresh(now):
             self.observer.forget(plan_id)
         if self.duties.idle:
@@ -146,16 +150,17 @@ class Watch:
                 logger.exception("The chore %s failed; it is tried again.", name)
 
     def _beat(self, role: str, began: float) -> None:
-        spent = (time.monotonic() - began) * 1000
-        if role == "leading" and time.monotonic() - self._beat_at < HEARTBEAT_SECONDS:
+        ended = surroundings.here().monotonic()
+        spent = (ended - began) * 1000
+        if role == "leading" and ended - self._beat_at < HEARTBEAT_SECONDS:
             return
-        self._beat_at = time.monotonic()
+        self._beat_at = ended
         Heartbeat.objects.update_or_create(
             # Where plans are shared out, every watch counts; else there is one that matters.
             name=self.holder if role == "standby" or self.duties.shared else "watch",
             defaults={
                 "kind": "watch",
-                "at": timezone.now(),
+                "at": surroundings.here().now(),
                 "tick_ms": round(spent, 2),
                 "detail": {"role": role, "holder": self.holder},
             },

@@ -1,0 +1,29 @@
+"""The stage, and the options that say which worlds are played."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.simulation.stage import Stage
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the number of worlds, or one seed, be chosen."""
+    group = parser.getgroup("simulation")
+    group.addoption("--worlds", type=int, default=1000, help="how many simulated worlds to play")
+    group.addoption("--world-seed", type=int, default=None, help="play only the world of this seed")
+
+
+@pytest.fixture(scope="session")
+def built(django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """Return the stage on which this process plays its worlds; built once."""
+    with django_db_blocker.unblock():
+        return Stage(tmp_path_factory.mktemp("stage"))
+
+
+@pytest.fixture
+def stage(built: Stage, django_db_blocker: Any) -> Iterator[Stage]:
+    """Return the stage."""
+    with django_db_blocker.unblock():
+        yield built

@@ -1,0 +1,65 @@
+"""The policies of the simulated plans: everything takes seconds where people would say minutes."""
+
+_TWO = (("canary", 34), ("rest", 66))
+_THREE = (("canary", 20), ("some", 30), ("rest", 50))
+_LIMITS = {
+    "look_seconds": 1,
+    "call_timeout_seconds": 3,
+    "attempts": 2,
+    "parallelism": 5,
+    "missing_metrics_minutes": 0.2,
+    "hold_minutes": 0.4,
+    "batch_minutes": 0.5,
+}
+_PAUSE = "rollback: {on_manual_pause: {rollback_after_seconds: 8}}"
+_GUARDRAIL = "kpi: error_rate, at_most: 10, window: 10s, min_samples: 5"
+
+
+def _text(
+    name: str,
+    *,
+    batches: tuple[tuple[str, int], ...] = _TWO,
+    manual: bool = False,
+    limits: dict[str, float] | None = None,
+    guardrail: str = "",
+    more: tuple[str, ...] = (_PAUSE,),
+    pending: float = 60,
+) -> str:
+    lines = [f"policies:\n  {name}:\n    description: {name}\n    batches:"]
+    for place, (batch, share) in enumerate(batches):
+        gate = ", advance: manual" if manual and place else ""
+        lines.append(f"      - {{name: {batch}, percentage: {share}, soak_minutes: 0.05{gate}}}")
+    numbers = ", ".join(f"{key}: {value}" for key, value in (_LIMITS | (limits or {})).items())
+    lines.append(f"    limits: {{{numbers}}}")
+    lines.append(f"    guardrails: [{{{_GUARDRAIL}{guardrail}}}]")
+    lines += [f"    {line}" for line in more]
+    lines.append(
+        "approvals:\n  default: {required_roles: [system_admin, role_admin],"
+        f" max_pending_minutes: {pending}}}"
+    )
+    return "\n".join(lines) + "\n"
+
+
+LENIENT = {"failure_rate": 100, "success_rate": 0}
+POLICIES = {
+    "two": _text("two"),
+    "three": _text("three", batches=_THREE),
+    "manual": _text("manual", manual=True),
+    "lenient": _text("lenient", batches=_THREE, limits=LENIENT),
+    "holding": _text(
+        "holding", limits={"success_rate": 0}, more=(_PAUSE, "on: {failure_rate: hold}")
+    ),
+    "pausing": _text("pausing", guardrail=", action: pause"),
+    "slow": _text("slow", limits={"batch_minutes": 0.05, "parallelism": 1}),
+    "short": _text("short", limits={"rollback_seconds": 60}),
+    "hasty": _text("hasty", pending=0.05),
+    "closing": _text(
+        "closing",
+        more=(
+            _PAUSE,
+            "windows:",
+            "  - {kind: deny, days: [tue], from: '00:00', to: '23:00', timezone: UTC}",
+            "not_after: 2026-11-24T09:00:06Z",
+        ),
+    ),
+}

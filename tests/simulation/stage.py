@@ -1,0 +1,76 @@
+"""What all worlds of a test process share: the database's first state, the cast, the files."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import time_machine
+from django.core.management import call_command
+from django.test import override_settings
+
+from plans.models import Tenant
+from plans.policies import save_policy_text
+from plans.releases import register_release
+from tests.simulation.invariants import check
+from tests.simulation.operators import Cast
+from tests.simulation.policies import POLICIES
+from tests.simulation.scenarios import TENANTS, Scenario, scenario_of
+from tests.simulation.simulated_database import (
+    Template,
+    in_memory,
+    in_place_of_the_real_one,
+)
+from tests.simulation.simulated_machine import BEGAN
+from tests.simulation.world import World, play
+from tests.web.api_scene import DICTIONARY_TEXT, Scene, now
+
+DEPLOYERS = "deployers:\n  fleet: {kind: simulated, parallelism: 5, expected_seconds: 0.3}\n"
+
+
+class Stage:
+    """Plays worlds one after another."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "deployers.yaml").write_text(DEPLOYERS)
+        (folder / "dictionary.json").write_text(DICTIONARY_TEXT)
+        self._folder = folder
+        self._shared = in_memory()
+        with self._set():
+            call_command("migrate", verbosity=0)
+            with time_machine.travel(BEGAN, tick=False):
+                self._cast = _first_rows()
+        self._template = Template(self._shared)
+
+    def play(self, scenario: Scenario | int) -> World:
+        """Play a scenario, or that of a seed, to its end; return the world to be judged."""
+        if isinstance(scenario, int):
+            scenario = scenario_of(scenario)
+        with self._set():
+            self._template.put_into(self._shared)
+            world = World(scenario, self._shared, self._cast)
+            play(world)
+            check(world)
+        return world
+
+    @contextmanager
+    def _set(self) -> Iterator[None]:
+        with (
+            in_place_of_the_real_one(self._shared),
+            override_settings(
+                DEPLOYERS_FILE=self._folder / "deployers.yaml",
+                DICTIONARY_FILE=self._folder / "dictionary.json",
+                REPORTS_DIR=self._folder / "reports",
+            ),
+        ):
+            yield
+
+
+def _first_rows() -> Cast:
+    scene = Scene()
+    envelope = scene.envelope("pay", "1.6.0")
+    register_release(envelope=envelope, by=None, now=now(), via="command")
+    for text in POLICIES.values():
+        save_policy_text(text=text, source="test", by=None, now=now(), via="command")
+    for key in TENANTS:
+        Tenant.objects.get_or_create(key=key)
+    return Cast(scene.mara, scene.olga, scene.aram, scene.sona)
