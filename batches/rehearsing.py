@@ -11,9 +11,10 @@ from typing import Any
 
 from django.db import transaction
 
-from batches import planning
+from batches import alerts, planning
 from batches.configured import dictionary
 from batches.drill_faults import HUNG_HOOK, KILLED_WORKER
+from batches.drilling import FAILED as DRILL_FAILED
 from batches.models import Batch, DeployerCall, DrillSchedule, Rollback, RollbackDrill
 from batches.readiness import quote_for
 from batches.rehearsal_policy import (
@@ -258,6 +259,8 @@ def end_rehearsal(*, drill_id: Any, plan_id: Any, now: datetime) -> RollbackDril
             "quote": drill.quote_seconds,
         },
     )
+    if outcome == "failed":
+        alerts.fire(plan=plan, kind=DRILL_FAILED, sentence=sentence.rstrip("."), now=now)
     return drill
 
 
