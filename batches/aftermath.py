@@ -29,7 +29,7 @@ def restored_tenants(rollback: Rollback) -> dict[str, str]:
     """
     upgrades = TenantUpgrade.objects.filter(plan_id=rollback.plan_id, state="rolled_back")
     if rollback.scope == "batch":
-        upgrades = upgrades.filter(batch_id=rollback.batch_id)
+        upgrades = upgrades.filter(batch=rollback.batch) if rollback.batch else upgrades.none()
     if rollback.scope == "tenants":
         upgrades = upgrades.filter(tenant_key__in=rollback.tenants)
     # Whom a person settled as taken back was never read back.

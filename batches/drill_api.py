@@ -106,7 +106,7 @@ class Drills(ConsoleView):
         pages = LimitOffsetPagination()
         pages.default_limit, pages.max_limit = 50, 200
         page = pages.paginate_queryset(drills, request, view=self)
-        return pages.get_paginated_response(DrillOutput(page, many=True).data)
+        return pages.get_paginated_response(DrillOutput(page or [], many=True).data)
 
     @extend_schema(
         summary="Hand in a rehearsal; it begins when its approvers have agreed",

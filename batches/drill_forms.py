@@ -1,6 +1,6 @@
 """The forms of drills; they parse and shape, the use cases decide."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django import forms
 
@@ -38,7 +38,6 @@ class DrillForm(forms.Form):
     """One drill: what goes where, and what goes wrong."""
 
     use_required_attribute = False
-    field_order: ClassVar[list[str] | None] = None
 
     release = forms.ChoiceField(help_text="It is really put on the tenants, and taken back.")
     deployer = forms.ChoiceField()
@@ -83,9 +82,9 @@ class DrillForm(forms.Form):
 class ScheduleForm(DrillForm):
     """A drill that comes again."""
 
-    field_order: ClassVar[list[str] | None] = [
+    field_order = (
         "name", "release", "deployer", "tenants", "injects", "days", "at", "timezone",
-    ]  # fmt: skip
+    )  # fmt: skip
 
     name = forms.SlugField(max_length=60, help_text="Letters, digits and -.")
     inject = None  # type: ignore[assignment]

@@ -56,12 +56,10 @@ def approval_rule() -> ApprovalRule:
     for row in newest_policies().exclude(name__startswith=policy_name("")):
         for name, rule in parse_policy_file(row.text).approvals.items():
             found.setdefault(name, rule)
-    rule = found.get("drill") or found.get("default")
-    if rule is None:
-        raise BadInput(
-            ["approvals: no policy names who must agree; write an entry drill or default"]
-        )
-    return rule
+    for name in ("drill", "default"):
+        if name in found:
+            return found[name]
+    raise BadInput(["approvals: no policy names who must agree; write an entry drill or default"])
 
 
 def check(wanted: Wanted) -> str:

@@ -1,7 +1,9 @@
 """What a rehearsal is made of, and when it has passed; and when a schedule runs next."""
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -99,8 +101,8 @@ def test_a_rehearsal_that_goes_on_has_no_outcome(state):
 
 
 def test_no_other_job_gets_anything_but_its_own_deployer():
-    deployer = object()
-    assert with_fault(deployer, "", None) is deployer
+    deployer: Any = object()
+    assert with_fault(deployer, "", asyncio.sleep) is deployer
 
 
 async def test_a_killed_worker_dies_before_anything_is_sent():
@@ -115,9 +117,11 @@ async def test_a_killed_worker_dies_before_anything_is_sent():
         async def install(self, order, *, timeout):
             raise Sent
 
-    deployer = FaultyDeployer(Behind(), "killed_worker", None, die=lambda: died.append(1))
+    behind: Any = Behind()
+    order: Any = None
+    deployer = FaultyDeployer(behind, "killed_worker", asyncio.sleep, die=lambda: died.append(1))
     with pytest.raises(Sent):
-        await deployer.install(None, timeout=1)
+        await deployer.install(order, timeout=1)
     assert died == [1]
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import time, timedelta
+from typing import Any
 
 import pytest
 
@@ -109,7 +110,7 @@ def test_a_drill_that_still_runs_is_not_run_beside_itself(scene):
 
 def test_who_made_it_may_not_agree_to_it_and_nobody_agrees_twice(scene):
     schedule = made(scene)
-    ask = {"schedule_id": schedule.pk, "comment": "", "now": now(), "via": "page"}
+    ask: dict[str, Any] = {"schedule_id": schedule.pk, "comment": "", "now": now(), "via": "page"}
     RoleBinding.objects.create(user=scene.mara, kind=RoleBinding.APPROVAL, role="system_admin")
     with pytest.raises(NotAllowed, match="You made this schedule"):
         approve_schedule(by=scene.mara, **ask)
@@ -123,7 +124,7 @@ def test_who_made_it_may_not_agree_to_it_and_nobody_agrees_twice(scene):
 def test_switched_off_it_rests_and_on_again_it_waits_for_its_next_day(scene):
     schedule = agreed(scene)
     due = schedule.next_at
-    ask = {"schedule_id": schedule.pk, "by": scene.mara, "via": "page"}
+    ask: dict[str, Any] = {"schedule_id": schedule.pk, "by": scene.mara, "via": "page"}
     switch(on=False, now=now(), **ask)
     run_due(due)
     assert not RollbackDrill.objects.exists()
@@ -136,7 +137,7 @@ def test_switched_off_it_rests_and_on_again_it_waits_for_its_next_day(scene):
 
 def test_run_now_needs_a_person_who_may_start(scene):
     schedule = agreed(scene)
-    ask = {"schedule_id": schedule.pk, "now": now(), "via": "page"}
+    ask: dict[str, Any] = {"schedule_id": schedule.pk, "now": now(), "via": "page"}
     with pytest.raises(NotAllowed):
         drill_schedules.run_now(by=scene.rita, **ask)
     drill = drill_schedules.run_now(by=scene.olga, **ask)
