@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import transaction
 
-from batches import alerts
+from batches import alerts, drilling
 from batches.back_in_band import Aftermath, watch_plan
 from batches.models import Alert, Rollback, TenantUpgrade
 from plans import events
@@ -29,7 +29,7 @@ def restored_tenants(rollback: Rollback) -> dict[str, str]:
     """
     upgrades = TenantUpgrade.objects.filter(plan_id=rollback.plan_id, state="rolled_back")
     if rollback.scope == "batch":
-        upgrades = upgrades.filter(batch_id=rollback.batch_id)
+        upgrades = upgrades.filter(batch=rollback.batch) if rollback.batch else upgrades.none()
     if rollback.scope == "tenants":
         upgrades = upgrades.filter(tenant_key__in=rollback.tenants)
     # Whom a person settled as taken back was never read back.
@@ -105,9 +105,9 @@ def note_progress(*, rollback_id: Any, found: Aftermath) -> None:
 
 
 def close_alerts_of_archived(now: datetime) -> None:
-    """Close what was told after a rollback once somebody has put its plan away."""
+    """Close what was told after a rollback or a drill once somebody has put its plan away."""
     waiting = Alert.objects.filter(
-        kind__in=ALERTS.values(), resolved_at=None, plan__state="archived"
+        kind__in=(*ALERTS.values(), drilling.FAILED), resolved_at=None, plan__state="archived"
     ).select_related("plan")
     for alert in waiting:
         if alert.plan is not None:

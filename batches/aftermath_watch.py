@@ -49,7 +49,7 @@ class Followed:
     looks: dict[str, deque[LookSample]] = field(default_factory=dict)
     waiting: dict[str, dict[str, KpiMapping]] = field(default_factory=dict)
     candidates: dict[str, int] = field(default_factory=dict)
-    told: Any = None
+    shown: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def kpis(self) -> list[str]:
@@ -127,8 +127,10 @@ class AftermathWatch:
         found = self._judge(rollback, followed, len(versions), until, now)
         if found.ending != "watching":
             self._end(rollback, found, now)
-        elif (told := [(kpi.verdict, kpi.sentence) for kpi in found.kpis]) != followed.told:
-            followed.told = told
+            return
+        shown = [(kpi.verdict, kpi.sentence) for kpi in found.kpis]
+        if shown != followed.shown:
+            followed.shown = shown
             aftermath.note_progress(rollback_id=rollback.pk, found=found)
 
     def _end(self, rollback: Rollback, found: Aftermath, now: datetime) -> None:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from batches import api
+from batches import api, drill_api
 
 PLAN = "api/v1/plans/<str:plan>"
 
@@ -18,4 +18,6 @@ urlpatterns = [
     path(f"{PLAN}/rollback", api.PlanRollback.as_view(), name="api-plan-rollback"),
     path(f"{PLAN}/snapshot", api.PlanSnapshot.as_view(), name="api-plan-snapshot"),
     path(f"{PLAN}/tenants", api.PlanTenants.as_view(), name="api-plan-tenants"),
+    path("api/v1/drills/", drill_api.Drills.as_view(), name="api-drills"),
+    path("api/v1/drill-schedules/", drill_api.DrillSchedules.as_view(), name="api-drill-schedules"),
 ]

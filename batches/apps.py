@@ -13,9 +13,10 @@ class BatchesConfig(AppConfig):
         """Let the field-level diff watch batches."""
         from auditlog.registry import auditlog
 
-        from batches import rehearsing, watch_chores
+        from batches import drill_schedules, rehearsing, watch_chores
         from batches.models import Batch, DrillSchedule
 
         auditlog.register(Batch)
         auditlog.register(DrillSchedule)
         watch_chores.register("rehearsals", rehearsing.end_rehearsals)
+        watch_chores.register("drill schedules", drill_schedules.run_due)

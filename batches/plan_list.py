@@ -66,14 +66,19 @@ def tiles(plans: QuerySet[Plan]) -> list[Tile]:
 
 
 def filtered(plans: QuerySet[Plan], chosen: Mapping[str, str]) -> QuerySet[Plan]:
-    """Return the plans of a state (or group), a plugin and a text; archived only when asked."""
+    """Return the plans of a state (or group), a plugin and a text.
+
+    Archived ones and rehearsals of rollbacks only when asked for.
+    """
+    if chosen.get("state") == "drills":
+        return filtered(plans.filter(drills__kind="rehearsal"), {**chosen, "state": "any"})
     state, plugin, text = (chosen.get(name, "") for name in ("state", "plugin", "q"))
     if state in GROUPS:
         plans = plans.filter(state__in=GROUPS[state][1])
     elif state in PLAN.states:
         plans = plans.filter(state=state)
-    else:
-        plans = plans.exclude(state="archived")
+    elif state != "any":
+        plans = plans.exclude(state="archived").exclude(drills__kind="rehearsal")
     if plugin:
         plans = plans.filter(plugin__key=plugin)
     current = PlanRevision.objects.filter(plan=OuterRef("pk"), number=OuterRef("revision"))

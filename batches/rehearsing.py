@@ -11,9 +11,10 @@ from typing import Any
 
 from django.db import transaction
 
-from batches import planning
+from batches import alerts, planning
 from batches.configured import dictionary
 from batches.drill_faults import HUNG_HOOK, KILLED_WORKER
+from batches.drilling import FAILED as DRILL_FAILED
 from batches.models import Batch, DeployerCall, DrillSchedule, Rollback, RollbackDrill
 from batches.readiness import quote_for
 from batches.rehearsal_policy import (
@@ -55,12 +56,10 @@ def approval_rule() -> ApprovalRule:
     for row in newest_policies().exclude(name__startswith=policy_name("")):
         for name, rule in parse_policy_file(row.text).approvals.items():
             found.setdefault(name, rule)
-    rule = found.get("drill") or found.get("default")
-    if rule is None:
-        raise BadInput(
-            ["approvals: no policy names who must agree; write an entry drill or default"]
-        )
-    return rule
+    for name in ("drill", "default"):
+        if name in found:
+            return found[name]
+    raise BadInput(["approvals: no policy names who must agree; write an entry drill or default"])
 
 
 def check(wanted: Wanted) -> str:
@@ -258,6 +257,8 @@ def end_rehearsal(*, drill_id: Any, plan_id: Any, now: datetime) -> RollbackDril
             "quote": drill.quote_seconds,
         },
     )
+    if outcome == "failed":
+        alerts.fire(plan=plan, kind=DRILL_FAILED, sentence=sentence.rstrip("."), now=now)
     return drill
 
 

@@ -15,7 +15,7 @@ from django.utils import timezone
 from batches.back_in_band import ENDINGS
 from batches.lifecycle import BATCH, TENANT_UPGRADE
 from batches.live_messages import watch_age
-from batches.models import Alert, Batch, GuardrailState, Rollback, TenantUpgrade
+from batches.models import Alert, Batch, GuardrailState, Rollback, RollbackDrill, TenantUpgrade
 from batches.pacing import soak_left
 from batches.pinned_policy import Limit, limits_of
 from batches.readiness import quote_for
@@ -78,6 +78,7 @@ def plan_snapshot(plan_id: uuid.UUID | str, *, now: datetime | None = None) -> d
         "quote": quote,
         "promise": promise(plan, rollback, quote, at),
         "rollback": _rollback(rollback),
+        "drill": _drill(plan),
         "guardrails": _guardrails(plan, policy),
         "alerts": list(
             Alert.objects.filter(plan=plan, resolved_at=None).values(
@@ -357,6 +358,24 @@ def _rollback(rollback: Rollback | None) -> dict[str, Any] | None:
             "at": rollback.aftermath_at,
             "kpis": rollback.aftermath_kpis,
         },
+    }
+
+
+def _drill(plan: Plan) -> dict[str, Any] | None:
+    """Return the plan's drill: one of its tenants, or the whole plan as a rehearsal."""
+    drill = RollbackDrill.objects.filter(plan=plan).first()
+    if drill is None:
+        return None
+    return {
+        "id": str(drill.pk),
+        "kind": drill.kind,
+        "inject": drill.inject,
+        "tenants": drill.tenants,
+        "phase": drill.phase,
+        "outcome": drill.outcome,
+        "sentence": drill.sentence,
+        "seconds": drill.seconds,
+        "quote_seconds": drill.quote_seconds,
     }
 
 

@@ -2,9 +2,10 @@
 
 from django.urls import path
 
-from batches import views
+from batches import drill_views, views
 
 PLAN = "plans/<uuid:plan_id>"
+SCHEDULE = "drills/schedules/<uuid:schedule_id>"
 
 urlpatterns = [
     path(f"{PLAN}/", views.live_plan, name="live-plan"),
@@ -21,4 +22,10 @@ urlpatterns = [
     path(f"{PLAN}/rollback/", views.roll_back, name="live-plan-rollback"),
     path(f"{PLAN}/settle/", views.settle_tenants, name="live-plan-settle"),
     path(f"{PLAN}/retry/", views.retry_tenants, name="live-plan-retry"),
+    path("drills/", drill_views.drill_list, name="drill-list"),
+    path("drills/new/", drill_views.drill_new, name="drill-new"),
+    path("drills/schedules/new/", drill_views.schedule_new, name="drill-schedule-new"),
+    path(f"{SCHEDULE}/approve/", drill_views.schedule_approve, name="drill-schedule-approve"),
+    path(f"{SCHEDULE}/switch/", drill_views.schedule_switch, name="drill-schedule-switch"),
+    path(f"{SCHEDULE}/run/", drill_views.schedule_run, name="drill-schedule-run"),
 ]

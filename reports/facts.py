@@ -9,7 +9,15 @@ import rfc8785
 from django.conf import settings
 from django.db.models import Min
 
-from batches.models import Alert, Batch, DeployerCall, Rollback, Ruling, TenantUpgrade
+from batches.models import (
+    Alert,
+    Batch,
+    DeployerCall,
+    Rollback,
+    RollbackDrill,
+    Ruling,
+    TenantUpgrade,
+)
 from plans.chain import event_body
 from plans.drafting import policy_of
 from plans.events import check_chain
@@ -28,6 +36,7 @@ from reports.report_facts import (
     AftermathKpi,
     AlertFact,
     BatchFact,
+    DrillFact,
     EventFact,
     LimitsFact,
     Person,
@@ -124,6 +133,8 @@ def plan_facts(plan_id: uuid.UUID, *, cut_off: datetime) -> ReportFacts:
         generator=f"Upgrade Console {settings.VERSION}",
         instance=settings.INSTANCE_NAME,
         url=f"{settings.CONSOLE_URL}/plans/{plan.pk}/",
+        drills=tuple(map(_drill, RollbackDrill.objects.filter(plan=plan).select_related("plan"))),
+        drilled_before=_drilled_before(plan),
     )
 
 
@@ -316,6 +327,32 @@ def _rollbacks(plan: Plan) -> tuple[RollbackFact, ...]:
         )
         for row in rows
     )
+
+
+def _drill(row: RollbackDrill) -> DrillFact:
+    return DrillFact(
+        kind=row.kind,
+        external_id=row.plan.external_id,
+        deployer=row.deployer,
+        inject=row.inject,
+        tenants=len(row.tenants),
+        started_at=row.started_at,
+        seconds=row.seconds,
+        quote_seconds=row.quote_seconds,
+        outcome=row.outcome,
+        sentence=row.sentence,
+    )
+
+
+def _drilled_before(plan: Plan) -> DrillFact | None:
+    """Return the last drill of the plan's deployer that had ended when the plan started."""
+    if plan.started_at is None:
+        return None
+    before = RollbackDrill.objects.filter(
+        deployer=plan.deployer, ended_at__lte=plan.started_at, outcome__in=("passed", "failed")
+    ).exclude(plan=plan)
+    row = before.select_related("plan").order_by("-ended_at").first()
+    return _drill(row) if row is not None else None
 
 
 def _trail(plan_id: uuid.UUID) -> TrailFact:

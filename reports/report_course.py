@@ -12,6 +12,7 @@ from reports.figures import (
     batch_timeline,
     kpi_chart,
 )
+from reports.report_aftermath import aftermath_blocks, drill_blocks
 from reports.report_blocks import (
     NOTHING,
     Block,
@@ -124,53 +125,16 @@ def rulings_section(facts: ReportFacts) -> Section:
 def rollbacks_section(facts: ReportFacts) -> Section:
     """Give the record of each rollback, measured against its limit."""
     if not facts.rollbacks:
-        text = "No rollback happened."
-        return Section("rollbacks", "What was taken back", (Paragraph(text, tone="good"),))
+        said = Paragraph("No rollback happened.", tone="good")
+        return Section("rollbacks", "What was taken back", (said, *drill_blocks(facts)))
     blocks: list[Block] = []
     for number, rollback in enumerate(facts.rollbacks, start=1):
         blocks.append(Heading(f"Rollback {number} of {len(facts.rollbacks)}"))
         blocks.append(Paragraph(rollback_sentence(rollback), tone=rollback_tone(rollback)))
         blocks.append(_rollback_pairs(rollback))
-        blocks += _aftermath(rollback)
+        blocks += aftermath_blocks(rollback)
+    blocks += drill_blocks(facts)
     return Section("rollbacks", "What was taken back", tuple(blocks))
-
-
-AFTERMATH_TONES: dict[str, Tone] = {
-    "in_band": "good",
-    "still_bad": "bad",
-    "no_data": "warn",
-    "not_yet": "warn",
-    "watching": "plain",
-    "not_watched": "plain",
-}
-
-
-def _aftermath(rollback: RollbackFact) -> list[Block]:
-    """Say what the Kpis of the restored tenants showed afterwards."""
-    if not rollback.aftermath:
-        return []
-    told = rollback.aftermath_sentence
-    if rollback.aftermath == "watching":
-        told += " This report is issued again when that is known."
-    blocks: list[Block] = [
-        Paragraph(told, tone=AFTERMATH_TONES.get(rollback.aftermath, "plain")),
-    ]
-    if rollback.aftermath_kpis and rollback.aftermath != "watching":
-        rows = tuple(
-            (
-                Cell(kpi.guardrail),
-                Cell(words(kpi.verdict), tone=AFTERMATH_TONES.get(kpi.verdict, "plain")),
-                Cell(quantity(kpi.value, kpi.unit), number=True),
-                Cell(quantity(kpi.threshold, kpi.unit), number=True),
-                Cell(f"{kpi.n:,}", number=True),
-                Cell(duration(kpi.window_seconds)),
-            )
-            for kpi in rollback.aftermath_kpis
-        )
-        head = ("Guardrail", "After the rollback", "Value", "Limit", "n", "Window")
-        caption = f"The restored tenants, as of {utc(rollback.aftermath_at)}"
-        blocks.append(Table(caption, head, (38, 18, 12, 12, 10, 10), rows))
-    return blocks
 
 
 def rollback_sentence(rollback: RollbackFact) -> str:

@@ -227,6 +227,22 @@ class RollbackFact:
 
 
 @dataclass(frozen=True, slots=True)
+class DrillFact:
+    """A rehearsed rollback: within this plan, this plan itself, or the deployer's last one."""
+
+    kind: str
+    external_id: str
+    deployer: str
+    inject: str
+    tenants: int
+    started_at: datetime
+    seconds: float | None
+    quote_seconds: float | None
+    outcome: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class AlertFact:
     """Something the owners were told."""
 
@@ -322,6 +338,8 @@ class ReportFacts:
     generator: str
     instance: str
     url: str
+    drills: tuple[DrillFact, ...] = ()
+    drilled_before: DrillFact | None = None
 
     @property
     def tenants(self) -> tuple[TenantFact, ...]:

@@ -3,7 +3,7 @@
 Nothing is counted in a process: any web process answers the same, and a restart loses nothing.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
@@ -18,12 +18,13 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from batches.models import Alert, Batch, Heartbeat, Rollback
+from batches.models import Alert, Batch, Heartbeat, Rollback, RollbackDrill
 from batches.success_rate import DAYS, success_rates
 from plans.models import Event, Plan
 
 BATCH_MINUTES = (0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0)
 ROLLBACK_MS = (1_000, 5_000, 10_000, 30_000, 60_000, 120_000, 180_000, 300_000, 600_000)
+DRILL_SECONDS = (1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 180.0, 300.0)
 NEVER = float("inf")
 
 
@@ -45,6 +46,7 @@ class ConsoleCollector(Collector):
         yield self._success_rate()
         yield self._batch_minutes()
         yield self._rollback_ms()
+        yield from self._drills()
         yield self._alerts()
         yield self._pauses()
         yield self._plans()
@@ -90,6 +92,7 @@ class ConsoleCollector(Collector):
         )
         took: dict[tuple[str, str], list[float]] = defaultdict(list)
         rows = Rollback.objects.filter(finished_at__isnull=False).order_by()
+        rows = rows.exclude(plan__drills__kind=RollbackDrill.REHEARSAL)
         for plugin, trigger, began, ended in rows.values_list(
             "plan__plugin__key", "trigger", "clock_from", "verified_at"
         ).iterator():
@@ -100,6 +103,43 @@ class ConsoleCollector(Collector):
         for labels, values in sorted(took.items()):
             family.add_metric(list(labels), *_histogram(values, ROLLBACK_MS))
         return family
+
+    def _drills(self) -> Iterator[Metric]:
+        took = HistogramMetricFamily(
+            "version_rollback_drill_seconds",
+            "Drills: from the trigger until the last tenant was read back.",
+            labels=["deployer", "inject"],
+        )
+        total = CounterMetricFamily(
+            "version_rollback_drill", "Drills that have ended.", labels=["outcome"]
+        )
+        success = GaugeMetricFamily(
+            "version_rollback_drill_last_success_timestamp_seconds",
+            "When a drill of the deployer passed last.",
+            labels=["deployer"],
+        )
+        seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
+        outcomes: Counter[str] = Counter()
+        last: dict[str, float] = {}
+        rows = RollbackDrill.objects.filter(ended_at__isnull=False).order_by("ended_at")
+        for deployer, inject, outcome, spent, ended in rows.values_list(
+            "deployer", "inject", "outcome", "seconds", "ended_at"
+        ).iterator():
+            outcomes[outcome] += 1
+            if outcome != "cut_short":
+                # A drill that was never back is in +Inf alone.
+                seconds[deployer, inject].append(spent if spent is not None else NEVER)
+            if outcome == "passed" and ended is not None:
+                last[deployer] = ended.timestamp()
+        for labels, values in sorted(seconds.items()):
+            took.add_metric(list(labels), *_histogram(values, DRILL_SECONDS))
+        for outcome, n in sorted(outcomes.items()):
+            total.add_metric([outcome], n)
+        for deployer, at in sorted(last.items()):
+            success.add_metric([deployer], at)
+        yield took
+        yield total
+        yield success
 
     def _alerts(self) -> Metric:
         family = CounterMetricFamily(

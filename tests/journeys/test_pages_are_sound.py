@@ -85,6 +85,9 @@ PAGES = {
     "policy-check": ("ada", "/policies/check/"),
     "policy": ("mara", "/policies/gated/"),
     "trail": ("rita", "/trail/"),
+    "drill-list": ("mara", "/drills/"),
+    "drill-new": ("mara", "/drills/new/"),
+    "drill-schedule-new": ("mara", "/drills/schedules/new/"),
     "reports": ("rita", "/reports/"),
     "plan-report not ready": ("rita", "/plans/{waiting}/report.pdf"),
     "api-docs": ("mara", "/api/docs/"),
@@ -102,6 +105,7 @@ EMPTY_PAGES = (
     "/releases/",
     "/policies/",
     "/trail/",
+    "/drills/",
     "/reports/",
 )
 # What is no page: acts, fragments, data and downloads.
@@ -128,6 +132,9 @@ NO_PAGES = {
     "live-plan-rollback",
     "live-plan-settle",
     "live-plan-retry",
+    "drill-schedule-approve",
+    "drill-schedule-switch",
+    "drill-schedule-run",
     "report",
     "api-plan-report",
     "metrics",

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from batches import alerts, control
-from batches.models import Batch, Heartbeat, Rollback, TenantUpgrade
+from batches.models import Batch, Heartbeat, Rollback, RollbackDrill, TenantUpgrade
 from reports.telemetry import exposition
 from tests.reports.scene import after
 
@@ -102,6 +102,50 @@ def test_a_rollback_that_left_tenants_to_people_is_never_within_any_bound(scene)
     assert value(name, le="+Inf", **labels) == 1
 
 
+def test_drills_are_told_by_deployer_fault_and_outcome(scene):
+    plan = scene.running()
+    for number, (outcome, seconds) in enumerate(
+        [("passed", 41.0), ("failed", 200.0), ("failed", None), ("cut_short", None)]
+    ):
+        RollbackDrill.objects.create(
+            kind="plan",
+            plan=plan,
+            deployer="fleet",
+            phase="ended",
+            started_at=after(40 + number),
+            clock_from=after(40 + number),
+            ended_at=after(41 + number),
+            limit_seconds=180,
+            seconds=seconds,
+            outcome=outcome,
+        )
+    name = "version_rollback_drill_seconds_bucket"
+    labels = {"deployer": "fleet", "inject": "none"}
+    assert value(name, le="60", **labels) == 1
+    assert value(name, le="180", **labels) == 1
+    assert value(name, le="300", **labels) == 2
+    assert value(name, le="+Inf", **labels) == 3
+    assert value("version_rollback_drill_total", outcome="failed") == 2
+    last = value("version_rollback_drill_last_success_timestamp_seconds", deployer="fleet")
+    assert last == after(41).timestamp()
+
+
+def test_a_rehearsal_is_no_rollback_of_the_plugin(scene):
+    plan = scene.running()
+    rolled_back(plan, seconds=41)
+    RollbackDrill.objects.create(
+        kind="rehearsal",
+        plan=plan,
+        deployer="fleet",
+        phase="plan",
+        started_at=after(40),
+        clock_from=after(40),
+        limit_seconds=180,
+    )
+    labels = {"plugin": "payments", "trigger": "breach"}
+    assert value("version_rollback_duration_ms_bucket", le="+Inf", **labels) is None
+
+
 def test_alerts_are_counted_by_kind_also_when_they_are_over(scene):
     plan = scene.running()
     alerts.fire(plan=plan, kind="breach", sentence="x", now=after(40))
@@ -139,5 +183,5 @@ def test_a_scrape_costs_the_same_number_of_queries_for_one_plan_or_none(
     scene, django_assert_max_num_queries
 ):
     scene.running()
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(9):
         exposition(after(60))

@@ -1,6 +1,7 @@
 """Rehearsals of a rollback: a plan of its own that must come back by itself."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ def quick(monkeypatch) -> None:
 
 
 def wanted(inject: str = "none", **changes) -> Wanted:
-    given = {
+    given: dict[str, Any] = {
         "deployer": "fleet",
         "plugin": "pay",
         "to_version": "1.5.0",
@@ -138,7 +139,7 @@ def test_a_fleet_that_does_not_come_back_fails_the_drill(scene, fleet):
 @pytest.mark.usefixtures("quick")
 def test_a_worker_dies_once_and_only_where_nobody_else_hangs_on_it(scene, fleet):
     plan = Plan.objects.get(pk=rehearse(scene, "killed_worker").plan_id)
-    ask = {"direction": "install", "now": now()}
+    ask: dict[str, Any] = {"direction": "install", "now": now()}
     assert rehearsing.fault_of(plan, executor="watch", **ask) == ""
     other = a_started(scene, policy=quick_policy(), keys=("cedar",))
     row = other.batches.first()

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import close_old_connections
+from django.db import OperationalError, close_old_connections
 from django.utils import timezone
 
 from batches.models import RollbackDrill
@@ -89,8 +89,12 @@ class Command(BaseCommand):
         told = ""
         while drill.ended_at is None and time.monotonic() < until:
             time.sleep(LOOK_SECONDS)
-            close_old_connections()
-            drill = RollbackDrill.objects.select_related("plan").get(pk=drill.pk)
+            try:
+                drill = RollbackDrill.objects.select_related("plan").get(pk=drill.pk)
+            except OperationalError:
+                # Busy or away: the drill goes on without this command; look again.
+                close_old_connections()
+                continue
             state = str(drill.plan.state).replace("_", " ")
             if state != told:
                 told = state

@@ -1,0 +1,144 @@
+"""REST: drills of rollbacks, what they showed, and handing one in."""
+
+from typing import Any, ClassVar
+
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.pagination import LimitOffsetPagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from batches import drill_schedules
+from batches.models import RollbackDrill
+from batches.rehearsal_policy import INJECTS
+from batches.rehearsing import Wanted, begin_rehearsal
+from plans.api_access import ConsoleView, asking, taken, via
+from plans.api_input import StrictSerializer, TenantsField
+from plans.api_output import PROBLEMS
+from plans.drafting import TenantChoice
+from plans.page_access import visible_plans
+from plans.permissions import require
+
+
+class DrillInput(StrictSerializer):
+    """What is to be rehearsed."""
+
+    plugin = serializers.CharField(max_length=63)
+    to_version = serializers.CharField(max_length=64)
+    deployer = serializers.CharField(max_length=63)
+    tenants = TenantsField()
+    inject = serializers.ChoiceField(choices=INJECTS, default="none")
+
+
+class DrillOutput(serializers.Serializer[RollbackDrill]):
+    """One drill: within a plan, or a rehearsal."""
+
+    drill = serializers.UUIDField(source="pk")
+    kind = serializers.CharField(help_text="plan or rehearsal")
+    plan = serializers.UUIDField(source="plan_id")
+    external_id = serializers.CharField(source="plan.external_id")
+    plugin = serializers.CharField(source="plan.plugin.key")
+    deployer = serializers.CharField()
+    tenants = serializers.ListField(child=serializers.CharField())
+    inject = serializers.CharField(help_text=", ".join(INJECTS))
+    schedule = serializers.CharField(source="schedule.name", default=None, allow_null=True)
+    started_at = serializers.DateTimeField()
+    restored_at = serializers.DateTimeField(allow_null=True)
+    forward_at = serializers.DateTimeField(allow_null=True)
+    ended_at = serializers.DateTimeField(allow_null=True)
+    seconds = serializers.FloatField(allow_null=True, help_text="Trigger to the last read back.")
+    quote_seconds = serializers.FloatField(allow_null=True)
+    limit_seconds = serializers.FloatField()
+    outcome = serializers.CharField(help_text="passed, failed, cut_short; empty while it goes on.")
+    sentence = serializers.CharField()
+
+
+class DrillPage(serializers.Serializer[Any]):
+    """One page of drills, the newest first."""
+
+    count = serializers.IntegerField()
+    next = serializers.CharField(allow_null=True)
+    previous = serializers.CharField(allow_null=True)
+    results = DrillOutput(many=True)
+
+
+class ScheduleOutput(serializers.Serializer[Any]):
+    """One schedule of drills."""
+
+    schedule = serializers.UUIDField(source="pk")
+    name = serializers.CharField()
+    plugin = serializers.CharField(source="release.plugin.key")
+    to_version = serializers.CharField(source="release.version")
+    deployer = serializers.CharField()
+    tenants = serializers.DictField(source="tenant_choice")
+    injects = serializers.ListField(child=serializers.CharField())
+    days = serializers.ListField(child=serializers.CharField())
+    at = serializers.TimeField()
+    timezone = serializers.CharField()
+    enabled = serializers.BooleanField()
+    next_at = serializers.DateTimeField()
+    problem = serializers.CharField()
+    waits_for = serializers.SerializerMethodField()
+
+    def get_waits_for(self, schedule: Any) -> list[str]:
+        """Return the roles that have not agreed yet."""
+        return drill_schedules.missing_roles(schedule)
+
+
+class Drills(ConsoleView):
+    """All drills, and the door for a new one."""
+
+    token_actions: ClassVar[dict[str, str]] = {"GET": "view", "POST": "draft"}
+
+    @extend_schema(
+        summary="List the drills of rollbacks, the newest first",
+        parameters=[OpenApiParameter("limit", int), OpenApiParameter("offset", int)],
+        responses={200: DrillPage, **PROBLEMS},
+    )
+    def get(self, request: Request) -> Response:
+        """Return one page of what the asking person may see."""
+        user = asking(request)
+        require(user, "view")
+        drills = RollbackDrill.objects.filter(plan__in=visible_plans(user)).select_related(
+            "plan__plugin", "schedule"
+        )
+        pages = LimitOffsetPagination()
+        pages.default_limit, pages.max_limit = 50, 200
+        page = pages.paginate_queryset(drills, request, view=self)
+        return pages.get_paginated_response(DrillOutput(page or [], many=True).data)
+
+    @extend_schema(
+        summary="Hand in a rehearsal; it begins when its approvers have agreed",
+        request=DrillInput,
+        responses={201: DrillOutput, **PROBLEMS},
+    )
+    def post(self, request: Request) -> Response:
+        """Draft and submit the rehearsal's plan; all or nothing."""
+        given = taken(DrillInput, request)
+        drill = begin_rehearsal(
+            wanted=Wanted(
+                given["deployer"],
+                given["plugin"],
+                given["to_version"],
+                TenantChoice(**given["tenants"]),
+                given["inject"],
+            ),
+            by=asking(request),
+            now=timezone.now(),
+            via=via(request),
+        )
+        return Response(DrillOutput(drill).data, status=201)
+
+
+class DrillSchedules(ConsoleView):
+    """The schedules of drills."""
+
+    @extend_schema(
+        summary="List the schedules of drills",
+        responses={200: ScheduleOutput(many=True), **PROBLEMS},
+    )
+    def get(self, request: Request) -> Response:
+        """Return all of them."""
+        require(asking(request), "view")
+        return Response(ScheduleOutput(drill_schedules.schedules(), many=True).data)

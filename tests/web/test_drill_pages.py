@@ -1,0 +1,251 @@
+"""The pages and endpoints of drills, and the command."""
+
+import json
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.test import Client
+
+from batches.models import DrillSchedule, RollbackDrill
+from batches.rehearsing import Wanted, begin_rehearsal
+from plans.drafting import TenantChoice
+from plans.models import Plan
+from tests.web.api_scene import Scene, configure, now, post
+from tests.web.page_scene import browser, said, text_of
+
+pytestmark = pytest.mark.django_db
+LIST, NEW, NEW_SCHEDULE, API = (
+    "/drills/",
+    "/drills/new/",
+    "/drills/schedules/new/",
+    "/api/v1/drills/",
+)
+
+
+@pytest.fixture
+def scene(settings, tmp_path) -> Scene:
+    configure(settings, tmp_path)
+    return Scene()
+
+
+@pytest.fixture
+def mara(scene: Scene) -> Client:
+    return browser(scene.mara)
+
+
+def form(scene: Scene, **changes: object) -> dict[str, object]:
+    return {
+        "release": str(scene.release.pk),
+        "deployer": "fleet",
+        "tenants": "acorn, birch",
+        "inject": "none",
+    } | changes
+
+
+def schedule_form(scene: Scene, **changes: object) -> dict[str, object]:
+    return (
+        form(scene)
+        | {
+            "name": "nightly",
+            "injects": ["none", "hung_hook"],
+            "days": ["mon", "thu"],
+            "at": "03:00",
+            "timezone": "UTC",
+        }
+        | changes
+    )
+
+
+def a_drill(scene: Scene) -> RollbackDrill:
+    wanted = Wanted("fleet", "pay", "1.5.0", TenantChoice(keys=("acorn",)))
+    return begin_rehearsal(wanted=wanted, by=scene.mara, now=now(), via="page")
+
+
+def a_schedule(scene: Scene, mara: Client) -> DrillSchedule:
+    mara.post(NEW_SCHEDULE, schedule_form(scene))
+    return DrillSchedule.objects.get()
+
+
+def act(client: Client, schedule: DrillSchedule, name: str, **given: str):
+    return client.post(f"/drills/schedules/{schedule.pk}/{name}/", given, follow=True)
+
+
+# Pages.
+
+
+def test_a_drill_is_handed_in_and_listed_with_its_fault(scene, mara):
+    answer = mara.post(NEW, form(scene, inject="hung_hook"), follow=True)
+    assert "begins when its approvers have agreed" in said(answer)
+    drill = RollbackDrill.objects.get()
+    assert answer.redirect_chain[-1][0] == f"/plans/{drill.plan_id}/"
+    assert "This plan is a rehearsal of a rollback (hung_hook)" in text_of(answer)
+    shown = text_of(mara.get(LIST))
+    assert drill.plan.external_id in shown
+    assert mara.get(f"{LIST}?inject=hung_hook").context["drills"] == [drill]
+    assert mara.get(f"{LIST}?inject=breach").context["drills"] == []
+    assert mara.get(f"{LIST}?outcome=failed").context["drills"] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"tenants": "baobab"}, "baobab"),
+        ({"tenants": ""}, "This field is required"),
+        ({"tenants": "acorn, ring=drill"}, "not both"),
+        ({"inject": "earthquake"}, "Select a valid choice"),
+    ],
+)
+def test_what_is_wrong_with_a_drill_is_said_and_nothing_is_kept(scene, mara, changes, word):
+    assert word in text_of(mara.post(NEW, form(scene, **changes)))
+    assert not RollbackDrill.objects.exists()
+
+
+def test_tenants_are_chosen_by_labels_too(scene, mara):
+    mara.post(NEW, form(scene, tenants="region=eu"))
+    assert RollbackDrill.objects.get().tenants == ["acorn", "birch"]
+
+
+def test_rehearsals_are_listed_among_the_plans_only_when_asked_for(scene, mara):
+    drill = a_drill(scene)
+    assert drill.plan.external_id not in text_of(mara.get("/plans/"))
+    assert drill.plan.external_id in text_of(mara.get("/plans/?state=drills"))
+    assert drill.plan.external_id in text_of(mara.get("/plans/?state=awaiting_approval"))
+
+
+def test_who_may_not_draft_hands_no_drill_in(scene):
+    for address in (NEW, NEW_SCHEDULE):
+        assert browser(scene.olga).get(address).status_code == 403
+        assert browser(scene.olga).post(address, form(scene)).status_code == 403
+    assert "New drill" not in text_of(browser(scene.rita).get(LIST))
+    assert not RollbackDrill.objects.exists()
+
+
+def test_a_stranger_sees_no_drills(scene):
+    assert browser(scene.nils).get(LIST).status_code == 403
+    assert Client().get(LIST).status_code == 302
+
+
+def test_a_schedule_is_made_agreed_to_run_and_switched_off(scene, mara):
+    schedule = a_schedule(scene, mara)
+    assert "Waits for approval" in text_of(mara.get(LIST))
+    assert "waits for" in said(act(browser(scene.olga), schedule, "run")).lower()
+    for person in (scene.aram, scene.sona):
+        assert f"Agree to {schedule.name}" in text_of(browser(person).get(LIST))
+        assert "Agreed" in said(act(browser(person), schedule, "approve"))
+    assert "already" in said(act(browser(scene.aram), schedule, "approve"))
+    assert "begins" in said(act(browser(scene.olga), schedule, "run"))
+    assert str(Plan.objects.get().state) == "approved"
+    assert "not ended yet" in said(act(browser(scene.olga), schedule, "run"))
+    assert "off" in said(act(mara, schedule, "switch", on="0"))
+    assert not DrillSchedule.objects.get().enabled
+    assert "You may not" in said(act(browser(scene.olga), schedule, "switch", on="1"))
+
+
+@pytest.mark.parametrize("name", ["approve", "switch", "run"])
+def test_acts_on_schedules_are_posts_of_people_who_may_look(scene, mara, name):
+    schedule = a_schedule(scene, mara)
+    where = f"/drills/schedules/{schedule.pk}/{name}/"
+    assert mara.get(where).status_code == 405
+    assert browser(scene.nils).post(where).status_code == 403
+    missing = where.replace(str(schedule.pk), "00000000-0000-4000-8000-000000000000")
+    assert mara.post(missing).status_code == 404
+
+
+def test_a_schedule_that_cannot_run_is_refused_on_its_form(scene, mara):
+    shown = text_of(mara.post(NEW_SCHEDULE, schedule_form(scene, timezone="Middle/Earth")))
+    assert "Middle/Earth" in shown
+    assert not DrillSchedule.objects.exists()
+
+
+# REST.
+
+
+def asked(**changes: object) -> dict[str, object]:
+    return {
+        "plugin": "pay",
+        "to_version": "1.5.0",
+        "deployer": "fleet",
+        "tenants": ["acorn"],
+        "inject": "none",
+    } | changes
+
+
+def test_drills_are_handed_in_and_listed_over_rest(scene):
+    answer = post(scene.client(scene.mara), API, asked())
+    assert answer.status_code == 201, answer.json()
+    listed = scene.client(scene.rita).get(API).json()
+    assert listed["count"] == 1
+    assert listed["results"][0] == answer.json()
+    assert listed["results"][0]["outcome"] == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [({"inject": "earthquake"}, 400), ({"tenants": ["baobab"]}, 422), ({"more": 1}, 400)],
+)
+def test_bad_drills_are_refused_over_rest(scene, changes, status):
+    answer = post(scene.client(scene.mara), API, asked(**changes))
+    assert answer.status_code in {status, 400}
+    assert not RollbackDrill.objects.exists()
+
+
+def test_rest_asks_for_the_same_rights(scene, mara):
+    assert post(scene.client(scene.olga), API, asked()).status_code == 403
+    assert scene.client(scene.nils).get(API).status_code == 403
+    assert scene.client(scene.mara).put(API, {}).status_code == 405
+    schedule = a_schedule(scene, mara)
+    (row,) = scene.client(scene.rita).get("/api/v1/drill-schedules/").json()
+    assert (row["schedule"], row["waits_for"]) == (
+        str(schedule.pk),
+        ["system_admin", "role_admin"],
+    )
+    assert scene.client(scene.nils).get("/api/v1/drill-schedules/").status_code == 403
+
+
+# The command.
+
+
+def command(scene: Scene, *more: str, **changes: str) -> None:
+    given = {"deployer": "fleet", "plugin": "pay", "to": "1.5.0", "by": scene.mara.email} | changes
+    if "labels" not in given:
+        given.setdefault("tenants", "acorn,birch")
+    call_command("rollback_drill", *[f"--{name}={value}" for name, value in given.items()], *more)
+
+
+def test_the_command_hands_a_drill_in_and_tells_where_it_waits(scene, capsys):
+    command(scene, "--no-wait", "--json", inject="hung_hook")
+    told = capsys.readouterr()
+    result = json.loads(told.out.splitlines()[-1])
+    drill = RollbackDrill.objects.get()
+    assert (result["drill"], result["inject"]) == (str(drill.pk), "hung_hook")
+    assert (result["outcome"], result["state"]) == (None, "awaiting_approval")
+    assert str(drill.plan_id) in told.err
+
+
+def test_a_drill_that_has_not_ended_in_time_exits_with_3(scene):
+    with pytest.raises(SystemExit) as ended:
+        command(scene, timeout="0.1", labels="region=eu")
+    assert ended.value.code == 3
+    assert RollbackDrill.objects.get().tenants == ["acorn", "birch"]
+
+
+def test_the_command_drills_for_release_managers_only(scene):
+    with pytest.raises(CommandError, match="You may not") as refused:
+        command(scene, by=scene.olga.email)
+    assert refused.value.returncode == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "word"),
+    [
+        ({"by": "nobody@example.com"}, 5, "nobody@example.com"),
+        ({"labels": "ring"}, 5, "ring=drill"),
+        ({"to": "9.9"}, 5, "9.9"),
+    ],
+)
+def test_the_command_refuses_with_the_right_code(scene, changes, code, word):
+    with pytest.raises(CommandError, match=word) as refused:
+        command(scene, **changes)
+    assert refused.value.returncode == code
+    assert not RollbackDrill.objects.exists()
