@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from django.db import connections, transaction
 from django.utils import timezone
 
-from batches import alerts, control, leases
+from batches import alerts, control, leases, offline
 from batches.configured import deployer_spec
 from batches.deployers import Deployer, ObserveFailed, build
 from batches.effect_ports import Job, Progress
@@ -100,6 +100,7 @@ def prepare_forward(batch_id: int, executor: str, keeper: Keeper) -> Run | None:
     batch = _batch(batch_id)
     if str(batch.state) != "deploying" or str(batch.plan.state) != "running":
         return None
+    offline.open_file(batch.plan, policy_of(current_revision(batch.plan)))
     return _run(
         batch.plan,
         keeper,

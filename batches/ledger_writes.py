@@ -13,6 +13,7 @@ from batches.effect_ports import CallEnd, CallStart, Outcome, Task
 from batches.ledger_claims import Claims, Notes, Scope
 from batches.lifecycle import TENANT_UPGRADE
 from batches.models import Batch, DeployerCall, DeployerMeasurement, Rollback, TenantUpgrade
+from batches.offline_file import Touched
 from plans import events, flags
 from plans.models import Installation, Plan
 
@@ -28,6 +29,8 @@ class Writes:
         self.scope = scope
         self.claims = Claims(scope)
         self.went_on = True
+        # Tenants whose first call the last transaction announced, as they were.
+        self.first_touched: list[Touched] = []
         self._notes = Notes()
         self._durations: list[float] = []
 
@@ -48,7 +51,7 @@ class Writes:
     def apply(self, operations: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
         """Apply operations in order: facts first in the database, one event for all of them."""
         now = timezone.now()
-        self._notes, self._durations = Notes(), []
+        self._notes, self._durations, self.first_touched = Notes(), [], []
         self.claims.begin(self._notes)
         self.went_on = self.may_go_on()
         results: list[Any] = [None] * len(operations)
@@ -125,6 +128,9 @@ class Writes:
         groups: dict[tuple[str, str], list[CallStart]] = defaultdict(list)
         for start in starts:
             if not start.task.touched:
+                self.first_touched.append(
+                    Touched(start.task.tenant, start.version_before, start.config_before, now)
+                )
                 groups[start.version_before, repr(start.config_before)].append(start)
         for same in groups.values():
             TenantUpgrade.objects.filter(

@@ -16,7 +16,7 @@ from auditlog.context import set_actor
 from django.db import OperationalError, close_old_connections
 from django.utils import timezone
 
-from batches import alerts, free_space, leases, progress, watch_chores
+from batches import alerts, free_space, leases, offline, progress, watch_chores
 from batches.acting import Acting
 from batches.commit_signal import CommitSignal
 from batches.decide import Action, PlanFacts, decide
@@ -58,6 +58,7 @@ class Watch:
         self._keeper: leases.Keeper | None = None
         self._policies: dict[tuple[Any, int], UpgradePolicy] = {}
         self._outage = Outage()
+        self._patience = TICK_SECONDS
         self._beat_at = 0.0
         self._rated_at = 0.0
 
@@ -91,15 +92,21 @@ class Watch:
 
     def _wait(self, spent: float) -> None:
         self.stopping.wait(SHORTEST_TICK_SECONDS)
-        self.signal.wait(max(0.0, TICK_SECONDS - spent - SHORTEST_TICK_SECONDS), stop=self.stopping)
+        left = self._patience - spent - SHORTEST_TICK_SECONDS
+        self.signal.wait(max(0.0, left), stop=self.stopping)
 
     def tick(self, now: datetime) -> None:
         """Look at everything once."""
         reach("watch.ticking")
         began = time.monotonic()
+        self._patience = TICK_SECONDS
         if not self._leads(now):
             self._beat("standby", began)
+            # Look again as soon as the lease could run out: a takeover has ten seconds in all.
+            self._patience = min(TICK_SECONDS, leases.seconds_left(DECIDE_LEASE, now=now) + 0.02)
             return
+        # First of all: a plan that was taken back offline must not go forward from there.
+        offline.take_in_records(now)
         try:
             self.observer.ingest_finished(now)
         except BadInput as broken:
@@ -112,6 +119,7 @@ class Watch:
         if began - self._rated_at >= SUCCESS_RATE_SECONDS:
             self._rated_at = began
             alert_below(now)
+            offline.forget_what_is_over()
         free_space.tell(now)
         for name, chore in watch_chores.CHORES.items():
             try:
