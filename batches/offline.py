@@ -42,9 +42,8 @@ NOTHING_TO_TAKE_BACK = ("rolled_back", "cancelled", "archived")
 
 
 def folder() -> Path:
-    """Return the folder of the files; it is made when it is missing."""
+    """Return the folder of the files; the first plan makes it."""
     path: Path = settings.DATA_DIR / "offline"
-    path.mkdir(mode=0o700, exist_ok=True)
     return path
 
 
@@ -61,6 +60,7 @@ def file_of(plan_id: Any) -> Path:
 def open_file(plan: Plan, policy: UpgradePolicy) -> None:
     """Begin the plan's file at its first batch on this machine."""
     try:
+        folder().mkdir(mode=0o700, exist_ok=True)
         file = file_of(plan.pk)
         if file.exists():
             return
