@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from django.db import connections, transaction
 
-from batches import alerts, control, drilling, leases, rehearsing, surroundings
+from batches import alerts, control, drilling, leases, offline, rehearsing, surroundings
 from batches.configured import deployer_spec
 from batches.deployers import Deployer, ObserveFailed, build
 from batches.drill_steps import RUN_STATES
@@ -107,6 +107,7 @@ def prepare_forward(batch_id: int, executor: str, keeper: Keeper) -> Run | None:
     batch = _batch(batch_id)
     if str(batch.state) != "deploying" or str(batch.plan.state) != "running":
         return None
+    offline.open_file(batch.plan, policy_of(current_revision(batch.plan)))
     return _run(
         batch.plan,
         keeper,

@@ -137,12 +137,13 @@ class _Look:
         self, tenant: str, reading: Reading | None, confirmed: datetime, absent: str
     ) -> Point | str:
         """Return the upgraded tenant's point, or why there is none."""
+        fresh = self._at - confirmed <= self._oldest
         if reading is not None and not reading.cause and reading.at < confirmed:
-            return "first_reading"
+            # A source that stood still, or whose clock is behind, never gets there.
+            return "first_reading" if fresh else "stale"
         point = self.point(tenant, reading, confirmed)
         if point == "no_series":
             # A version that was just put on may not have served its first request.
-            fresh = self._at - confirmed <= self._oldest
             return "first_reading" if fresh else absent or point
         return point
 

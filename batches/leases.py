@@ -80,6 +80,12 @@ def check(name: str, *, holder: str, token: int) -> None:
         raise LeaseLost(f"{name} is not {holder}'s any more")
 
 
+def seconds_left(name: str, *, now: datetime) -> float:
+    """Return how long the lease is held from now on unless it is renewed; 0 when it is free."""
+    expires = Lease.objects.filter(name=name).values_list("expires_at", flat=True).first()
+    return max(0.0, (expires - now).total_seconds()) if expires is not None else 0.0
+
+
 def is_held(name: str, *, now: datetime) -> bool:
     """Tell whether somebody holds the lease."""
     return Lease.objects.filter(name=name, expires_at__gt=now).exists()

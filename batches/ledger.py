@@ -17,7 +17,7 @@ from typing import Any
 
 from django.db import connections, transaction
 
-from batches import free_space, surroundings
+from batches import free_space, offline, surroundings
 from batches.effect_ports import CallStart, Outcome, Task
 from batches.ledger_claims import Scope
 from batches.ledger_writes import Writes
@@ -184,6 +184,8 @@ class DatabaseLedger:
             results = self._writes.apply([(op.name, op.items) for op in chunk])
             reach("ledger.applied")
         self._writes.claims.committed()
+        # Before their calls are sent, which wait for this.
+        offline.note_touched(self.scope.plan_id, self._writes.first_touched)
         for name in sorted({op.name for op in chunk} & COMMITTED.keys()):
             reach(COMMITTED[name])
         self._stop = not self._writes.went_on

@@ -20,6 +20,7 @@ from batches.models import (
     RollbackDrill,
     TenantUpgrade,
 )
+from batches.offline_file import Touched
 from plans import events, flags
 from plans.commit_notice import notify
 from plans.models import Installation, Plan
@@ -36,6 +37,8 @@ class Writes:
         self.scope = scope
         self.claims = Claims(scope)
         self.went_on = True
+        # Tenants whose first call the last transaction announced, as they were.
+        self.first_touched: list[Touched] = []
         self._notes = Notes()
         self._durations: list[float] = []
         self._plan: Plan | None = None
@@ -66,7 +69,7 @@ class Writes:
         # Like every change of a plan: nobody stops, restores or settles it between look and write.
         self._plan = Plan.objects.locked(self.scope.plan_id)
         now = surroundings.here().now()
-        self._notes, self._durations = Notes(), []
+        self._notes, self._durations, self.first_touched = Notes(), [], []
         self.claims.begin(self._notes)
         self.went_on = self.may_go_on()
         results: list[Any] = [None] * len(operations)
@@ -143,6 +146,9 @@ class Writes:
         groups: dict[tuple[str, str], list[CallStart]] = defaultdict(list)
         for start in starts:
             if not start.task.touched:
+                self.first_touched.append(
+                    Touched(start.task.tenant, start.version_before, start.config_before, now)
+                )
                 groups[start.version_before, repr(start.config_before)].append(start)
         for same in groups.values():
             TenantUpgrade.objects.filter(

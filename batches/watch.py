@@ -13,7 +13,7 @@ from typing import Any
 from auditlog.context import set_actor
 from django.db import connections
 
-from batches import alerts, free_space, leases, progress, surroundings, watch_chores
+from batches import alerts, free_space, leases, offline, progress, surroundings, watch_chores
 from batches.acting import Acting
 from batches.aftermath_watch import AftermathWatch
 from batches.commit_signal import CommitSignal, commit_signal
@@ -26,7 +26,7 @@ from batches.observation import Observer
 from batches.outage import Outage
 from batches.plan_facts import plan_facts
 from batches.success_rate import alert_below
-from batches.watch_duties import Duties
+from batches.watch_duties import DECIDE_LEASE, Duties
 from plans import approval
 from plans.database_away import DATABASE_AWAY, only_this_transaction
 from plans.drafting import current_revision, policy_of
@@ -66,6 +66,7 @@ class Watch:
         self.acting = Acting(self.effects, self.observer, self.duties.fence)
         self._policies: dict[tuple[Any, int], UpgradePolicy] = {}
         self._outage = Outage()
+        self._patience = TICK_SECONDS
         self._beat_at = 0.0
         self._rated_at = 0.0
 
@@ -107,17 +108,23 @@ class Watch:
 
     def _wait(self, spent: float) -> None:
         self.stopping.wait(SHORTEST_TICK_SECONDS)
-        self.signal.wait(max(0.0, TICK_SECONDS - spent - SHORTEST_TICK_SECONDS), stop=self.stopping)
+        left = self._patience - spent - SHORTEST_TICK_SECONDS
+        self.signal.wait(max(0.0, left), stop=self.stopping)
 
     def tick(self, now: datetime) -> None:
         """Look at everything once."""
         reach("watch.ticking")
         began = surroundings.here().monotonic()
+        self._patience = TICK_SECONDS
         for plan_id in self.duties.refresh(now):
             self.observer.forget(plan_id)
         if self.duties.idle:
             self._beat("standby", began)
+            # Look again as soon as the lease could run out: a takeover has ten seconds in all.
+            self._patience = min(TICK_SECONDS, leases.seconds_left(DECIDE_LEASE, now=now) + 0.02)
             return
+        # First of all: a plan that was taken back offline must not go forward from there.
+        offline.take_in_records(now)
         try:
             self.observer.ingest_finished(now, fence=self.duties.fence)
         except BadInput as broken:
@@ -142,6 +149,7 @@ class Watch:
             self._rated_at = began
             self.duties.forget_dead_watches(now)
             alert_below(now)
+            offline.forget_what_is_over()
         free_space.tell(now)
         for name, chore in watch_chores.CHORES.items():
             try:

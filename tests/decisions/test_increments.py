@@ -83,6 +83,16 @@ def test_a_reading_taken_before_the_confirmation_is_no_baseline():
     assert cursor["tenants"] == {}
 
 
+def test_fault_12_a_reading_from_before_the_confirmation_is_waited_for_and_later_it_is_stale():
+    old = {
+        BAD: [counter("acorn", "2.0", 1, after(3))],
+        TOTAL: [counter("acorn", "2.0", 9, after(3))],
+    }
+    fresh, _ = take(34, {}, {}, upgraded=["acorn"], confirmed=after(5), answers=old)
+    late, _ = take(36, {}, {}, upgraded=["acorn"], confirmed=after(5), answers=old)
+    assert (fresh.causes, late.causes) == ({"first_reading": 1}, {"stale": 1})
+
+
 def test_a_reading_is_as_old_as_the_oldest_of_its_counters():
     answers = {
         BAD: [counter("acorn", "2.0", 1, after(40))],

@@ -63,6 +63,15 @@ def test_a_renewed_lease_lasts_from_the_renewal():
     assert take("other", later(LEASE_SECONDS + 1)) is None
 
 
+def test_what_is_left_of_a_lease_is_known_to_who_waits_for_it():
+    began = now()
+    assert leases.seconds_left("plan:1:effects", now=began) == 0
+    take("one", began)
+    after = began + timedelta(seconds=3)
+    assert leases.seconds_left("plan:1:effects", now=after) == LEASE_SECONDS - 3
+    assert leases.seconds_left("plan:1:effects", now=later(30)) == 0
+
+
 def test_a_released_lease_is_free_at_once():
     mine = take("one")
     leases.release(mine.name, holder="one", token=mine.token, now=now())
