@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import transaction
 
-from batches import alerts, control, progress, rollback
+from batches import alerts, control, progress, rollback, settling, waiting
 from batches.decide import Action, PlanFacts
 from batches.effect_thread import EffectThread
 from batches.execution import call_batch, restore_stragglers, take_back
@@ -34,7 +34,10 @@ class Acting:
             "hold": self._hold,
             "alert": self._alert,
             "call_batch": self._call_batch,
+            "wait_for_opening": self._wait_for_opening,
+            "go_on_at_opening": self._go_on_at_opening,
             "restore_stragglers": self._restore_stragglers,
+            "hand_over_stragglers": self._hand_over_stragglers,
             "exclude_untouched": self._exclude_untouched,
             "settle_calls": self._settle_calls,
             "pass_soak": self._pass_soak,
@@ -76,6 +79,21 @@ class Acting:
                 executor="watch",
             ),
         )
+
+    def _wait_for_opening(
+        self, plan: Plan, facts: PlanFacts, action: Action, now: datetime
+    ) -> None:
+        waiting.wait_for_opening(batch_id=_batch_id(action), why=action.sentence, now=now)
+
+    def _go_on_at_opening(
+        self, plan: Plan, facts: PlanFacts, action: Action, now: datetime
+    ) -> None:
+        waiting.go_on_at_opening(batch_id=_batch_id(action), now=now)
+
+    def _hand_over_stragglers(
+        self, plan: Plan, facts: PlanFacts, action: Action, now: datetime
+    ) -> None:
+        settling.hand_over_stragglers(batch_id=_batch_id(action), now=now)
 
     def _exclude_untouched(
         self, plan: Plan, facts: PlanFacts, action: Action, now: datetime

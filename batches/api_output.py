@@ -109,7 +109,10 @@ class PlannedOutput(serializers.Serializer[Any]):
     revision = serializers.IntegerField()
     digest = serializers.CharField()
     batches = PlannedBatch(many=True)
-    quote_seconds = serializers.FloatField(help_text="To take the whole plan back, at worst.")
+    quote_seconds = serializers.FloatField(
+        allow_null=True,
+        help_text="To take the whole plan back, at worst; null when it cannot be taken back.",
+    )
     problems = serializers.ListField(child=serializers.CharField())
 
 
@@ -145,7 +148,12 @@ def planned_answer(plan: Plan) -> dict[str, Any]:
     revision = current_revision(plan)
     batches = plan_snapshot(plan.pk)["batches"]
     whole = sum(batch["size"] for batch in batches)
-    quote = quote_for(deployer=plan.deployer, policy=policy_of(revision), touched=whole)
+    quote = quote_for(
+        deployer=plan.deployer,
+        policy=policy_of(revision),
+        touched=whole,
+        irreversible=plan.release.irreversible,
+    )
     answer = PlannedOutput(
         {
             "plan": plan.pk,
@@ -153,7 +161,7 @@ def planned_answer(plan: Plan) -> dict[str, Any]:
             "revision": plan.revision,
             "digest": revision.plan_digest,
             "batches": batches,
-            "quote_seconds": quote.seconds,
+            "quote_seconds": quote.seconds if quote.reversible else None,
             "problems": [],
         }
     )

@@ -23,11 +23,14 @@ from batches.ledger import DatabaseLedger
 from batches.ledger_claims import Scope
 from batches.models import Batch, Rollback, TenantUpgrade
 from batches.rollback import in_scope
+from batches.waiting import places_to_call
 from plans import events
 from plans.drafting import current_revision, policy_of
 from plans.failpoints import reach
+from plans.freezes import is_frozen
 from plans.models import Plan
 from plans.refusal import Refused
+from plans.windows import window_state
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -100,6 +103,11 @@ def prepare_forward(batch_id: int, executor: str, keeper: Keeper) -> Run | None:
     batch = _batch(batch_id)
     if str(batch.state) != "deploying" or str(batch.plan.state) != "running":
         return None
+    now = timezone.now()
+    policy = policy_of(current_revision(batch.plan))
+    window = window_state(policy.windows_over(begun=True), policy.not_after, now)
+    if not window.is_open or is_frozen(batch.plan, places_to_call(batch), now):
+        return None
     return _run(
         batch.plan,
         keeper,
@@ -107,6 +115,7 @@ def prepare_forward(batch_id: int, executor: str, keeper: Keeper) -> Run | None:
         direction="install",
         executor=executor,
         batch_id=batch.pk,
+        closes_at=window.closes_at,
     )
 
 

@@ -17,8 +17,9 @@ from plans.models import Installation, Plan
 class Scope:
     """Which tenants one run may claim, and what must stay true for it to go on.
 
-    `batch_id`: only that batch's tenants. `rollback_id`: a restore under that record. `states`:
-    what may be claimed. `lease_lost` tells whether this process must not act any more.
+    `batch_id`: only that batch's tenants. `rollback_id`: a restore under that record. `closes_at`:
+    when the policy's windows close, which ends forward calls and never a restore. `lease_lost`
+    tells whether this process must not act any more.
     """
 
     plan_id: Any
@@ -36,6 +37,7 @@ class Scope:
     tenants: tuple[str, ...] = ()
     newest_first: bool = True
     triggered_at: datetime | None = None
+    closes_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -122,7 +124,12 @@ class Claims:
             )
             order: tuple[str, ...] = ("position",)
         elif scope.rollback_id is None:
-            wanted = upgrades.touched().filter(state__in=("failed", "unknown", "restoring"))
+            # What a stop left unknown is called again at the next opening, not taken back.
+            wanted = (
+                upgrades.touched()
+                .filter(state__in=("failed", "unknown", "restoring"))
+                .exclude(state="unknown", exhausted_at=None)
+            )
             order = ("position",)
         else:
             states = (*TENANT_UPGRADE.sources("begin_restore"), "restoring")

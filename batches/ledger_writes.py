@@ -13,7 +13,9 @@ from batches.effect_ports import CallEnd, CallStart, Outcome, Task
 from batches.ledger_claims import Claims, Notes, Scope
 from batches.lifecycle import TENANT_UPGRADE
 from batches.models import Batch, DeployerCall, DeployerMeasurement, Rollback, TenantUpgrade
+from batches.waiting import places_to_call
 from plans import events, flags
+from plans.freezes import is_frozen
 from plans.models import Installation, Plan
 
 MEASURED_CALLS = 200
@@ -43,7 +45,20 @@ class Writes:
         batch = Batch.objects.filter(plan_id=self.scope.plan_id, state="deploying")
         if not plan or self.scope.batch_id not in batch.values_list("pk", flat=True):
             return False
-        return self.scope.direction == "restore" or flags.is_on(flags.ORCHESTRATOR)
+        if self.scope.direction == "restore":
+            return True
+        return flags.is_on(flags.ORCHESTRATOR) and self._is_open(timezone.now())
+
+    def _is_open(self, now: datetime) -> bool:
+        """Tell whether windows and freezes let forward calls start; asked in each transaction.
+
+        The windows of a pinned policy are known from the start of the run; a freeze may have been
+        declared since. A restore never comes here.
+        """
+        if self.scope.closes_at is not None and now >= self.scope.closes_at:
+            return False
+        batch = Batch.objects.select_related("plan").get(pk=self.scope.batch_id)
+        return not is_frozen(batch.plan, places_to_call(batch), now)
 
     def apply(self, operations: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
         """Apply operations in order: facts first in the database, one event for all of them."""

@@ -78,7 +78,9 @@ TENANT_UPGRADE = Lifecycle(
         ),
         Transition("restored", ("restoring",), "rolled_back", "the version before was observed"),
         Transition("reopen", ("rolled_back",), "unknown", "the last look showed another version"),
-        Transition("give_up", ("restoring", "unknown"), "needs_hand", "a person must look"),
+        Transition(
+            "give_up", ("restoring", "unknown", "failed"), "needs_hand", "a person must look"
+        ),
         Transition(
             "supersede",
             ("upgraded", "failed", "unknown", "needs_hand", "restoring"),

@@ -9,16 +9,16 @@ from django.db.models import Count, Q
 
 from batches.decide import BatchFacts, BreachFacts, MissingFacts, PlanFacts, RollbackFacts
 from batches.models import Batch, DeployerCall, Rollback, TenantUpgrade
-from batches.pacing import failures, soak_left
+from batches.pacing import failures, net_of_waiting, soak_left
 from batches.quote import Quote
 from batches.readiness import quote_for
 from batches.rollback import NOT_BACK, in_scope
+from batches.waiting import plan_opening
 from plans import flags
 from plans.models import Plan
 from plans.policy import UpgradePolicy
 from plans.refusal import BadInput
 from plans.releases import ReleaseNotTrusted, verify_again
-from plans.windows import window_state
 
 
 def _batch_facts(plan: Plan, policy: UpgradePolicy, now: datetime) -> tuple[BatchFacts, ...]:
@@ -73,7 +73,8 @@ def _batch_facts(plan: Plan, policy: UpgradePolicy, now: datetime) -> tuple[Batc
                 untouched_failures=extra.get("failed_untouched", 0),
                 failures=failures(known, to_retry),
                 calls_open=open_calls.get(batch.pk, 0),
-                calling_since=batch.calling_since,
+                calling_since=net_of_waiting(batch.calling_since, batch.waited_seconds),
+                waits_since=batch.waits_since,
                 handed_out_at=batch.handed_out_at,
                 soak_left=soak_left(
                     batch.soak_left,
@@ -122,6 +123,7 @@ def next_quote(plan: Plan, policy: UpgradePolicy) -> Quote:
         deployer=plan.deployer,
         policy=policy,
         touched=touched + (upcoming.size if upcoming is not None else 0),
+        irreversible=plan.release.irreversible,
     )
 
 
@@ -141,7 +143,7 @@ def plan_facts(
     """
     batches = _batch_facts(plan, policy, now)
     live = any(batch.state in {"deploying", "soaking", "held"} for batch in batches)
-    window = window_state(policy.windows, policy.not_after, now)
+    window = plan_opening(plan, policy, now)
     gate: dict[str, object] = {"unreadable": unreadable}
     if not live and str(plan.state) == "running":
         gate |= _gate(plan, policy, now)
@@ -160,7 +162,9 @@ def plan_facts(
         breaches=tuple(breaches),
         missing=tuple(missing),
         window_open=window.is_open,
-        window_sentence=window.sentence,
+        window_sentence=window.sentence.rstrip("."),
+        window_for_good=window.for_good,
+        irreversible=plan.release.irreversible,
         promotable=promotable[0],
         promotable_sentence=promotable[1],
         **gate,  # type: ignore[arg-type]

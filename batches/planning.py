@@ -19,7 +19,14 @@ from batches.readiness import (
     quotes_of,
 )
 from plans import approval, drafting
-from plans.drafting import PlanDraft, current_revision, latest_policy, policy_of, resolve
+from plans.drafting import (
+    PlanDraft,
+    current_revision,
+    irreversible_problem,
+    latest_policy,
+    policy_of,
+    resolve,
+)
 from plans.models import Plan, PlanTenant, User
 from plans.policy_yaml import parse_policy_file
 from plans.refusal import Refused
@@ -69,6 +76,7 @@ def preview_plan(*, draft: PlanDraft, now: datetime, seed: str = "preview") -> P
         quotes=tuple(quotes_of(draft, resolved)),
         approval_roles=resolved.roles,
         policy=policy,
+        irreversible=resolved.release.irreversible,
     )
 
 
@@ -102,10 +110,17 @@ def revise_plan(
 
 def submit(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
     """Hand a draft in, unless its first batch could not be taken back in time."""
-    plan = Plan.objects.get(pk=plan_id)
+    plan = Plan.objects.select_related("release").get(pk=plan_id)
     policy = policy_of(current_revision(plan))
     first = PlanTenant.objects.filter(plan=plan, batch_number=1, excluded=False).count()
-    quote = quote_for(deployer=plan.deployer, policy=policy, touched=first)
+    if problem := irreversible_problem(plan.release, policy):
+        raise Refused(f"The plan cannot be submitted: {problem}.", code="irreversible")
+    quote = quote_for(
+        deployer=plan.deployer,
+        policy=policy,
+        touched=first,
+        irreversible=plan.release.irreversible,
+    )
     if not quote.fits:
         raise QuoteTooLong(
             f"The first batch is too large to be taken back in time: {quote.sentence}."

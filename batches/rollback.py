@@ -37,6 +37,12 @@ def open_rollback(plan: Plan) -> Rollback | None:
     return Rollback.objects.filter(plan=plan, finished_at=None).first()
 
 
+class CannotBeTakenBack(Refused):
+    """The release of the plan is irreversible: nothing of it is ever restored."""
+
+    default_code = "irreversible"
+
+
 def request_rollback(
     *,
     plan_id: Any,
@@ -53,13 +59,20 @@ def request_rollback(
 
     Asking for the whole plan while only a part of it goes back widens: the part's record is closed
     and a new one takes over what it left. Needs no approval and ignores windows, holds and
-    switches. Raises Refused when nothing of the plan was ever started, BadInput for tenants that
-    are not in the plan.
+    switches. Raises Refused when nothing of the plan was ever started, CannotBeTakenBack when its
+    release is irreversible, BadInput for tenants that are not in the plan.
     """
     with transaction.atomic():
         plan = Plan.objects.locked(plan_id)
         if by is not None:
             require(by, "rollback", plan)
+        if plan.release.irreversible:
+            raise CannotBeTakenBack(
+                f"{plan.release.version} cannot be taken back, so nothing is restored. Pause the"
+                " plan and stop it here: no further tenant is upgraded then, and what runs the new"
+                " version stays on it.",
+                possible=plan.lifecycle.possible(str(plan.state)),
+            )
         running = open_rollback(plan)
         chosen = "tenants" if tenants else scope or "plan"
         widens = running is not None and chosen == "plan" and running.scope != "plan"

@@ -59,6 +59,33 @@ def settle(
     return plan
 
 
+@transaction.atomic
+def hand_over_stragglers(*, batch_id: int, now: datetime) -> int:
+    """Give a person what failed in a batch whose release cannot be taken back."""
+    batch, plan = Batch.objects.locked(batch_id)
+    rows = (
+        TenantUpgrade.objects.select_for_update()
+        .filter(batch=batch, state__in=("failed", "unknown"))
+        .touched()
+        .exclude(state="unknown", exhausted_at=None)
+    )
+    keys = dict(rows.values_list("pk", "tenant_key"))
+    if not keys:
+        return 0
+    TenantUpgrade.objects.filter(pk__in=list(keys)).update(state="needs_hand", exhausted_at=now)
+    events.record(
+        stream=plan,
+        kind="tenants_moved",
+        sentence=f"Tenants: {len(keys)} need a hand; their release cannot be taken back:"
+        f" {', '.join(sorted(keys.values())[:10])}.",
+        actor=None,
+        via="watch",
+        now=now,
+        payload={"tenants": dict.fromkeys(keys.values(), "needs_hand"), "errors": {}},
+    )
+    return len(keys)
+
+
 def _end_settled_batches(plan: Plan) -> None:
     for batch in Batch.objects.select_for_update().filter(plan=plan, state="needs_hand"):
         counts = TenantUpgrade.objects.filter(batch=batch).counts()

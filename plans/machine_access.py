@@ -23,7 +23,9 @@ SCOPES = {
     "read": frozenset({"view", "read_trail"}),
     "plan": frozenset({"draft", "submit", "cancel", "archive"}),
     "approve": frozenset({"approve"}),
-    "operate": frozenset({"start", "pause", "resume", "rollback", "promote", "settle"}),
+    "operate": frozenset(
+        {"start", "pause", "resume", "rollback", "promote", "settle", "freeze", "override_freeze"}
+    ),
     "manage": frozenset({"manage_tenants", "manage_releases", "manage_policies"}),
 }
 

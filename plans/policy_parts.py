@@ -299,7 +299,5 @@ def read_rollback(policy: Section, limits: Limits) -> RollbackRules:
         rollback_after_seconds=wait,
         verify=section.choice("verify", "true", ("true",)) == "true",
         drill=section.choice("drill", "false", ("false",), unenforced=("true",)) == "true",
-        irreversible=section.choice(
-            "irreversible", default.irreversible, ("refuse",), unenforced=("freeze",)
-        ),
+        irreversible=section.choice("irreversible", default.irreversible, ("refuse", "freeze")),
     )

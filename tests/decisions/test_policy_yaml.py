@@ -223,11 +223,6 @@ def test_selection_takes_keys_and_labels():
     [
         ("evidence: {kpis: [error_rate]}", "evidence", "'evidence' is known but not enforced"),
         ("rollback: {drill: true}", "rollback.drill", "'drill: true' is known but not enforced"),
-        (
-            "rollback: {irreversible: freeze}",
-            "rollback.irreversible",
-            "'irreversible: freeze' is known but not enforced",
-        ),
         *(
             (
                 f"guardrails: [{{kpi: e, at_most: 1, {key}: {word}}}]",
