@@ -19,7 +19,7 @@ from plans.policy import PAUSE_SECONDS, UpgradePolicy
 from plans.refusal import BadInput, Refused
 
 NOT_BACK = ("upgrading", "upgraded", "failed", "unknown", "restoring")
-ROLLED_BACK_FROM = ("deploying", "soaking", "held", "passed", "needs_hand")
+ROLLED_BACK_FROM = ("deploying", "soaking", "held", "passed", "stopped", "needs_hand")
 
 
 def in_scope(rollback: Rollback) -> TenantUpgradeQuerySet:

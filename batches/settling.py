@@ -95,8 +95,10 @@ def _end_settled_batches(plan: Plan) -> None:
 
 
 def _end_settled(plan: Plan, *, by: User, now: datetime, via: str) -> None:
-    taken_back = _taken_back(plan)
-    plan.move("settle_rolled_back" if taken_back else "settle_completed")
+    if _taken_back(plan):
+        plan.move("settle_rolled_back")
+    else:
+        plan.move("settle_completed" if plan.stopped_at is None else "settle_stopped")
     plan.ended_at = now
     plan.save()
     free_reservations(plan)
@@ -105,7 +107,7 @@ def _end_settled(plan: Plan, *, by: User, now: datetime, via: str) -> None:
         stream=plan,
         kind="plan_settled",
         sentence="Nothing needs a hand any more; the plan has ended"
-        f" {'rolled back' if taken_back else 'completed'}.",
+        f" {plan.lifecycle.states[str(plan.state)].lower()}.",
         actor=by,
         via=via,
         now=now,

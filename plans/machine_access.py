@@ -24,7 +24,17 @@ SCOPES = {
     "plan": frozenset({"draft", "submit", "cancel", "archive"}),
     "approve": frozenset({"approve"}),
     "operate": frozenset(
-        {"start", "pause", "resume", "rollback", "promote", "settle", "freeze", "override_freeze"}
+        {
+            "start",
+            "pause",
+            "resume",
+            "rollback",
+            "promote",
+            "settle",
+            "stop",
+            "freeze",
+            "override_freeze",
+        }
     ),
     "manage": frozenset({"manage_tenants", "manage_releases", "manage_policies"}),
 }
