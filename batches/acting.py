@@ -142,6 +142,7 @@ class Acting:
                 rollback_id=facts.rollback.pk,
                 plan_id=plan.pk,
                 executor="watch",
+                deadline=facts.rollback.deadline,
             ),
         )
 
@@ -176,7 +177,9 @@ class Acting:
         if facts.rollback is None:
             return
         with transaction.atomic():
-            ended = rollback.finish(rollback_id=facts.rollback.pk, now=now)
+            written = Rollback.objects.values_list("deadline", flat=True).get(pk=facts.rollback.pk)
+            moved = facts.rollback.deadline - written
+            ended = rollback.finish(rollback_id=facts.rollback.pk, now=now, clock_moved=moved)
             record = Rollback.objects.get(pk=facts.rollback.pk)
             if record.needs_hand:
                 alerts.fire(

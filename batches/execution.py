@@ -135,15 +135,20 @@ def prepare_stragglers(batch_id: int, executor: str, keeper: Keeper) -> Run | No
     )
 
 
-def prepare_rollback(rollback_id: Any, executor: str, keeper: Keeper) -> Run | None:
-    """Return the run of a rollback, None when it has finished."""
+def prepare_rollback(
+    rollback_id: Any, executor: str, keeper: Keeper, deadline: datetime | None = None
+) -> Run | None:
+    """Return the run of a rollback, None when it has finished.
+
+    `deadline`: where it lies on this machine's clock, when that was moved since the trigger.
+    """
     rollback = Rollback.objects.select_related("plan__plugin", "plan__release").get(pk=rollback_id)
     if rollback.finished_at is not None:
         return None
     return _run(
         rollback.plan,
         keeper,
-        give_up_at=rollback.deadline + EXTRA_TRIES,
+        give_up_at=(deadline or rollback.deadline) + EXTRA_TRIES,
         direction="restore",
         executor=executor,
         rollback_id=rollback.pk,
@@ -238,13 +243,20 @@ async def restore_stragglers(
     return await under_lease(effects_lease(plan_id), kind=executor, work=work)
 
 
-async def take_back(loop: EffectLoop, *, rollback_id: Any, plan_id: Any, executor: str) -> bool:
+async def take_back(
+    loop: EffectLoop,
+    *,
+    rollback_id: Any,
+    plan_id: Any,
+    executor: str,
+    deadline: datetime | None = None,
+) -> bool:
     """Restore every tenant of a rollback, then read all of them back once more."""
 
     async def work(keeper: Keeper) -> None:
         while not keeper.lost:
             run = await asyncio.to_thread(
-                _in_database(lambda: prepare_rollback(rollback_id, executor, keeper))
+                _in_database(lambda: prepare_rollback(rollback_id, executor, keeper, deadline))
             )
             if run is None:
                 return

@@ -16,7 +16,16 @@ from plans.models import Event
 
 Message = dict[str, Any]
 
-ALARMING = ("breach", "failed", "missed", "needs_hand", "escalat", "firing", "rejected", "overridden")
+ALARMING = (
+    "breach",
+    "failed",
+    "missed",
+    "needs_hand",
+    "escalat",
+    "firing",
+    "rejected",
+    "overridden",
+)
 TAKING_BACK = ("rollback", "rolled_back", "restor", "settled")
 HALTING = ("pause", "hold", "held", "expired", "cancelled", "overrun", "stopped", "freeze", "waits")
 GOOD = ("completed", "passed", "approved", "resolved", "approval_given", "verified")

@@ -236,9 +236,10 @@ def note_missed(*, rollback_id: Any, left: int, now: datetime) -> Rollback:
     return rollback
 
 
-def finish(*, rollback_id: Any, now: datetime) -> Plan:
+def finish(*, rollback_id: Any, now: datetime, clock_moved: timedelta = timedelta(0)) -> Plan:
     """Close a rollback when nothing is left to restore, with what became of every tenant.
 
+    `clock_moved`: how far the wall clock was moved while it ran; the record tells what it took.
     After a part was taken back the plan waits, paused, for a person to choose; tenants of that part
     that need a hand are listed and settled there.
     """
@@ -259,7 +260,8 @@ def finish(*, rollback_id: Any, now: datetime) -> Plan:
         rollback.needs_hand = len(needs_hand)
         if not needs_hand:
             last = back.aggregate(last=Max("observed_at"))["last"]
-            rollback.verified_at = last or now
+            seen = (last or now) - clock_moved
+            rollback.verified_at = max(seen, rollback.first_call_at or rollback.triggered_at)
             if rollback.verified_at > rollback.deadline and rollback.missed_at is None:
                 rollback.missed_at = now
         rollback.save()

@@ -16,7 +16,7 @@ from auditlog.context import set_actor
 from django.db import OperationalError, close_old_connections
 from django.utils import timezone
 
-from batches import alerts, leases, progress, watch_chores
+from batches import alerts, clock_moves, leases, progress, watch_chores
 from batches.acting import Acting
 from batches.commit_signal import CommitSignal
 from batches.decide import Action, PlanFacts, decide
@@ -25,6 +25,7 @@ from batches.launch import NotYet, TenantsTaken, start, why_not_yet
 from batches.models import Alert, Heartbeat
 from batches.observation import Observer
 from batches.plan_facts import plan_facts
+from batches.steady_clock import SteadyClock, steady_seconds
 from batches.success_rate import alert_below
 from plans import approval
 from plans.drafting import current_revision, policy_of
@@ -47,7 +48,10 @@ WARNING = "guardrail_warning"
 class Watch:
     """The loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, steady: Callable[[], float] = steady_seconds) -> None:
+        self.steady = steady
+        self.clock = SteadyClock()
+        self._moved = 0.0
         self.holder = leases.new_holder("watch")
         self.stopping = threading.Event()
         self.signal = CommitSignal()
@@ -89,9 +93,13 @@ class Watch:
         """Look at everything once."""
         reach("watch.ticking")
         began = time.monotonic()
+        moved = self.clock.look(now, self.steady())
+        if moved:
+            self.observer.clock_was_moved(moved)
         if not self._leads(now):
             self._beat("standby", began)
             return
+        self._tell_of_clock(moved, now)
         try:
             self.observer.ingest_finished(now)
         except BadInput as broken:
@@ -110,6 +118,16 @@ class Watch:
             except (OperationalError, OSError, Refused):
                 logger.exception("The chore %s failed; it is tried again.", name)
         self._beat("leading", began)
+
+    def _tell_of_clock(self, moved: float, now: datetime) -> None:
+        """Say that the wall clock was moved, until it is written down."""
+        self._moved += moved
+        if not self._moved:
+            clock_moves.settle_down(now)
+            return
+        logger.warning("The wall clock was moved by %.1f s.", self._moved)
+        clock_moves.note_move(seconds=self._moved, clock=self.clock, now=now)
+        self._moved = 0.0
 
     def _leads(self, now: datetime) -> bool:
         """Hold the lease to decide; on SQLite there is one decider."""
@@ -196,11 +214,12 @@ class Watch:
                 breaches=self.observer.breaches(plan, policy),
                 missing=self.observer.missing(plan, policy, now),
                 promotable=self.observer.promotable(plan, policy, now),
+                clock=self.clock,
             )
         except BadInput as broken:
             # A broken file must not keep a rollback from running; it keeps batches from passing.
             alerts.fire(plan=plan, kind="configuration", sentence=str(broken), now=now)
-            return plan_facts(plan, policy, now, unreadable=str(broken))
+            return plan_facts(plan, policy, now, unreadable=str(broken), clock=self.clock)
 
     def _condition_alerts(self, plan: Plan, facts: PlanFacts, now: datetime) -> None:
         """Let alerts fall silent by themselves when what they tell of is over."""
