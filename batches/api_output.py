@@ -27,6 +27,9 @@ class BatchOutput(serializers.Serializer[Any]):
     metrics = serializers.ListField(child=serializers.CharField())
     advance = serializers.CharField()
     held_reason = serializers.CharField(allow_blank=True)
+    waits_since = serializers.DateTimeField(
+        allow_null=True, help_text="Since when it waits for an opening in the middle of its calls."
+    )
     soak_seconds = serializers.FloatField()
     soak_left = serializers.FloatField()
     opened_at = serializers.DateTimeField(allow_null=True)
@@ -65,10 +68,44 @@ class AlertOutput(serializers.Serializer[Any]):
     opened_at = serializers.DateTimeField()
 
 
+class HoldingFreeze(serializers.Serializer[Any]):
+    """A freeze that holds the plan now."""
+
+    freeze = serializers.UUIDField(source="id")
+    name = serializers.CharField()
+    reason = serializers.CharField()
+    ends_at = serializers.DateTimeField(allow_null=True)
+    overriders = serializers.ListField(child=serializers.CharField())
+
+
+class OpeningOutput(serializers.Serializer[Any]):
+    """Whether what comes next in the plan may be called now, and when it may."""
+
+    is_open = serializers.BooleanField()
+    sentence = serializers.CharField()
+    next_opening = serializers.DateTimeField(allow_null=True)
+    closes_at = serializers.DateTimeField(allow_null=True)
+    for_good = serializers.BooleanField(help_text="The policy has ended; no opening will come.")
+    freezes = HoldingFreeze(many=True)
+
+
+class OverrideOutput(serializers.Serializer[Any]):
+    """A freeze that the plan was let through."""
+
+    freeze = serializers.CharField()
+    by = serializers.CharField()
+    role = serializers.CharField()
+    reason = serializers.CharField()
+    at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField(allow_null=True)
+
+
 class PlanCourse(serializers.Serializer[Any]):
     """Where a plan is: its batches, tenants, newest rollback and open alerts."""
 
     batches = BatchOutput(many=True)
+    opening = OpeningOutput(allow_null=True, help_text="Null when nothing comes any more.")
+    overrides = OverrideOutput(many=True)
     counts = serializers.DictField(child=serializers.IntegerField())
     rollback = RollbackOutput(allow_null=True)
     alerts = AlertOutput(many=True)

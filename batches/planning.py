@@ -27,10 +27,11 @@ from plans.drafting import (
     policy_of,
     resolve,
 )
+from plans.freezes import spans_over_tenants
 from plans.models import Plan, PlanTenant, User
+from plans.openings import opening
 from plans.policy_yaml import parse_policy_file
 from plans.refusal import Refused
-from plans.windows import window_state
 
 
 class QuoteTooLong(Refused):
@@ -67,7 +68,14 @@ def preview_plan(*, draft: PlanDraft, now: datetime, seed: str = "preview") -> P
         waves=tuple(resolved.arrangement.waves),
         excluded=tuple(resolved.arrangement.excluded.items()),
         guardrails=policy.guardrails,
-        windows=window_state(policy.windows, policy.not_after, now).sentence,
+        windows=opening(
+            policy.windows,
+            policy.not_after,
+            spans_over_tenants(
+                resolved.release.plugin_id, resolved.arrangement.waves[0].tenants, now
+            ),
+            now,
+        ).sentence,
         duration_seconds=expected_duration(
             resolved.arrangement.waves,
             parallelism=min(spec.parallelism, policy.limits.parallelism),

@@ -19,6 +19,8 @@ urlpatterns = [
     path(f"{PLAN}/promote/", views.promote_batch, name="live-plan-promote"),
     path(f"{PLAN}/release-hold/", views.release_hold, name="live-plan-release-hold"),
     path(f"{PLAN}/rollback/", views.roll_back, name="live-plan-rollback"),
+    path(f"{PLAN}/stop/", views.stop_plan, name="live-plan-stop"),
+    path(f"{PLAN}/override-freeze/", views.let_through, name="live-plan-override-freeze"),
     path(f"{PLAN}/settle/", views.settle_tenants, name="live-plan-settle"),
     path(f"{PLAN}/retry/", views.retry_tenants, name="live-plan-retry"),
 ]

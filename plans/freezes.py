@@ -15,7 +15,7 @@ from django.db.models import Q, QuerySet, TextField, Value
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.lookups import Exact
 
-from plans.models import Freeze, FreezeOverride, Plan, PlanTenant
+from plans.models import Freeze, FreezeOverride, Plan, PlanTenant, Tenant
 from plans.openings import FreezeSpan, Opening, opening
 from plans.policy import UpgradePolicy
 
@@ -25,18 +25,23 @@ WAITING_STATES = ("approved", "running", "paused")
 
 def covered(freeze: Freeze, places: QuerySet[PlanTenant]) -> QuerySet[PlanTenant]:
     """Return the places whose tenants the freeze covers."""
+    return places.filter(_covered(freeze, "tenant__"))
+
+
+def _covered(freeze: Freeze, path: str) -> Q:
+    """Return the condition that a tenant, found along the path, is covered by the freeze."""
     if not freeze.tenants and not freeze.labels:
-        return places
-    named = Q(tenant__key__in=freeze.tenants)
+        return Q()
+    named = Q(**{f"{path}key__in": freeze.tenants})
     if freeze.labels:
         # By expression: as a lookup path a label's name could mean something to Django.
-        named |= reduce(and_, (_carries(name, value) for name, value in freeze.labels.items()))
-    return places.filter(named)
+        carried = (_carries(f"{path}labels", *label) for label in freeze.labels.items())
+        named |= reduce(and_, carried)
+    return named
 
 
-def _carries(name: str, value: str) -> Q:
-    label = KeyTextTransform(name, "tenant__labels")
-    return Q(Exact(label, Value(value, output_field=TextField())))
+def _carries(labels: str, name: str, value: str) -> Q:
+    return Q(Exact(KeyTextTransform(name, labels), Value(value, output_field=TextField())))
 
 
 def places_of(plan: Plan) -> QuerySet[PlanTenant]:
@@ -80,6 +85,16 @@ def spans_over(plan: Plan, places: QuerySet[PlanTenant], at: datetime) -> tuple[
                 span = replace(span, begins_at=max(span.begins_at, again))
             spans.append(span)
     return tuple(span for span in spans if span.ends_at is None or span.ends_at > span.begins_at)
+
+
+def spans_over_tenants(plugin_id: Any, keys: Sequence[str], at: datetime) -> tuple[FreezeSpan, ...]:
+    """Return the freezes that a plan over these tenants would have to obey."""
+    tenants = Tenant.objects.filter(key__in=keys)
+    return tuple(
+        as_span(freeze)
+        for freeze in Freeze.objects.standing(at).over_plugin(plugin_id)
+        if tenants.filter(_covered(freeze, "")).exists()
+    )
 
 
 def as_span(freeze: Freeze) -> FreezeSpan:
