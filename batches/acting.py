@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import transaction
 
-from batches import alerts, control, drilling, progress, rollback
+from batches import alerts, control, drilling, progress, rollback, settling, waiting
 from batches.decide import Action, PlanFacts
 from batches.effect_thread import EffectThread
 from batches.execution import call_batch, restore_stragglers, run_drill, take_back
@@ -38,7 +38,10 @@ class Acting:
             "hold": self._hold,
             "alert": self._alert,
             "call_batch": self._call_batch,
+            "wait_for_opening": self._wait_for_opening,
+            "go_on_at_opening": self._go_on_at_opening,
             "restore_stragglers": self._restore_stragglers,
+            "hand_over_stragglers": self._hand_over_stragglers,
             "exclude_untouched": self._exclude_untouched,
             "begin_drill": self._begin_drill,
             "run_drill": self._run_drill,
@@ -92,6 +95,21 @@ class Acting:
                 executor="watch",
             ),
         )
+
+    def _wait_for_opening(
+        self, plan: Plan, facts: PlanFacts, action: Action, now: datetime
+    ) -> None:
+        waiting.wait_for_opening(batch_id=_batch_id(action), why=action.sentence, now=now)
+
+    def _go_on_at_opening(
+        self, plan: Plan, facts: PlanFacts, action: Action, now: datetime
+    ) -> None:
+        waiting.go_on_at_opening(batch_id=_batch_id(action), now=now)
+
+    def _hand_over_stragglers(
+        self, plan: Plan, facts: PlanFacts, action: Action, now: datetime
+    ) -> None:
+        settling.hand_over_stragglers(batch_id=_batch_id(action), now=now)
 
     def _exclude_untouched(
         self, plan: Plan, facts: PlanFacts, action: Action, now: datetime
@@ -159,6 +177,7 @@ class Acting:
                 rollback_id=facts.rollback.pk,
                 plan_id=plan.pk,
                 executor="watch",
+                deadline=facts.rollback.deadline,
             ),
         )
 
@@ -193,7 +212,9 @@ class Acting:
         if facts.rollback is None:
             return
         with transaction.atomic():
-            ended = rollback.finish(rollback_id=facts.rollback.pk, now=now)
+            written = Rollback.objects.values_list("deadline", flat=True).get(pk=facts.rollback.pk)
+            moved = facts.rollback.deadline - written
+            ended = rollback.finish(rollback_id=facts.rollback.pk, now=now, clock_moved=moved)
             record = Rollback.objects.get(pk=facts.rollback.pk)
             if record.needs_hand:
                 alerts.fire(

@@ -26,9 +26,12 @@ from batches.lifecycle import TENANT_UPGRADE
 from batches.models import Rollback, TenantUpgrade
 from batches.rollback import request_rollback
 from batches.snapshot import plan_snapshot
+from batches.stopping import stop_here
 from plans.api_access import PLAN_PARAMETER, ConsoleView, asking, find_plan, taken, via
 from plans.api_input import (
+    NeededReasonInput,
     NothingInput,
+    OverrideInput,
     PlanInput,
     ReasonInput,
     RollbackInput,
@@ -36,6 +39,7 @@ from plans.api_input import (
 )
 from plans.api_output import PROBLEMS
 from plans.drafting import PlanDraft, TenantChoice
+from plans.freezing import override_freeze
 from plans.models import Plan, PlanTenant
 from plans.permissions import require
 
@@ -195,6 +199,53 @@ class PlanPromote(ConsoleView):
         return answer_detail(
             request, control.promote(plan_id=found.pk, by=by, now=now, via=via(request))
         )
+
+
+class PlanStop(ConsoleView):
+    """End a plan where it stands."""
+
+    token_actions: ClassVar[dict[str, str]] = {"POST": "stop"}
+
+    @extend_schema(
+        summary="Stop a plan where it stands: nothing more is upgraded, nothing is taken back",
+        parameters=[PLAN_PARAMETER],
+        request=NeededReasonInput,
+        responses={200: PlanDetail, **PROBLEMS},
+    )
+    def post(self, request: Request, plan: str) -> Response:
+        """Stop it."""
+        found = find_plan(request, plan)
+        reason = taken(NeededReasonInput, request)["reason"]
+        by, now = asking(request), timezone.now()
+        return answer_detail(
+            request, stop_here(plan_id=found.pk, reason=reason, by=by, now=now, via=via(request))
+        )
+
+
+class PlanOverrideFreeze(ConsoleView):
+    """Let a plan through a freeze."""
+
+    token_actions: ClassVar[dict[str, str]] = {"POST": "override_freeze"}
+
+    @extend_schema(
+        summary="Let this plan through a freeze, by a role that the freeze names",
+        parameters=[PLAN_PARAMETER],
+        request=OverrideInput,
+        responses={200: PlanDetail, **PROBLEMS},
+    )
+    def post(self, request: Request, plan: str) -> Response:
+        """Let it through."""
+        found = find_plan(request, plan)
+        given = taken(OverrideInput, request)
+        override_freeze(
+            plan_id=found.pk,
+            freeze_id=given.pop("freeze"),
+            by=asking(request),
+            now=timezone.now(),
+            via=via(request),
+            **given,
+        )
+        return answer_detail(request, found)
 
 
 def take_back(request: Request, plan: Plan, given: dict[str, Any]) -> Response:

@@ -27,6 +27,9 @@ class BatchOutput(serializers.Serializer[Any]):
     metrics = serializers.ListField(child=serializers.CharField())
     advance = serializers.CharField()
     held_reason = serializers.CharField(allow_blank=True)
+    waits_since = serializers.DateTimeField(
+        allow_null=True, help_text="Since when it waits for an opening in the middle of its calls."
+    )
     soak_seconds = serializers.FloatField()
     soak_left = serializers.FloatField()
     opened_at = serializers.DateTimeField(allow_null=True)
@@ -79,10 +82,44 @@ class AlertOutput(serializers.Serializer[Any]):
     opened_at = serializers.DateTimeField()
 
 
+class HoldingFreeze(serializers.Serializer[Any]):
+    """A freeze that holds the plan now."""
+
+    freeze = serializers.UUIDField(source="id")
+    name = serializers.CharField()
+    reason = serializers.CharField()
+    ends_at = serializers.DateTimeField(allow_null=True)
+    overriders = serializers.ListField(child=serializers.CharField())
+
+
+class OpeningOutput(serializers.Serializer[Any]):
+    """Whether what comes next in the plan may be called now, and when it may."""
+
+    is_open = serializers.BooleanField()
+    sentence = serializers.CharField()
+    next_opening = serializers.DateTimeField(allow_null=True)
+    closes_at = serializers.DateTimeField(allow_null=True)
+    for_good = serializers.BooleanField(help_text="The policy has ended; no opening will come.")
+    freezes = HoldingFreeze(many=True)
+
+
+class OverrideOutput(serializers.Serializer[Any]):
+    """A freeze that the plan was let through."""
+
+    freeze = serializers.CharField()
+    by = serializers.CharField()
+    role = serializers.CharField()
+    reason = serializers.CharField()
+    at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField(allow_null=True)
+
+
 class PlanCourse(serializers.Serializer[Any]):
     """Where a plan is: its batches, tenants, newest rollback and open alerts."""
 
     batches = BatchOutput(many=True)
+    opening = OpeningOutput(allow_null=True, help_text="Null when nothing comes any more.")
+    overrides = OverrideOutput(many=True)
     counts = serializers.DictField(child=serializers.IntegerField())
     rollback = RollbackOutput(allow_null=True)
     alerts = AlertOutput(many=True)
@@ -123,7 +160,10 @@ class PlannedOutput(serializers.Serializer[Any]):
     revision = serializers.IntegerField()
     digest = serializers.CharField()
     batches = PlannedBatch(many=True)
-    quote_seconds = serializers.FloatField(help_text="To take the whole plan back, at worst.")
+    quote_seconds = serializers.FloatField(
+        allow_null=True,
+        help_text="To take the whole plan back, at worst; null when it cannot be taken back.",
+    )
     problems = serializers.ListField(child=serializers.CharField())
 
 
@@ -159,7 +199,12 @@ def planned_answer(plan: Plan) -> dict[str, Any]:
     revision = current_revision(plan)
     batches = plan_snapshot(plan.pk)["batches"]
     whole = sum(batch["size"] for batch in batches)
-    quote = quote_for(deployer=plan.deployer, policy=policy_of(revision), touched=whole)
+    quote = quote_for(
+        deployer=plan.deployer,
+        policy=policy_of(revision),
+        touched=whole,
+        irreversible=plan.release.irreversible,
+    )
     answer = PlannedOutput(
         {
             "plan": plan.pk,
@@ -167,7 +212,7 @@ def planned_answer(plan: Plan) -> dict[str, Any]:
             "revision": plan.revision,
             "digest": revision.plan_digest,
             "batches": batches,
-            "quote_seconds": quote.seconds,
+            "quote_seconds": quote.seconds if quote.reversible else None,
             "problems": [],
         }
     )

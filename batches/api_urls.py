@@ -16,6 +16,12 @@ urlpatterns = [
     path(f"{PLAN}/resume", api.PlanResume.as_view(), name="api-plan-resume"),
     path(f"{PLAN}/promote", api.PlanPromote.as_view(), name="api-plan-promote"),
     path(f"{PLAN}/rollback", api.PlanRollback.as_view(), name="api-plan-rollback"),
+    path(f"{PLAN}/stop", api.PlanStop.as_view(), name="api-plan-stop"),
+    path(
+        f"{PLAN}/override-freeze",
+        api.PlanOverrideFreeze.as_view(),
+        name="api-plan-override-freeze",
+    ),
     path(f"{PLAN}/snapshot", api.PlanSnapshot.as_view(), name="api-plan-snapshot"),
     path(f"{PLAN}/tenants", api.PlanTenants.as_view(), name="api-plan-tenants"),
     path("api/v1/drills/", drill_api.Drills.as_view(), name="api-drills"),

@@ -47,7 +47,12 @@ def inbox(person: User, *, now: datetime) -> list[InboxLine]:
         policy = policy_of(request.revision)
         quote, trouble = None, ""
         try:
-            quote = quote_for(deployer=request.plan.deployer, policy=policy, touched=tenants)
+            quote = quote_for(
+                deployer=request.plan.deployer,
+                policy=policy,
+                touched=tenants,
+                irreversible=request.plan.release.irreversible,
+            )
         except BadInput as bad:
             trouble = "; ".join(bad.problems)
         lines.append(

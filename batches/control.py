@@ -34,7 +34,8 @@ def pause(*, plan_id: Any, by: User | None, reason: str, now: datetime, via: str
     """Stop everything new at once; pausing a paused plan is the same pause.
 
     Unless somebody resumes, the plan rolls back after the policy's wait, and everything is back
-    `rollback_seconds` after that, and 180 s after the pause at the latest.
+    `rollback_seconds` after that, and 180 s after the pause at the latest. A plan whose release
+    cannot be taken back stands still until a person decides.
     """
     plan = Plan.objects.locked(plan_id)
     if by is not None:
@@ -42,21 +43,19 @@ def pause(*, plan_id: Any, by: User | None, reason: str, now: datetime, via: str
     if str(plan.state) == "paused":
         return plan
     plan.move("pause")
-    policy = policy_of(current_revision(plan))
     plan.epoch += 1
     plan.paused_at = now
-    plan.resume_by = now + timedelta(seconds=policy.rollback.rollback_after_seconds)
-    plan.pause_deadline = min(
-        now + timedelta(seconds=PAUSE_SECONDS),
-        plan.resume_by + timedelta(seconds=policy.limits.rollback_seconds),
-    )
+    if not plan.release.irreversible:
+        policy = policy_of(current_revision(plan))
+        plan.resume_by = now + timedelta(seconds=policy.rollback.rollback_after_seconds)
+        plan.pause_deadline = min(
+            now + timedelta(seconds=PAUSE_SECONDS),
+            plan.resume_by + timedelta(seconds=policy.limits.rollback_seconds),
+        )
     plan.save()
     _stop_soak_clock(plan, now)
     who = by.get_full_name() if by else "The console"
-    sentence = (
-        f"{who} paused the plan{': ' + reason if reason else ''}."
-        f" Unless somebody resumes by {plan.resume_by:%H:%M:%S} UTC, everything is taken back."
-    )
+    sentence = f"{who} paused the plan{': ' + reason if reason else ''}. {_after_the_pause(plan)}"
     events.record(
         stream=plan,
         kind="plan_paused",
@@ -67,11 +66,17 @@ def pause(*, plan_id: Any, by: User | None, reason: str, now: datetime, via: str
         payload={
             "reason": reason,
             "by": by.get_full_name() if by else "console",
-            "resume_by": plan.resume_by.isoformat(),
-            "deadline": plan.pause_deadline.isoformat(),
+            "resume_by": plan.resume_by.isoformat() if plan.resume_by else None,
+            "deadline": plan.pause_deadline.isoformat() if plan.pause_deadline else None,
         },
     )
     return plan
+
+
+def _after_the_pause(plan: Plan) -> str:
+    if plan.resume_by is None:
+        return "Its release cannot be taken back: it stands still until a person decides."
+    return f"Unless somebody resumes by {plan.resume_by:%H:%M:%S} UTC, everything is taken back."
 
 
 @transaction.atomic

@@ -14,6 +14,9 @@ from plans.policy import Conditions, Limits
 
 ESCALATE_BEFORE_DEADLINE = timedelta(seconds=30)
 TAKEOVER_SECONDS = 2.0
+STOPS_WIDENING = (
+    "; the release cannot be taken back, so nothing is restored and no further tenant is upgraded"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,7 @@ class BatchFacts:
 
     `forward_left`: tenants that still wait for their call; `to_retry`: those of them that a stop
     left unknown. `drilled`: tenants that need a hand because of a drill; they are not failures.
+    `waits_since`: since when it waits for an opening in the middle of its calls.
     """
 
     pk: int
@@ -40,6 +44,7 @@ class BatchFacts:
     drilled: int = 0
     calls_open: int = 0
     calling_since: datetime | None = None
+    waits_since: datetime | None = None
     handed_out_at: datetime | None = None
     soak_left: float = 0.0
     held_at: datetime | None = None
@@ -92,6 +97,8 @@ class PlanFacts:
     """Everything that a decision about one plan depends on.
 
     `rehearsal` says why a plan that rehearses a rollback is to ask for it now.
+    `window_open`: what comes next may be called, by the policy's windows and by all freezes;
+    `window_for_good`: it never will be. `irreversible`: the release cannot be taken back.
     """
 
     state: str
@@ -109,6 +116,8 @@ class PlanFacts:
     missing: tuple[MissingFacts, ...] = ()
     window_open: bool = True
     window_sentence: str = ""
+    window_for_good: bool = False
+    irreversible: bool = False
     promotable: bool = False
     promotable_sentence: str = ""
     quote_fits: bool = True
@@ -131,6 +140,15 @@ class PlanFacts:
     def next(self) -> BatchFacts | None:
         """Return the first batch that has not begun."""
         return next((batch for batch in self.batches if batch.state == "pending"), None)
+
+    @property
+    def takes_back(self) -> bool:
+        """Tell whether the console may take this plan back by itself."""
+        return self.rollback_on and not self.irreversible
+
+    def stopping(self, sentence: str) -> str:
+        """Return the sentence of a trigger that only stops, with what will not be done."""
+        return sentence + STOPS_WIDENING if self.irreversible else sentence
 
     @property
     def touched(self) -> bool:
@@ -186,15 +204,17 @@ def _breach(facts: PlanFacts) -> Action | None:
     if not facts.touched or facts.state not in {"running", "paused"}:
         return None
     for breach in facts.breaches:
-        if breach.action == "rollback" and facts.rollback_on:
+        if breach.action == "rollback" and facts.takes_back:
             return Action("rollback", breach.sentence, kind=f"breach:{breach.key}")
     live = facts.live
     for breach in facts.breaches:
         if breach.action == "pause" and facts.state == "running":
             return Action("pause", breach.sentence, kind=f"breach:{breach.key}")
         if breach.action == "rollback" and live is not None and live.state != "held":
-            # The rollback switch is off: only people roll back, but nothing may widen.
-            return Action("hold", breach.sentence, live.pk, f"breach:{breach.key}")
+            # Only people roll back, or nobody can: but nothing may widen.
+            return Action("hold", facts.stopping(breach.sentence), live.pk, f"breach:{breach.key}")
+        if breach.action == "rollback" and live is None and facts.state == "running":
+            return Action("pause", facts.stopping(breach.sentence), kind=f"breach:{breach.key}")
     return None
 
 
@@ -205,8 +225,9 @@ def _missing(facts: PlanFacts) -> Action | None:
     for missing in facts.missing:
         since = max(missing.since, live.acknowledged.get("missing_metrics", missing.since))
         if overdue(since, facts.limits.missing_metrics_minutes, facts.now):
-            if facts.on.missing_metrics == "rollback" and not facts.rollback_on:
-                return Action("hold", missing.sentence, live.pk, "missing_metrics")
+            if facts.on.missing_metrics == "rollback" and not facts.takes_back:
+                sentence = facts.stopping(missing.sentence)
+                return Action("hold", sentence, live.pk, "missing_metrics")
             return _alert_and(
                 "missing_metrics",
                 facts.on.missing_metrics,
@@ -221,6 +242,9 @@ def _batch_clock(facts: PlanFacts) -> Action | None:
     live = facts.live
     if live is None or live.state != "deploying" or facts.state != "running":
         return None
+    if live.waits_since is not None:
+        # It waits for an opening: its clock stands still.
+        return None
     since = live.acknowledged.get("batch_overrun", live.calling_since)
     if not overdue(since, facts.limits.batch_minutes, facts.now):
         return None
@@ -228,7 +252,9 @@ def _batch_clock(facts: PlanFacts) -> Action | None:
         f"batch {live.number} ({live.name}) has been calling for more than"
         f" {facts.limits.batch_minutes:g} min"
     )
-    what = facts.on.batch_overrun if facts.rollback_on else "hold"
+    what = facts.on.batch_overrun
+    if what == "rollback" and not facts.takes_back:
+        what, sentence = "hold", facts.stopping(sentence)
     return _alert_and("batch_overrun", what, "batch_overrun", sentence, live)
 
 
@@ -236,12 +262,14 @@ def _pause_deadline(facts: PlanFacts) -> Action | None:
     if facts.state != "paused":
         return None
     if facts.resume_by is not None and facts.now >= facts.resume_by and facts.touched:
-        if not facts.rollback_on:
+        if not facts.takes_back:
+            why = (
+                "its release cannot be taken back"
+                if facts.irreversible
+                else "only people roll back while plugin-upgrade-rollback is off"
+            )
             return Action(
-                "alert",
-                "nobody resumed the paused plan, and only people roll back while"
-                " plugin-upgrade-rollback is off",
-                kind="pause_expired",
+                "alert", f"nobody resumed the paused plan, and {why}", kind="pause_expired"
             )
         return Action("rollback", "nobody resumed the paused plan", kind="pause")
     return Action("stop")
@@ -257,9 +285,9 @@ def _hold_deadline(facts: PlanFacts) -> Action | None:
         f"batch {live.number} was held for more than {facts.limits.hold_minutes:g} min"
         " and nobody decided"
     )
-    if facts.on.hold_expired == "rollback" and facts.rollback_on:
+    if facts.on.hold_expired == "rollback" and facts.takes_back:
         return Action("rollback", sentence, live.pk, "hold_expired")
-    return Action("alert", sentence, live.pk, "hold_expired")
+    return Action("alert", facts.stopping(sentence), live.pk, "hold_expired")
 
 
 def _failure_budget(facts: PlanFacts) -> Action | None:
@@ -272,7 +300,9 @@ def _failure_budget(facts: PlanFacts) -> Action | None:
             f"{live.failures} of {live.size} tenants of batch {live.number} ({live.name})"
             f" failed: {rate:.1f} %, allowed {facts.limits.failure_rate:g} %"
         )
-        what = facts.on.failure_rate if facts.rollback_on else "hold"
+        what = facts.on.failure_rate
+        if what == "rollback" and not facts.takes_back:
+            what, sentence = "hold", facts.stopping(sentence)
         return _alert_and("failure_rate", what, "failure_rate", sentence, live)
     totals = facts.totals()
     drilled = sum(batch.drilled for batch in facts.batches)
@@ -297,6 +327,10 @@ def _deploying(facts: PlanFacts) -> Action | None:
     if live.forward_left:
         if not facts.orchestrator_on:
             return Action("wait", "nothing new starts while plugin-gray-orchestrator is off")
+        if not facts.window_open:
+            return _waiting(facts, live)
+        if live.waits_since is not None:
+            return Action("go_on_at_opening", batch=live.pk)
         waited = (
             (facts.now - live.handed_out_at).total_seconds()
             if live.handed_out_at
@@ -306,7 +340,7 @@ def _deploying(facts: PlanFacts) -> Action | None:
             return Action("call_batch", batch=live.pk)
         return Action("stop")
     if live.stragglers:
-        return Action("restore_stragglers", batch=live.pk)
+        return _stragglers(facts, live)
     if live.untouched_failures:
         return Action("exclude_untouched", batch=live.pk)
     if live.calls_open:
@@ -344,6 +378,27 @@ def _rehearsal(facts: PlanFacts) -> Action | None:
     return Action("rollback", facts.rehearsal, live.pk, "drill")
 
 
+def _waiting(facts: PlanFacts, live: BatchFacts) -> Action:
+    """Stand still in the middle of a batch until the next opening; what failed goes back now."""
+    if live.waits_since is None:
+        return Action("wait_for_opening", facts.window_sentence, live.pk)
+    if live.stragglers:
+        return _stragglers(facts, live)
+    return _closed(facts)
+
+
+def _closed(facts: PlanFacts) -> Action:
+    kind = "closed_for_good" if facts.window_for_good else ""
+    return Action("wait", facts.window_sentence, kind=kind)
+
+
+def _stragglers(facts: PlanFacts, live: BatchFacts) -> Action:
+    """Take back what failed; where there is no way back, a person gets it."""
+    if facts.irreversible:
+        return Action("hand_over_stragglers", batch=live.pk)
+    return Action("restore_stragglers", batch=live.pk)
+
+
 def _soaking(facts: PlanFacts) -> Action | None:
     live = facts.live
     if live is None or live.state != "soaking":
@@ -372,7 +427,7 @@ def _next_batch(facts: PlanFacts) -> Action | None:
             "wait", f"batch {batch.number} ({batch.name}) waits for a person to promote it"
         )
     if not facts.window_open:
-        return Action("wait", facts.window_sentence)
+        return _closed(facts)
     if facts.release_problem:
         return Action("wait", facts.release_problem, kind="release_not_trusted")
     if facts.unreadable:

@@ -109,6 +109,12 @@ class _Run:
         self.clock = clock
         self.own_slots = asyncio.Semaphore(max(1, job.parallelism))
         self.progress = Progress()
+        # By the steady clock from here on: the wall clock may be moved while this runs.
+        self._gives_up = (
+            None
+            if job.give_up_at is None
+            else clock.monotonic() + (job.give_up_at - clock.now()).total_seconds()
+        )
 
     @property
     def halted(self) -> bool:
@@ -391,7 +397,7 @@ class _Run:
     ) -> bool:
         """Record a restore that did not succeed; tell whether to leave it at that."""
         stopped = self.ledger.stop_requested()
-        over = self.job.give_up_at is not None and self.clock.now() >= self.job.give_up_at
+        over = self._gives_up is not None and self.clock.monotonic() >= self._gives_up
         # A restore that was undone afterwards had worked, whatever its answer said.
         refused = answer.permanent and call is not None
         gives_up = not stopped and (refused or over)
@@ -411,11 +417,17 @@ class _Run:
         `patience` bounds the wait in seconds; an open call usually ends long before its time-out.
         """
         began = self.clock.monotonic()
+        known, ends = None, began
         while True:
             settles_at = await self.ledger.settles_at(task)
             if settles_at is None:
                 return
-            left = (settles_at - self.clock.now()).total_seconds()
+            if settles_at != known:
+                # Waited for by the steady clock: the wall clock may be moved meanwhile.
+                rest = (settles_at - self.clock.now()).total_seconds()
+                longest = 2 * self.job.call_timeout
+                known, ends = settles_at, self.clock.monotonic() + min(rest, longest)
+            left = ends - self.clock.monotonic()
             waited = self.clock.monotonic() - began
             if left <= 0 or (patience is not None and waited >= patience):
                 return

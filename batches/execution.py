@@ -23,12 +23,15 @@ from batches.ledger import DatabaseLedger
 from batches.ledger_claims import Scope
 from batches.models import Batch, Rollback, RollbackDrill, TenantUpgrade
 from batches.rollback import in_scope
+from batches.waiting import places_to_call
 from plans import events
 from plans.commit_notice import notify
 from plans.drafting import current_revision, policy_of
 from plans.failpoints import reach
+from plans.freezes import is_frozen
 from plans.models import Plan
 from plans.refusal import Refused
+from plans.windows import window_state
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -107,7 +110,12 @@ def prepare_forward(batch_id: int, executor: str, keeper: Keeper) -> Run | None:
     batch = _batch(batch_id)
     if str(batch.state) != "deploying" or str(batch.plan.state) != "running":
         return None
-    offline.open_file(batch.plan, policy_of(current_revision(batch.plan)))
+    now = surroundings.here().now()
+    policy = policy_of(current_revision(batch.plan))
+    window = window_state(policy.windows_over(begun=True), policy.not_after, now)
+    if not window.is_open or is_frozen(batch.plan, places_to_call(batch), now):
+        return None
+    offline.open_file(batch.plan, policy)
     return _run(
         batch.plan,
         keeper,
@@ -115,6 +123,7 @@ def prepare_forward(batch_id: int, executor: str, keeper: Keeper) -> Run | None:
         direction="install",
         executor=executor,
         batch_id=batch.pk,
+        closes_at=window.closes_at,
     )
 
 
@@ -134,15 +143,20 @@ def prepare_stragglers(batch_id: int, executor: str, keeper: Keeper) -> Run | No
     )
 
 
-def prepare_rollback(rollback_id: Any, executor: str, keeper: Keeper) -> Run | None:
-    """Return the run of a rollback, None when it has finished."""
+def prepare_rollback(
+    rollback_id: Any, executor: str, keeper: Keeper, deadline: datetime | None = None
+) -> Run | None:
+    """Return the run of a rollback, None when it has finished.
+
+    `deadline`: where it lies on this machine's clock, when that was moved since the trigger.
+    """
     rollback = Rollback.objects.select_related("plan__plugin", "plan__release").get(pk=rollback_id)
     if rollback.finished_at is not None:
         return None
     return _run(
         rollback.plan,
         keeper,
-        give_up_at=rollback.deadline + EXTRA_TRIES,
+        give_up_at=(deadline or rollback.deadline) + EXTRA_TRIES,
         direction="restore",
         executor=executor,
         rollback_id=rollback.pk,
@@ -278,13 +292,20 @@ async def run_drill(loop: EffectLoop, *, drill_id: Any, plan_id: Any, executor: 
     return await under_lease(effects_lease(plan_id), kind=executor, work=work)
 
 
-async def take_back(loop: EffectLoop, *, rollback_id: Any, plan_id: Any, executor: str) -> bool:
+async def take_back(
+    loop: EffectLoop,
+    *,
+    rollback_id: Any,
+    plan_id: Any,
+    executor: str,
+    deadline: datetime | None = None,
+) -> bool:
     """Restore every tenant of a rollback, then read all of them back once more."""
 
     async def work(keeper: Keeper) -> None:
         while not keeper.lost:
             run = await asyncio.to_thread(
-                _in_database(lambda: prepare_rollback(rollback_id, executor, keeper))
+                _in_database(lambda: prepare_rollback(rollback_id, executor, keeper, deadline))
             )
             if run is None:
                 return

@@ -11,14 +11,14 @@ from batches.models import Batch, TenantUpgrade
 from batches.quote import Quote
 from batches.readiness import quote_for
 from plans import events, flags
-from plans.drafting import current_revision, policy_of
+from plans.drafting import current_revision, irreversible_problem, policy_of
+from plans.freezes import first_places, opening_for
 from plans.models import Plan, PlanTenant, Plugin, User
 from plans.permissions import require
 from plans.policy import HOLD_BACK, UpgradePolicy
 from plans.refusal import Refused
 from plans.releases import verify_again
 from plans.waves import batch_specs
-from plans.windows import window_state
 
 
 class NotYet(Refused):
@@ -39,9 +39,9 @@ def check_start(plan: Plan, policy: UpgradePolicy, now: datetime) -> None:
         raise NotYet(f"Nothing new starts while {flags.ORCHESTRATOR} is off.")
     if plan.not_before is not None and plan.not_before > now:
         raise NotYet(f"The plan starts at {plan.not_before:%Y-%m-%d %H:%M} UTC, not before.")
-    window = window_state(policy.windows, policy.not_after, now)
-    if not window.is_open:
-        raise NotYet(window.sentence)
+    opening = opening_for(plan, policy, first_places(plan), now)
+    if not opening.is_open:
+        raise NotYet(opening.sentence, code="frozen" if opening.freezes else None)
     if problem := free_space.room().problem:
         raise NotYet(f"The plan cannot start: {problem}.", code=free_space.KIND)
 
@@ -53,6 +53,8 @@ def start(*, plan_id: Any, by: User | None, now: datetime, via: str) -> Plan:
         require(by, "start", plan)
     policy = policy_of(current_revision(plan))
     verify_again(release=plan.release, now=now)
+    if problem := irreversible_problem(plan.release, policy):
+        raise Refused(f"The plan cannot start: {problem}.", code="irreversible")
     with transaction.atomic():
         plan = Plan.objects.locked(plan_id)
         plan.move("start")
@@ -81,10 +83,13 @@ def start(*, plan_id: Any, by: User | None, now: datetime, via: str) -> Plan:
 
 
 def _first_quote(plan: Plan, policy: UpgradePolicy) -> Quote:
-    places = PlanTenant.objects.filter(plan=plan, excluded=False)
-    first = places.order_by("batch_number").values("batch_number")[:1]
-    size = places.filter(batch_number__in=first).count()
-    return quote_for(deployer=plan.deployer, policy=policy, touched=size)
+    size = first_places(plan).count()
+    return quote_for(
+        deployer=plan.deployer,
+        policy=policy,
+        touched=size,
+        irreversible=plan.release.irreversible,
+    )
 
 
 def why_not_yet(plan: Plan, now: datetime) -> str:

@@ -34,7 +34,7 @@ def acquire(name: str, *, holder: str, kind: str, now: datetime) -> Lease | None
                 return Lease.objects.create(name=name, holder=holder, kind=kind, expires_at=expires)
         except IntegrityError:
             return None
-    if lease.holder != holder and lease.expires_at > now:
+    if lease.holder != holder and lease.expires_at > now and not _stands_still(lease):
         return None
     token = lease.token if lease.holder == holder else lease.token + 1
     taken = Lease.objects.filter(
@@ -43,8 +43,26 @@ def acquire(name: str, *, holder: str, kind: str, now: datetime) -> Lease | None
     if taken != 1:
         return None
     lease.holder, lease.kind, lease.token, lease.expires_at = holder, kind, token, expires
+    _sightings.pop(name, None)
     reach("lease.acquired")
     return lease
+
+
+_sightings: dict[str, tuple[str, int, datetime, float]] = {}
+"""Of each lease of somebody else: how it was when it was last seen to change, and when that was."""
+
+
+def _stands_still(lease: Lease) -> bool:
+    """Tell whether nobody has renewed the lease for its whole length by this process's own clock.
+
+    A clock that was moved back would let a dead holder's lease last for as much longer.
+    """
+    now = surroundings.here().monotonic()
+    seen = _sightings.get(lease.name)
+    if seen is None or seen[:3] != (lease.holder, lease.token, lease.expires_at):
+        _sightings[lease.name] = (lease.holder, lease.token, lease.expires_at, now)
+        return False
+    return now - seen[3] > LEASE_SECONDS + RENEW_SECONDS
 
 
 def renew(name: str, *, holder: str, token: int, now: datetime) -> bool:

@@ -18,8 +18,9 @@ class Scope:
     """Which tenants one run may claim, and what must stay true for it to go on.
 
     `batch_id`: only that batch's tenants. `rollback_id`: a restore under that record.
-    `drill_id`: a drill, with the `states` that may be claimed for it.
-    `lease_lost` tells whether this process must not act any more.
+    `drill_id`: a drill, with the `states` that may be claimed for it. `closes_at`: when the
+    policy's windows close, which ends forward calls and never a restore. `lease_lost` tells
+    whether this process must not act any more.
     """
 
     plan_id: Any
@@ -39,6 +40,7 @@ class Scope:
     triggered_at: datetime | None = None
     drill_id: Any = None
     states: tuple[str, ...] = ()
+    closes_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -130,7 +132,12 @@ class Claims:
             )
             order = ("position",)
         elif scope.rollback_id is None:
-            wanted = upgrades.touched().filter(state__in=("failed", "unknown", "restoring"))
+            # What a stop left unknown is called again at the next opening, not taken back.
+            wanted = (
+                upgrades.touched()
+                .filter(state__in=("failed", "unknown", "restoring"))
+                .exclude(state="unknown", exhausted_at=None)
+            )
             order = ("position",)
         else:
             states = (*TENANT_UPGRADE.sources("begin_restore"), "restoring")

@@ -21,8 +21,10 @@ from batches.models import (
     TenantUpgrade,
 )
 from batches.offline_file import Touched
+from batches.waiting import places_to_call
 from plans import events, flags
 from plans.commit_notice import notify
+from plans.freezes import is_frozen
 from plans.models import Installation, Plan
 
 MEASURED_CALLS = 200
@@ -62,7 +64,20 @@ class Writes:
         batch = Batch.objects.filter(plan_id=self.scope.plan_id, state=state)
         if not plan or self.scope.batch_id not in batch.values_list("pk", flat=True):
             return False
-        return self.scope.direction == "restore" or flags.is_on(flags.ORCHESTRATOR)
+        if self.scope.direction == "restore":
+            return True
+        return flags.is_on(flags.ORCHESTRATOR) and self._is_open(surroundings.here().now())
+
+    def _is_open(self, now: datetime) -> bool:
+        """Tell whether windows and freezes let forward calls start; asked in each transaction.
+
+        The windows of a pinned policy are known from the start of the run; a freeze may have been
+        declared since. A restore never comes here.
+        """
+        if self.scope.closes_at is not None and now >= self.scope.closes_at:
+            return False
+        batch = Batch.objects.select_related("plan").get(pk=self.scope.batch_id)
+        return not is_frozen(batch.plan, places_to_call(batch), now)
 
     def apply(self, operations: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
         """Apply operations in order: facts first in the database, one event for all of them."""

@@ -15,8 +15,9 @@ BATCH = Lifecycle(
         "rolled_back": "Rolled back",
         "needs_hand": "Needs a hand",
         "skipped": "Skipped",
+        "stopped": "Stopped",
     },
-    endings=frozenset({"passed", "rolled_back", "needs_hand", "skipped"}),
+    endings=frozenset({"passed", "rolled_back", "needs_hand", "skipped", "stopped"}),
     transitions=(
         Transition("open", ("pending",), "deploying", "start to call its tenants"),
         Transition("settle_calls", ("deploying",), "soaking", "no call is open any more"),
@@ -29,17 +30,23 @@ BATCH = Lifecycle(
         Transition("release_hold", ("held",), None, "back to where it was held from"),
         Transition(
             "begin_rollback",
-            ("deploying", "soaking", "held", "passed", "needs_hand"),
+            ("deploying", "soaking", "held", "passed", "stopped", "needs_hand"),
             "rolling_back",
             "take touched tenants back",
         ),
         Transition("finish_rollback", ("rolling_back",), "rolled_back", "all are back"),
         Transition(
-            "escalate", ("rolling_back", "deploying", "held"), "needs_hand", "tenants need a person"
+            "escalate",
+            ("rolling_back", "deploying", "soaking", "held"),
+            "needs_hand",
+            "tenants need a person",
         ),
         Transition("settle_rolled_back", ("needs_hand",), "rolled_back", "settled as taken back"),
         Transition("settle_passed", ("needs_hand",), "passed", "settled as upgraded"),
         Transition("skip", ("pending",), "skipped", "will not be done"),
+        Transition(
+            "stop", ("deploying", "soaking", "held"), "stopped", "left as it is by a person"
+        ),
     ),
 )
 LIVE_BATCH_STATES = ("deploying", "soaking", "held")
@@ -78,7 +85,9 @@ TENANT_UPGRADE = Lifecycle(
         ),
         Transition("restored", ("restoring",), "rolled_back", "the version before was observed"),
         Transition("reopen", ("rolled_back",), "unknown", "the last look showed another version"),
-        Transition("give_up", ("restoring", "unknown"), "needs_hand", "a person must look"),
+        Transition(
+            "give_up", ("restoring", "unknown", "failed"), "needs_hand", "a person must look"
+        ),
         Transition(
             "supersede",
             ("upgraded", "failed", "unknown", "needs_hand", "restoring"),

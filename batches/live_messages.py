@@ -16,9 +16,18 @@ from plans.models import Event
 
 Message = dict[str, Any]
 
-ALARMING = ("breach", "failed", "missed", "needs_hand", "escalat", "firing", "rejected")
+ALARMING = (
+    "breach",
+    "failed",
+    "missed",
+    "needs_hand",
+    "escalat",
+    "firing",
+    "rejected",
+    "overridden",
+)
 TAKING_BACK = ("rollback", "rolled_back", "restor", "settled")
-HALTING = ("pause", "hold", "held", "expired", "cancelled", "overrun")
+HALTING = ("pause", "hold", "held", "expired", "cancelled", "overrun", "stopped", "freeze", "waits")
 GOOD = ("completed", "passed", "approved", "resolved", "approval_given", "verified")
 
 

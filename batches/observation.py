@@ -62,6 +62,15 @@ class Observer:
         """Stop reading."""
         self._reader.stop()
 
+    def clock_was_moved(self, seconds: float) -> None:
+        """Go on looking when due although the wall clock was moved."""
+        by = timedelta(seconds=seconds)
+        for watched in self._plans.values():
+            watched.move(by)
+        if seconds < 0:
+            # Counters read before would seem to be newer than all that is read now.
+            KpiCursor.objects.filter(plan__in=list(self._plans)).delete()
+
     # What the decisions ask.
 
     def breaches(self, plan: Plan, policy: UpgradePolicy) -> list[BreachFacts]:
@@ -196,7 +205,10 @@ class Observer:
                 "tenant_key", "state", "upgraded_at"
             )
         )
-        upgraded = {key: at for key, state, at in upgrades if state == "upgraded" and at}
+        # Nobody was upgraded later than now: such a moment is of a clock that was moved since.
+        upgraded = {
+            key: min(at, answer.at) for key, state, at in upgrades if state == "upgraded" and at
+        }
         control = [key for key, _state, _at in upgrades if key not in upgraded]
         for kpi, mapping in mappings.items():
             if not self._covered(mapping, answer):

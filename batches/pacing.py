@@ -13,6 +13,13 @@ def soak_left(left: float, counted_at: datetime | None, now: datetime, *, counti
     return max(0.0, left - (now - counted_at).total_seconds())
 
 
+def net_of_waiting(calling_since: datetime | None, waited_seconds: float) -> datetime | None:
+    """Return from when the clock of calls runs, without the time in which a batch had to wait."""
+    if calling_since is None:
+        return None
+    return calling_since + timedelta(seconds=waited_seconds)
+
+
 def failures(counts: Mapping[str, int], unknown_to_retry: int = 0) -> int:
     """Return how many tenants of a batch did not make it.
 

@@ -3,28 +3,33 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db.models import Count, Q
 
 from batches import free_space
+from batches.clock_moves import soak_name
 from batches.decide import BatchFacts, BreachFacts, MissingFacts, PlanFacts, RollbackFacts
 from batches.drilling import drill_facts, drilled_upgrades
 from batches.models import Batch, DeployerCall, Rollback, TenantUpgrade
-from batches.pacing import failures, soak_left
+from batches.pacing import failures, net_of_waiting, soak_left
 from batches.quote import Quote
 from batches.readiness import quote_for
 from batches.rehearsing import goes_back_why
 from batches.rollback import NOT_BACK, in_scope
+from batches.steady_clock import SteadyClock
+from batches.waiting import plan_opening
 from plans import flags
 from plans.models import Plan
 from plans.policy import UpgradePolicy
 from plans.refusal import BadInput
 from plans.releases import ReleaseNotTrusted, verify_again
-from plans.windows import window_state
 
 
-def _batch_facts(plan: Plan, policy: UpgradePolicy, now: datetime) -> tuple[BatchFacts, ...]:
+def _batch_facts(
+    plan: Plan, policy: UpgradePolicy, now: datetime, clock: SteadyClock
+) -> tuple[BatchFacts, ...]:
     counts: dict[int, dict[str, int]] = defaultdict(dict)
     special: dict[int, dict[str, int]] = defaultdict(dict)
     # A tenant under a drill counts as upgraded: that it is away for a moment is no failure.
@@ -68,6 +73,7 @@ def _batch_facts(plan: Plan, policy: UpgradePolicy, now: datetime) -> tuple[Batc
     for batch in Batch.objects.filter(plan=plan).order_by("number"):
         known, extra = counts[batch.pk], special[batch.pk]
         to_retry = extra.get("unknown_to_retry", 0)
+        called = net_of_waiting(batch.calling_since, batch.waited_seconds)
         facts.append(
             BatchFacts(
                 pk=batch.pk,
@@ -87,25 +93,38 @@ def _batch_facts(plan: Plan, policy: UpgradePolicy, now: datetime) -> tuple[Batc
                 failures=failures(known, to_retry) - extra.get("drilled", 0),
                 drilled=extra.get("drilled", 0),
                 calls_open=open_calls.get(batch.pk, 0),
-                calling_since=batch.calling_since,
-                handed_out_at=batch.handed_out_at,
+                calling_since=clock.placed(f"batch:{batch.pk}:calls", called),
+                waits_since=batch.waits_since,
+                handed_out_at=clock.placed(f"batch:{batch.pk}:handed out", batch.handed_out_at),
                 soak_left=soak_left(
                     batch.soak_left,
-                    batch.soak_counted_at,
+                    clock.placed(soak_name(batch.pk), batch.soak_counted_at),
                     now,
                     counting=str(batch.state) == "soaking" and str(plan.state) == "running",
                 ),
-                held_at=batch.held_at,
+                held_at=clock.placed(f"batch:{batch.pk}:hold", batch.held_at),
                 held_kind=batch.held_kind,
-                acknowledged={
-                    kind: datetime.fromisoformat(at) for kind, at in batch.acknowledged.items()
-                },
+                acknowledged=_acknowledged(batch, clock),
             )
         )
     return tuple(facts)
 
 
-def _rollback_facts(plan: Plan) -> RollbackFacts | None:
+def _acknowledged(batch: Batch, clock: SteadyClock) -> dict[str, datetime]:
+    """Return what a person let pass, and when."""
+    found = {}
+    for kind, written in batch.acknowledged.items():
+        at = datetime.fromisoformat(written)
+        found[kind] = at + clock.moved_since(f"batch:{batch.pk}:{kind}", at)
+    return found
+
+
+def rollback_name(rollback_id: Any) -> str:
+    """Return under which name a rollback's deadline is known to the steady clock."""
+    return f"rollback:{rollback_id}"
+
+
+def _rollback_facts(plan: Plan, clock: SteadyClock) -> RollbackFacts | None:
     rollback = Rollback.objects.filter(plan=plan, finished_at=None).first()
     if rollback is None:
         return None
@@ -120,7 +139,8 @@ def _rollback_facts(plan: Plan) -> RollbackFacts | None:
     )
     return RollbackFacts(
         pk=str(rollback.pk),
-        deadline=rollback.deadline,
+        deadline=rollback.deadline
+        + clock.moved_since(rollback_name(rollback.pk), rollback.deadline),
         left=tuple(left),
         checked=rollback.checked_at is not None,
         escalated=rollback.escalated_at is not None,
@@ -136,6 +156,7 @@ def next_quote(plan: Plan, policy: UpgradePolicy) -> Quote:
         deployer=plan.deployer,
         policy=policy,
         touched=touched + (upcoming.size if upcoming is not None else 0),
+        irreversible=plan.release.irreversible,
     )
 
 
@@ -148,14 +169,17 @@ def plan_facts(
     missing: Sequence[MissingFacts] = (),
     promotable: tuple[bool, str] = (True, ""),
     unreadable: str = "",
+    clock: SteadyClock | None = None,
 ) -> PlanFacts:
     """Return the facts of one plan; what was observed is handed in by the observation.
 
-    `unreadable` says why nothing could be observed: a file of this installation is broken.
+    `unreadable` says why nothing could be observed: a file of this installation is broken. All
+    moments are told as they lie on the wall clock of now, also when `clock` knows it was moved.
     """
-    batches = _batch_facts(plan, policy, now)
+    clock = clock or SteadyClock()
+    batches = _batch_facts(plan, policy, now, clock)
     live = any(batch.state in {"deploying", "soaking", "held"} for batch in batches)
-    window = window_state(policy.windows, policy.not_after, now)
+    window = plan_opening(plan, policy, now)
     gate: dict[str, object] = {"unreadable": unreadable}
     if not live and str(plan.state) == "running":
         gate |= _gate(plan, policy, now)
@@ -169,12 +193,14 @@ def plan_facts(
         orchestrator_on=flags.is_on(flags.ORCHESTRATOR),
         rollback_on=flags.is_on(flags.ROLLBACK),
         watch_may_call=settings.WATCH_MAY_RUN_BATCHES,
-        resume_by=plan.resume_by,
-        rollback=_rollback_facts(plan),
+        resume_by=clock.placed(f"plan:{plan.pk}:resume by", plan.resume_by),
+        rollback=_rollback_facts(plan, clock),
         breaches=tuple(breaches),
         missing=tuple(missing),
         window_open=window.is_open,
-        window_sentence=window.sentence,
+        window_sentence=window.sentence.rstrip("."),
+        window_for_good=window.for_good,
+        irreversible=plan.release.irreversible,
         promotable=promotable[0],
         promotable_sentence=promotable[1],
         rehearsal=goes_back_why(plan, now) if str(plan.state) == "running" else "",

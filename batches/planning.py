@@ -19,11 +19,19 @@ from batches.readiness import (
     quotes_of,
 )
 from plans import approval, drafting
-from plans.drafting import PlanDraft, current_revision, latest_policy, policy_of, resolve
+from plans.drafting import (
+    PlanDraft,
+    current_revision,
+    irreversible_problem,
+    latest_policy,
+    policy_of,
+    resolve,
+)
+from plans.freezes import spans_over_tenants
 from plans.models import Plan, PlanTenant, User
+from plans.openings import opening
 from plans.policy_yaml import parse_policy_file
 from plans.refusal import Refused
-from plans.windows import window_state
 
 
 class QuoteTooLong(Refused):
@@ -60,7 +68,14 @@ def preview_plan(*, draft: PlanDraft, now: datetime, seed: str = "preview") -> P
         waves=tuple(resolved.arrangement.waves),
         excluded=tuple(resolved.arrangement.excluded.items()),
         guardrails=policy.guardrails,
-        windows=window_state(policy.windows, policy.not_after, now).sentence,
+        windows=opening(
+            policy.windows,
+            policy.not_after,
+            spans_over_tenants(
+                resolved.release.plugin_id, resolved.arrangement.waves[0].tenants, now
+            ),
+            now,
+        ).sentence,
         duration_seconds=expected_duration(
             resolved.arrangement.waves,
             parallelism=min(spec.parallelism, policy.limits.parallelism),
@@ -69,6 +84,7 @@ def preview_plan(*, draft: PlanDraft, now: datetime, seed: str = "preview") -> P
         quotes=tuple(quotes_of(draft, resolved)),
         approval_roles=resolved.roles,
         policy=policy,
+        irreversible=resolved.release.irreversible,
     )
 
 
@@ -102,10 +118,17 @@ def revise_plan(
 
 def submit(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
     """Hand a draft in, unless its first batch could not be taken back in time."""
-    plan = Plan.objects.get(pk=plan_id)
+    plan = Plan.objects.select_related("release").get(pk=plan_id)
     policy = policy_of(current_revision(plan))
     first = PlanTenant.objects.filter(plan=plan, batch_number=1, excluded=False).count()
-    quote = quote_for(deployer=plan.deployer, policy=policy, touched=first)
+    if problem := irreversible_problem(plan.release, policy):
+        raise Refused(f"The plan cannot be submitted: {problem}.", code="irreversible")
+    quote = quote_for(
+        deployer=plan.deployer,
+        policy=policy,
+        touched=first,
+        irreversible=plan.release.irreversible,
+    )
     if not quote.fits:
         raise QuoteTooLong(
             f"The first batch is too large to be taken back in time: {quote.sentence}."

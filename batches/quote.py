@@ -12,13 +12,17 @@ OVERHEAD_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The quote in seconds with its terms; `limit` is what it must not exceed, in seconds."""
+    """The quote in seconds with its terms; `limit` is what it must not exceed, in seconds.
+
+    Not `reversible`: nothing is promised, and nothing gates the next batch.
+    """
 
     seconds: float
     limit: float
     touched: int
     terms: tuple[tuple[str, float], ...]
     sentence: str
+    reversible: bool = True
 
     @property
     def fits(self) -> bool:
@@ -32,6 +36,15 @@ def expected_per_restore(durations: Sequence[float], count: int, configured: flo
         return configured
     ordered = sorted(durations)
     return ordered[min(len(ordered) - 1, math.ceil(0.95 * len(ordered)) - 1)]
+
+
+def no_way_back(touched: int) -> Quote:
+    """Return what is said in the place of a quote when the release cannot be taken back."""
+    sentence = (
+        "this release cannot be taken back: when something goes wrong the plan stops, and"
+        " nothing is restored"
+    )
+    return Quote(0.0, 0.0, touched, (), sentence, reversible=False)
 
 
 def rollback_quote(

@@ -9,7 +9,7 @@ from django.db.models import Count, Q
 from batches.configured import deployer_spec, dictionary
 from batches.dictionary import GuardrailUnusable, resolve_guardrail
 from batches.models import DeployerMeasurement, TenantUpgrade
-from batches.quote import Quote, expected_per_restore, rollback_quote
+from batches.quote import Quote, expected_per_restore, no_way_back, rollback_quote
 from plans.drafting import PlanDraft, Resolved
 from plans.policy import UpgradePolicy
 from plans.refusal import BadInput
@@ -47,8 +47,12 @@ def missing_names(draft_deployer: str, policy: UpgradePolicy | None) -> list[str
     return problems
 
 
-def quote_for(*, deployer: str, policy: UpgradePolicy, touched: int) -> Quote:
+def quote_for(
+    *, deployer: str, policy: UpgradePolicy, touched: int, irreversible: bool = False
+) -> Quote:
     """Return the rollback quote for so many touched tenants, by what was measured so far."""
+    if irreversible:
+        return no_way_back(touched)
     spec = deployer_spec(deployer)
     measured = DeployerMeasurement.objects.filter(deployer=deployer, direction="restore").first()
     per_restore = expected_per_restore(
@@ -90,6 +94,7 @@ class PlanPreview:
     quotes: tuple[Quote, ...] = ()
     approval_roles: tuple[str, ...] = ()
     policy: UpgradePolicy | None = None
+    irreversible: bool = False
 
     @property
     def quote_seconds(self) -> float:
@@ -108,7 +113,14 @@ def quotes_of(draft: PlanDraft, resolved: Resolved) -> list[Quote]:
     quotes: list[Quote] = []
     for wave in resolved.arrangement.waves:
         touched += len(wave.tenants)
-        quotes.append(quote_for(deployer=draft.deployer, policy=resolved.policy, touched=touched))
+        quotes.append(
+            quote_for(
+                deployer=draft.deployer,
+                policy=resolved.policy,
+                touched=touched,
+                irreversible=resolved.release.irreversible,
+            )
+        )
     return quotes
 
 

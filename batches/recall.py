@@ -1,7 +1,7 @@
 """What the observer knows of a plan, built from the database: a restart goes on where it was."""
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -58,6 +58,16 @@ class Watched:
     missing_words: dict[str, str] = field(default_factory=dict)
     candidates: dict[str, int] = field(default_factory=dict)
     waiting: dict[str, dict[str, KpiMapping]] = field(default_factory=dict)
+
+    def move(self, by: timedelta) -> None:
+        """Shift what is remembered along with a wall clock that was moved."""
+        self.next_look += by
+        self.began_at = self.began_at and self.began_at + by
+        for times in (self.unanswered_since, self.missing_since):
+            for kpi in times:
+                times[kpi] += by
+        for kpi, looks in self.looks.items():
+            self.looks[kpi] = deque(replace(look, at=look.at + by) for look in looks)
 
     def missing(self, now: datetime) -> dict[str, tuple[datetime, str]]:
         """Return since when, and why, each watched Kpi has had no data."""

@@ -20,7 +20,7 @@ from plans.policy import PAUSE_SECONDS, UpgradePolicy
 from plans.refusal import BadInput, Refused
 
 NOT_BACK = ("upgrading", "upgraded", "failed", "unknown", "restoring")
-ROLLED_BACK_FROM = ("deploying", "soaking", "held", "passed", "needs_hand")
+ROLLED_BACK_FROM = ("deploying", "soaking", "held", "passed", "stopped", "needs_hand")
 
 
 def in_scope(rollback: Rollback) -> TenantUpgradeQuerySet:
@@ -36,6 +36,12 @@ def in_scope(rollback: Rollback) -> TenantUpgradeQuerySet:
 def open_rollback(plan: Plan) -> Rollback | None:
     """Return the plan's unfinished rollback."""
     return Rollback.objects.filter(plan=plan, finished_at=None).first()
+
+
+class CannotBeTakenBack(Refused):
+    """The release of the plan is irreversible: nothing of it is ever restored."""
+
+    default_code = "irreversible"
 
 
 def request_rollback(
@@ -54,13 +60,20 @@ def request_rollback(
 
     Asking for the whole plan while only a part of it goes back widens: the part's record is closed
     and a new one takes over what it left. Needs no approval and ignores windows, holds and
-    switches. Raises Refused when nothing of the plan was ever started, BadInput for tenants that
-    are not in the plan.
+    switches. Raises Refused when nothing of the plan was ever started, CannotBeTakenBack when its
+    release is irreversible, BadInput for tenants that are not in the plan.
     """
     with transaction.atomic():
         plan = Plan.objects.locked(plan_id)
         if by is not None:
             require(by, "rollback", plan)
+        if plan.release.irreversible:
+            raise CannotBeTakenBack(
+                f"{plan.release.version} cannot be taken back, so nothing is restored. Pause the"
+                " plan and stop it here: no further tenant is upgraded then, and what runs the new"
+                " version stays on it.",
+                possible=plan.lifecycle.possible(str(plan.state)),
+            )
         running = open_rollback(plan)
         chosen = "tenants" if tenants else scope or "plan"
         widens = running is not None and chosen == "plan" and running.scope != "plan"
@@ -234,9 +247,10 @@ def note_missed(*, rollback_id: Any, left: int, now: datetime) -> Rollback:
     return rollback
 
 
-def finish(*, rollback_id: Any, now: datetime) -> Plan:
+def finish(*, rollback_id: Any, now: datetime, clock_moved: timedelta = timedelta(0)) -> Plan:
     """Close a rollback when nothing is left to restore, with what became of every tenant.
 
+    `clock_moved`: how far the wall clock was moved while it ran; the record tells what it took.
     After a part was taken back the plan waits, paused, for a person to choose; tenants of that part
     that need a hand are listed and settled there.
     """
@@ -256,7 +270,8 @@ def finish(*, rollback_id: Any, now: datetime) -> Plan:
         rollback.needs_hand = len(needs_hand)
         if not needs_hand:
             last = back.aggregate(last=Max("observed_at"))["last"]
-            rollback.verified_at = last or now
+            seen = (last or now) - clock_moved
+            rollback.verified_at = max(seen, rollback.first_call_at or rollback.triggered_at)
             if rollback.verified_at > rollback.deadline and rollback.missed_at is None:
                 rollback.missed_at = now
         watched = aftermath.begin(rollback, plan, policy_of(current_revision(plan)), now)

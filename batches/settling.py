@@ -59,6 +59,33 @@ def settle(
     return plan
 
 
+@transaction.atomic
+def hand_over_stragglers(*, batch_id: int, now: datetime) -> int:
+    """Give a person what failed in a batch whose release cannot be taken back."""
+    batch, plan = Batch.objects.locked(batch_id)
+    rows = (
+        TenantUpgrade.objects.select_for_update()
+        .filter(batch=batch, state__in=("failed", "unknown"))
+        .touched()
+        .exclude(state="unknown", exhausted_at=None)
+    )
+    keys = dict(rows.values_list("pk", "tenant_key"))
+    if not keys:
+        return 0
+    TenantUpgrade.objects.filter(pk__in=list(keys)).update(state="needs_hand", exhausted_at=now)
+    events.record(
+        stream=plan,
+        kind="tenants_moved",
+        sentence=f"Tenants: {len(keys)} need a hand; their release cannot be taken back:"
+        f" {', '.join(sorted(keys.values())[:10])}.",
+        actor=None,
+        via="watch",
+        now=now,
+        payload={"tenants": dict.fromkeys(keys.values(), "needs_hand"), "errors": {}},
+    )
+    return len(keys)
+
+
 def _end_settled_batches(plan: Plan) -> None:
     for batch in Batch.objects.select_for_update(no_key=True).filter(plan=plan, state="needs_hand"):
         counts = TenantUpgrade.objects.filter(batch=batch).counts()
@@ -68,8 +95,10 @@ def _end_settled_batches(plan: Plan) -> None:
 
 
 def _end_settled(plan: Plan, *, by: User, now: datetime, via: str) -> None:
-    taken_back = _taken_back(plan)
-    plan.move("settle_rolled_back" if taken_back else "settle_completed")
+    if _taken_back(plan):
+        plan.move("settle_rolled_back")
+    else:
+        plan.move("settle_completed" if plan.stopped_at is None else "settle_stopped")
     plan.ended_at = now
     plan.save()
     free_reservations(plan)
@@ -78,7 +107,7 @@ def _end_settled(plan: Plan, *, by: User, now: datetime, via: str) -> None:
         stream=plan,
         kind="plan_settled",
         sentence="Nothing needs a hand any more; the plan has ended"
-        f" {'rolled back' if taken_back else 'completed'}.",
+        f" {plan.lifecycle.states[str(plan.state)].lower()}.",
         actor=by,
         via=via,
         now=now,

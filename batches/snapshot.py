@@ -18,10 +18,20 @@ from batches.live_messages import watch_age
 from batches.models import Alert, Batch, GuardrailState, Rollback, RollbackDrill, TenantUpgrade
 from batches.pacing import soak_left
 from batches.pinned_policy import Limit, limits_of
+from batches.quote import Quote
 from batches.readiness import quote_for
+from batches.waiting import plan_opening
 from plans.drafting import policy_of
 from plans.lifecycle import PLAN
-from plans.models import Installation, Plan, PlanRevision, PlanTenant, Stream
+from plans.models import (
+    Freeze,
+    FreezeOverride,
+    Installation,
+    Plan,
+    PlanRevision,
+    PlanTenant,
+    Stream,
+)
 from plans.policy import HOLD_BACK, UpgradePolicy
 from plans.refusal import BadInput, NotFound
 
@@ -76,6 +86,8 @@ def plan_snapshot(plan_id: uuid.UUID | str, *, now: datetime | None = None) -> d
         "tenants": sum(counts.values()),
         "touched": sum(batch["touched"] for batch in batches),
         "quote": quote,
+        "opening": _opening(plan, policy, at),
+        "overrides": _overrides(plan),
         "promise": promise(plan, rollback, quote, at),
         "rollback": _rollback(rollback),
         "drill": _drill(plan),
@@ -102,6 +114,7 @@ def _plan(plan: Plan, revision: PlanRevision, rollback: Rollback | None) -> dict
         "external_id": plan.external_id,
         "plugin": plan.plugin.key,
         "to_version": plan.release.version,
+        "irreversible": plan.release.irreversible,
         "from_versions": _from_versions(plan),
         "state": str(plan.state),
         "label": label,
@@ -127,6 +140,7 @@ def _plan(plan: Plan, revision: PlanRevision, rollback: Rollback | None) -> dict
         "paused_at": plan.paused_at,
         "resume_by": plan.resume_by,
         "pause_deadline": plan.pause_deadline,
+        "stopped_at": plan.stopped_at,
         "ended_at": plan.ended_at,
     }
 
@@ -136,6 +150,51 @@ def ending_shown(state: str, aftermath: str) -> tuple[str, str]:
     if state != "rolled_back" or aftermath not in ENDINGS:
         return state, PLAN.states[state]
     return "still_bad" if aftermath == "still_bad" else state, ENDINGS[aftermath]
+
+
+def _opening(plan: Plan, policy: UpgradePolicy, now: datetime) -> dict[str, Any] | None:
+    """Return whether what comes next may be called, and when; None when nothing comes any more."""
+    if str(plan.state) not in UNENDED:
+        return None
+    found = plan_opening(plan, policy, now)
+    roles = dict(
+        Freeze.objects.filter(pk__in=[freeze.pk for freeze in found.freezes]).values_list(
+            "pk", "overriders"
+        )
+    )
+    return {
+        "is_open": found.is_open,
+        "sentence": found.sentence,
+        "next_opening": found.next_opening,
+        "closes_at": found.closes_at,
+        "for_good": found.for_good,
+        "has_rules": bool(policy.windows or policy.not_after or found.freezes or found.closes_at),
+        "freezes": [
+            {
+                "id": freeze.pk,
+                "name": freeze.name,
+                "reason": freeze.reason,
+                "ends_at": freeze.ends_at,
+                "overriders": roles.get(uuid.UUID(freeze.pk), []),
+            }
+            for freeze in found.freezes
+        ],
+    }
+
+
+def _overrides(plan: Plan) -> list[dict[str, Any]]:
+    """Return the freezes that the plan was let through, by whom and why."""
+    return [
+        {
+            "freeze": row.freeze.name,
+            "by": row.by.get_full_name(),
+            "role": row.role,
+            "reason": row.reason,
+            "at": row.at,
+            "expires_at": row.expires_at,
+        }
+        for row in FreezeOverride.objects.filter(plan=plan).select_related("freeze", "by")
+    ]
 
 
 def _from_versions(plan: Plan) -> list[str]:
@@ -203,6 +262,7 @@ def _batches(plan: Plan, policy: UpgradePolicy, now: datetime) -> list[dict[str,
             ),
             "soak_counts": row.soak_counted_at is not None and str(row.state) == "soaking",
             "held_reason": row.held_reason,
+            "waits_since": row.waits_since if str(row.state) == "deploying" else None,
             "opened_at": row.opened_at,
             "calling_since": row.calling_since,
             "calls_done_at": row.calls_done_at,
@@ -243,6 +303,7 @@ def _planned_batches(plan: Plan, policy: UpgradePolicy) -> list[dict[str, Any]]:
                 "soak_left": spec.soak_seconds if spec else 0,
                 "soak_counts": False,
                 "held_reason": "",
+                "waits_since": None,
                 "opened_at": None,
                 "calling_since": None,
                 "calls_done_at": None,
@@ -272,22 +333,20 @@ def _quote(
     if str(plan.state) not in UNENDED:
         coming = None
     try:
-        quote = quote_for(deployer=plan.deployer, policy=policy, touched=at_stake)
-        after = (
-            quote_for(deployer=plan.deployer, policy=policy, touched=at_stake + coming["size"])
-            if coming is not None
-            else None
-        )
+        quote = _quoted(plan, policy, at_stake)
+        after = _quoted(plan, policy, at_stake + coming["size"]) if coming is not None else None
     except BadInput as refused:
         return {"seconds": None, "limit": None, "fits": None, "sentence": refused.sentence}
     return {
         "touched": quote.touched,
-        "seconds": quote.seconds,
-        "limit": quote.limit,
+        "reversible": quote.reversible,
+        "seconds": quote.seconds if quote.reversible else None,
+        "limit": quote.limit if quote.reversible else None,
         "fits": quote.fits,
         "sentence": quote.sentence,
         "next": coming
         and after
+        and after.reversible
         and {
             "batch": coming["number"],
             "seconds": after.seconds,
@@ -297,11 +356,22 @@ def _quote(
     }
 
 
+def _quoted(plan: Plan, policy: UpgradePolicy, touched: int) -> Quote:
+    return quote_for(
+        deployer=plan.deployer,
+        policy=policy,
+        touched=touched,
+        irreversible=plan.release.irreversible,
+    )
+
+
 def promise(
     plan: Plan, rollback: Rollback | None, quote: Mapping[str, Any], now: datetime
 ) -> dict[str, Any]:
     """Return what is promised right now: `kind`, a sentence, and the time it runs towards."""
     state = str(plan.state)
+    if plan.release.irreversible:
+        return _no_promise(state)
     if rollback is not None and rollback.finished_at is None:
         kind = "missed" if rollback.missed_at else "rolling_back"
         return {
@@ -323,10 +393,18 @@ def promise(
         seconds = (rollback.verified_at - rollback.clock_from).total_seconds()
         word = "Kept" if rollback.verified_at <= rollback.deadline else "Missed"
         return {"kind": word.lower(), "until": None, "sentence": f"{word}: back in {seconds:.1f} s"}
-    if state in {"running", "paused", "completed"} and quote.get("touched"):
+    if state in {"running", "paused", "completed", "stopped"} and quote.get("touched"):
         sentence = f"Everything back within {quote['seconds']:.0f} s, whenever you ask"
         return {"kind": "standing", "until": None, "sentence": sentence}
     return {"kind": "none", "until": None, "sentence": ""}
+
+
+def _no_promise(state: str) -> dict[str, Any]:
+    """Say in the place of the promise clock that there is no way back."""
+    sentence = "Cannot be taken back: when something goes wrong it stops, nothing is restored"
+    if state == "paused":
+        sentence = "Cannot be taken back: it stands still until a person decides"
+    return {"kind": "no_way_back", "until": None, "sentence": sentence}
 
 
 def _rollback(rollback: Rollback | None) -> dict[str, Any] | None:

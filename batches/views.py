@@ -14,20 +14,21 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
-from batches import control, launch, rollback, settling
+from batches import control, launch, rollback, settling, stopping
 from batches.charts import plan_charts
 from batches.ladder import rungs
 from batches.lifecycle import TENANT_UPGRADE
 from batches.plan_tables import event_rows, page_of_tenants, recent_answers
 from batches.snapshot import WORST_FIRST, plan_snapshot
+from plans import freezing
 from plans.lifecycle import LIVE_PLAN_STATES
 from plans.models import Plan, User
-from plans.permissions import may
+from plans.permissions import may, roles_over
 from plans.refusal import NotFound, Refused
 
 APPROVAL_PANEL = "plans/_approval_panel.html"
 CURRENT = ("deploying", "soaking", "held", "rolling_back", "needs_hand")
-ACTIONS = ("start", "pause", "resume", "rollback", "promote", "settle")
+ACTIONS = ("start", "pause", "resume", "rollback", "promote", "settle", "stop")
 STATES = [(state, TENANT_UPGRADE.states[state]) for state in WORST_FIRST]
 
 
@@ -49,7 +50,10 @@ def person(request: HttpRequest) -> User:
 def _picture(request: HttpRequest, plan: Plan) -> dict[str, Any]:
     """Return what the page and its parts show."""
     snapshot = plan_snapshot(plan.pk)
+    roles = roles_over(person(request), plan, at=snapshot["server_time"])
+    opening = snapshot["opening"] or {"freezes": ()}
     return {
+        "may_let_through": {f["id"] for f in opening["freezes"] if roles & set(f["overriders"])},
         "plan": plan,
         "snapshot": snapshot,
         "states": STATES,
@@ -208,6 +212,35 @@ def roll_back(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
         scope=request.POST.get("scope") or None,
         tenants=request.POST.getlist("tenant"),
     )
+
+
+@login_required
+@require_POST
+def stop_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
+    """End the plan where it stands."""
+    done = "Stopped here. Nothing more is upgraded, nothing is taken back."
+    return _act(request, plan_id, stopping.stop_here, done, reason=request.POST.get("reason", ""))
+
+
+@login_required
+@require_POST
+def let_through(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
+    """Let the plan through a freeze."""
+    return _act(
+        request,
+        plan_id,
+        freezing.override_freeze,
+        "The plan was let through; the trail and the report say so.",
+        freeze_id=_uuid(request.POST.get("freeze", "")),
+        reason=request.POST.get("reason", ""),
+    )
+
+
+def _uuid(written: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(written)
+    except ValueError as error:
+        raise NotFound("There is no such freeze.") from error
 
 
 @login_required

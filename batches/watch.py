@@ -13,7 +13,16 @@ from typing import Any
 from auditlog.context import set_actor
 from django.db import connections
 
-from batches import alerts, free_space, leases, offline, progress, surroundings, watch_chores
+from batches import (
+    alerts,
+    clock_moves,
+    free_space,
+    leases,
+    offline,
+    progress,
+    surroundings,
+    watch_chores,
+)
 from batches.acting import Acting
 from batches.aftermath_watch import AftermathWatch
 from batches.commit_signal import CommitSignal, commit_signal
@@ -25,6 +34,7 @@ from batches.models import Alert, Heartbeat
 from batches.observation import Observer
 from batches.outage import Outage
 from batches.plan_facts import plan_facts
+from batches.steady_clock import SteadyClock
 from batches.success_rate import alert_below
 from batches.watch_duties import DECIDE_LEASE, Duties
 from plans import approval
@@ -55,7 +65,11 @@ class Watch:
         effects: EffectThread | None = None,
         observer: Observer | None = None,
         aftermath: AftermathWatch | None = None,
+        steady: Callable[[], float] | None = None,
     ) -> None:
+        self.steady = steady or surroundings.here().monotonic
+        self.clock = SteadyClock()
+        self._moved = 0.0
         self.holder = leases.new_holder("watch")
         self.stopping = surroundings.here().flag()
         self.signal = signal or commit_signal()
@@ -115,6 +129,9 @@ class Watch:
         """Look at everything once."""
         reach("watch.ticking")
         began = surroundings.here().monotonic()
+        moved = self.clock.look(now, self.steady())
+        if moved:
+            self.observer.clock_was_moved(moved)
         self._patience = TICK_SECONDS
         for plan_id in self.duties.refresh(now):
             self.observer.forget(plan_id)
@@ -123,6 +140,7 @@ class Watch:
             # Look again as soon as the lease could run out: a takeover has ten seconds in all.
             self._patience = min(TICK_SECONDS, leases.seconds_left(DECIDE_LEASE, now=now) + 0.02)
             return
+        self._tell_of_clock(moved, now)
         # First of all: a plan that was taken back offline must not go forward from there.
         offline.take_in_records(now)
         try:
@@ -156,6 +174,16 @@ class Watch:
                 chore(now)
             except (*DATABASE_AWAY, OSError, Refused):
                 logger.exception("The chore %s failed; it is tried again.", name)
+
+    def _tell_of_clock(self, moved: float, now: datetime) -> None:
+        """Say that the wall clock was moved, until it is written down."""
+        self._moved += moved
+        if not self._moved:
+            clock_moves.settle_down(now)
+            return
+        logger.warning("The wall clock was moved by %.1f s.", self._moved)
+        clock_moves.note_move(seconds=self._moved, clock=self.clock, now=now)
+        self._moved = 0.0
 
     def _beat(self, role: str, began: float) -> None:
         ended = surroundings.here().monotonic()
@@ -247,12 +275,13 @@ class Watch:
                 breaches=self.observer.breaches(plan, policy),
                 missing=self.observer.missing(plan, policy, now),
                 promotable=self.observer.promotable(plan, policy, now),
+                clock=self.clock,
             )
         except BadInput as broken:
             # A broken file must not keep a rollback from running; it keeps batches from passing.
             with self.duties.fence(plan.pk):
                 alerts.fire(plan=plan, kind="configuration", sentence=str(broken), now=now)
-            return plan_facts(plan, policy, now, unreadable=str(broken))
+            return plan_facts(plan, policy, now, unreadable=str(broken), clock=self.clock)
 
     def _condition_alerts(self, plan: Plan, facts: PlanFacts, now: datetime) -> None:
         """Let alerts fall silent by themselves when what they tell of is over."""

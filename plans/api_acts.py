@@ -18,6 +18,7 @@ VERBS = {
     "resume": "resume",
     "release_hold": "resume",
     "begin_rollback": "rollback",
+    "stop_here": "stop",
     "cancel": "cancel",
 }
 VERDICTS = frozenset({"approve", "reject"})
@@ -31,6 +32,8 @@ def verbs(transitions: Iterable[str]) -> list[str]:
 def possible_acts(plan: Plan, user: User, *, at: datetime) -> list[str]:
     """Return what this person can ask of the plan now."""
     acts = verbs(PLAN.possible(str(plan.state)))
+    if plan.release.irreversible and "rollback" in acts:
+        acts.remove("rollback")
     return [act for act in acts if _is_theirs(act, plan, user, at)]
 
 

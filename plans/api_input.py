@@ -113,6 +113,42 @@ class NeededReasonInput(StrictSerializer):
     reason = serializers.CharField(max_length=300)
 
 
+class OverrideInput(StrictSerializer):
+    """One freeze that a plan may pass."""
+
+    freeze = serializers.UUIDField()
+    reason = serializers.CharField(max_length=300)
+    expires_at = serializers.DateTimeField(
+        required=False, allow_null=True, help_text="Without it: as long as the plan lives."
+    )
+
+
+class FreezeInput(StrictSerializer):
+    """A freeze; without tenants and labels it covers every tenant."""
+
+    name = serializers.CharField(max_length=120)
+    reason = serializers.CharField(max_length=300)
+    begins_at = serializers.DateTimeField(
+        required=False, allow_null=True, help_text="Without it: now."
+    )
+    ends_at = serializers.DateTimeField(
+        required=False, allow_null=True, help_text="Without it: until it is lifted."
+    )
+    plugin = serializers.CharField(
+        max_length=63, required=False, allow_blank=True, help_text="Without it: every plugin."
+    )
+    tenants = serializers.ListField(
+        child=serializers.CharField(max_length=63), required=False, max_length=10_000
+    )
+    labels = serializers.DictField(child=serializers.CharField(max_length=200), required=False)
+    overriders = serializers.ListField(
+        child=serializers.CharField(max_length=64),
+        required=False,
+        max_length=50,
+        help_text="Console or approval roles that may let a plan through.",
+    )
+
+
 class NothingInput(StrictSerializer):
     """An act that takes no particulars."""
 

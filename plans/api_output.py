@@ -38,6 +38,9 @@ class PlanRow(serializers.Serializer[Plan]):
     external_id = serializers.CharField()
     plugin = serializers.CharField(source="plugin_key")
     to_version = serializers.CharField()
+    irreversible = serializers.BooleanField(
+        source="release.irreversible", help_text="The release cannot be taken back."
+    )
     policy = serializers.CharField(source="policy_name")
     policy_digest = serializers.CharField()
     approvals = serializers.CharField()
@@ -56,6 +59,7 @@ class PlanRow(serializers.Serializer[Plan]):
     started_at = serializers.DateTimeField(allow_null=True)
     resume_by = serializers.DateTimeField(allow_null=True)
     pause_deadline = serializers.DateTimeField(allow_null=True)
+    stopped_at = serializers.DateTimeField(allow_null=True)
     ended_at = serializers.DateTimeField(allow_null=True)
 
 

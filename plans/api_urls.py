@@ -3,7 +3,7 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
-from plans import api
+from plans import api, api_freezes
 from plans.api_docs import ApiDocs
 
 PLAN = "api/v1/plans/<str:plan>"
@@ -14,6 +14,12 @@ urlpatterns = [
     path(f"{PLAN}/reject", api.PlanReject.as_view(), name="api-plan-reject"),
     path(f"{PLAN}/cancel", api.PlanCancel.as_view(), name="api-plan-cancel"),
     path(f"{PLAN}/events", api.PlanEvents.as_view(), name="api-plan-events"),
+    path("api/v1/freezes/", api_freezes.Freezes.as_view(), name="api-freezes"),
+    path(
+        "api/v1/freezes/<uuid:freeze>/lift",
+        api_freezes.FreezeLift.as_view(),
+        name="api-freeze-lift",
+    ),
     path("api/v1/tenants/import", api.TenantImport.as_view(), name="api-tenant-import"),
     path("api/v1/releases/", api.ReleaseRegister.as_view(), name="api-releases"),
     path("api/schema/", SpectacularAPIView.as_view(), name="api-schema"),

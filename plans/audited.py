@@ -5,6 +5,8 @@ from auditlog.registry import auditlog
 from plans.models import (
     Approval,
     Flag,
+    Freeze,
+    FreezeOverride,
     Plan,
     PlanRevision,
     Policy,
@@ -20,3 +22,5 @@ def register() -> None:
     for model in (Plan, PlanRevision, Policy, Tenant, Release, TrustKey, Approval, RoleBinding):
         auditlog.register(model)
     auditlog.register(Flag)
+    auditlog.register(Freeze)
+    auditlog.register(FreezeOverride)

@@ -116,6 +116,16 @@ def chosen_tenants(choice: TenantChoice) -> tuple[list[Tenant], list[str]]:
     return [], ["tenants: say which: all, labels, or a list of keys"]
 
 
+def irreversible_problem(release: Release, policy: UpgradePolicy) -> str:
+    """Return why the policy does not let the release in, empty when it does."""
+    if not release.irreversible or policy.rollback.irreversible == "freeze":
+        return ""
+    return (
+        f"{release.version} cannot be taken back (irreversible) and the policy refuses such"
+        " releases; under rollback, it would have to say irreversible: freeze"
+    )
+
+
 def resolve(
     draft: PlanDraft, *, seed: str, past_failures: Mapping[str, int]
 ) -> tuple[Resolved | None, list[str]]:
@@ -154,11 +164,8 @@ def resolve(
     if problems or row is None or policy_file is None or release is None:
         return None, problems
     policy = policy_file.policies[row.name]
-    if release.irreversible and policy.rollback.irreversible == "refuse":
-        return None, [
-            f"to_version: {release.version} cannot be taken back (irreversible) and the policy"
-            " refuses such releases"
-        ]
+    if sentence := irreversible_problem(release, policy):
+        return None, [f"to_version: {sentence}"]
     arrangement = arrange(
         [Candidate(t.key, dict(t.labels), past_failures.get(t.key, 0)) for t in tenants],
         policy,

@@ -67,6 +67,7 @@ PLAN = Lifecycle(
         "running": "Running",
         "paused": "Paused",
         "completed": "Completed",
+        "stopped": "Stopped",
         "rolling_back": "Rolling back",
         "rolled_back": "Rolled back",
         "needs_hand": "Needs a hand",
@@ -76,7 +77,15 @@ PLAN = Lifecycle(
         "archived": "Archived",
     },
     endings=frozenset(
-        {"completed", "rolled_back", "needs_hand", "rejected", "expired", "cancelled"}
+        {
+            "completed",
+            "stopped",
+            "rolled_back",
+            "needs_hand",
+            "rejected",
+            "expired",
+            "cancelled",
+        }
     ),
     transitions=(
         Transition("submit", ("draft",), "awaiting_approval", "hand in for approval"),
@@ -95,7 +104,7 @@ PLAN = Lifecycle(
         Transition("complete", ("running",), "completed", "every tenant is accounted for"),
         Transition(
             "begin_rollback",
-            ("running", "paused", "completed", "needs_hand"),
+            ("running", "paused", "completed", "stopped", "needs_hand"),
             "rolling_back",
             "take touched tenants back",
         ),
@@ -108,13 +117,26 @@ PLAN = Lifecycle(
         ),
         Transition("escalate", ("rolling_back", "running"), "needs_hand", "tenants need a person"),
         Transition("settle_rolled_back", ("needs_hand",), "rolled_back", "settled as taken back"),
+        Transition(
+            "stop_here",
+            ("running", "paused"),
+            "stopped",
+            "nothing more is upgraded, nothing is taken back",
+        ),
+        Transition(
+            "need_hand_stopped",
+            ("stopped",),
+            "needs_hand",
+            "tenants of a stopped plan need a person",
+        ),
+        Transition("settle_stopped", ("needs_hand",), "stopped", "settled where it was stopped"),
         Transition("settle_completed", ("needs_hand",), "completed", "settled as upgraded"),
         Transition(
             "cancel", ("draft", "awaiting_approval", "approved"), "cancelled", "will not be done"
         ),
         Transition(
             "archive",
-            ("rejected", "expired", "cancelled", "completed", "rolled_back"),
+            ("rejected", "expired", "cancelled", "completed", "stopped", "rolled_back"),
             "archived",
             "put away; can no longer be rolled back",
         ),

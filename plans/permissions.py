@@ -25,8 +25,10 @@ ROLES_OF_ACTION: dict[str, frozenset[str]] = {
     "rollback": frozenset({"operator", "release_manager", "administrator"}),
     "promote": frozenset({"operator", "release_manager"}),
     "settle": frozenset({"operator", "release_manager"}),
+    "stop": frozenset({"operator", "release_manager"}),
     "cancel": frozenset({"release_manager"}),
     "archive": frozenset({"release_manager", "administrator"}),
+    "freeze": frozenset({"operator", "release_manager", "administrator"}),
     "manage_tenants": frozenset({"release_manager", "administrator"}),
     "manage_releases": frozenset({"release_manager", "administrator"}),
     "manage_policies": frozenset({"administrator"}),
@@ -43,8 +45,10 @@ WORDS = {
     "rollback": "roll plans back",
     "promote": "let the next batch begin",
     "settle": "settle tenants that need a hand",
+    "stop": "stop plans where they stand",
     "cancel": "cancel plans",
     "archive": "archive plans",
+    "freeze": "declare or lift a freeze",
     "manage_tenants": "change tenants",
     "manage_releases": "register releases",
     "manage_policies": "change policies",
@@ -83,6 +87,15 @@ def approval_roles(user: User, *, at: datetime, plan: Plan | None = None) -> set
         return set()
     bindings = RoleBinding.objects.in_force(at).filter(user=user, kind=RoleBinding.APPROVAL)
     return {binding.role for binding in bindings if _covers(binding, plan)}
+
+
+def roles_over(user: User, plan: Plan, *, at: datetime) -> set[str]:
+    """Return every role, console or approval, that the person holds over all of the plan."""
+    if not user.is_active:
+        return set()
+    bindings = RoleBinding.objects.in_force(at).filter(user=user)
+    roles = {binding.role for binding in bindings if _covers(binding, plan)}
+    return roles | {"administrator"} if user.is_superuser else roles
 
 
 def may(user: User | AnonymousUser, action: str, plan: Plan | None = None) -> bool:

@@ -137,7 +137,11 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class UpgradePolicy:
-    """One policy, complete: every default is filled in."""
+    """One policy, complete: every default is filled in.
+
+    `windows_closing`: what becomes of a batch in whose calls a window closes, `wait` for the next
+    opening or `finish_batch`.
+    """
 
     name: str
     batches: tuple[BatchSpec, ...]
@@ -147,10 +151,15 @@ class UpgradePolicy:
     selection: Selection = field(default_factory=Selection)
     advance: str = "automatic"
     windows: tuple[Window, ...] = ()
+    windows_closing: str = "wait"
     not_after: datetime | None = None
     limits: Limits = field(default_factory=Limits)
     on: Conditions = field(default_factory=Conditions)
     rollback: RollbackRules = field(default_factory=RollbackRules)
+
+    def windows_over(self, *, begun: bool) -> tuple[Window, ...]:
+        """Return the windows that a batch has to obey, before it is begun or in its calls."""
+        return () if begun and self.windows_closing == "finish_batch" else self.windows
 
     @property
     def watched_kpis(self) -> frozenset[str]:

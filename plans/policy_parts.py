@@ -308,9 +308,7 @@ def read_rollback(policy: Section, limits: Limits) -> RollbackRules:
         rollback_after_seconds=wait,
         verify=section.choice("verify", "true", ("true",)) == "true",
         drill=section.choice("drill", "false", ("false", "true")) == "true",
-        irreversible=section.choice(
-            "irreversible", default.irreversible, ("refuse",), unenforced=("freeze",)
-        ),
+        irreversible=section.choice("irreversible", default.irreversible, ("refuse", "freeze")),
         watch_after_minutes=section.number(
             "watch_after_minutes", default.watch_after_minutes, high=1440
         ),

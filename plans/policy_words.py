@@ -176,6 +176,11 @@ def _rollback(policy: UpgradePolicy) -> list[str]:
         )
     if rules.irreversible == "refuse":
         said.append("Releases that cannot be taken back are refused.")
+    else:
+        said.append(
+            "A release that cannot be taken back may be upgraded: then nothing of the above"
+            " restores anything, every trigger stops the plan for a person."
+        )
     return said
 
 
@@ -206,6 +211,10 @@ def meaning(
 ) -> list[Meaning]:
     """Return the whole policy in words, part by part."""
     windows = [window_words(window) for window in policy.windows] or ["At any time."]
+    if policy.windows and policy.windows_closing == "finish_batch":
+        windows.append("A batch that is being called when a window closes is called to its end.")
+    elif policy.windows:
+        windows.append("A batch in whose calls a window closes waits for the next opening.")
     if policy.not_after is not None:
         windows.append(f"Never after {policy.not_after:%Y-%m-%d %H:%M %Z}.")
     guardrails = [sentence_of(guardrail) for guardrail in policy.guardrails]

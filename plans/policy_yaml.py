@@ -28,6 +28,7 @@ __all__ = ["MAX_BYTES", "PolicyRejected", "Problem", "parse_policy_file"]
 MAX_BYTES = 256 * 1024
 
 ADVANCE = ("automatic", "manual")
+WINDOWS_CLOSING = ("wait", "finish_batch")
 _WEEK_IN_MINUTES = 7 * 24 * 60
 _POLICY_KEYS = (
     "description",
@@ -38,6 +39,7 @@ _POLICY_KEYS = (
     "selection",
     "advance",
     "windows",
+    "windows_closing",
     "not_after",
     "limits",
     "on",
@@ -138,6 +140,7 @@ def _read_policy(
         selection=read_selection(policy),
         advance=advance,
         windows=windows,
+        windows_closing=policy.choice("windows_closing", "wait", WINDOWS_CLOSING),
         not_after=not_after,
         limits=(limits := read_limits(policy)),
         on=read_conditions(policy),

@@ -4,6 +4,7 @@ from django.urls import path
 
 from plans import (
     pages_approvals,
+    pages_freezes,
     pages_policies,
     pages_releases,
     pages_tenants,
@@ -28,6 +29,9 @@ urlpatterns = [
     path(
         "releases/<uuid:release_id>/verify/", pages_releases.release_verify, name="release-verify"
     ),
+    path("freezes/", pages_freezes.freeze_list, name="freeze-list"),
+    path("freezes/new/", pages_freezes.freeze_new, name="freeze-new"),
+    path("freezes/<uuid:freeze_id>/lift/", pages_freezes.freeze_lift, name="freeze-lift"),
     path("policies/", pages_policies.policy_list, name="policy-list"),
     path("policies/check/", pages_policies.policy_check, name="policy-check"),
     path("policies/<str:name>/", pages_policies.policy_detail, name="policy"),

@@ -43,9 +43,9 @@ def window_state(
 ) -> WindowState:
     """Return the state at the moment: deny wins, no allow window means always allowed."""
     at = at.astimezone(UTC)
-    zone = ZoneInfo(windows[0].timezone) if windows else ZoneInfo("UTC")
+    zone = zone_of(windows)
     if not_after is not None and at >= not_after:
-        sentence = f"Closed for good: the policy ends at {_moment(not_after, zone)}."
+        sentence = f"Closed for good: the policy ends at {moment_words(not_after, zone)}."
         return WindowState(False, sentence, None, None)
     if not windows:
         return _always_open(not_after, zone)
@@ -58,20 +58,25 @@ def window_state(
         if begins <= at < ends:
             return _open_until(ends, at, not_after, zone)
         if begins > at:
-            sentence = f"{_why_closed(allows, denies, at)} Opens {_moment(begins, zone)}."
+            sentence = f"{_why_closed(allows, denies, at)} Opens {moment_words(begins, zone)}."
             return WindowState(False, sentence, begins, None)
     ending = (
-        f"It does not open before the policy ends at {_moment(not_after, zone)}."
+        f"It does not open before the policy ends at {moment_words(not_after, zone)}."
         if not_after is not None and not_after <= at + SEARCH
         else f"It does not open within {SEARCH.days} days."
     )
     return WindowState(False, f"{_why_closed(allows, denies, at)} {ending}", None, None)
 
 
+def zone_of(windows: Sequence[Window]) -> ZoneInfo:
+    """Return the zone in which a policy's moments are said: that of its first window."""
+    return ZoneInfo(windows[0].timezone) if windows else ZoneInfo("UTC")
+
+
 def _always_open(not_after: datetime | None, zone: ZoneInfo) -> WindowState:
     if not_after is None:
         return WindowState(True, "Open: the policy has no windows.", None, None)
-    sentence = f"Open until {_moment(not_after, zone)}, when the policy ends."
+    sentence = f"Open until {moment_words(not_after, zone)}, when the policy ends."
     return WindowState(True, sentence, None, not_after)
 
 
@@ -82,7 +87,7 @@ def _open_until(
         return _always_open(not_after, zone)
     if ends >= at + SEARCH:
         return WindowState(True, f"Open for the next {SEARCH.days} days.", None, None)
-    return WindowState(True, f"Open until {_moment(ends, zone)}.", None, ends)
+    return WindowState(True, f"Open until {moment_words(ends, zone)}.", None, ends)
 
 
 def _has_allow(windows: Iterable[Window]) -> bool:
@@ -164,7 +169,8 @@ def _without(
     return free
 
 
-def _moment(at: datetime, zone: ZoneInfo) -> str:
+def moment_words(at: datetime, zone: ZoneInfo) -> str:
+    """Return a moment as people of the zone say it, with the zone."""
     local = at.astimezone(zone)
     day = f"{_DAYS[local.weekday()].capitalize()} {local.day} {_MONTHS[local.month - 1]}"
     return f"{day} {local.year} {local:%H:%M} ({zone.key})"

@@ -44,6 +44,7 @@ from reports.report_proof import integrity_section, interventions_section, negat
 
 OUTCOME_TONES: dict[str, Tone] = {
     "completed": "good",
+    "stopped": "warn",
     "rolled_back": "warn",
     "needs_hand": "bad",
 }

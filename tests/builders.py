@@ -139,10 +139,10 @@ def check_invariants(plan: Plan) -> None:
     for batch in Batch.objects.filter(plan=plan):
         assert sum(TenantUpgrade.objects.filter(batch=batch).counts().values()) == batch.size
     assert Batch.objects.filter(plan=plan, state__in=LIVE_BATCH_STATES).count() <= 1
-    if str(plan.state) in {"completed", "rolled_back"}:
+    if str(plan.state) in {"completed", "stopped", "rolled_back"}:
         assert set(seen.values()) <= {"upgraded", "rolled_back", "excluded"}, seen
         left = Batch.objects.filter(plan=plan).exclude(
-            state__in=("passed", "rolled_back", "skipped")
+            state__in=("passed", "rolled_back", "skipped", "stopped")
         )
         assert not left.exists(), list(left)
 

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('batches', '0001_initial'),
+        ('batches', '0003_waits_for_openings'),
         ('plans', '0002_trail_is_append_only'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

@@ -54,6 +54,12 @@ class Batch(Driven, models.Model):
     handed_out_at = models.DateTimeField(null=True, blank=True)
     calling_since = models.DateTimeField(null=True, blank=True)
     calls_done_at = models.DateTimeField(null=True, blank=True)
+    waits_since = models.DateTimeField(
+        null=True, blank=True, help_text="Since when a closed window or a freeze keeps it waiting."
+    )
+    waited_seconds = models.FloatField(
+        default=0, help_text="How long it waited for openings while it was being called."
+    )
     soak_seconds = models.FloatField(default=0)
     soak_left = models.FloatField(default=0)
     soak_counted_at = models.DateTimeField(null=True, blank=True)

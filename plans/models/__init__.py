@@ -2,6 +2,7 @@
 
 from plans.models.event import ZERO_HASH, Event, Stream
 from plans.models.flag import Flag
+from plans.models.freeze import Freeze, FreezeOverride
 from plans.models.people import CONSOLE_ROLES, ApiToken, RoleBinding, User
 from plans.models.plan import Approval, ApprovalRequest, Plan, PlanRevision, PlanTenant
 from plans.models.plugin_release import Plugin, Release, TrustKey
@@ -16,6 +17,8 @@ __all__ = [
     "ApprovalRequest",
     "Event",
     "Flag",
+    "Freeze",
+    "FreezeOverride",
     "Installation",
     "Plan",
     "PlanRevision",

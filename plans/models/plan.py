@@ -64,6 +64,9 @@ class Plan(Driven, models.Model):
     paused_at = models.DateTimeField(null=True, blank=True)
     resume_by = models.DateTimeField(null=True, blank=True)
     pause_deadline = models.DateTimeField(null=True, blank=True)
+    stopped_at = models.DateTimeField(
+        null=True, blank=True, help_text="When a person ended it where it stood."
+    )
     waiting_for = models.CharField(max_length=300, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     updated_at = models.DateTimeField(auto_now=True)

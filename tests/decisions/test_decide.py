@@ -150,9 +150,91 @@ def test_a_manual_gate_waits_for_a_person():
     assert does(plan(batch("passed"), replace(gated, promoted=True))) == ("open_batch", "")
 
 
-def test_fault_24_a_closed_window_does_not_stop_the_batch_that_is_under_way():
-    waiting = deploying(forward_left=3)
-    assert does(plan(waiting, window_open=False)) == ("call_batch", "")
+CLOSED = {"window_open": False, "window_sentence": "opens at 22:00"}
+WAITING = {"forward_left": 3, "waits_since": ago(7200), "calling_since": ago(9000)}
+
+
+def test_fault_24_a_window_that_closes_in_a_batch_lets_it_wait():
+    closed = plan(deploying(forward_left=3, calls_open=2), **CLOSED)
+    assert decide(closed) == Action("wait_for_opening", "opens at 22:00", 1)
+    assert decide(plan(deploying(**WAITING), **CLOSED)) == Action("wait", "opens at 22:00")
+
+
+def test_a_batch_that_waited_goes_on_at_the_opening():
+    assert decide(plan(deploying(**WAITING))).do == "go_on_at_opening"
+
+
+def test_the_clock_of_the_batch_does_not_run_while_it_waits():
+    assert does(plan(deploying(**WAITING), **CLOSED)) == ("wait", "")
+    assert does(plan(deploying(**WAITING | {"waits_since": None}))) == ("hold", "batch_overrun")
+
+
+def test_what_failed_is_taken_back_while_the_batch_waits():
+    failed = deploying(**WAITING, stragglers=1, counts={"failed": 1, "pending": 3}, size=100)
+    assert does(plan(failed, limits=Limits(success_rate=0), **CLOSED))[0] == "restore_stragglers"
+
+
+def test_metrics_are_judged_while_the_batch_waits():
+    assert does(plan(deploying(**WAITING), breaches=(BREACH,), **CLOSED))[0] == "rollback"
+    waits = plan(deploying(**WAITING), missing=missing(), **CLOSED)
+    assert does(waits) == ("hold", "missing_metrics")
+
+
+def test_calls_that_are_over_are_settled_in_a_closed_window():
+    assert does(plan(deploying(), **CLOSED)) == ("settle_calls", "")
+
+
+def test_a_soak_goes_on_and_passes_in_a_closed_window():
+    assert does(plan(batch("soaking"), pending(2), **CLOSED)) == ("pass_soak", "")
+
+
+def test_a_policy_that_has_ended_calls_a_person():
+    ended = plan(batch("passed"), pending(2), window_for_good=True, **CLOSED)
+    assert does(ended) == ("wait", "closed_for_good")
+
+
+# What cannot be taken back only stops.
+
+
+@pytest.mark.parametrize(
+    ("facts", "action"),
+    [
+        (plan(deploying(), breaches=(BREACH,)), ("hold", "breach:error_rate at_most 5")),
+        (plan(batch("soaking"), breaches=(BREACH,)), ("hold", "breach:error_rate at_most 5")),
+        (
+            plan(batch("passed"), pending(2), breaches=(BREACH,)),
+            ("pause", "breach:error_rate at_most 5"),
+        ),
+        (
+            plan(batch("soaking"), missing=missing(), on=Conditions(missing_metrics="rollback")),
+            ("hold", "missing_metrics"),
+        ),
+        (
+            plan(deploying(calling_since=ago(1801)), on=Conditions(batch_overrun="rollback")),
+            ("hold", "batch_overrun"),
+        ),
+        (plan(deploying(failures=9)), ("hold", "failure_rate")),
+        (plan(batch("held", held_at=ago(3601))), ("alert", "hold_expired")),
+    ],
+    ids=["breach", "breach in the soak", "breach between batches", "no data", "late", "failures",
+         "hold expired"],
+)  # fmt: skip
+def test_no_trigger_takes_an_irreversible_release_back(facts, action):
+    found = decide(replace(facts, irreversible=True))
+    assert (found.do, found.kind) == action
+    assert "cannot be taken back" in found.sentence
+
+
+def test_a_pause_of_an_irreversible_release_ends_in_no_rollback():
+    paused = plan(batch("soaking"), state="paused", resume_by=ago(1), irreversible=True)
+    assert does(paused) == ("alert", "pause_expired")
+
+
+def test_who_failed_under_an_irreversible_release_gets_a_person():
+    failed = plan(
+        deploying(stragglers=1, size=100), limits=Limits(success_rate=0), irreversible=True
+    )
+    assert does(failed) == ("hand_over_stragglers", "")
 
 
 def test_with_the_switch_off_nobody_is_called_and_soaks_hold():
@@ -353,6 +435,7 @@ FACTS = st.builds(
         st.sampled_from(["pending", "deploying", "soaking", "held", "passed", "rolled_back"]),
         forward_left=st.integers(0, 2),
         stragglers=st.integers(0, 1),
+        waits_since=st.sampled_from([None, ago(100)]),
         calls_open=st.integers(0, 1),
         failures=st.integers(0, 3),
         soak_left=st.sampled_from([0.0, 5.0]),
@@ -363,6 +446,7 @@ FACTS = st.builds(
     breaches=st.sampled_from([(), (BREACH,)]),
     missing=st.sampled_from([(), missing()]),
     window_open=st.booleans(),
+    irreversible=st.booleans(),
     quote_fits=st.booleans(),
     promotable=st.booleans(),
     orchestrator_on=st.booleans(),
@@ -390,6 +474,23 @@ def test_nothing_starts_while_the_switch_is_off(facts):
 @given(FACTS)
 def test_nobody_but_a_person_rolls_back_while_that_switch_is_off(facts):
     assert decide(replace(facts, rollback_on=False)).do != "rollback"
+
+
+@given(FACTS, st.sampled_from(["running", "paused"]))
+def test_nothing_irreversible_is_ever_restored(facts, state):
+    action = decide(replace(facts, irreversible=True, state=state)).do
+    assert action not in {"rollback", "restore_stragglers"}
+
+
+@given(FACTS)
+def test_nothing_is_called_or_begun_while_it_is_closed(facts):
+    assert decide(replace(facts, window_open=False)).do not in {"open_batch", "call_batch"}
+
+
+@given(FACTS)
+def test_a_closed_window_keeps_no_rollback_back(facts):
+    if decide(facts).do == "rollback":
+        assert decide(replace(facts, window_open=False)).do == "rollback"
 
 
 @given(FACTS)

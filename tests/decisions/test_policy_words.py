@@ -84,6 +84,7 @@ def test_choice_windows_and_end_are_told():
     )
     assert told["When"] == (
         "Nothing starts sat, sun from 00:00 to 24:00 (Asia/Shanghai).",
+        "A batch in whose calls a window closes waits for the next opening.",
         "Never after 2027-01-31 12:00 UTC.",
     )
 

@@ -222,11 +222,6 @@ def test_selection_takes_keys_and_labels():
     ("line", "path", "words"),
     [
         ("evidence: {kpis: [error_rate]}", "evidence", "'evidence' is known but not enforced"),
-        (
-            "rollback: {irreversible: freeze}",
-            "rollback.irreversible",
-            "'irreversible: freeze' is known but not enforced",
-        ),
         *(
             (
                 f"guardrails: [{{kpi: e, at_most: 1, {key}: {word}}}]",

@@ -1,6 +1,7 @@
 """Windows are wall time of their zone; deny wins; the operator reads when it opens or closes."""
 
 from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 from hypothesis import given, settings
@@ -202,3 +203,72 @@ def test_one_more_deny_window_never_opens_anything(rules, more, at):
     deny = Window("deny", more.days, more.start, more.end, more.timezone)
     if not window_state(rules, None, at).is_open:
         assert not window_state([*rules, deny], None, at).is_open
+
+
+def test_a_window_of_the_leap_day_belongs_to_it():
+    # 29 February 2032 is a Sunday.
+    leap = window(days=("sun",), start="23:00", end="01:00")
+    found = state(leap, at="2032-02-28T12:00")
+    assert found.next_opening == utc("2032-02-29T23:00")
+    assert state(leap, at="2032-02-29T23:30").closes_at == utc("2032-03-01T01:00")
+
+
+def test_equal_times_are_24_hours():
+    one = window(days=("wed",), start="09:30", end="09:30")
+    assert state(one, at="2031-03-05T09:30").closes_at == utc("2031-03-06T09:30")
+    assert not state(one, at="2031-03-05T09:29").is_open
+
+
+def test_24_hours_of_wall_time_are_23_when_the_clocks_jump():
+    one = window(days=("sat",), start="12:00", end="12:00", timezone="Europe/Berlin")
+    opened = utc("2031-03-29T11:00")
+    assert window_state([one], None, opened).closes_at - opened == timedelta(hours=23)
+
+
+def transitions(zone, year):
+    """Return the moments of the year at which the clocks of the zone are moved."""
+    found, step = [], timedelta(hours=6)
+    at = datetime(year, 1, 1, tzinfo=UTC)
+    while at.year == year:
+        low, high = at, at + step
+        if low.astimezone(zone).utcoffset() != high.astimezone(zone).utcoffset():
+            while high - low > timedelta(seconds=1):
+                middle = low + (high - low) / 2
+                same = middle.astimezone(zone).utcoffset() == low.astimezone(zone).utcoffset()
+                low, high = (middle, high) if same else (low, middle)
+            found.append(high.replace(microsecond=0))
+        at += step
+    return found
+
+
+def distinct_transitions(year):
+    """Return one zone for each way in which the clocks of the world are moved in the year."""
+    found = {}
+    for name in sorted(available_timezones() - {"localtime", "Factory"}):
+        zone = ZoneInfo(name)
+        for jump in transitions(zone, year):
+            before = (jump - timedelta(hours=1)).astimezone(zone).utcoffset()
+            found.setdefault((jump, before, jump.astimezone(zone).utcoffset()), zone)
+    return [(jump, zone) for (jump, _before, _after), zone in found.items()]
+
+
+def test_around_every_transition_of_the_world_windows_keep_their_word():
+    jumps = distinct_transitions(2027)
+    assert len(jumps) > 20
+    for jump, zone in jumps:
+        local = (jump - timedelta(hours=1)).astimezone(zone)
+        night = Window("allow", EVERY_DAY, local.time(), time(12, 0), zone.key)
+        opened, at = 0, jump - timedelta(hours=20)
+        was = window_state([night], None, at).is_open
+        while at < jump + timedelta(hours=20):
+            at += timedelta(minutes=15)
+            is_open = window_state([night], None, at).is_open
+            opened += is_open and not was
+            was = is_open
+            shows = at.astimezone(zone).time()
+            start, end = night.start, night.end
+            inside = start <= shows < end if start < end else shows >= start or shows < end
+            # By the clock on the wall, except in the hours that it shows twice or never.
+            if abs(at - jump) > timedelta(hours=3):
+                assert is_open is inside, (zone.key, at)
+        assert opened <= 2, f"an hour that {zone.key} shows twice opened the window twice"

@@ -28,11 +28,13 @@ def fleet(scene, settings, tmp_path, monkeypatch) -> Iterator[WatchedFleet]:
 
 
 @pytest.fixture
-def later():
-    """Return a way to let time pass at once."""
+def later(fleet):
+    """Return a way to let time pass at once, by both clocks."""
     travels = []
 
     def pass_time(seconds: float) -> None:
+        before = fleet.watch.steady
+        fleet.watch.steady = lambda: before() + seconds
         travel = time_machine.travel(datetime.now(UTC) + timedelta(seconds=seconds), tick=True)
         travel.start()
         travels.append(travel)

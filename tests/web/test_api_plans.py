@@ -68,7 +68,7 @@ def test_a_running_plan_is_not_changed_under_its_operators(scene):
     started(scene)
     answer = post(scene.client(scene.mara), HAND_IN, body(tenants=["acorn"]))
     assert answer.status_code == 409
-    assert answer.json()["possible"] == ["pause", "rollback"]
+    assert answer.json()["possible"] == ["pause", "rollback", "stop"]
 
 
 def test_without_submit_it_stays_a_draft_and_the_only_deployer_is_meant(scene):

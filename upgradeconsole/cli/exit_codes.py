@@ -17,7 +17,16 @@ class ExitCode(IntEnum):
 
 
 ENDED = frozenset(
-    {"completed", "rolled_back", "needs_hand", "rejected", "expired", "cancelled", "archived"}
+    {
+        "completed",
+        "stopped",
+        "rolled_back",
+        "needs_hand",
+        "rejected",
+        "expired",
+        "cancelled",
+        "archived",
+    }
 )
 
 

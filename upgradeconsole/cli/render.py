@@ -24,6 +24,7 @@ LOOKS = {
     "held": ("‖", "yellow"),
     "rolling_back": ("↺", "yellow"),
     "rolled_back": ("↺", "red"),
+    "stopped": ("■", "yellow"),
     "needs_hand": ("⚠", "bold red"),
     "failed": ("✖", "red"),
     "rejected": ("✖", "red"),

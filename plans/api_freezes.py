@@ -1,0 +1,140 @@
+"""REST: declare and lift freezes, and list them."""
+
+import uuid
+from typing import Any, ClassVar
+
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from rest_framework import serializers
+from rest_framework.generics import ListAPIView
+from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from plans.api_access import ConsoleView, asking, taken, via
+from plans.api_input import FreezeInput, NeededReasonInput
+from plans.api_output import PROBLEMS
+from plans.freezing import declare_freeze, lift_freeze
+from plans.models import Freeze
+from plans.permissions import require
+from plans.refusal import BadInput
+
+STAGES = ("current", "upcoming", "past", "lifted")
+
+
+class FreezeOutput(serializers.Serializer[Freeze]):
+    """A freeze."""
+
+    freeze = serializers.UUIDField(source="pk")
+    stage = serializers.SerializerMethodField()
+    name = serializers.CharField()
+    reason = serializers.CharField()
+    plugin = serializers.SerializerMethodField(help_text="Null = every plugin.")
+    tenants = serializers.ListField(child=serializers.CharField())
+    labels = serializers.DictField(child=serializers.CharField())
+    overriders = serializers.ListField(child=serializers.CharField())
+    begins_at = serializers.DateTimeField()
+    ends_at = serializers.DateTimeField(allow_null=True)
+    declared_by = serializers.CharField(source="declared_by.get_full_name")
+    declared_at = serializers.DateTimeField()
+    lifted_by = serializers.SerializerMethodField()
+    lifted_at = serializers.DateTimeField(allow_null=True)
+    lifted_why = serializers.CharField()
+
+    def get_stage(self, freeze: Freeze) -> str:
+        """Return current, upcoming, past or lifted."""
+        return freeze.stage(timezone.now())
+
+    def get_plugin(self, freeze: Freeze) -> str | None:
+        """Return the plugin's key."""
+        return freeze.plugin.key if freeze.plugin is not None else None
+
+    def get_lifted_by(self, freeze: Freeze) -> str | None:
+        """Return who lifted it."""
+        return freeze.lifted_by.get_full_name() if freeze.lifted_by is not None else None
+
+
+def freezes_at(stage: str) -> QuerySet[Freeze]:
+    """Return the freezes of a stage, newest first; all of them without one."""
+    now = timezone.now()
+    freezes = Freeze.objects.select_related("plugin", "declared_by", "lifted_by")
+    of_stage = {
+        "current": freezes.in_force(now),
+        "upcoming": freezes.standing(now).filter(begins_at__gt=now),
+        "past": freezes.filter(Q(ends_at__lte=now), lifted_at=None),
+        "lifted": freezes.exclude(lifted_at=None),
+    }
+    return of_stage.get(stage, freezes)
+
+
+class FreezeCursor(CursorPagination):
+    """Pages of freezes, the latest beginning first."""
+
+    ordering = ("-begins_at", "pk")
+    page_size = 50
+    max_page_size = 200
+    page_size_query_param = "limit"
+
+
+@extend_schema_view(
+    get=extend_schema(
+        summary="List freezes",
+        parameters=[OpenApiParameter("stage", str, enum=list(STAGES))],
+        responses={200: FreezeOutput(many=True), **PROBLEMS},
+    )
+)
+class Freezes(ConsoleView, ListAPIView):  # type: ignore[type-arg]
+    """Every freeze, and the way to a new one."""
+
+    token_actions: ClassVar[dict[str, str]] = {"GET": "view", "POST": "freeze"}
+    serializer_class = FreezeOutput
+    pagination_class = FreezeCursor
+    queryset = Freeze.objects.none()
+
+    def get_queryset(self) -> Any:
+        """Return the freezes of the wanted stage."""
+        require(asking(self.request), "view")
+        stage = self.request.query_params.get("stage", "")
+        if stage and stage not in STAGES:
+            raise BadInput([f"stage: {stage!r} is not one of {', '.join(STAGES)}"])
+        return freezes_at(stage)
+
+    @extend_schema(
+        summary="Declare a freeze: nothing new is called while it holds, rollbacks go on",
+        request=FreezeInput,
+        responses={201: FreezeOutput, **PROBLEMS},
+    )
+    def post(self, request: Request) -> Response:
+        """Declare it."""
+        made = declare_freeze(
+            by=asking(request),
+            now=timezone.now(),
+            via=via(request),
+            **taken(FreezeInput, request),
+        )
+        return Response(FreezeOutput(made).data, status=201)
+
+
+class FreezeLift(ConsoleView):
+    """End a freeze before its time."""
+
+    token_actions: ClassVar[dict[str, str]] = {"POST": "freeze"}
+
+    @extend_schema(
+        summary="Lift a freeze",
+        request=NeededReasonInput,
+        responses={200: FreezeOutput, **PROBLEMS},
+    )
+    def post(self, request: Request, freeze: uuid.UUID) -> Response:
+        """Lift it."""
+        by = asking(request)
+        require(by, "view")
+        lifted = lift_freeze(
+            freeze_id=freeze,
+            why=taken(NeededReasonInput, request)["reason"],
+            by=by,
+            now=timezone.now(),
+            via=via(request),
+        )
+        return Response(FreezeOutput(lifted).data)

@@ -1,0 +1,276 @@
+"""A freeze or a closing window in the middle of a batch; a release that cannot be taken back."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from batches import control, decide
+from batches.execution import prepare_forward, prepare_stragglers
+from batches.leases import Keeper, acquire
+from batches.ledger_writes import Writes
+from batches.models import Batch, DeployerCall, TenantUpgrade
+from batches.rollback import CannotBeTakenBack, request_rollback
+from batches.settling import retry_needs_hand, settle
+from batches.stopping import stop_here
+from plans.freezing import declare_freeze, lift_freeze
+from plans.models import Plan, Release
+from plans.refusal import BadInput, NotAllowed, Refused
+from tests.builders import FOREST, a_started, called, check_invariants, kinds, opened, states
+from tests.use_cases.watched_fleet import WatchedFleet, alerts_of, quick_policy, the_rollback
+from tests.web.api_scene import Scene, now
+
+pytestmark = pytest.mark.django_db(transaction=True)
+FREEZE_IT = "rollback: {irreversible: freeze}"
+
+
+@pytest.fixture
+def fleet(scene, settings, tmp_path, monkeypatch) -> Iterator[WatchedFleet]:
+    """Return a watch that does the hands' work at once, over acorn to fir."""
+    monkeypatch.setattr(decide, "TAKEOVER_SECONDS", 0.0)
+    with WatchedFleet(settings, tmp_path, FOREST) as made:
+        yield made
+
+
+def frozen(scene: Scene, **more):
+    given = {"name": "Black Friday", "reason": "the shops are full", "by": scene.mara}
+    return declare_freeze(**given | {"now": now(), "via": "page"} | more)
+
+
+def lift(scene: Scene, freeze) -> None:
+    lift_freeze(freeze_id=freeze.pk, why="over", by=scene.olga, now=now(), via="page")
+
+
+def one_by_one(fleet: WatchedFleet, scene: Scene, **more) -> Plan:
+    """Return a plan in the middle of its first batch: one call has ended, one is in flight."""
+    for tenant in FOREST:
+        fleet.fault(tenant, "ok", latency_seconds=0.15, directions=frozenset({"install"}))
+    policy = quick_policy(limits="parallelism: 1", **more)
+    plan = a_started(scene, policy=policy.replace("66", "10").replace("34", "90"))
+    fleet.until(lambda: TenantUpgrade.objects.filter(plan=plan, state="upgraded").exists())
+    return plan
+
+
+def calls_of(plan: Plan) -> int:
+    return DeployerCall.objects.filter(plan=plan, direction="install").count()
+
+
+def first_batch(plan: Plan) -> Batch:
+    return Batch.objects.get(plan=plan, number=1)
+
+
+def test_a_freeze_in_a_batch_lets_calls_end_and_starts_nothing_new(scene, fleet):
+    plan = one_by_one(fleet, scene)
+    freeze = frozen(scene)
+    began = calls_of(plan)
+    fleet.until(lambda: first_batch(plan).waits_since is not None)
+    fleet.tick(30)
+    assert calls_of(plan) == began
+    assert not DeployerCall.objects.filter(plan=plan, ended_at=None).exists()
+    left = states(plan)
+    assert set(left.values()) == {"upgraded", "pending"}
+    waiting = Plan.objects.get(pk=plan.pk).waiting_for
+    assert waiting.startswith("Frozen by 'Black Friday': the shops are full")
+    assert kinds(plan).count("batch_waits") == 1
+    assert kinds(plan).count("plan_waits") == 0
+    check_invariants(plan)
+    lift(scene, freeze)
+    plan = fleet.until_plan(plan, "completed")
+    assert (kinds(plan).count("batch_goes_on"), plan.waiting_for) == (1, "")
+    assert first_batch(plan).waited_seconds > 0
+    assert set(states(plan).values()) == {"upgraded"}
+    check_invariants(plan)
+
+
+def test_a_breach_while_a_batch_waits_takes_back_in_spite_of_the_freeze(scene, fleet):
+    plan = one_by_one(fleet, scene)
+    frozen(scene)
+    fleet.until(lambda: first_batch(plan).waits_since is not None)
+    fleet.metrics.bad_versions = {"1.5.0"}
+    fleet.until_plan(plan, "rolled_back")
+    assert the_rollback(plan).trigger == "breach"
+    assert fleet.versions(FOREST) == {"1.0.0"}
+    check_invariants(plan)
+
+
+def test_what_failed_is_taken_back_in_spite_of_the_freeze(scene, fleet):
+    limits = "failure_rate: 60, success_rate: 10"
+    policy = quick_policy(limits=limits).replace("66", "10").replace("34", "90")
+    plan = a_started(scene, policy=policy, keys=FOREST)
+    TenantUpgrade.objects.filter(plan=plan, tenant_key="acorn").update(batch=first_batch(plan))
+    batch = opened(plan)
+    called(batch, "failed", ["acorn"])
+    fleet.fleet.tenant("acorn").version = "1.5.0"
+    frozen(scene)
+    fleet.until(lambda: states(plan)["acorn"] == "rolled_back")
+    assert fleet.fleet.tenant("acorn").version == "1.0.0"
+    assert calls_of(plan) == 0
+    assert first_batch(plan).waits_since is not None
+
+
+def test_nobody_prepares_a_forward_run_while_it_is_closed_and_everybody_a_restore(scene):
+    batch = opened(a_started(scene))
+    lease = acquire("test", holder="me", kind="watch", now=now())
+    assert lease is not None
+    keeper = Keeper(lease)
+    assert prepare_forward(batch.pk, "watch", keeper) is not None
+    frozen(scene)
+    assert prepare_forward(batch.pk, "watch", keeper) is None
+    assert prepare_stragglers(batch.pk, "watch", keeper) is not None
+
+
+def windows_until(closes: datetime) -> str:
+    hours = f'from: "{closes - timedelta(hours=2):%H:%M}", to: "{closes:%H:%M}"'
+    return f"windows: [{{kind: allow, {hours}, timezone: UTC}}]"
+
+
+@pytest.mark.parametrize("closing", ["wait", "finish_batch"])
+def test_a_run_knows_when_its_windows_close(scene, closing):
+    closes = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=5)
+    more = f"{windows_until(closes)}\nwindows_closing: {closing}"
+    batch = opened(a_started(scene, policy=quick_policy(more=more)))
+    lease = acquire("test", holder="me", kind="watch", now=now())
+    assert lease is not None
+    run = prepare_forward(batch.pk, "watch", Keeper(lease))
+    assert run is not None
+    assert run.scope.closes_at == (closes if closing == "wait" else None)
+
+
+def test_a_window_that_closes_in_a_run_ends_its_claims(scene):
+    batch = opened(a_started(scene))
+    lease = acquire("test", holder="me", kind="watch", now=now())
+    assert lease is not None
+    run = prepare_forward(batch.pk, "watch", Keeper(lease))
+    assert run is not None
+    writes = Writes(run.scope)
+    soon = Writes(replace(run.scope, closes_at=now() - timedelta(seconds=1)))
+    assert writes.may_go_on()
+    assert not soon.may_go_on()
+    assert soon.apply([("claim", [5])]) == [[]]
+    assert set(states(batch.plan).values()) == {"pending"}
+
+
+# Releases that cannot be taken back.
+
+
+@pytest.fixture
+def one_way(scene) -> Scene:
+    """Return the scene with a release that cannot be taken back."""
+    Release.objects.update(irreversible=True)
+    return scene
+
+
+def test_a_policy_that_refuses_lets_no_such_release_in(one_way):
+    with pytest.raises(BadInput, match="cannot be taken back"):
+        a_started(one_way, policy=quick_policy())
+
+
+def test_a_breach_stops_widening_and_restores_nothing(one_way, fleet):
+    fleet.metrics.bad_versions = {"1.5.0"}
+    plan = a_started(one_way, policy=quick_policy(more=FREEZE_IT))
+    batch = fleet.until_batch(plan, "held")
+    fleet.tick(30)
+    assert "cannot be taken back, so nothing is restored" in batch.held_reason
+    assert alerts_of(plan) == {"breach"}
+    assert not plan.rollbacks.exists()
+    assert not DeployerCall.objects.filter(plan=plan, direction="restore").exists()
+    assert str(Batch.objects.get(plan=plan, number=2).state) == "pending"
+    check_invariants(plan)
+
+
+def test_who_failed_needs_a_hand_and_a_person_settles(one_way, fleet):
+    fleet.fault("acorn", "fail", directions=frozenset({"install"}))
+    limits = "failure_rate: 60, success_rate: 50"
+    plan = a_started(one_way, policy=quick_policy(limits=limits, more=FREEZE_IT))
+    plan = fleet.until_plan(plan, "needs_hand")
+    assert states(plan)["acorn"] == "needs_hand"
+    assert not DeployerCall.objects.filter(plan=plan, direction="restore").exists()
+    check_invariants(plan)
+    with pytest.raises(CannotBeTakenBack):
+        retry_needs_hand(plan_id=plan.pk, by=one_way.olga, now=now(), via="page")
+    settle(
+        plan_id=plan.pk, tenant_keys=["acorn"], outcome="excluded", reason="mended by hand",
+        by=one_way.olga, now=now(), via="page",
+    )  # fmt: skip
+    assert str(Plan.objects.get(pk=plan.pk).state) == "completed"
+    check_invariants(plan)
+
+
+def test_nobody_rolls_it_back_and_a_pause_has_no_deadline(one_way):
+    plan = a_started(one_way, policy=quick_policy(more=FREEZE_IT))
+    called(opened(plan))
+    with pytest.raises(CannotBeTakenBack, match="stop it here"):
+        request_rollback(plan_id=plan.pk, by=one_way.olga, reason="", now=now(), via="page")
+    paused = control.pause(plan_id=plan.pk, by=one_way.olga, reason="", now=now(), via="page")
+    assert (paused.resume_by, paused.pause_deadline) == (None, None)
+    assert str(Plan.objects.get(pk=plan.pk).state) == "paused"
+
+
+# Stop here.
+
+
+def stop(scene: Scene, plan: Plan, **more) -> Plan:
+    given = {"plan_id": plan.pk, "reason": "enough", "by": scene.olga, "now": now()}
+    return stop_here(**given | {"via": "page"} | more)
+
+
+def test_a_plan_is_stopped_where_it_stands(one_way):
+    plan = a_started(one_way, policy=quick_policy(more=FREEZE_IT))
+    batch = opened(plan)
+    called(batch)
+    plan = stop(one_way, plan)
+    assert str(plan.state) == "stopped"
+    assert set(states(plan).values()) == {"upgraded", "excluded"}
+    assert [str(b.state) for b in Batch.objects.filter(plan=plan)] == ["stopped", "skipped"]
+    assert kinds(plan)[-1] == "plan_stopped_here"
+    assert not plan.plan_tenants.filter(reserved=True).exists()
+    with pytest.raises(Refused, match="is stopped"):
+        stop(one_way, plan)
+
+
+def test_what_is_half_done_when_it_is_stopped_needs_a_hand(one_way):
+    plan = a_started(one_way, policy=quick_policy(more=FREEZE_IT))
+    batch = opened(plan)
+    one = str(TenantUpgrade.objects.filter(batch=batch)[0].tenant_key)
+    called(batch, "unknown", [one])
+    plan = stop(one_way, plan)
+    assert str(plan.state) == "needs_hand"
+    assert states(plan)[one] == "needs_hand"
+    assert alerts_of(plan) == {"needs_hand"}
+    settle(
+        plan_id=plan.pk, tenant_keys=[one], outcome="upgraded", reason="seen",
+        by=one_way.olga, now=now(), via="page",
+    )  # fmt: skip
+    assert str(Plan.objects.get(pk=plan.pk).state) == "stopped"
+
+
+def test_a_plan_is_not_stopped_while_calls_are_under_way(scene):
+    plan = a_started(scene)
+    batch = opened(plan)
+    upgrade = TenantUpgrade.objects.filter(batch=batch)[0]
+    DeployerCall.objects.create(
+        plan=plan, upgrade=upgrade, direction="install", generation=1, attempt=1, key="k",
+        fence=1, version="1.5.0", executor="watch", started_at=now(),
+    )  # fmt: skip
+    with pytest.raises(Refused, match="1 calls are under way"):
+        stop(scene, plan)
+    stop(scene, plan, now=now() + timedelta(seconds=41))
+
+
+def test_a_stopped_plan_can_still_be_rolled_back_where_the_release_can(scene, fleet):
+    plan = a_started(scene, policy=quick_policy())
+    fleet.until_batch(plan, "soaking")
+    stop(scene, plan)
+    request_rollback(plan_id=plan.pk, by=scene.olga, reason="", now=now(), via="page")
+    fleet.until_plan(plan, "rolled_back")
+    assert fleet.versions(FOREST) == {"1.0.0"}
+    check_invariants(plan)
+
+
+def test_stopping_takes_a_reason_and_a_role(scene):
+    plan = a_started(scene)
+    with pytest.raises(BadInput, match="say why"):
+        stop(scene, plan, reason=" ")
+    with pytest.raises(NotAllowed):
+        stop(scene, plan, by=scene.rita)
