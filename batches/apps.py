@@ -10,9 +10,12 @@ class BatchesConfig(AppConfig):
     verbose_name = "Batches"
 
     def ready(self) -> None:
-        """Let the field-level diff watch batches."""
+        """Let the field-level diff watch batches, and changes of running plans end in time."""
         from auditlog.registry import auditlog
 
+        # Importing adjust_ends also names what an approved loosening does.
+        from batches import adjust_ends, watch_chores
         from batches.models import Batch
 
         auditlog.register(Batch)
+        watch_chores.register("adjustments", adjust_ends.end_what_is_over)

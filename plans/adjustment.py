@@ -5,7 +5,7 @@ the old one. What cannot be shown to be tighter counts as looser, so that somebo
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from plans.exposure import as_careful
@@ -33,6 +33,10 @@ class Change:
     def sentence(self) -> str:
         """Return the change as one sentence."""
         return f"{self.what}: {self.before} → {self.after}: {self.direction}"
+
+    def to_json(self) -> dict[str, str]:
+        """Return JSON values, the sentence among them."""
+        return {**asdict(self), "sentence": self.sentence}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The rows of plans, by noun."""
 
+from plans.models.adjustment import Adjustment
 from plans.models.event import ZERO_HASH, Event, Stream
 from plans.models.flag import Flag
 from plans.models.people import CONSOLE_ROLES, ApiToken, RoleBinding, User
@@ -11,6 +12,7 @@ from plans.models.tenant import Installation, Tenant
 __all__ = [
     "CONSOLE_ROLES",
     "ZERO_HASH",
+    "Adjustment",
     "ApiToken",
     "Approval",
     "ApprovalRequest",

@@ -178,7 +178,7 @@ def test_batches_are_judged_by_whom_they_expose_and_when(batches, direction):
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"batches": (replace(BATCHES[0], percentage=6), W1, replace(W2, percentage=64))}, "canary"),
+        ({"batches": (replace(BATCHES[0], percentage=6), replace(W1, percentage=29), W2)}, "5 %"),
         ({"batches": (W1, BATCHES[0], W2)}, "canary: it has begun"),
         ({"batches": (replace(BATCHES[0], advance="manual"), W1, W2)}, "begun already"),
         ({"selection": Selection(order="listed")}, "selection"),
