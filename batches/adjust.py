@@ -59,7 +59,8 @@ def adjust(
 
     Tightening is in force at the next look. For anything looser a request opens, and nothing of
     it changes before all roles have agreed. Of a mixed set the tighter part applies and the rest
-    waits, unless `split` is false: then all of it waits. What waited before is superseded.
+    waits, unless `split` is false: then all of it waits. What waited before is superseded;
+    asking for exactly that once more changes nothing.
     """
     plan = Plan.objects.locked(plan_id)
     require(by, "adjust", plan)
@@ -70,6 +71,8 @@ def adjust(
     if problems:
         raise BadInput(problems)
     asked = _Asked(by, reason.strip().rstrip(".")[:300], via, now)
+    if (same := _waits_already(proposal, expiry)) is not None:
+        return Adjusted(plan, waiting=same)
     supersede_waiting(plan, by=by, via=via, now=now)
     if proposal.comparison.direction != "looser":
         return Adjusted(plan, applied=_apply_new(proposal, asked))
@@ -83,6 +86,27 @@ def adjust(
             plan, current_revision(plan), proposal.edited, now=now, expiry=expiry
         )
     return Adjusted(plan, applied=applied, waiting=_ask(proposal, asked, expiry))
+
+
+def _waits_already(proposal: Proposal, expiry: Expiry | None) -> Adjustment | None:
+    """Return the request for exactly this: asking again, after a lost answer, is the same one."""
+    waiting = Adjustment.objects.filter(
+        plan=proposal.plan,
+        state=Adjustment.WAITING,
+        before=proposal.before,
+        revision__policy_digest=proposal.edited.digest,
+    ).first()
+    if waiting is None or _end_asked(waiting) != expiry:
+        return None
+    return waiting
+
+
+def _end_asked(waiting: Adjustment) -> Expiry | None:
+    if waiting.expires_at is not None:
+        return Expiry(at=waiting.expires_at)
+    if waiting.expires_after_seconds is not None:
+        return Expiry(after=timedelta(seconds=waiting.expires_after_seconds))
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ class Expiry:
 
     def of(self, start: datetime) -> datetime:
         """Return the moment at which it ends when it takes effect at `start`."""
-        return self.at if self.at is not None else start + (self.after or LONGEST_LOOSENING)
+        return self.at if self.at is not None else start + (self.after or timedelta(0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ VERBS = {
     "cancel": "cancel",
 }
 VERDICTS = frozenset({"approve", "reject"})
+LIVE = frozenset({"running", "paused"})
 
 
 def verbs(transitions: Iterable[str]) -> list[str]:
@@ -31,6 +32,9 @@ def verbs(transitions: Iterable[str]) -> list[str]:
 def possible_acts(plan: Plan, user: User, *, at: datetime) -> list[str]:
     """Return what this person can ask of the plan now."""
     acts = verbs(PLAN.possible(str(plan.state)))
+    if str(plan.state) in LIVE:
+        # A running plan has no move of its own for a change, nor for the verdict on one.
+        acts += ["adjust", *sorted(VERDICTS)]
     return [act for act in acts if _is_theirs(act, plan, user, at)]
 
 

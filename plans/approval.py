@@ -311,7 +311,9 @@ def waiting_for(person: User, *, now: datetime) -> list[ApprovalRequest]:
     """Return the open requests on which this person can still decide, most urgent first."""
     requests = (
         ApprovalRequest.objects.filter(closed_at=None, deadline__gt=now)
-        .select_related("plan__plugin", "plan__release", "plan__author", "revision")
+        .select_related(
+            "plan__plugin", "plan__release", "plan__author", "revision", "adjustment__by"
+        )
         .prefetch_related("approvals")
         .order_by("deadline")
     )
