@@ -284,7 +284,8 @@ def _gaps(line: Line, clock: _Clock, bottom: float) -> str:
 def _limit(limit: LimitLine, clock: _Clock, y: float) -> str:
     left = LEFT if limit.since is None else clock.x(limit.since)
     right = WIDTH - RIGHT if limit.until is None else clock.x(limit.until)
-    line = f'<path d="M{left:.1f} {y:.1f}H{right:.1f}" stroke="{LIMIT}" stroke-width="1"'
+    path = f"M{round(left, 1):g} {y:.1f}H{round(right, 1):g}"
+    line = f'<path d="{path}" stroke="{LIMIT}" stroke-width="1"'
     # On the left, because a breach rises through the line at the end of a plan; at the right edge
     # there is no room to the right of where it begins.
     late = left > WIDTH * 0.7

@@ -7,7 +7,7 @@ from batches.adjust import Adjusted, adjust
 from batches.adjust_input import ChangeSet
 from batches.increments import LookSample
 from batches.kpi_points import RatioPoint
-from batches.models import KpiSample
+from batches.models import KpiSample, TenantUpgrade
 from plans.models import Plan
 from tests.builders import policy_text
 from tests.web.api_scene import now
@@ -27,6 +27,11 @@ def three_waves(*, more: str = RULES, batches: str = THREE) -> str:
     return policy_text("waves", batches=batches, more=more)
 
 
+def read_back(plan: Plan) -> None:
+    """Let the upgraded tenants have been read back just now: their looks count from here on."""
+    TenantUpgrade.objects.filter(plan=plan, state="upgraded").update(upgraded_at=now())
+
+
 def looked(
     plan: Plan, *bad: int, end: datetime | None = None, kpi: str = "error_rate", total: int = 100
 ) -> None:
@@ -42,13 +47,14 @@ def looked(
 
 def change(scene: Any, plan: Plan, *, by: Any = None, **given: Any) -> Adjusted:
     """Adjust the plan by the short form; Mara does it because of a ticket."""
+    at = given.pop("at", None) or now()
     options = {name: given.pop(name) for name in ("expiry", "split", "reason") if name in given}
     return adjust(
         plan_id=plan.pk,
         wanted=ChangeSet(**given),
         by=by or scene.mara,
         reason=options.pop("reason", "OPS-7"),
-        now=given.pop("at", None) or now(),
+        now=at,
         via="page",
         **options,
     )

@@ -51,9 +51,9 @@ def sizes(plan: Plan) -> dict[str, int]:
     return dict(Batch.objects.filter(plan=plan).order_by("number").values_list("name", "size"))
 
 
-def agree(scene: Any, plan: Plan, *people: Any) -> None:
+def agree(scene: Any, plan: Plan, *people: Any, at: Any = None) -> None:
     for person in people or (scene.aram, scene.sona):
-        approval.approve(plan_id=plan.pk, approver=person, now=now(), via="page")
+        approval.approve(plan_id=plan.pk, approver=person, now=at or now(), via="page")
 
 
 def the_adjustment(plan: Plan, **fields: Any) -> Adjustment:
@@ -211,8 +211,8 @@ def test_a_lengthened_soak_extends_and_a_shortened_one_never_goes_below_zero(sce
     batch = Batch.objects.get(pk=batch.pk)
     assert 139 < batch.soak_left <= 141
     assert (batch.soak_seconds, batch.soak_counted_at) == (180, at)
-    change(scene, plan, batches={"canary": {"soak_minutes": 0.1}})
-    agree(scene, plan)
+    change(scene, plan, batches={"canary": {"soak_minutes": 0.1}}, at=at)
+    agree(scene, plan, at=at)
     assert Batch.objects.get(pk=batch.pk).soak_left == 0
 
 
