@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 
 from batches.adjust_batches import standing_of
-from batches.adjust_input import ChangeSet, slots_of
+from batches.adjust_input import ChangeSet, in_kpi_words, slots_of
 from batches.adjust_proposal import Expiry
 from plans.adjustment import limit_text
 from plans.drafting import current_revision, written_policy
@@ -104,7 +104,8 @@ class AdjustForm(forms.Form):
         actions = [("rollback", "roll back"), ("pause", "pause"), ("warn", "warn")]
         for index, rule in enumerate(self._slots.values()):
             number = rule.at_least if rule.at_most is None else rule.at_most
-            side = "At least" if rule.at_most is None else "At most"
+            # The number as it is written, the side as its Kpi reads it.
+            side = "At least" if in_kpi_words(rule).at_most is None else "At most"
             self._number(f"rail_{index}_number", f"{side} {rule.unit or ''}".strip(), number or 0)
             self._number(f"rail_{index}_failure_limit", "Failed looks let by", rule.failure_limit)
             self._choice(f"rail_{index}_action", "On a breach", rule.action, actions)
@@ -124,7 +125,7 @@ class AdjustForm(forms.Form):
     def guardrail_rows(self) -> list[Row]:
         """Return the fields of each guardrail."""
         return [
-            Row(slot, limit_text(rule), self._fields(f"rail_{index}_"))
+            Row(slot, limit_text(in_kpi_words(rule)), self._fields(f"rail_{index}_"))
             for index, (slot, rule) in enumerate(self._slots.items())
         ]
 

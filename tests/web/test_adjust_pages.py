@@ -55,7 +55,7 @@ def test_the_page_shows_the_values_and_the_live_page_leads_to_it(scene, plan):
     assert reverse("plan-adjust", args=[plan.pk]) in live(mara, plan)
     page = text_of(mara.get(reverse("plan-adjust", args=[plan.pk])))
     assert "error_rate" in page
-    assert "at most 5" in page
+    assert "at most 5 %" in page
     assert "has begun" in page
     assert 'name="batch_1_percentage"' in page
     assert 'name="batch_0_percentage"' not in page
