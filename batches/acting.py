@@ -70,7 +70,12 @@ class Acting:
     # Forward.
 
     def _open_batch(self, plan: Plan, facts: PlanFacts, action: Action, now: datetime) -> None:
-        open_batch(batch_id=_batch_id(action), quote_sentence=action.sentence, now=now)
+        open_batch(
+            batch_id=_batch_id(action),
+            quote_sentence=action.sentence,
+            now=now,
+            revision=plan.revision,
+        )
 
     def _call_batch(self, plan: Plan, facts: PlanFacts, action: Action, now: datetime) -> None:
         self._effects.submit(
@@ -123,7 +128,9 @@ class Acting:
         progress.settle_calls(batch_id=_batch_id(action), now=now)
 
     def _pass_soak(self, plan: Plan, facts: PlanFacts, action: Action, now: datetime) -> None:
-        progress.pass_soak(batch_id=_batch_id(action), why=action.sentence, now=now)
+        progress.pass_soak(
+            batch_id=_batch_id(action), why=action.sentence, now=now, revision=plan.revision
+        )
 
     def _complete(self, plan: Plan, facts: PlanFacts, action: Action, now: datetime) -> None:
         with transaction.atomic():

@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from batches import control, launch, planning
+from batches.api_adjust import AdjustmentOutput, adjustment_answer
 from batches.api_output import (
     PlanDetail,
     PlannedOutput,
@@ -52,15 +53,26 @@ def answer_detail(request: Request, plan: Plan) -> Response:
     return Response(plan_detail(plan, asking(request)))
 
 
+class HandedInOutput(PlannedOutput):
+    """What handing in a plan that was there answers; `adjustment` where it runs and was changed."""
+
+    adjustment = AdjustmentOutput(required=False)
+
+
 class PlanHandIn(ConsoleView):
     """The door of pipelines."""
 
     token_actions: ClassVar[dict[str, str]] = {"POST": "draft"}
 
     @extend_schema(
-        summary="Create a plan, or update the one of the same external id",
+        summary="Create a plan, or update the one of the same external id (running: adjust it)",
         request=PlanInput,
-        responses={201: PlannedOutput, 200: PlannedOutput, **PROBLEMS},
+        responses={
+            201: PlannedOutput,
+            200: HandedInOutput,
+            202: HandedInOutput,
+            **PROBLEMS,
+        },
     )
     def post(self, request: Request) -> Response:
         """Draft or change it, and submit it when asked to; all or nothing."""
@@ -75,8 +87,12 @@ class PlanHandIn(ConsoleView):
             now=timezone.now(),
             via=via(request),
         )
-        status = 201 if handed_in.created else 200
-        return Response(planned_answer(handed_in.plan), status=status)
+        answer = planned_answer(handed_in.plan)
+        adjusted = handed_in.adjusted
+        if adjusted is not None:
+            answer["adjustment"] = adjustment_answer(adjusted)
+        waits = adjusted is not None and adjusted.waiting is not None
+        return Response(answer, status=201 if handed_in.created else 202 if waits else 200)
 
 
 class PlanOne(ConsoleView):

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from batches import api, drill_api
+from batches import api, api_adjust, drill_api
 
 PLAN = "api/v1/plans/<str:plan>"
 
@@ -15,6 +15,7 @@ urlpatterns = [
     path(f"{PLAN}/pause", api.PlanPause.as_view(), name="api-plan-pause"),
     path(f"{PLAN}/resume", api.PlanResume.as_view(), name="api-plan-resume"),
     path(f"{PLAN}/promote", api.PlanPromote.as_view(), name="api-plan-promote"),
+    path(f"{PLAN}/adjust", api_adjust.PlanAdjust.as_view(), name="api-plan-adjust"),
     path(f"{PLAN}/rollback", api.PlanRollback.as_view(), name="api-plan-rollback"),
     path(f"{PLAN}/stop", api.PlanStop.as_view(), name="api-plan-stop"),
     path(

@@ -12,7 +12,7 @@ from batches.quote import Quote
 from batches.readiness import quote_for
 from plans import approval
 from plans.drafting import policy_of
-from plans.models import Approval, ApprovalRequest, PlanTenant, User
+from plans.models import Adjustment, Approval, ApprovalRequest, PlanTenant, User
 from plans.policy_words import span
 from plans.refusal import BadInput
 
@@ -33,6 +33,7 @@ class InboxLine:
     quote: Quote | None
     trouble: str
     urgent: bool
+    adjustment: Adjustment | None = None
 
 
 def inbox(person: User, *, now: datetime) -> list[InboxLine]:
@@ -67,6 +68,7 @@ def inbox(person: User, *, now: datetime) -> list[InboxLine]:
                 quote=quote,
                 trouble=trouble,
                 urgent=(request.deadline - now).total_seconds() < 15 * 60,
+                adjustment=getattr(request, "adjustment", None),
             )
         )
     return lines

@@ -10,13 +10,15 @@ class BatchesConfig(AppConfig):
     verbose_name = "Batches"
 
     def ready(self) -> None:
-        """Let the field-level diff watch batches."""
+        """Let the field-level diff watch batches, and changes of running plans end in time."""
         from auditlog.registry import auditlog
 
-        from batches import drill_schedules, rehearsing, watch_chores
+        # Importing adjust_ends also names what an approved loosening does.
+        from batches import adjust_ends, drill_schedules, rehearsing, watch_chores
         from batches.models import Batch, DrillSchedule
 
         auditlog.register(Batch)
         auditlog.register(DrillSchedule)
         watch_chores.register("rehearsals", rehearsing.end_rehearsals)
         watch_chores.register("drill schedules", drill_schedules.run_due)
+        watch_chores.register("adjustments", adjust_ends.end_what_is_over)

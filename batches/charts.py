@@ -13,10 +13,10 @@ from batches import kpi_points
 from batches.configured import dictionary
 from batches.dictionary import KpiDefinition, Panel
 from batches.kpi_points import GaugePoint, HistogramPoint, LookSample, RatioPoint
+from batches.limits_in_force import InForce, limit_steps, policies_in_force
 from batches.models import KpiSample
-from batches.pinned_policy import definition_of, limits_of
-from plans.drafting import policy_of
-from plans.models import Event, Plan, PlanRevision
+from batches.pinned_policy import definition_of
+from plans.models import Event, Plan
 from plans.policy import UpgradePolicy
 from plans.refusal import BadInput
 
@@ -29,6 +29,7 @@ MARKS = {
     "rollback_begun": "rollback",
     "plan_paused": "pause",
     "batch_held": "hold",
+    "plan_adjusted": "adjusted",
 }
 
 
@@ -118,9 +119,8 @@ def quantile_of(buckets: Mapping[float, float], total: float, quantile: float) -
 
 def plan_charts(plan: Plan) -> dict[str, Any]:
     """Return the plan's charts with their points so far, and the marks on all of them."""
-    revision = PlanRevision.objects.get(plan=plan, number=plan.revision)
-    policy = policy_of(revision)
-    charts = [_chart(panel, policy) for panel in _panels(policy)]
+    periods = policies_in_force(plan)
+    charts = [_chart(panel, periods) for panel in _panels([one.policy for one in periods])]
     found = {chart["kpi"]: _points_so_far(plan, chart["kpi"]) for chart in charts}
     for chart in charts:
         names = {line["name"] for line in chart["lines"]}
@@ -132,14 +132,15 @@ def plan_charts(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _panels(policy: UpgradePolicy) -> list[Panel]:
-    """Return the dashboards' panels, then one for each other Kpi that the policy watches."""
+def _panels(policies: Sequence[UpgradePolicy]) -> list[Panel]:
+    """Return the dashboards' panels, then one for each other Kpi that was or is watched."""
     try:
         known = dictionary()
     except BadInput:
         return []
     watched = {
         definition.name
+        for policy in policies
         for name in policy.watched_kpis
         if (definition := known.kpi(name)) is not None
     }
@@ -148,7 +149,7 @@ def _panels(policy: UpgradePolicy) -> list[Panel]:
     return [*drawn, *(Panel(kpi=kpi) for kpi in missing)]
 
 
-def _chart(panel: Panel, policy: UpgradePolicy) -> dict[str, Any]:
+def _chart(panel: Panel, periods: Sequence[InForce]) -> dict[str, Any]:
     definition = definition_of(panel.kpi)
     quantile = None
     title = panel.title or panel.kpi
@@ -165,9 +166,14 @@ def _chart(panel: Panel, policy: UpgradePolicy) -> dict[str, Any]:
             for side, label in sides.items()
         ],
         "limits": [
-            {"value": limit.value, "label": limit.label}
-            for limit in limits_of(policy)
-            if limit.kpi == panel.kpi and limit.value is not None and limit.against == "absolute"
+            {
+                "value": step.limit.value,
+                "label": step.limit.label,
+                "from": step.since,
+                "until": step.until,
+            }
+            for step in limit_steps(periods)
+            if step.limit.kpi == panel.kpi and step.drawn
         ],
     }
 

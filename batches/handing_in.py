@@ -1,4 +1,4 @@
-"""Take a plan as a pipeline hands it in: new, changed, or the same once more."""
+"""Take a plan as a pipeline hands it in: new, changed, adjusted while it runs, or the same."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -6,6 +6,9 @@ from datetime import datetime
 from django.db import transaction
 
 from batches import planning
+from batches.adjust import Adjusted, adjust
+from batches.adjust_input import ChangeSet
+from batches.adjust_proposal import ADJUSTABLE
 from batches.configured import deployers
 from plans.drafting import (
     PlanDraft,
@@ -16,7 +19,7 @@ from plans.drafting import (
 )
 from plans.models import Plan, PlanTenant, User
 from plans.permissions import require
-from plans.refusal import BadInput
+from plans.refusal import BadInput, Refused
 
 # In these states the same content again asks for a new try, not for what is there.
 OVER_WITHOUT_A_START = frozenset({"rejected", "expired", "cancelled"})
@@ -28,6 +31,7 @@ class HandedIn:
 
     plan: Plan
     created: bool
+    adjusted: Adjusted | None = None
 
 
 def only_deployer() -> str:
@@ -48,6 +52,8 @@ def hand_in(*, draft: PlanDraft, submit: bool, by: User, now: datetime, via: str
     with transaction.atomic():
         plan = Plan.objects.filter(external_id=draft.external_id).first()
         created = plan is None
+        if plan is not None and str(plan.state) in ADJUSTABLE:
+            return _handed_to_a_running_plan(plan, draft, by=by, now=now, via=via)
         if plan is None:
             draft = replace(draft, owner_name=by.get_full_name(), owner_email=by.email)
             plan = planning.draft_plan(draft=draft, author=by, now=now, via=via)
@@ -61,29 +67,51 @@ def hand_in(*, draft: PlanDraft, submit: bool, by: User, now: datetime, via: str
     return HandedIn(plan, created)
 
 
+def _handed_to_a_running_plan(
+    plan: Plan, draft: PlanDraft, *, by: User, now: datetime, via: str
+) -> HandedIn:
+    """Adjust a running plan to the newest text of the policy that the draft names."""
+    if frozen := different(plan, draft):
+        raise Refused(
+            f"The plan runs with another {' and another '.join(frozen)}; only its policy can be"
+            " changed now. Roll it back or let it end, and plan again.",
+            code="plan_runs",
+            possible=plan.lifecycle.possible(str(plan.state)),
+        )
+    policy = latest_policy(draft.policy)
+    if policy is not None and policy.digest == current_revision(plan).policy_digest:
+        return HandedIn(plan, created=False)
+    adjusted = adjust(
+        plan_id=plan.pk,
+        wanted=ChangeSet(policy=draft.policy),
+        by=by,
+        reason=f"the newest text of the policy {draft.policy} was handed in",
+        now=now,
+        via=via,
+    )
+    return HandedIn(adjusted.plan, created=False, adjusted=adjusted)
+
+
+def different(plan: Plan, draft: PlanDraft) -> list[str]:
+    """Return the names of what the draft says otherwise than the plan, but for its policy."""
+    revision = current_revision(plan)
+    pairs = {
+        "plugin": (draft.plugin, plan.plugin.key),
+        "to_version": (draft.to_version, plan.release.version),
+        "deployer": (draft.deployer, plan.deployer),
+        "not_before": (draft.not_before, plan.not_before),
+        "approvals": (draft.approvals or policy_of(revision).approvals, revision.approvals),
+        "tenants": (draft.tenants.to_json(), revision.tenant_choice),
+    }
+    return [name for name, (asked, there) in pairs.items() if asked != there]
+
+
 def says_the_same(plan: Plan, draft: PlanDraft) -> bool:
     """Tell whether the draft is what the plan's current revision says, tenant for tenant."""
-    revision = current_revision(plan)
     policy = latest_policy(draft.policy)
-    if policy is None or policy.pk != revision.policy_id:
+    if policy is None or policy.digest != current_revision(plan).policy_digest:
         return False
-    asked = (
-        draft.plugin,
-        draft.to_version,
-        draft.deployer,
-        draft.not_before,
-        draft.approvals or policy_of(revision).approvals,
-        draft.tenants.to_json(),
-    )
-    there = (
-        plan.plugin.key,
-        plan.release.version,
-        plan.deployer,
-        plan.not_before,
-        revision.approvals,
-        revision.tenant_choice,
-    )
-    if asked != there:
+    if different(plan, draft):
         return False
     # Labels and `all` may mean other tenants than they did when the plan was drafted.
     chosen, _problems = chosen_tenants(draft.tenants)

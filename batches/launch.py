@@ -179,11 +179,17 @@ def _make_batches(plan: Plan, policy: UpgradePolicy) -> list[Batch]:
 
 
 @transaction.atomic
-def open_batch(*, batch_id: int, quote_sentence: str, now: datetime) -> Batch:
-    """Begin a batch: hand its calls out to the hands within this transaction."""
+def open_batch(
+    *, batch_id: int, quote_sentence: str, now: datetime, revision: int | None = None
+) -> Batch:
+    """Begin a batch: hand its calls out to the hands within this transaction.
+
+    `revision` is the one by which it was decided: under a newer one it has to be decided anew.
+    """
     batch, plan = Batch.objects.locked(batch_id)
     if str(plan.state) != "running":
         raise Refused("A batch opens only while its plan runs.")
+    plan.require_revision(revision)
     batch.move("open")
     batch.opened_at = now
     batch.calling_since = now

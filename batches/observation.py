@@ -39,6 +39,7 @@ from batches.verdict import (
 from batches.watch_duties import Fence
 from plans import events
 from plans.commit_notice import notify
+from plans.drafting import current_revision, policy_of
 from plans.models import Plan
 from plans.policy import UpgradePolicy
 
@@ -117,7 +118,10 @@ class Observer:
             or watched.known is not known
             or (watched.rolling_back and not rolling_back)
         ):
-            watched = recalled(plan, policy, known)
+            before, watched = watched, recalled(plan, policy, known)
+            if before is not None and before.revision != plan.revision:
+                # Whoever adjusts a plan must not start the clock of missing data anew.
+                watched.carry_on(before)
             self._plans[plan.pk] = watched
         watched.rolling_back = rolling_back
         return watched
@@ -200,6 +204,9 @@ class Observer:
         plan = Plan.objects.select_related("release").get(pk=watched.plan_id)
         if str(plan.state) not in LOOKED_AT:
             return False
+        if plan.revision != watched.revision:
+            # Adjusted since the sources were asked: this very look is judged by the new rules.
+            watched = self._watched(plan, policy_of(current_revision(plan)))
         upgrades = list(
             TenantUpgrade.objects.filter(plan=plan).values_list(
                 "tenant_key", "state", "upgraded_at"
@@ -385,6 +392,7 @@ class Observer:
             worst_tenant=ruling.worst[0] if ruling.worst else "",
             worst_value=ruling.worst[1] if ruling.worst else None,
             inputs_digest=_inputs_digest(watched.looks.get(guard.definition.name, ())),
+            revision=watched.revision,
             at=now,
         )
         events.record(

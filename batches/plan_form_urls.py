@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from batches import plan_form_views
+from batches import adjust_views, plan_form_views
 
 urlpatterns = [
     path("", plan_form_views.plan_list, name="home"),
@@ -11,5 +11,11 @@ urlpatterns = [
     path("plans/preview/", plan_form_views.plan_preview, name="plan-preview"),
     path("plans/<uuid:plan_id>/edit/", plan_form_views.plan_edit, name="plan-edit"),
     path("plans/<uuid:plan_id>/submit/", plan_form_views.plan_submit, name="plan-submit"),
+    path("plans/<uuid:plan_id>/adjust/", adjust_views.adjust_plan, name="plan-adjust"),
+    path(
+        "plans/<uuid:plan_id>/adjust/preview/",
+        adjust_views.preview_plan_adjustment,
+        name="plan-adjust-preview",
+    ),
     path("approvals/", plan_form_views.approval_inbox, name="approval-inbox"),
 ]

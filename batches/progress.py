@@ -44,9 +44,13 @@ def settle_calls(*, batch_id: int, now: datetime) -> Batch:
 
 
 @transaction.atomic
-def pass_soak(*, batch_id: int, why: str, now: datetime) -> Batch:
-    """The soak is over and every critical Kpi was measured and fine."""
+def pass_soak(*, batch_id: int, why: str, now: datetime, revision: int | None = None) -> Batch:
+    """The soak is over and every critical Kpi was measured and fine.
+
+    `revision` is the one by which it was decided: under a newer one it has to be decided anew.
+    """
     batch, plan = Batch.objects.locked(batch_id)
+    plan.require_revision(revision)
     batch.move("pass_soak")
     batch.soak_left = 0
     batch.soak_counted_at = None

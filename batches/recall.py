@@ -69,6 +69,13 @@ class Watched:
         for kpi, looks in self.looks.items():
             self.looks[kpi] = deque(replace(look, at=look.at + by) for look in looks)
 
+    def carry_on(self, before: "Watched") -> None:
+        """Take over what stands in no row: since when nobody has answered."""
+        self.began_at = before.began_at
+        self.unanswered_since = {
+            kpi: since for kpi, since in before.unanswered_since.items() if kpi in self.kpis
+        }
+
     def missing(self, now: datetime) -> dict[str, tuple[datetime, str]]:
         """Return since when, and why, each watched Kpi has had no data."""
         found = {

@@ -8,13 +8,14 @@ from django.db import transaction
 from django.db.models import Max
 
 from batches import aftermath, drilling
+from batches.adjust import drop_waiting
 from batches.launch import free_reservations
 from batches.models import Batch, Rollback, Ruling, TenantUpgrade
 from batches.models.batch import BatchQuerySet, TenantUpgradeQuerySet
 from batches.readiness import quote_for
 from plans import events
 from plans.drafting import current_revision, policy_of
-from plans.models import Plan, User
+from plans.models import Adjustment, Plan, User
 from plans.permissions import require
 from plans.policy import PAUSE_SECONDS, UpgradePolicy
 from plans.refusal import BadInput, Refused
@@ -123,6 +124,7 @@ def request_rollback(
             f" ({_quote_words(rollback)})."
         )
         rollback.save()
+        _end_what_waits(plan, by, via, now)
         events.record(
             stream=plan,
             kind="rollback_begun",
@@ -140,6 +142,14 @@ def request_rollback(
             },
         )
     return rollback
+
+
+def _end_what_waits(plan: Plan, by: User | None, via: str, now: datetime) -> None:
+    """Nothing is loosened while tenants are taken back."""
+    waiting = Adjustment.objects.filter(plan=plan, state=Adjustment.WAITING).first()
+    if waiting is not None:
+        why = "the plan is taken back"
+        drop_waiting(waiting, Adjustment.DROPPED, why, by=by, via=via, now=now)
 
 
 def _close_part(part: Rollback, now: datetime) -> None:

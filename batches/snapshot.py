@@ -12,6 +12,7 @@ from typing import Any
 from django.db.models import Count, Q
 from django.utils import timezone
 
+from batches.adjusting import adjusting
 from batches.back_in_band import ENDINGS
 from batches.lifecycle import BATCH, TENANT_UPGRADE
 from batches.live_messages import watch_age
@@ -92,6 +93,7 @@ def plan_snapshot(plan_id: uuid.UUID | str, *, now: datetime | None = None) -> d
         "rollback": _rollback(rollback),
         "drill": _drill(plan),
         "guardrails": _guardrails(plan, policy),
+        "adjusting": adjusting(plan),
         "alerts": list(
             Alert.objects.filter(plan=plan, resolved_at=None).values(
                 "kind", "sentence", "opened_at"

@@ -20,15 +20,15 @@ from batches.ladder import rungs
 from batches.lifecycle import TENANT_UPGRADE
 from batches.plan_tables import event_rows, page_of_tenants, recent_answers
 from batches.snapshot import WORST_FIRST, plan_snapshot
-from plans import freezing
+from plans import approval, freezing
 from plans.lifecycle import LIVE_PLAN_STATES
-from plans.models import Plan, User
-from plans.permissions import may, roles_over
+from plans.models import ApprovalRequest, Plan, User
+from plans.permissions import approval_roles, may, roles_over
 from plans.refusal import NotFound, Refused
 
 APPROVAL_PANEL = "plans/_approval_panel.html"
 CURRENT = ("deploying", "soaking", "held", "rolling_back", "needs_hand")
-ACTIONS = ("start", "pause", "resume", "rollback", "promote", "settle", "stop")
+ACTIONS = ("start", "pause", "resume", "rollback", "promote", "settle", "stop", "adjust")
 STATES = [(state, TENANT_UPGRADE.states[state]) for state in WORST_FIRST]
 
 
@@ -61,7 +61,26 @@ def _picture(request: HttpRequest, plan: Plan) -> dict[str, Any]:
         "may": {action: may(person(request), action, plan) for action in ACTIONS},
         "possible": set(snapshot["plan"]["possible"]),
         "current": next((b for b in snapshot["batches"] if b["state"] in CURRENT), None),
+        **_verdict_on_change(request, plan, snapshot),
     }
+
+
+def _verdict_on_change(
+    request: HttpRequest, plan: Plan, snapshot: dict[str, Any]
+) -> dict[str, Any]:
+    """Return for which roles the person may decide about the change that waits, or why not."""
+    if snapshot["adjusting"]["waiting"] is None:
+        return {}
+    user, now = person(request), timezone.now()
+    if not approval_roles(user, at=now, plan=plan):
+        return {}
+    asked = ApprovalRequest.objects.filter(plan=plan, closed_at=None).first()
+    if asked is None:
+        return {}
+    try:
+        return {"my_roles": approval.standing(asked, plan, user, now)}
+    except Refused as refused:
+        return {"why_not": refused.sentence}
 
 
 def _exists(template: str) -> bool:

@@ -243,9 +243,10 @@ class Watch:
                 raise
 
     def _one_plan(self, plan: Plan, now: datetime) -> None:
-        policy = self._policy(plan)
         last: Action | None = None
         for _turn in range(MOST_ACTIONS_PER_TICK):
+            # Anew each time: the plan may have been adjusted since the last turn.
+            policy = self._policy(plan)
             facts = self._facts(plan, policy, now)
             self._condition_alerts(plan, facts, now)
             action = decide(facts)

@@ -22,6 +22,7 @@ VERBS = {
     "cancel": "cancel",
 }
 VERDICTS = frozenset({"approve", "reject"})
+LIVE = frozenset({"running", "paused"})
 
 
 def verbs(transitions: Iterable[str]) -> list[str]:
@@ -34,6 +35,9 @@ def possible_acts(plan: Plan, user: User, *, at: datetime) -> list[str]:
     acts = verbs(PLAN.possible(str(plan.state)))
     if plan.release.irreversible and "rollback" in acts:
         acts.remove("rollback")
+    if str(plan.state) in LIVE:
+        # A running plan has no move of its own for a change, nor for the verdict on one.
+        acts += ["adjust", *sorted(VERDICTS)]
     return [act for act in acts if _is_theirs(act, plan, user, at)]
 
 

@@ -7,6 +7,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from plans import events, flags
+from plans.approved_acts import ACTS, START, Verdict
 from plans.drafting import current_revision, policy_of
 from plans.models import Approval, ApprovalRequest, Plan, PlanRevision, RoleBinding, User
 from plans.permissions import approval_roles, require
@@ -154,7 +155,9 @@ def approve(
     if role is not None and role not in roles:
         raise HoldsNoRole(f"You cannot approve as {role!r} here; possible: {', '.join(roles)}.")
     chosen = role or _rarest(roles)
-    if request.plan_digest != current_revision(plan).plan_digest:
+    act = ACTS[request.action]
+    shown = current_revision(plan) if request.action == START else request.revision
+    if request.plan_digest != shown.plan_digest:
         raise NoOpenRequest("The plan has changed since; look at it again.", code="plan_changed")
     Approval.objects.create(
         request=request,
@@ -170,32 +173,31 @@ def approve(
     if missing:
         sentence += f"; {', '.join(missing)} still to decide."
     else:
-        plan.move("approve")
-        plan.approved_at = now
-        plan.save()
         request.closed_at = now
         request.outcome = Approval.APPROVED
         request.save()
-        sentence += "; the plan is approved."
+        sentence += f"; the {act.noun} is approved."
     if comment:
         sentence += f" “{comment}”"
     events.record(
         stream=plan,
-        kind="plan_approved" if not missing else "approval_given",
+        kind=act.approved_kind if not missing else "approval_given",
         sentence=sentence,
         actor=approver,
         via=via,
         now=now,
         payload={"request": str(request.pk), "role": chosen, "digest": request.plan_digest},
     )
+    if not missing:
+        act.grant(plan, request, Verdict(approver, now, via))
     return plan
 
 
 @transaction.atomic
 def reject(*, plan_id: Any, approver: User, reason: str, now: datetime, via: str) -> Plan:
-    """Say no, with a reason; the plan is rejected at once."""
+    """Say no, with a reason; the plan, or the change that was asked for, is rejected at once."""
     if not reason.strip():
-        raise Refused("Say why you reject the plan; its author has to mend it.", code="no_reason")
+        raise Refused("Say why you reject it; its author has to mend it.", code="no_reason")
     plan = Plan.objects.locked(plan_id)
     request = open_request(plan, now=now)
     roles = standing(request, plan, approver, now)
@@ -208,16 +210,15 @@ def reject(*, plan_id: Any, approver: User, reason: str, now: datetime, via: str
         method=via,
         at=now,
     )
-    plan.move("reject")
-    plan.ended_at = now
-    plan.save()
     request.closed_at = now
     request.outcome = Approval.REJECTED
     request.save()
+    act = ACTS[request.action]
+    act.refuse(plan, request, Verdict(approver, now, via))
     events.record(
         stream=plan,
-        kind="plan_rejected",
-        sentence=f"{approver.get_full_name()} rejected the plan: {reason.strip()}",
+        kind=act.rejected_kind,
+        sentence=f"{approver.get_full_name()} rejected the {act.noun}: {reason.strip()}",
         actor=approver,
         via=via,
         now=now,
@@ -314,7 +315,9 @@ def waiting_for(person: User, *, now: datetime) -> list[ApprovalRequest]:
     """Return the open requests on which this person can still decide, most urgent first."""
     requests = (
         ApprovalRequest.objects.filter(closed_at=None, deadline__gt=now)
-        .select_related("plan__plugin", "plan__release", "plan__author", "revision")
+        .select_related(
+            "plan__plugin", "plan__release", "plan__author", "revision", "adjustment__by"
+        )
         .prefetch_related("approvals")
         .order_by("deadline")
     )

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -184,15 +184,33 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(rfc8785.dumps(value)).hexdigest()
 
 
-def _tenants_digest(arrangement: Arrangement) -> str:
-    return _digest([{"name": w.name, "tenants": list(w.tenants)} for w in arrangement.waves])
+def tenants_digest_of(batches: Iterable[tuple[str, Sequence[str]]]) -> str:
+    """Return the digest of who stands in which batch, in which order."""
+    return _digest([{"name": name, "tenants": list(tenants)} for name, tenants in batches])
+
+
+def plan_digest(plan: Plan, *, policy_digest: str, approvals: str, tenants_digest: str) -> str:
+    """Return the digest of all that approvers agree to."""
+    return _digest(
+        {
+            "external_id": plan.external_id,
+            "plugin": plan.plugin.key,
+            "version": plan.release.version,
+            "artifact": plan.release.digest,
+            "deployer": plan.deployer,
+            "policy": policy_digest,
+            "approvals": approvals,
+            "tenants": tenants_digest,
+            "not_before": timestamp(plan.not_before) if plan.not_before else None,
+        }
+    )
 
 
 def _write_revision(
     *, plan: Plan, resolved: Resolved, seed: str, author: User, why: str, now: datetime
 ) -> PlanRevision:
     plan.revision += 1
-    tenants_digest = _tenants_digest(resolved.arrangement)
+    tenants_digest = tenants_digest_of((w.name, w.tenants) for w in resolved.arrangement.waves)
     revision = PlanRevision.objects.create(
         plan=plan,
         number=plan.revision,
@@ -207,18 +225,11 @@ def _write_revision(
         tenant_choice=resolved.draft.tenants.to_json(),
         tenants_digest=tenants_digest,
         seed=seed,
-        plan_digest=_digest(
-            {
-                "external_id": plan.external_id,
-                "plugin": resolved.draft.plugin,
-                "version": resolved.release.version,
-                "artifact": resolved.release.digest,
-                "deployer": resolved.draft.deployer,
-                "policy": resolved.policy_row.digest,
-                "approvals": resolved.approvals,
-                "tenants": tenants_digest,
-                "not_before": timestamp(plan.not_before) if plan.not_before else None,
-            }
+        plan_digest=plan_digest(
+            plan,
+            policy_digest=resolved.policy_row.digest,
+            approvals=resolved.approvals,
+            tenants_digest=tenants_digest,
         ),
         author=author,
         why=why,
@@ -382,11 +393,20 @@ def current_revision(plan: Plan) -> PlanRevision:
 
 def policy_of(revision: PlanRevision) -> UpgradePolicy:
     """Return the policy as this revision pinned it; a rehearsal may run it at another scale."""
-    pinned = _pinned_policy(revision.policy_text, revision.policy_name)
-    return pinned.at_scale(settings.SOAK_SCALE)
+    return written_policy(revision).at_scale(settings.SOAK_SCALE)
+
+
+def written_policy(revision: PlanRevision) -> UpgradePolicy:
+    """Return the policy as it stands in the revision's text."""
+    return pinned_file(revision).policies[revision.policy_name]
+
+
+def pinned_file(revision: PlanRevision) -> PolicyFile:
+    """Return all that the revision's text says, approvals included."""
+    return _parsed(revision.policy_text)
 
 
 @lru_cache(maxsize=64)
-def _pinned_policy(text: str, name: str) -> UpgradePolicy:
+def _parsed(text: str) -> PolicyFile:
     """Parse a pinned text once: it never changes, and the watch asks for it each second."""
-    return parse_policy_file(text).policies[name]
+    return parse_policy_file(text)

@@ -33,6 +33,7 @@ POINTS = (
     "effects.call_ready",
     "effects.call_sent",
     "trail.recorded",
+    "adjust.restoring",
     "watch.ticking",
     "watch.decided",
     "watch.acted",

@@ -21,7 +21,7 @@ LONGEST_DAYS = 366
 # What a token may be narrowed to; the actions are those of plans.permissions.
 SCOPES = {
     "read": frozenset({"view", "read_trail"}),
-    "plan": frozenset({"draft", "submit", "cancel", "archive"}),
+    "plan": frozenset({"draft", "submit", "adjust", "cancel", "archive"}),
     "approve": frozenset({"approve"}),
     "operate": frozenset(
         {

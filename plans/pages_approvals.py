@@ -27,7 +27,11 @@ def approve_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
         now=timezone.now(),
         via="page",
     )
-    done = "The plan is approved." if str(plan.state) == "approved" else "Your approval counts."
+    complete = not plan.approval_requests.filter(closed_at=None).exists()
+    what = (
+        "plan is approved" if str(plan.state) == "approved" else "change is approved and in force"
+    )
+    done = f"The {what}." if complete else "Your approval counts."
     messages.success(request, done)
     return redirect("live-plan", plan_id)
 
@@ -37,7 +41,7 @@ def approve_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
 def reject_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """Say no to the content that was shown, and why."""
     visible_plan(request, plan_id)
-    reject_seen(
+    plan = reject_seen(
         plan_id=plan_id,
         seen_digest=request.POST.get("digest", ""),
         approver=person(request),
@@ -45,7 +49,8 @@ def reject_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
         now=timezone.now(),
         via="page",
     )
-    messages.success(request, "The plan is rejected; its author sees your reason.")
+    what = "plan" if str(plan.state) == "rejected" else "change"
+    messages.success(request, f"The {what} is rejected; its author sees your reason.")
     return redirect("live-plan", plan_id)
 
 

@@ -117,6 +117,19 @@ def batch_sizes(count: int, percentages: Sequence[float]) -> list[int]:
     return sizes
 
 
+def recut(
+    line: Sequence[Candidate], batches: Sequence[BatchSpec], *, pin: Sequence[TenantSelector] = ()
+) -> list[Wave]:
+    """Share the tenants of a line out anew, in their order; numbers begin at 1.
+
+    Those that match `pin` at the head of the line stay in the first batch.
+    """
+    keys = [candidate.key for candidate in line]
+    is_pinned = [_first_match(candidate, pin) is not None for candidate in line]
+    first_holds = is_pinned.index(False) if False in is_pinned else len(line)
+    return _cut(keys, batches, first_holds=first_holds)
+
+
 def _cut(keys: list[str], batches: Sequence[BatchSpec], *, first_holds: int) -> list[Wave]:
     sizes = batch_sizes(len(keys), [batch.percentage for batch in batches])
     if sizes and first_holds > sizes[0]:

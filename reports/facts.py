@@ -22,6 +22,8 @@ from plans.chain import event_body
 from plans.drafting import policy_of
 from plans.events import check_chain
 from plans.models import (
+    Adjustment,
+    Approval,
     ApprovalRequest,
     Event,
     Plan,
@@ -33,9 +35,11 @@ from plans.models import (
 from reports.field_changes import field_changes
 from reports.kpi_courses import kpi_courses
 from reports.report_facts import (
+    AdjustmentFact,
     AftermathKpi,
     AlertFact,
     BatchFact,
+    ChangeFact,
     DrillFact,
     EventFact,
     LimitsFact,
@@ -117,10 +121,11 @@ def plan_facts(plan_id: uuid.UUID, *, cut_off: datetime) -> ReportFacts:
         policy_text=current.policy_text,
         revisions=tuple(_revision(row) for row in revisions),
         requests=_requests(plan),
+        adjustments=_adjustments(plan),
         planned_tenants=sum(1 for _key, excluded, _why in places if not excluded),
         left_out=tuple(sorted((key, why) for key, excluded, why in places if excluded)),
         batches=batches,
-        kpis=kpi_courses(plan, policy, tenants=len(places)),
+        kpis=kpi_courses(plan, tenants=len(places)),
         rulings=_rulings(plan),
         rollbacks=_rollbacks(plan),
         alerts=tuple(
@@ -225,6 +230,43 @@ def _requests(plan: Plan) -> tuple[RequestFact, ...]:
     )
 
 
+def _adjustments(plan: Plan) -> tuple[AdjustmentFact, ...]:
+    rows = (
+        Adjustment.objects.filter(plan=plan)
+        .select_related("before", "revision", "by", "request", "restores__revision")
+        .prefetch_related("request__approvals__user")
+        .order_by("asked_at", "revision__number")
+    )
+    return tuple(_adjustment(row) for row in rows)
+
+
+def _adjustment(row: Adjustment) -> AdjustmentFact:
+    given = row.request.approvals.all() if row.request is not None else ()
+    return AdjustmentFact(
+        revision=row.revision.number,
+        before=row.before.number,
+        direction=row.direction,
+        changes=tuple(
+            ChangeFact(str(change["direction"]), str(change["sentence"])) for change in row.changes
+        ),
+        reason=row.reason,
+        by=str(_person(row.by)) if row.by is not None else f"the console ({row.via})",
+        via=row.via,
+        asked_at=row.asked_at,
+        state=row.state,
+        applied_at=row.applied_at,
+        ended_at=row.ended_at,
+        expires_at=row.expires_at,
+        approved_by=tuple(
+            f"{_person(one.user)} as {one.role}"
+            for one in given
+            if one.verdict == Approval.APPROVED
+        ),
+        restores=row.restores.revision.number if row.restores is not None else None,
+        policy_digest=row.revision.policy_digest,
+    )
+
+
 def _tenants(plan: Plan) -> dict[int, list[TenantFact]]:
     found: dict[int, list[TenantFact]] = defaultdict(list)
     rows = TenantUpgrade.objects.filter(plan=plan).order_by("batch__number", "position")
@@ -288,6 +330,7 @@ def _rulings(plan: Plan) -> tuple[RulingFact, ...]:
             n=row.n,
             window_seconds=row.window_seconds,
             inputs_digest=row.inputs_digest,
+            revision=row.revision,
         )
         for row in rows
     )

@@ -41,10 +41,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class LimitLine:
-    """A level that a guardrail does not let the Kpi cross."""
+    """A level that a guardrail does not let the Kpi cross; None = from the start, to the end."""
 
     value: float
     label: str
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ def kpi_chart(
         _time_axis(clock, bottom),
         *(_course(line, clock, y, first=index == 0) for index, line in enumerate(lines)),
         _gaps(lines[0], clock, bottom),
-        *(_limit(limit, y(limit.value)) for limit in limits),
+        *(_limit(limit, clock, y(limit.value)) for limit in limits),
         _markers(markers, clock, bottom),
         _text(LEFT, 8, f"{name} ({unit})" if unit else name, bold=True),
         _legend(lines),
@@ -279,10 +281,21 @@ def _gaps(line: Line, clock: _Clock, bottom: float) -> str:
     return f'<path d="{path}" stroke="{GAP}" stroke-width="1.6"/>' if path else ""
 
 
-def _limit(limit: LimitLine, y: float) -> str:
-    line = f'<path d="M{LEFT:.0f} {y:.1f}H{WIDTH - RIGHT:.0f}" stroke="{LIMIT}" stroke-width="1"'
-    # On the left, because a breach rises through the line at the end of a plan.
-    words = _text(LEFT + 3, y - 2.5, limit.label, fill=LIMIT)
+def _limit(limit: LimitLine, clock: _Clock, y: float) -> str:
+    left = LEFT if limit.since is None else clock.x(limit.since)
+    right = WIDTH - RIGHT if limit.until is None else clock.x(limit.until)
+    path = f"M{round(left, 1):g} {y:.1f}H{round(right, 1):g}"
+    line = f'<path d="{path}" stroke="{LIMIT}" stroke-width="1"'
+    # On the left, because a breach rises through the line at the end of a plan; at the right edge
+    # there is no room to the right of where it begins.
+    late = left > WIDTH * 0.7
+    words = _text(
+        left - 3 if late else left + 3,
+        y - 2.5,
+        limit.label,
+        anchor="end" if late else "",
+        fill=LIMIT,
+    )
     return f'{line} stroke-dasharray="6 3"/>{words}'
 
 

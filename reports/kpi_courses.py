@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from batches.charts import USUAL_QUANTILE, points_of
+from batches.limits_in_force import limit_steps, policies_in_force
 from batches.models import KpiSample
-from batches.pinned_policy import definition_of, limits_of
+from batches.pinned_policy import definition_of
 from plans.models import Plan
-from plans.policy import UpgradePolicy
 from reports.report_facts import KpiFact, KpiLimit, KpiPoint
 
 # A look of 10,000 tenants is a long row: few of them are read there, all of them in small plans.
@@ -25,8 +25,8 @@ class _Course:
     points: list[KpiPoint] = field(default_factory=list)
 
 
-def kpi_courses(plan: Plan, policy: UpgradePolicy, *, tenants: int) -> tuple[KpiFact, ...]:
-    """Return the courses of the watched Kpis, in two queries whatever their number."""
+def kpi_courses(plan: Plan, *, tenants: int) -> tuple[KpiFact, ...]:
+    """Return the courses of the watched Kpis, in a constant number of queries."""
     courses: dict[str, _Course] = defaultdict(_Course)
     rows = KpiSample.objects.filter(plan=plan).order_by("at", "pk")
     for pk, kpi, source, at, ok, cause in rows.values_list(
@@ -36,7 +36,7 @@ def kpi_courses(plan: Plan, policy: UpgradePolicy, *, tenants: int) -> tuple[Kpi
         courses[kpi].looks.append((pk, at, ok, cause))
     room = max(FEWEST_LOOKS, min(MOST_LOOKS, MOST_POINTS_READ // max(1, tenants)))
     _read_points(courses, room)
-    limits = _limits(policy)
+    limits = _limits(plan)
     return tuple(_fact(kpi, courses[kpi], limits.get(kpi, ())) for kpi in sorted(courses))
 
 
@@ -61,11 +61,11 @@ def _read_points(courses: dict[str, _Course], room: int) -> None:
         course.points.sort(key=lambda point: point.at)
 
 
-def _limits(policy: UpgradePolicy) -> dict[str, tuple[KpiLimit, ...]]:
+def _limits(plan: Plan) -> dict[str, tuple[KpiLimit, ...]]:
     limits: dict[str, tuple[KpiLimit, ...]] = defaultdict(tuple)
-    for limit in limits_of(policy):
-        value = limit.value if limit.against == "absolute" else None
-        limits[limit.kpi] += (KpiLimit(value, limit.label),)
+    for step in limit_steps(policies_in_force(plan)):
+        value = step.limit.value if step.drawn else None
+        limits[step.limit.kpi] += (KpiLimit(value, step.limit.label, step.since, step.until),)
     return limits
 
 

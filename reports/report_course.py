@@ -37,7 +37,7 @@ from reports.report_blocks import (
     utc,
     words,
 )
-from reports.report_facts import BatchFact, KpiFact, ReportFacts, RollbackFact, TenantFact
+from reports.report_facts import BatchFact, KpiFact, KpiLimit, ReportFacts, RollbackFact, TenantFact
 
 STATE_TONES: dict[str, Tone] = {
     "upgraded": "good",
@@ -237,7 +237,11 @@ def _end(batch: BatchFact, facts: ReportFacts) -> datetime:
 
 
 def _markers(facts: ReportFacts) -> list[Marker]:
-    return [Marker(rollback.triggered_at, "rollback") for rollback in facts.rollbacks]
+    changes = [Marker(one.applied_at, "adjusted") for one in facts.adjusted if one.applied_at]
+    return [
+        *changes,
+        *(Marker(rollback.triggered_at, "rollback") for rollback in facts.rollbacks),
+    ]
 
 
 def _timeline_row(batch: BatchFact, facts: ReportFacts) -> TimelineRow:
@@ -275,14 +279,24 @@ def _chart(kpi: KpiFact, facts: ReportFacts) -> str:
         name=f"{kpi.name}, {kpi.meaning}" if kpi.meaning else kpi.name,
         unit=kpi.unit,
         lines=lines,
-        limits=[LimitLine(one.value, one.label) for one in kpi.limits if one.value is not None],
+        limits=[
+            LimitLine(one.value, one.label, one.since, one.until)
+            for one in kpi.limits
+            if one.value is not None
+        ],
         bands=bands,
         markers=_markers(facts),
     )
 
 
 def _limit_words(kpi: KpiFact) -> str:
-    return ", ".join(limit.label for limit in kpi.limits) or "none, watched only"
+    return ", ".join(map(_limit_with_time, kpi.limits)) or "none, watched only"
+
+
+def _limit_with_time(limit: KpiLimit) -> str:
+    since = f" from {moment(limit.since)[11:]}" if limit.since is not None else ""
+    until = f" until {moment(limit.until)[11:]}" if limit.until is not None else ""
+    return f"{limit.label}{since}{until}"
 
 
 def _known(kpi: KpiFact) -> list[float]:

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from reports.report_adjustments import adjustments_section
 from reports.report_blocks import (
     Cell,
     Document,
@@ -61,6 +62,7 @@ def compose(facts: ReportFacts, *, data_digest: str) -> Document:
         plan_section(facts),
         people_section(facts),
         policy_section(facts),
+        adjustments_section(facts),
         batches_section(facts),
         metrics_section(facts),
         rulings_section(facts),

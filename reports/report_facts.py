@@ -74,6 +74,35 @@ class RequestFact:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeFact:
+    """One thing that read differently from then on."""
+
+    direction: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdjustmentFact:
+    """A change of the plan while it ran, whether or not it came into force."""
+
+    revision: int
+    before: int
+    direction: str
+    changes: tuple[ChangeFact, ...]
+    reason: str
+    by: str
+    via: str
+    asked_at: datetime
+    state: str
+    applied_at: datetime | None
+    ended_at: datetime | None
+    expires_at: datetime | None
+    approved_by: tuple[str, ...]
+    restores: int | None
+    policy_digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class TenantFact:
     """What became of one tenant."""
 
@@ -130,6 +159,8 @@ class KpiLimit:
 
     value: float | None
     label: str
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +194,7 @@ class RulingFact:
     n: int
     window_seconds: float
     inputs_digest: str
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +357,7 @@ class ReportFacts:
     policy_text: str
     revisions: tuple[RevisionFact, ...]
     requests: tuple[RequestFact, ...]
+    adjustments: tuple[AdjustmentFact, ...]
     planned_tenants: int
     left_out: tuple[tuple[str, str], ...]
     batches: tuple[BatchFact, ...]
@@ -345,6 +378,11 @@ class ReportFacts:
     def tenants(self) -> tuple[TenantFact, ...]:
         """Return the tenants of all batches, in the order of the plan."""
         return tuple(tenant for batch in self.batches for tenant in batch.tenants)
+
+    @property
+    def adjusted(self) -> tuple[AdjustmentFact, ...]:
+        """Return the changes that came into force."""
+        return tuple(one for one in self.adjustments if one.applied_at is not None)
 
     @property
     def touched(self) -> tuple[TenantFact, ...]:

@@ -109,35 +109,45 @@ def people_section(facts: ReportFacts) -> Section:
 
 def separation(facts: ReportFacts) -> tuple[tuple[str, Tone], ...]:
     """Return the findings on the segregation of duties, the bad ones included."""
-    writers = {str(facts.author), *(str(revision.author) for revision in facts.revisions)}
     approvals = [v for r in facts.requests for v in r.verdicts if v.verdict == "approved"]
     if not approvals:
         if facts.started_at is None:
             return (("Nobody approved the plan, and it was never started.", "plain"),)
         return (("The plan was started although nobody approved it.", "bad"),)
     found: list[tuple[str, Tone]] = []
-    both = sorted(writers & {str(v.person) for v in approvals})
+    both = sorted({name for r in facts.requests for name in _wrote_and_approved(r, facts)})
     if both:
         found.append((f"Wrote the plan and approved it: {', '.join(both)}.", "bad"))
     else:
-        found.append(("No approver wrote any part of the plan.", "good"))
-    granted = next((r for r in facts.requests if r.outcome == "approved"), None)
+        found.append(("No approver wrote any part of what they approved.", "good"))
+    starts = [r for r in facts.requests if r.action == "start"]
+    granted = next((r for r in starts if r.outcome == "approved"), None)
     if granted is not None:
-        signers = [v for v in granted.verdicts if v.verdict == "approved"]
-        missing = [r for r in granted.roles if r not in {v.role for v in signers}]
-        people = {str(v.person) for v in signers}
-        if missing:
-            found.append((f"Roles without a signature: {', '.join(missing)}.", "bad"))
-        elif len(people) < len(granted.roles):
-            found.append(("One person signed for several roles.", "bad"))
-        else:
-            roles = ", ".join(granted.roles)
-            found.append((f"Each role was signed for by a person of its own: {roles}.", "good"))
+        found.append(_signed(granted))
     if facts.started_at is not None:
-        late = [v for v in approvals if v.at > facts.started_at]
+        given = [v for r in starts for v in r.verdicts if v.verdict == "approved"]
+        late = [v for v in given if v.at > facts.started_at]
         words_ = f"{count(len(late), 'approval')} came after the start."
         found.append((words_, "bad") if late else ("Every approval came before the start.", "good"))
     return tuple(found)
+
+
+def _wrote_and_approved(request: RequestFact, facts: ReportFacts) -> set[str]:
+    """Return who approved what they had written themselves, up to the request's revision."""
+    writers = {str(r.author) for r in facts.revisions if r.number <= request.revision}
+    approvers = {str(v.person) for v in request.verdicts if v.verdict == "approved"}
+    return (writers | {str(facts.author)}) & approvers
+
+
+def _signed(granted: RequestFact) -> tuple[str, Tone]:
+    signers = [v for v in granted.verdicts if v.verdict == "approved"]
+    missing = [r for r in granted.roles if r not in {v.role for v in signers}]
+    if missing:
+        return f"Roles without a signature: {', '.join(missing)}.", "bad"
+    if len({str(v.person) for v in signers}) < len(granted.roles):
+        return "One person signed for several roles.", "bad"
+    roles = ", ".join(granted.roles)
+    return f"Each role was signed for by a person of its own: {roles}.", "good"
 
 
 def policy_section(facts: ReportFacts) -> Section:
@@ -156,7 +166,12 @@ def policy_section(facts: ReportFacts) -> Section:
         ),
     )
     blocks: list[Block] = [
-        Paragraph("The rules as they were approved. Annex A holds them word for word."),
+        Paragraph(
+            "The rules as they were in force at the end. Annex A holds them word for word; what"
+            " changed while the plan ran stands in the next section."
+            if facts.adjusted
+            else "The rules as they were approved. Annex A holds them word for word."
+        ),
         Pairs(rows),
     ]
     if facts.soak_scale != 1:

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('batches', '0003_waits_for_openings'),
+        ('batches', '0004_rulings_name_their_revision'),
         ('plans', '0002_trail_is_append_only'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

@@ -9,6 +9,7 @@ from django_fsm import FSMField
 from batches.lifecycle import BATCH, LIVE_BATCH_STATES, TENANT_UPGRADE
 from plans.models import Plan
 from plans.models.driven import Driven
+from plans.refusal import NotFound
 
 
 class BatchQuerySet(models.QuerySet["Batch"]):
@@ -16,8 +17,14 @@ class BatchQuerySet(models.QuerySet["Batch"]):
 
     def locked(self, batch_id: int) -> tuple["Batch", Plan]:
         """Return a batch and its plan under their row locks, always taken plan first."""
-        plan = Plan.objects.locked(self.values_list("plan_id", flat=True).get(pk=batch_id))
-        return self.select_for_update(no_key=True).get(pk=batch_id), plan
+        plan_id = self.filter(pk=batch_id).values_list("plan_id", flat=True).first()
+        if plan_id is not None:
+            plan = Plan.objects.locked(plan_id)
+            batch = self.select_for_update(no_key=True).filter(pk=batch_id).first()
+            if batch is not None:
+                return batch, plan
+        # A batch that had not begun goes when the tenants that wait are shared out anew.
+        raise NotFound("This batch is not there any more; look at the plan again.")
 
 
 class Batch(Driven, models.Model):

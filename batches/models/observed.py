@@ -88,6 +88,9 @@ class Ruling(models.Model):
     worst_tenant = models.CharField(max_length=63, blank=True)
     worst_value = models.FloatField(null=True, blank=True)
     inputs_digest = models.CharField(max_length=64)
+    revision = models.PositiveIntegerField(
+        default=0, help_text="The plan's revision whose policy ruled; 0 = before it was kept."
+    )
     at = models.DateTimeField()
 
     class Meta:

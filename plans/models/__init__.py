@@ -1,5 +1,6 @@
 """The rows of plans, by noun."""
 
+from plans.models.adjustment import Adjustment
 from plans.models.event import ZERO_HASH, Event, Stream
 from plans.models.flag import Flag
 from plans.models.freeze import Freeze, FreezeOverride
@@ -12,6 +13,7 @@ from plans.models.tenant import Installation, Tenant
 __all__ = [
     "CONSOLE_ROLES",
     "ZERO_HASH",
+    "Adjustment",
     "ApiToken",
     "Approval",
     "ApprovalRequest",

@@ -9,6 +9,7 @@ from django_fsm import FSMField
 
 from plans.lifecycle import LIVE_PLAN_STATES, PLAN
 from plans.models.driven import Driven
+from plans.refusal import Refused
 
 
 class PlanQuerySet(models.QuerySet["Plan"]):
@@ -78,6 +79,14 @@ class Plan(Driven, models.Model):
 
     def __str__(self) -> str:
         return f"{self.external_id} ({self.state})"
+
+    def require_revision(self, number: int | None) -> None:
+        """Raise Refused when something was decided by another revision than the one in force."""
+        if number is not None and number != self.revision:
+            raise Refused(
+                f"The plan was changed to revision {self.revision} meanwhile; look at it again.",
+                code="plan_changed",
+            )
 
     @property
     def stream_key(self) -> str:

@@ -7,6 +7,7 @@ from django import template
 from django.utils import timezone
 
 from plans import approval
+from plans.approved_acts import START
 from plans.lifecycle import PLAN
 from plans.models import Approval, ApprovalRequest, Plan, User
 from plans.permissions import may
@@ -52,12 +53,14 @@ def approval_panel(plan: Plan, user: Any) -> ApprovalPanel:
     """Return what the panel says about the plan to this person, now."""
     now = timezone.now()
     request = (
-        ApprovalRequest.objects.filter(plan=plan)
+        ApprovalRequest.objects.filter(plan=plan, action=START)
         .select_related("opened_by", "revision")
         .order_by("-opened_at")
         .first()
     )
-    if request is not None and request.revision.number != plan.revision:
+    # A plan that has started was approved as it started, whatever was changed while it ran.
+    revised = request is not None and request.revision.number != plan.revision
+    if revised and plan.started_at is None:
         request = None
     given = list(request.approvals.select_related("user")) if request else []
     by_role = {line.role: line for line in given if line.verdict == Approval.APPROVED}

@@ -67,6 +67,7 @@ PAGES = {
     "plan-new": ("mara", "/plans/new/"),
     "plan-new again": ("mara", "/plans/new/?from={completed}"),
     "plan-edit": ("mara", "/plans/{waiting}/edit/"),
+    "plan-adjust": ("mara", "/plans/{running}/adjust/"),
     "approval-inbox": ("aram", "/approvals/"),
     "live-plan waiting": ("aram", "/plans/{waiting}/"),
     "live-plan running": ("olga", "/plans/{running}/"),
@@ -111,6 +112,7 @@ EMPTY_PAGES = (
 # What is no page: acts, fragments, data and downloads.
 NO_PAGES = {
     "plan-preview",
+    "plan-adjust-preview",
     "plan-submit",
     "plan-approve",
     "plan-reject",

@@ -247,6 +247,7 @@ def rolled_back_facts() -> ReportFacts:
             ),
         ),
         requests=(approvals(),),
+        adjustments=(),
         planned_tenants=120,
         left_out=(("tenant-00999", "excluded by the policy: contract freeze"),),
         batches=(

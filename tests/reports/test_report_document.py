@@ -58,6 +58,7 @@ def test_every_asked_for_part_is_there_in_order():
         "plan",
         "people",
         "policy",
+        "adjustments",
         "batches",
         "metrics",
         "rulings",

@@ -1,7 +1,7 @@
 // The dictionary's panels as Plotly charts: lines, limits, and a mark where something happened.
 // Plotly is 1.2 MB, so it is fetched only by pages that draw.
 
-const MARK_KINDS = { batch_opened: "batch", rollback_begun: "rollback", plan_paused: "pause", batch_held: "hold" };
+const MARK_KINDS = { batch_opened: "batch", rollback_begun: "rollback", plan_paused: "pause", batch_held: "hold", plan_adjusted: "adjusted" };
 const KEPT_POINTS = 3000;
 const DRAW_MS = 500;
 
@@ -102,6 +102,8 @@ export class Charts {
     if (!kind) return;
     this.marks.push({ at: event.at, kind, label: event.sentence });
     for (const chart of this.charts) this.dirty.add(chart);
+    // The limits are others from now on.
+    if (kind === "adjusted") this.reload();
   }
 
   span(seconds) {
@@ -146,7 +148,7 @@ export class Charts {
   tellNow(chart) {
     const last = chart.points.findLast((point) => point.line === chart.lines[0].name && point.value !== null);
     chart.now.textContent = last ? `${Number(last.value.toPrecision(3))} ${chart.unit}` : "no data yet";
-    chart.node.setAttribute("aria-label", `${chart.title}: ${chart.now.textContent}; ${chart.limits.map((limit) => limit.label).join(", ")}`);
+    chart.node.setAttribute("aria-label", `${chart.title}: ${chart.now.textContent}; ${chart.limits.filter((limit) => !limit.until).map((limit) => limit.label).join(", ")}`);
   }
 
   timeRange(chart, from) {
@@ -159,9 +161,12 @@ export class Charts {
 
   layout(chart, from) {
     const muted = token("--text-3");
-    const limits = chart.limits.map((limit) => ({
-      type: "line", xref: "paper", x0: 0, x1: 1, y0: limit.value, y1: limit.value,
-      line: { color: token("--chart-limit"), width: 1.5, dash: "dash" },
+    const range = this.timeRange(chart, from);
+    const shown = chart.limits.filter((limit) => !limit.until || new Date(limit.until) > range[0]);
+    // A limit that changed while the plan ran is a step: each value is drawn over its own time.
+    const limits = shown.map((limit) => ({
+      type: "line", x0: limit.from && new Date(limit.from) > range[0] ? new Date(limit.from) : range[0], x1: limit.until ? new Date(limit.until) : range[1], y0: limit.value, y1: limit.value,
+      line: { color: token("--chart-limit"), width: 1.5, dash: limit.until ? "dot" : "dash" },
       label: { text: limit.label, textposition: "end", yanchor: "bottom", font: { size: 10, color: token("--chart-limit") } },
     }));
     const marks = this.marks.filter((mark) => new Date(mark.at).getTime() >= from).map((mark) => ({
@@ -170,14 +175,14 @@ export class Charts {
       label: { text: mark.kind, textposition: "end", textangle: 0, xanchor: "center", yanchor: "bottom", font: { size: 9, color: muted } },
     }));
     const values = chart.points.map((point) => point.value).filter((value) => value !== null);
-    const top = Math.max(...values, ...chart.limits.map((limit) => limit.value), 0);
+    const top = Math.max(...values, ...shown.map((limit) => limit.value), 0);
     return {
       margin: { l: 40, r: 24, t: 16, b: chart.lines.length > 1 ? 42 : 24 }, height: 184, showlegend: chart.lines.length > 1, uirevision: this.spanSeconds,
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "x unified", dragmode: false,
       font: { family: getComputedStyle(document.body).fontFamily, size: 11, color: muted },
       legend: { orientation: "h", x: 0, y: -0.16, yanchor: "top", font: { size: 10 } },
       hoverlabel: { bgcolor: token("--surface-2"), bordercolor: token("--line-strong"), font: { color: token("--text"), size: 11 } },
-      xaxis: { type: "date", gridcolor: token("--line"), zeroline: false, tickformat: "%H:%M:%S", nticks: 5, fixedrange: true, range: this.timeRange(chart, from) },
+      xaxis: { type: "date", gridcolor: token("--line"), zeroline: false, tickformat: "%H:%M:%S", nticks: 5, fixedrange: true, range },
       yaxis: { gridcolor: token("--line"), zeroline: false, rangemode: "tozero", range: top > 0 ? [0, top * 1.15] : undefined, nticks: 4, fixedrange: true, ticksuffix: "" },
       shapes: [...limits, ...marks],
     };

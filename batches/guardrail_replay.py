@@ -1,0 +1,137 @@
+"""Judge a guardrail on the looks that are stored: what it would have said so far.
+
+The same measuring and judging as at each look, over the newest looks, so that a rule that is new
+or changed in a running plan begins where it would stand had it been there all along.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from batches.configured import dictionary
+from batches.dictionary import GuardrailUnusable, KpiDefinition, resolve_guardrail
+from batches.increments import LookSample, max_age
+from batches.models import Batch, GuardrailState, KpiSample, Rollback, TenantUpgrade
+from batches.verdict import GuardrailRuling, GuardState, guardrail_key, judge, measure
+from plans.models import Plan
+from plans.policy import Guardrail, UpgradePolicy
+
+FEWEST_LOOKS = 20
+MOST_LOOKS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a guardrail says of the stored looks; `ruling` is None where there is no look."""
+
+    rule: Guardrail
+    definition: KpiDefinition
+    state: GuardState
+    ruling: GuardrailRuling | None
+    looks: int
+    failed: int
+
+    @property
+    def breaches_next(self) -> bool:
+        """Tell whether one more look like the last one is a breach."""
+        running = self.state.failed_running + (self.state.last_outcome == "failed")
+        return running > self.rule.failure_limit
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    soak_started: datetime | None
+    upgraded: Sequence[datetime]
+    since: datetime
+
+
+def replay(plan: Plan, rule: Guardrail, *, look_seconds: float) -> Replayed | None:
+    """Return the guardrail's standing; None where this installation cannot read its Kpi."""
+    definition = dictionary().kpi(rule.kpi)
+    if definition is None:
+        return None
+    try:
+        resolved = resolve_guardrail(rule, definition)
+    except GuardrailUnusable:
+        return None
+    known = _standing(plan)
+    looks = _looks(plan, definition.name, resolved, known.since)
+    count = _judged_looks(resolved)
+    state, ruling, failed = GuardState(), None, 0
+    judged = looks[-count:]
+    for look in judged:
+        seen = measure(
+            resolved,
+            definition,
+            looks,
+            canary=sum(1 for at in known.upgraded if at <= look.at),
+            now=look.at,
+            max_age_seconds=max_age(look_seconds),
+        )
+        soaks = known.soak_started is not None and known.soak_started <= look.at
+        state, ruling = judge(
+            state,
+            seen,
+            resolved,
+            now=look.at,
+            soak_started=known.soak_started if soaks else None,
+        )
+        failed += seen.outcome == "failed"
+    return Replayed(resolved, definition, state, ruling, len(judged), failed)
+
+
+def keep_standing(
+    plan: Plan, policy: UpgradePolicy, rules: Sequence[Guardrail], now: datetime
+) -> None:
+    """Write down where each of these guardrails of the policy stands, for the next look.
+
+    The next look makes a ruling of its own whatever it says: that is why the verdict is open.
+    """
+    for rule in rules:
+        stands = replay(plan, rule, look_seconds=policy.limits.look_seconds)
+        if stands is None:
+            continue
+        state = replace(stands.state, verdict="undecided")
+        GuardrailState.objects.update_or_create(
+            plan=plan,
+            key=guardrail_key(rule),
+            defaults={
+                "kpi": stands.definition.name,
+                "verdict": "undecided",
+                "sentence": stands.ruling.sentence if stands.ruling else "",
+                "value": stands.ruling.value if stands.ruling else None,
+                "state": state.to_json(),
+                "updated_at": now,
+            },
+        )
+
+
+def _standing(plan: Plan) -> _Plan:
+    live = (
+        Batch.objects.filter(plan=plan, state__in=("deploying", "soaking", "held"))
+        .order_by("-number")
+        .first()
+    )
+    upgraded = TenantUpgrade.objects.filter(plan=plan, state="upgraded", upgraded_at__isnull=False)
+    last = Rollback.objects.filter(plan=plan).order_by("-triggered_at").first()
+    return _Plan(
+        soak_started=live.calls_done_at if live is not None else None,
+        upgraded=[at for at in upgraded.values_list("upgraded_at", flat=True) if at is not None],
+        # What was seen before the last rollback says nothing about the tenants that are left.
+        since=(last.finished_at or last.triggered_at) if last is not None else plan.created_at,
+    )
+
+
+def _judged_looks(rule: Guardrail) -> int:
+    return max(FEWEST_LOOKS, min(MOST_LOOKS, rule.failure_limit + 1))
+
+
+def _looks(plan: Plan, kpi: str, rule: Guardrail, since: datetime) -> list[LookSample]:
+    """Return the newest looks with all that their windows reach back to, in their order."""
+    rows = KpiSample.objects.filter(plan=plan, kpi=kpi, at__gte=since)
+    newest = list(rows.order_by("-at").values_list("at", flat=True)[: _judged_looks(rule)])
+    if not newest:
+        return []
+    oldest = newest[-1] - timedelta(seconds=rule.window_seconds)
+    kept = rows.filter(at__gt=oldest).order_by("at").values_list("look", flat=True)
+    return [LookSample.from_json(look) for look in kept.iterator(chunk_size=50)]
