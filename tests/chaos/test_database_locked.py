@@ -14,7 +14,7 @@ import pytest
 from tests.chaos.rig import APPROVALS, Locked, assert_ended_right
 from tests.journeys.stack import GOOD, OLD, Stack, at, running, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 
 POLICIES = f"""
 policies:

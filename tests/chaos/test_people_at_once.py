@@ -9,7 +9,7 @@ import pytest
 from tests.chaos.rig import APPROVALS, assert_ended_right
 from tests.journeys.stack import OLD, Stack, running, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 
 POLICIES = f"""
 policies:

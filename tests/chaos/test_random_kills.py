@@ -27,7 +27,7 @@ from tests.journeys.stack import (
     wait_until,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 POLICIES = f"""
 policies:

@@ -24,7 +24,7 @@ from tests.journeys.stack import (
     wait_until,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.prometheus, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.prometheus, pytest.mark.timeout(480)]
 
 PROMETHEUS = "/usr/bin/prometheus"
 POLICIES = """
