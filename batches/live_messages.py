@@ -18,7 +18,7 @@ Message = dict[str, Any]
 
 ALARMING = ("breach", "failed", "missed", "needs_hand", "escalat", "firing", "rejected")
 TAKING_BACK = ("rollback", "rolled_back", "restor", "settled")
-HALTING = ("pause", "hold", "held", "expired", "cancelled", "overrun")
+HALTING = ("pause", "hold", "held", "expired", "cancelled", "overrun", "lagged")
 GOOD = ("completed", "passed", "approved", "resolved", "approval_given", "verified")
 
 
