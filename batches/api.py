@@ -43,6 +43,7 @@ from plans.drafting import PlanDraft, TenantChoice
 from plans.freezing import override_freeze
 from plans.models import Plan, PlanTenant
 from plans.permissions import require
+from plans.refusal import Refused
 
 # A pause is about nothing new starting; while tenants are taken back, nothing new starts.
 STANDING_STILL = frozenset({"paused", "rolling_back", "rolled_back"})
@@ -169,10 +170,16 @@ class PlanPause(ConsoleView):
         require(by, "pause", found)
         if str(found.state) in STANDING_STILL:
             return answer_detail(request, found)
-        paused = control.pause(
-            plan_id=found.pk, by=by, reason=reason, now=timezone.now(), via=via(request)
-        )
-        return answer_detail(request, paused)
+        try:
+            found = control.pause(
+                plan_id=found.pk, by=by, reason=reason, now=timezone.now(), via=via(request)
+            )
+        except Refused:
+            # A rollback that began since that look stops the plan too, and more than was asked.
+            found = find_plan(request, plan)
+            if str(found.state) not in STANDING_STILL:
+                raise
+        return answer_detail(request, found)
 
 
 class PlanResume(ConsoleView):

@@ -27,7 +27,10 @@ ALARMING = (
     "overridden",
 )
 TAKING_BACK = ("rollback", "rolled_back", "restor", "settled")
-HALTING = ("pause", "hold", "held", "expired", "cancelled", "overrun", "stopped", "freeze", "waits")
+HALTING = (
+    *("pause", "hold", "held", "expired", "cancelled", "overrun"),
+    *("stopped", "freeze", "waits", "lagged"),
+)
 GOOD = ("completed", "passed", "approved", "resolved", "approval_given", "verified")
 
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -28,9 +28,7 @@ class RefusalMiddleware:
         """Answer for refusals and an absent database; everything else stays an error."""
         if isinstance(error, DATABASE_AWAY):
             logger.error("The database did not answer: %s", error)
-            # Without the request: what a page usually shows of the person is in the database too.
-            page = render_to_string("503.html", {"sentence": NO_ANSWER})
-            return HttpResponse(page, status=503, headers={"Retry-After": "1"})
+            return _database_away(request)
         if not isinstance(error, Refused):
             return None
         if isinstance(error, NotFound):
@@ -42,3 +40,13 @@ class RefusalMiddleware:
         if url_has_allowed_host_and_scheme(origin, allowed_hosts={request.get_host()}):
             return HttpResponseRedirect(origin)
         return HttpResponseRedirect("/")
+
+
+def _database_away(request: HttpRequest) -> HttpResponse:
+    """Say it to a script as every refusal, to a person as a page that needs no database."""
+    if request.headers.get("Accept", "").startswith("application/json"):
+        told = {"refused": True, "sentence": NO_ANSWER}
+        return JsonResponse(told, status=503, headers={"Retry-After": "1"})
+    # Without the request: what a page usually shows of the person is in the database too.
+    page = render_to_string("503.html", {"sentence": NO_ANSWER})
+    return HttpResponse(page, status=503, headers={"Retry-After": "1"})

@@ -127,7 +127,7 @@ async def failure(source, *, timeout=2.0, selector=REQUESTS):
 
 
 @pytest.mark.parametrize("kind", OVER_HTTP)
-async def test_nobody_listening_is_source_down(kind):
+async def test_fault_08_nobody_listening_is_source_down(kind):
     error = await failure(build(spec(kind, f"http://127.0.0.1:{free_port()}"), environ={}))
     assert (error.cause, error.sentence) == ("source_down", "connection refused")
 

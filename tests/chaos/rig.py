@@ -73,7 +73,10 @@ class Traps:
 
     def wait(self, seconds: float = 60.0) -> Sprung:
         """Wait until the trap has sprung."""
-        return wait_until(self.sprung, seconds, f"somebody reached {self._armed()}")
+        wait_until(self.sprung, seconds, f"somebody reached {self._armed()}")
+        sprung = self.sprung()
+        assert sprung is not None
+        return sprung
 
     def disarm(self) -> None:
         """Take a trap away that nobody ran into."""

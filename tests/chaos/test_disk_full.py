@@ -16,7 +16,7 @@ from tests.chaos.own_fleet import OwnFleet, own_fleet
 from tests.chaos.rig import APPROVALS, assert_ended_right
 from tests.journeys.stack import GOOD, OLD, Stack, ask, processes_of, running, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 
 DISK_MB, FREE_MB, RESERVE_MB = 64, 12, 8
 POLICIES = f"""

@@ -13,7 +13,7 @@ from plans.failpoints import POINTS
 from tests.chaos.rig import APPROVALS, Traps, assert_ended_right
 from tests.journeys.stack import GOOD, OLD, Stack, running, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 
 POLICIES = f"""
 policies:

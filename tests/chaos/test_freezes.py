@@ -27,7 +27,7 @@ from tests.chaos.rig import (
 )
 from tests.journeys.stack import GOOD, OLD, Stack, at, running, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 
 POLICIES = f"""
 policies:

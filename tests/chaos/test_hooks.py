@@ -17,7 +17,7 @@ from tests.chaos.rig import (
 )
 from tests.journeys.stack import GOOD, OLD, Stack, assert_nothing_doubled, at, running, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 
 CALL_TIMEOUT = 3
 POLICIES = f"""

@@ -9,7 +9,7 @@ from tests.chaos.lying_source import LyingSource
 from tests.chaos.rig import APPROVALS, assert_ended_right
 from tests.journeys.stack import GOOD, HOST, OLD, Stack, free_port, running, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 
 POLICIES = f"""
 policies:

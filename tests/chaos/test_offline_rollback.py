@@ -9,7 +9,7 @@ import pytest
 from tests.chaos.rig import APPROVALS, Locked, assert_chain_holds, assert_each_key_worked_once
 from tests.journeys.stack import GOOD, OLD, Stack, running, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 
 POLICIES = f"""
 policies:

@@ -9,7 +9,7 @@ import pytest
 from tests.chaos.rig import APPROVALS, assert_ended_right
 from tests.journeys.stack import OLD, Stack, running, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 
 POLICIES = f"""
 policies:
@@ -98,9 +98,8 @@ def test_fault_20_a_rollback_wins_against_everybody_who_goes_on(stack):
 
     answers = at_once(*pauses, *promotes, *backs)
 
-    # What makes things safer is never refused for somebody else's being faster, unless all is back.
-    refused = [answer["detail"].lower() for status, answer in answers[:4] if status != 200]
-    assert all("rolled back" in detail or "rolled_back" in detail for detail in refused), refused
+    # What makes things safer is never refused for somebody else's being faster.
+    assert {status for status, _answer in answers[:4]} == {200}
     assert {status for status, _answer in answers[4:8]} <= {200, 409}
     assert {status for status, _answer in answers[8:]} == {202}
     stack.wait_for(plan, "rolled_back")

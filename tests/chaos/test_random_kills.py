@@ -27,7 +27,7 @@ from tests.journeys.stack import (
     wait_until,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 POLICIES = f"""
 policies:
@@ -150,8 +150,8 @@ def _asks(stack: Stack, plan: str) -> bool:
         return False
 
 
-def test_fault_01_and_23_random_kills_in_a_plan_of_400_tenants(stack, fleet):
-    go_there_and_back(stack, fleet.tenants[:400], forward=4, back=3)
+def test_fault_01_and_23_random_kills_in_a_plan_of_300_tenants(stack, fleet):
+    go_there_and_back(stack, fleet.tenants[:300], forward=3, back=3)
 
 
 @pytest.mark.chaos_long

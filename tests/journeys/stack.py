@@ -35,7 +35,7 @@ OLD, GOOD, BAD = "1.4.2", "1.5.0", "1.5.1"
 PROGRAMS = ("web", "fleet", "watch", "hands-effects", "hands-paperwork")
 PEOPLE = ("mara", "aram", "sona", "olga", "rita", "ada")
 ENDED = frozenset({"completed", "rolled_back", "needs_hand", "rejected", "expired", "cancelled"})
-SECONDS_TO_START = 90.0
+SECONDS_TO_START = 180.0
 SECONDS_TO_END = 40.0
 # A promise of 10 s, on a machine that does other things too.
 TAKEOVER_SECONDS = 15.0

@@ -1,10 +1,12 @@
 """A real Prometheus between the platform and the console: it asks in PromQL and judges the same."""
 
 import json
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +24,7 @@ from tests.journeys.stack import (
     wait_until,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.prometheus, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.prometheus, pytest.mark.timeout(480)]
 
 PROMETHEUS = "/usr/bin/prometheus"
 POLICIES = """
@@ -34,6 +36,12 @@ policies:
       - {name: rest, percentage: 75, soak_minutes: 0.05}
     rollback_thresholds: {error_rate: 2, latency_ms: 200}
     limits: {look_seconds: 1}
+  impatient:
+    description: "One batch that is held 3 s after its data end."
+    batches:
+      - {name: all, percentage: 100, soak_minutes: 0.2}
+    rollback_thresholds: {error_rate: 2}
+    limits: {look_seconds: 1, missing_metrics_minutes: 0.05}
 approvals:
   default: {required_roles: [system_admin, role_admin], max_pending_minutes: 60}
 """
@@ -88,8 +96,8 @@ def dictionary(prometheus_url: str) -> str:
 
 
 @contextmanager
-def prometheus(folder: Path, fleet_port: int) -> Iterator[str]:
-    """Run a Prometheus that scrapes the fleet; yield its address."""
+def prometheus(folder: Path, fleet_port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run a Prometheus that scrapes the fleet; yield its address and its process."""
     config, port = folder / "prometheus.yml", free_port()
     config.write_text(SCRAPING.format(host=HOST, port=fleet_port))
     with (folder / "prometheus.log").open("wb") as out:
@@ -107,8 +115,9 @@ def prometheus(folder: Path, fleet_port: int) -> Iterator[str]:
             preexec_fn=ends_with_us,
         )
     try:
-        yield f"http://{HOST}:{port}"
+        yield f"http://{HOST}:{port}", process
     finally:
+        process.send_signal(signal.SIGCONT)
         process.terminate()
         try:
             process.wait(20)
@@ -118,10 +127,12 @@ def prometheus(folder: Path, fleet_port: int) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def server(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Stack, subprocess.Popen[bytes]]]:
     folder = tmp_path_factory.mktemp("prometheus")
     fleet_port = free_port()
-    with prometheus(folder, fleet_port) as url:
+    with prometheus(folder, fleet_port) as (url, process):
         named = folder / "dashboards.json"
         named.write_text(dictionary(url))
         environ = {"UPGRADECONSOLE_DICTIONARY": str(named)}
@@ -131,7 +142,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             # So few requests are judged that chance alone could break the limit.
             stack.turn(latency_seconds=0.05, jitter_seconds=0, error_rates={GOOD: 0.0})
             wait_until(lambda: scraped(url), 40, "Prometheus has scraped the fleet")
-            yield stack
+            yield stack, process
+
+
+@pytest.fixture
+def stack(server: tuple[Stack, subprocess.Popen[bytes]]) -> Stack:
+    return server[0]
 
 
 def scraped(url: str) -> bool:
@@ -188,3 +204,26 @@ def test_a_good_release_passes(stack):
     stack.wait_for(plan, "completed", seconds=90)
     assert set(stack.versions(tenants).values()) == {GOOD}
     assert len(stack.calls(plan)) == len(tenants)
+
+
+def test_fault_09_a_prometheus_that_stands_still_holds_the_batch_until_it_goes_on(stack, server):
+    _stack, process = server
+    tenants = stack.take_tenants(8)
+    plan = stack.begin(tenants, policy="impatient", to=GOOD)
+    stack.wait_for_calls(plan, "install", len(tenants))
+
+    process.send_signal(signal.SIGSTOP)
+
+    wait_until(lambda: _batch(stack, plan)["state"] == "held", 60, "the batch is held")
+    assert any(alert["kind"] == "missing_metrics" for alert in stack.snapshot(plan)["alerts"])
+    process.send_signal(signal.SIGCONT)
+    wait_until(lambda: not stack.snapshot(plan)["alerts"], 60, "the data are back")
+    stack.act(plan, "resume")
+    stack.wait_for(plan, "completed", seconds=90)
+    assert set(stack.versions(tenants).values()) == {GOOD}
+    assert_nothing_doubled(stack, plan)
+
+
+def _batch(stack: Stack, plan: str) -> dict[str, Any]:
+    batch: dict[str, Any] = stack.snapshot(plan)["batches"][0]
+    return batch
