@@ -82,7 +82,7 @@ def drills(stack: Stack, **wanted: str) -> list[dict[str, Any]]:
 
 def ended(stack: Stack, seconds: float = 120, **wanted: str) -> dict[str, Any]:
     return wait_until(
-        lambda: next((one for one in drills(stack, **wanted) if one["ended_at"]), None),
+        lambda: next((one for one in drills(stack, **wanted) if one["ended_at"]), {}),
         seconds,
         f"the drill {wanted} has ended: {drills(stack)}",
     )
