@@ -12,9 +12,11 @@ from batches.models import (
     Batch,
     DeployerCall,
     DeployerMeasurement,
+    DrillSchedule,
     Heartbeat,
     Lease,
     Rollback,
+    RollbackDrill,
     Ruling,
     TenantUpgrade,
 )
@@ -188,6 +190,25 @@ class RollbackAdmin(ReadOnlyAdmin):
     list_filter = ("trigger", "scope", "aftermath")
     search_fields = ("plan__external_id", "reason")
     ordering = ("-triggered_at",)
+
+
+@admin.register(RollbackDrill)
+class RollbackDrillAdmin(ReadOnlyAdmin):
+    """Rehearsed rollbacks."""
+
+    list_display = ("plan", "kind", "inject", "started_at", "seconds", "quote_seconds", "outcome")
+    list_select_related = ("plan",)
+    list_filter = ("kind", "outcome", "inject", "deployer")
+    search_fields = ("plan__external_id", "sentence")
+    ordering = ("-started_at",)
+
+
+@admin.register(DrillSchedule)
+class DrillScheduleAdmin(ReadOnlyAdmin):
+    """Rehearsals that come again; made and agreed to under Drills."""
+
+    list_display = ("name", "release", "deployer", "enabled", "next_at", "problem")
+    list_select_related = ("release__plugin",)
 
 
 @admin.register(Ruling)

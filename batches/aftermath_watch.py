@@ -49,7 +49,7 @@ class Followed:
     looks: dict[str, deque[LookSample]] = field(default_factory=dict)
     waiting: dict[str, dict[str, KpiMapping]] = field(default_factory=dict)
     candidates: dict[str, int] = field(default_factory=dict)
-    shown: list[tuple[str, str]] = field(default_factory=list)
+    shown: tuple[tuple[str, str], ...] = ()
 
     @property
     def kpis(self) -> list[str]:
@@ -128,7 +128,7 @@ class AftermathWatch:
         if found.ending != "watching":
             self._end(rollback, found, now)
             return
-        shown = [(kpi.verdict, kpi.sentence) for kpi in found.kpis]
+        shown = tuple((kpi.verdict, kpi.sentence) for kpi in found.kpis)
         if shown != followed.shown:
             followed.shown = shown
             aftermath.note_progress(rollback_id=rollback.pk, found=found)

@@ -88,7 +88,8 @@ def watch_plan(
     until = since + timedelta(seconds=seconds)
     kpis = ", ".join(sorted({guardrail.kpi for guardrail in judged}))
     return until, (
-        f"{counted(restored, 'restored tenant')} watched until {kpis}"
+        f"{counted(restored, 'restored tenant')} {'is' if restored == 1 else 'are'} watched until"
+        f" {kpis}"
         f" {'is' if ',' not in kpis else 'are'} back in band, until"
         f" {until:%Y-%m-%d %H:%M:%S} UTC at the latest."
     )

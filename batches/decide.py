@@ -359,9 +359,12 @@ def _drill(facts: PlanFacts) -> Action | None:
         if "drill_failed" in live.acknowledged:
             return None
         return Action("hold", drill.sentence, live.pk, "drill_failed")
-    if not facts.orchestrator_on:
+    if not facts.orchestrator_on or facts.unreadable:
+        # The soak waits and says why.
         return None
     if drill.step == "begin":
+        if not facts.rollback_on:
+            return Action("wait", "no drill begins while plugin-upgrade-rollback is off")
         return Action("begin_drill", batch=live.pk)
     if drill.step == "run":
         return Action("run_drill", kind=drill.pk)

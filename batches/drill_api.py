@@ -105,8 +105,8 @@ class Drills(ConsoleView):
         )
         pages = LimitOffsetPagination()
         pages.default_limit, pages.max_limit = 50, 200
-        page = pages.paginate_queryset(drills, request, view=self)
-        return pages.get_paginated_response(DrillOutput(page or [], many=True).data)
+        rows: Any = pages.paginate_queryset(drills, request, view=self)
+        return pages.get_paginated_response(DrillOutput(rows, many=True).data)
 
     @extend_schema(
         summary="Hand in a rehearsal; it begins when its approvers have agreed",

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from batches import drill_schedules
 from batches.drill_forms import DrillForm, ScheduleForm
 from batches.models import DrillSchedule, RollbackDrill
+from batches.models.drill_record import fault_words
 from batches.rehearsing import begin_rehearsal
 from plans.page_access import asked, one_page, person, viewer, visible_plans
 from plans.permissions import approval_roles, may, require
@@ -46,7 +47,7 @@ def drill_list(request: HttpRequest) -> HttpResponse:
             for missing in [drill_schedules.missing_roles(row)]
         ],
         "outcomes": OUTCOMES,
-        "injects": RollbackDrill.INJECTS,
+        "faults": [(word, fault_words(word)) for word, _label in RollbackDrill.INJECTS],
         "may_drill": may(user, "draft"),
         "may_start": may(user, "start"),
         "filtering": any(chosen.values()),

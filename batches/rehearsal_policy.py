@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from batches.dictionary import KpiDefinition
+from batches.measurement import counted
 
 INJECTS = ("none", "breach", "missing_metric", "hung_hook", "killed_worker")
 NEEDS_KPI = ("breach", "missing_metric")
@@ -103,7 +104,7 @@ def outcome_of(rehearsed: Rehearsed) -> tuple[str, str]:
         return "", ""
     problems = []
     if rehearsed.needs_hand:
-        problems.append(f"{rehearsed.needs_hand} tenants could not be taken back")
+        problems.append(f"{counted(rehearsed.needs_hand, 'tenant')} could not be taken back")
     if rehearsed.seconds is None or rehearsed.missed or rehearsed.seconds > rehearsed.limit:
         took = f"{rehearsed.seconds:.1f} s" if rehearsed.seconds is not None else "no end"
         problems.append(f"{took} instead of {rehearsed.limit:.0f} s at most")
@@ -121,6 +122,6 @@ def outcome_of(rehearsed: Rehearsed) -> tuple[str, str]:
         return "failed", f"Drill ({word}) failed: {'; '.join(problems)}."
     return (
         "passed",
-        f"Drill ({word}) passed: {rehearsed.restored} tenants were back"
+        f"Drill ({word}) passed: {counted(rehearsed.restored, 'tenant')} back"
         f" {rehearsed.seconds:.1f} s after the trigger.",
     )

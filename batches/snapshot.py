@@ -450,6 +450,7 @@ def _drill(plan: Plan) -> dict[str, Any] | None:
         "id": str(drill.pk),
         "kind": drill.kind,
         "inject": drill.inject,
+        "fault": drill.fault_words(),
         "tenants": drill.tenants,
         "phase": drill.phase,
         "outcome": drill.outcome,

@@ -63,6 +63,9 @@ class PlanCursor(CursorPagination):
         parameters=[
             OpenApiParameter("state", str, enum=list(PLAN.states)),
             OpenApiParameter("plugin", str, description="The plugin's key."),
+            OpenApiParameter(
+                "rehearsals", bool, description="false leaves out rehearsals of rollbacks."
+            ),
         ],
         responses={200: PlanRow(many=True), **PROBLEMS},
     )
@@ -85,6 +88,11 @@ class PlanList(ConsoleView, ListAPIView):  # type: ignore[type-arg]
             plans = plans.filter(state=state)
         if plugin := self.request.query_params.get("plugin"):
             plans = plans.filter(plugin__key=plugin)
+        rehearsals = self.request.query_params.get("rehearsals", "true")
+        if rehearsals not in {"true", "false"}:
+            raise BadInput([f"rehearsals: {rehearsals!r} is neither true nor false"])
+        if rehearsals == "false":
+            plans = plans.exclude(drills__kind="rehearsal")
         return plans
 
 

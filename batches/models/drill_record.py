@@ -6,6 +6,11 @@ from django.conf import settings
 from django.db import models
 
 
+def fault_words(inject: str) -> str:
+    """Return a fault as people say it."""
+    return "nothing" if inject == "none" else inject.replace("_", " ")
+
+
 class RollbackDrill(models.Model):
     """One rehearsed rollback: within a plan before it widens, or as a plan of its own."""
 
@@ -83,6 +88,10 @@ class RollbackDrill(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} drill of {self.plan_id} ({self.outcome or self.phase})"
+
+    def fault_words(self) -> str:
+        """Return what went wrong on purpose."""
+        return fault_words(self.inject)
 
 
 class DrillSchedule(models.Model):

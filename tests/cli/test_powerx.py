@@ -354,3 +354,11 @@ def test_a_report_that_could_not_be_made_says_why_and_is_no_restart(console, pow
     assert powerx("report pay-7") == 1
     assert "no font" in capsys.readouterr().err
     assert len(console.asked) == 1
+
+
+def test_status_says_what_followed_a_rollback(console, powerx, capsys):
+    followed = {"ending": "still_bad", "sentence": "Rolled back, still bad: error_rate 9 %."}
+    rollback = {"deadline": AT, "seconds": 12.5, "reason": "errors", "aftermath": followed}
+    console.will("/api/v1/plans/pay-7/", (200, plan("rolled_back", rollback=rollback)))
+    assert powerx("status pay-7") == 1
+    assert "Rolled back, still bad: error_rate 9 %." in capsys.readouterr().out

@@ -192,6 +192,6 @@ def test_what_is_not_watched_says_why(rules, restored, why):
 def test_the_watch_lasts_as_the_policy_says_and_at_least_the_longest_window():
     until, sentence = watch_plan(policy(15, ERRORS), restored=3, since=BACK)
     assert until == UNTIL
-    assert "3 restored tenants watched until error_rate is back in band" in sentence
+    assert "3 restored tenants are watched until error_rate is back in band" in sentence
     until, _sentence = watch_plan(policy(0.5, ERRORS), restored=3, since=BACK)
     assert until == at(60 + 3 * 5)

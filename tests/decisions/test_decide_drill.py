@@ -60,6 +60,29 @@ def test_a_stopped_orchestrator_begins_no_drill():
     assert does(DrillFacts("begin"), orchestrator_on=False).do == "wait"
 
 
+def test_nothing_widens_without_its_drill_while_only_people_roll_back():
+    action = does(DrillFacts("begin"), rollback_on=False)
+    assert (action.do, "plugin-upgrade-rollback" in action.sentence) == ("wait", True)
+    # One that has begun is brought to its end.
+    assert does(DrillFacts("run", pk="d-1"), rollback_on=False).do == "run_drill"
+
+
+def test_a_broken_file_begins_no_drill_and_passes_nothing():
+    action = does(DrillFacts("begin"), unreadable="the deployers file is broken")
+    assert (action.do, action.kind) == ("wait", "configuration")
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [({}, "rollback"), ({"rollback_on": False}, "wait"), ({"state": "paused"}, "stop")],
+)
+def test_a_rehearsal_asks_for_its_rollback_as_soon_as_it_soaks(changes, what):
+    soaks = replace(SOAKS, batches=(replace(FIRST, soak_left=1800),), rehearsal="it is time")
+    action = decide(replace(soaks, **changes))
+    assert action.do == what
+    assert what != "rollback" or (action.kind, action.sentence) == ("drill", "it is time")
+
+
 def test_a_breach_comes_before_the_drill():
     breach = BreachFacts("error_rate", "error_rate", "rollback", "too many errors")
     assert does(DrillFacts("run", pk="d-1"), breaches=(breach,)).do == "rollback"

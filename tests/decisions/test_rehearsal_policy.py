@@ -71,7 +71,7 @@ GOOD = Rehearsed("breach", "rolled_back", True, "breach", 41.0, 180.0, restored=
 def test_a_rehearsal_that_was_found_out_and_is_back_in_time_has_passed():
     assert outcome_of(GOOD) == (
         "passed",
-        "Drill (breach) passed: 2 tenants were back 41.0 s after the trigger.",
+        "Drill (breach) passed: 2 tenants back 41.0 s after the trigger.",
     )
 
 
@@ -81,7 +81,7 @@ def test_a_rehearsal_that_was_found_out_and_is_back_in_time_has_passed():
         ({"seconds": 181.0}, "failed", "181.0 s instead of 180 s"),
         ({"seconds": None}, "failed", "no end"),
         ({"missed": True}, "failed", "instead of 180 s"),
-        ({"needs_hand": 1}, "failed", "1 tenants could not be taken back"),
+        ({"needs_hand": 1}, "failed", "1 tenant could not be taken back"),
         ({"trigger": "drill"}, "failed", "did not find it out by itself"),
         ({"restored": 0}, "failed", "no tenant was restored"),
         ({"injected": False}, "failed", "the fault never happened"),

@@ -9,7 +9,8 @@ from django.test.utils import CaptureQueriesContext
 
 from batches import control
 from batches.ladder import BAR_ORDER, LEAST_SHARE, shares
-from batches.models import Batch, GuardrailState, TenantUpgrade
+from batches.models import Batch, GuardrailState, Rollback, TenantUpgrade
+from batches.plan_list import lines
 from batches.rollback import request_rollback
 from batches.snapshot import plan_snapshot
 from plans.models import Plan, Stream, Tenant
@@ -153,3 +154,24 @@ def test_a_ruling_stands_at_its_own_guardrail(scene):
     )  # fmt: skip
     (rail,) = plan_snapshot(plan.pk)["guardrails"]
     assert (rail["verdict"], rail["label"], rail["value"]) == ("breached", "Breached", 7.5)
+
+
+@pytest.mark.parametrize(
+    ("state", "followed", "badge", "label"),
+    [
+        ("rolled_back", "still_bad", "still_bad", "Rolled back, still bad"),
+        ("rolled_back", "in_band", "rolled_back", "Rolled back, back in band"),
+        ("rolled_back", "not_watched", "rolled_back", "Rolled back"),
+        ("rolled_back", "", "rolled_back", "Rolled back"),
+        ("archived", "still_bad", "archived", "Archived"),
+    ],
+)
+def test_what_followed_a_rollback_is_an_ending_of_its_own(scene, state, followed, badge, label):
+    plan = upgraded(scene)
+    request_rollback(plan_id=plan.pk, by=scene.olga, reason="bad", now=now(), via="page")
+    Rollback.objects.filter(plan=plan).update(aftermath=followed)
+    Plan.objects.filter(pk=plan.pk).update(state=state)
+    shown = plan_snapshot(plan.pk)["plan"]
+    assert (shown["badge"], shown["label"], shown["state"]) == (badge, label, state)
+    (line,) = lines([Plan.objects.select_related("plugin", "release", "author").get(pk=plan.pk)])
+    assert (line.badge, line.label) == (badge, label)

@@ -8,7 +8,7 @@ import pytest
 from reports.report_blocks import Document, Listing, Pairs, Paragraph, Statements, Table
 from reports.report_course import rollback_sentence, rollbacks_section, tenant_annex
 from reports.report_document import compose, digest, report_json, success_percent
-from reports.report_facts import ReportFacts
+from reports.report_facts import AftermathKpi, DrillFact, ReportFacts
 from reports.report_intent import people_section, separation
 from reports.report_proof import excerpt, negative_statements
 from tests.reports.sample_facts import (
@@ -280,3 +280,40 @@ def test_the_attached_json_holds_every_fact_and_gives_one_digest():
     assert data["rollbacks"][0]["verified_at"] == "2026-11-23T10:37:37.400000+00:00"
     assert len(data["batches"][1]["tenants"]) == 34
     assert digest(report_json(facts)) == digest(report_json(rolled_back_facts()))
+
+
+def test_a_rollback_that_cured_nothing_is_the_reports_own_ending():
+    facts = rolled_back_facts()
+    kpi = AftermathKpi("error_rate at_most 5", "still_bad", 9.4, 5.0, "%", 400, 60.0)
+    followed = replace(
+        facts.rollbacks[-1],
+        aftermath="still_bad",
+        aftermath_sentence="Rolled back, still bad: the release was not the cause.",
+        aftermath_at=after(120),
+        aftermath_kpis=(kpi,),
+    )
+    document = composed(replace(facts, rollbacks=(*facts.rollbacks[:-1], followed)))
+    assert (document.outcome, document.tone) == ("rolled back, still bad", "bad")
+    assert "the release was not the cause" in document.summary
+    assert "error_rate at_most 5" in said(document, "rollbacks")
+
+
+def test_a_report_while_the_tenants_are_watched_says_that_another_one_follows():
+    facts = rolled_back_facts()
+    watched = replace(
+        facts.rollbacks[-1], aftermath="watching", aftermath_sentence="Watched until 10:00 UTC."
+    )
+    document = composed(replace(facts, rollbacks=(watched,)))
+    assert document.outcome == "rolled back"
+    assert "This report is issued again when that is known" in said(document, "rollbacks")
+
+
+def test_the_report_names_its_drills_and_the_last_one_before_the_plan():
+    before = DrillFact(
+        "rehearsal", "drill-1", "fleet", "hung_hook", 3, after(-600), 19.2, 49.0, "passed", ""
+    )
+    own = replace(before, kind="plan", outcome="failed", sentence="Drill failed: too slow.")
+    facts = replace(completed_facts(), drills=(own,), drilled_before=before)
+    told = said(composed(facts), "rollbacks")
+    assert "passed, back in 19.2 s, quoted 49 s" in told
+    assert "Drill failed: too slow." in told

@@ -133,7 +133,7 @@ def test_a_fleet_that_does_not_come_back_fails_the_drill(scene, fleet):
     fleet.fault("acorn", "refuse", directions=frozenset({"restore"}))
     drill = until_ended(fleet, drill)
     assert drill.outcome == "failed"
-    assert "1 tenants could not be taken back" in drill.sentence
+    assert "1 tenant could not be taken back" in drill.sentence
 
 
 @pytest.mark.usefixtures("quick")

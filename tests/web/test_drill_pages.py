@@ -79,7 +79,7 @@ def test_a_drill_is_handed_in_and_listed_with_its_fault(scene, mara):
     assert "begins when its approvers have agreed" in said(answer)
     drill = RollbackDrill.objects.get()
     assert answer.redirect_chain[-1][0] == f"/plans/{drill.plan_id}/"
-    assert "This plan is a rehearsal of a rollback (hung_hook)" in text_of(answer)
+    assert "This plan is a rehearsal of a rollback (hung hook)" in text_of(answer)
     shown = text_of(mara.get(LIST))
     assert drill.plan.external_id in shown
     assert mara.get(f"{LIST}?inject=hung_hook").context["drills"] == [drill]
@@ -188,6 +188,14 @@ def test_bad_drills_are_refused_over_rest(scene, changes, status):
     answer = post(scene.client(scene.mara), API, asked(**changes))
     assert answer.status_code in {status, 400}
     assert not RollbackDrill.objects.exists()
+
+
+def test_the_list_of_plans_leaves_rehearsals_out_when_asked_to(scene):
+    a_drill(scene)
+    client = scene.client(scene.rita)
+    assert len(client.get("/api/v1/plans/").json()["results"]) == 1
+    assert client.get("/api/v1/plans/?rehearsals=false").json()["results"] == []
+    assert client.get("/api/v1/plans/?rehearsals=perhaps").status_code in {400, 422}
 
 
 def test_rest_asks_for_the_same_rights(scene, mara):
