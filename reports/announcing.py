@@ -89,6 +89,7 @@ def cloud_event(alert: Alert, status: str, tenants: list[str]) -> dict[str, Any]
             "plugin": plan.plugin.key if plan is not None else None,
             "from": ", ".join(_versions_before(plan)) or None,
             "to": plan.release.version if plan is not None else None,
+            "irreversible": plan.release.irreversible if plan is not None else None,
             "batch": alert.batch.name if alert.batch is not None else None,
             "kind": alert.kind,
             "status": status,
