@@ -89,7 +89,6 @@ def cloud_event(alert: Alert, status: str, tenants: list[str]) -> dict[str, Any]
             "plugin": plan.plugin.key if plan is not None else None,
             "from": ", ".join(_versions_before(plan)) or None,
             "to": plan.release.version if plan is not None else None,
-            "irreversible": plan.release.irreversible if plan is not None else None,
             "batch": alert.batch.name if alert.batch is not None else None,
             "kind": alert.kind,
             "status": status,
@@ -102,6 +101,7 @@ def cloud_event(alert: Alert, status: str, tenants: list[str]) -> dict[str, Any]
             "sentence": alert.sentence,
             "deadline": _deadline(plan),
             "url": plan_url(plan),
+            **({"irreversible": True} if plan is not None and plan.release.irreversible else {}),
         },
     }
 
