@@ -55,6 +55,8 @@ class Writes:
         The windows of a pinned policy are known from the start of the run; a freeze may have been
         declared since. A restore never comes here.
         """
+        if self.scope.batch_id is None:
+            return True
         if self.scope.closes_at is not None and now >= self.scope.closes_at:
             return False
         batch = Batch.objects.select_related("plan").get(pk=self.scope.batch_id)

@@ -217,7 +217,7 @@ def _role_to_override(freeze: Freeze, plan: Plan, by: User, now: datetime) -> st
             code="nobody_may_override",
         )
     held = roles_over(by, plan, at=now)
-    role = next((role for role in freeze.overriders if role in held), None)
+    role: str | None = next((role for role in freeze.overriders if role in held), None)
     if role is None:
         roles = " or ".join(role.replace("_", " ") for role in freeze.overriders)
         raise NotAllowed(

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -74,7 +75,7 @@ def test_the_first_section_says_that_there_was_no_way_back():
 def test_the_facts_come_from_the_rows(scene: Scene):
     plan = scene.approved()
     at = plan.created_at
-    when = {"now": at, "via": "page"}
+    when: dict[str, Any] = {"now": at, "via": "page"}
     over = declare_freeze(
         name="Audit", reason="the books are read", by=scene.mara, overriders=["release_manager"],
         **when,

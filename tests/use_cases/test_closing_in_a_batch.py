@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,11 @@ def fleet(scene, settings, tmp_path, monkeypatch) -> Iterator[WatchedFleet]:
 
 
 def frozen(scene: Scene, **more):
-    given = {"name": "Black Friday", "reason": "the shops are full", "by": scene.mara}
+    given: dict[str, Any] = {
+        "name": "Black Friday",
+        "reason": "the shops are full",
+        "by": scene.mara,
+    }
     return declare_freeze(**given | {"now": now(), "via": "page"} | more)
 
 
@@ -211,7 +216,7 @@ def test_nobody_rolls_it_back_and_a_pause_has_no_deadline(one_way):
 
 
 def stop(scene: Scene, plan: Plan, **more) -> Plan:
-    given = {"plan_id": plan.pk, "reason": "enough", "by": scene.olga, "now": now()}
+    given: dict[str, Any] = {"plan_id": plan.pk, "reason": "enough", "by": scene.olga, "now": now()}
     return stop_here(**given | {"via": "page"} | more)
 
 

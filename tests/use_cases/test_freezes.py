@@ -1,6 +1,7 @@
 """Freezes: who declares, lifts and overrides them, what they hold, and what they never hold."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -25,17 +26,25 @@ from tests.web.api_scene import Scene, now
 
 
 def declared(scene: Scene, **more) -> Freeze:
-    given = {"name": "Black Friday", "reason": "the shops are full", "by": scene.mara}
+    given: dict[str, Any] = {
+        "name": "Black Friday",
+        "reason": "the shops are full",
+        "by": scene.mara,
+    }
     return declare_freeze(**given | {"now": now(), "via": "page"} | more)
 
 
 def lifted(scene: Scene, freeze: Freeze, **more) -> Freeze:
-    given = {"freeze_id": freeze.pk, "why": "the rush is over", "by": scene.olga}
+    given: dict[str, Any] = {"freeze_id": freeze.pk, "why": "the rush is over", "by": scene.olga}
     return lift_freeze(**given | {"now": now(), "via": "page"} | more)
 
 
 def overridden(scene: Scene, plan: Plan, freeze: Freeze, **more):
-    given = {"plan_id": plan.pk, "freeze_id": freeze.pk, "reason": "a hole is being used"}
+    given: dict[str, Any] = {
+        "plan_id": plan.pk,
+        "freeze_id": freeze.pk,
+        "reason": "a hole is being used",
+    }
     return override_freeze(**given | {"by": scene.mara, "now": now(), "via": "page"} | more)
 
 
