@@ -1,7 +1,7 @@
 """Declare a freeze, lift it, or let one plan through it. A rollback never asks about freezes."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -21,6 +21,7 @@ from plans.models import (
 from plans.permissions import require, roles_over
 from plans.refusal import BadInput, NotAllowed, NotFound, Refused
 
+JUST_NOW = timedelta(minutes=2)
 OPEN_TO_OVERRIDE = ("draft", "awaiting_approval", *WAITING_STATES)
 
 
@@ -70,6 +71,9 @@ def declare_freeze(
     """
     require(by, "freeze")
     begins = begins_at or now
+    if now - JUST_NOW <= begins < now:
+        # A form knows minutes only, and a request takes its time.
+        begins = now
     freeze = Freeze(
         name=name.strip(),
         reason=reason.strip(),

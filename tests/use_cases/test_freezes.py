@@ -89,6 +89,12 @@ def test_a_freeze_that_cannot_be_is_refused_by_name(scene, wrong, problem):
     assert not Freeze.objects.exists()
 
 
+def test_a_beginning_of_just_now_is_now(scene):
+    at = now()
+    freeze = declared(scene, begins_at=at - timedelta(seconds=90), now=at)
+    assert freeze.begins_at == at
+
+
 def test_all_that_is_wrong_is_said_at_once(scene):
     with pytest.raises(BadInput) as refused:
         declared(scene, name="", reason="", plugin="nope")
