@@ -25,7 +25,7 @@ from batches.waiting import places_to_call
 from plans import events, flags
 from plans.commit_notice import notify
 from plans.freezes import is_frozen
-from plans.models import Installation, Plan
+from plans.models import Freeze, Installation, Plan
 
 MEASURED_CALLS = 200
 """How many of the newest durations a deployer's measurement keeps."""
@@ -74,8 +74,12 @@ class Writes:
         The windows of a pinned policy are known from the start of the run; a freeze may have been
         declared since. A restore never comes here.
         """
+        if self.scope.batch_id is None:
+            return True
         if self.scope.closes_at is not None and now >= self.scope.closes_at:
             return False
+        if not Freeze.objects.in_force(now).over_plugin(self.scope.plugin_id).exists():
+            return True
         batch = Batch.objects.select_related("plan").get(pk=self.scope.batch_id)
         return not is_frozen(batch.plan, places_to_call(batch), now)
 

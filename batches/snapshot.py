@@ -92,7 +92,7 @@ def plan_snapshot(plan_id: uuid.UUID | str, *, now: datetime | None = None) -> d
         "promise": promise(plan, rollback, quote, at),
         "rollback": _rollback(rollback),
         "drill": _drill(plan),
-        "guardrails": _guardrails(plan, policy),
+        "guardrails": _guardrails(plan, policy, irreversible=plan.release.irreversible),
         "adjusting": adjusting(plan),
         "alerts": list(
             Alert.objects.filter(plan=plan, resolved_at=None).values(
@@ -460,10 +460,14 @@ def _drill(plan: Plan) -> dict[str, Any] | None:
     }
 
 
-def _guardrails(plan: Plan, policy: UpgradePolicy) -> list[dict[str, Any]]:
+def _guardrails(plan: Plan, policy: UpgradePolicy, *, irreversible: bool) -> list[dict[str, Any]]:
     """Return each guardrail with its number, and what was last ruled on it."""
     ruled = {state.key: state for state in GuardrailState.objects.filter(plan=plan)}
-    return [_guardrail(limit, ruled.get(limit.key)) for limit in limits_of(policy)]
+    told = [_guardrail(limit, ruled.get(limit.key)) for limit in limits_of(policy)]
+    for guardrail in told:
+        if irreversible and guardrail["sentence"] == "Then: rollback.":
+            guardrail["sentence"] = "Then: the plan stops; nothing is restored."
+    return told
 
 
 def _guardrail(limit: Limit, state: GuardrailState | None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Declare a freeze, lift it, or let one plan through it. A rollback never asks about freezes."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -21,6 +21,7 @@ from plans.models import (
 from plans.permissions import require, roles_over
 from plans.refusal import BadInput, NotAllowed, NotFound, Refused
 
+JUST_NOW = timedelta(minutes=2)
 OPEN_TO_OVERRIDE = ("draft", "awaiting_approval", *WAITING_STATES)
 
 
@@ -70,6 +71,9 @@ def declare_freeze(
     """
     require(by, "freeze")
     begins = begins_at or now
+    if now - JUST_NOW <= begins < now:
+        # A form knows minutes only, and a request takes its time.
+        begins = now
     freeze = Freeze(
         name=name.strip(),
         reason=reason.strip(),
@@ -217,7 +221,7 @@ def _role_to_override(freeze: Freeze, plan: Plan, by: User, now: datetime) -> st
             code="nobody_may_override",
         )
     held = roles_over(by, plan, at=now)
-    role = next((role for role in freeze.overriders if role in held), None)
+    role: str | None = next((role for role in freeze.overriders if role in held), None)
     if role is None:
         roles = " or ".join(role.replace("_", " ") for role in freeze.overriders)
         raise NotAllowed(

@@ -203,13 +203,8 @@ def _approvals(policy: UpgradePolicy, rule: ApprovalRule | None) -> list[str]:
     ]
 
 
-def meaning(
-    policy: UpgradePolicy,
-    rule: ApprovalRule | None = None,
-    *,
-    sentence_of: Callable[[Guardrail], str] = guardrail_sentence,
-) -> list[Meaning]:
-    """Return the whole policy in words, part by part."""
+def when_words(policy: UpgradePolicy) -> tuple[str, ...]:
+    """Return when new calls may start, in words."""
     windows = [window_words(window) for window in policy.windows] or ["At any time."]
     if policy.windows and policy.windows_closing == "finish_batch":
         windows.append("A batch that is being called when a window closes is called to its end.")
@@ -217,12 +212,22 @@ def meaning(
         windows.append("A batch in whose calls a window closes waits for the next opening.")
     if policy.not_after is not None:
         windows.append(f"Never after {policy.not_after:%Y-%m-%d %H:%M %Z}.")
+    return tuple(windows)
+
+
+def meaning(
+    policy: UpgradePolicy,
+    rule: ApprovalRule | None = None,
+    *,
+    sentence_of: Callable[[Guardrail], str] = guardrail_sentence,
+) -> list[Meaning]:
+    """Return the whole policy in words, part by part."""
     guardrails = [sentence_of(guardrail) for guardrail in policy.guardrails]
     parts = (
         ("Batches", [_batch(batch) for batch in policy.batches]),
         ("Guardrails", guardrails or ["None: no metric takes anything back."]),
         ("Order and choice", _selection(policy.selection)),
-        ("When", windows),
+        ("When", when_words(policy)),
         ("Who must approve", _approvals(policy, rule)),
         ("Conditions, each with an alert", _conditions(policy)),
         ("Taking back", _rollback(policy)),

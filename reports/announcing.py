@@ -101,6 +101,7 @@ def cloud_event(alert: Alert, status: str, tenants: list[str]) -> dict[str, Any]
             "sentence": alert.sentence,
             "deadline": _deadline(plan),
             "url": plan_url(plan),
+            **({"irreversible": True} if plan is not None and plan.release.irreversible else {}),
         },
     }
 

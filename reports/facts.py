@@ -7,7 +7,7 @@ from typing import Any
 
 import rfc8785
 from django.conf import settings
-from django.db.models import Min
+from django.db.models import Min, Q
 
 from batches.models import (
     Alert,
@@ -21,17 +21,21 @@ from batches.models import (
 from plans.chain import event_body
 from plans.drafting import policy_of
 from plans.events import check_chain
+from plans.freezes import covered, places_of
 from plans.models import (
     Adjustment,
     Approval,
     ApprovalRequest,
     Event,
+    Freeze,
+    FreezeOverride,
     Plan,
     PlanRevision,
     PlanTenant,
     Release,
     User,
 )
+from plans.policy_words import when_words
 from reports.field_changes import field_changes
 from reports.kpi_courses import kpi_courses
 from reports.report_facts import (
@@ -42,7 +46,9 @@ from reports.report_facts import (
     ChangeFact,
     DrillFact,
     EventFact,
+    FreezeFact,
     LimitsFact,
+    OverrideFact,
     Person,
     ReleaseFact,
     ReportFacts,
@@ -140,6 +146,10 @@ def plan_facts(plan_id: uuid.UUID, *, cut_off: datetime) -> ReportFacts:
         url=f"{settings.CONSOLE_URL}/plans/{plan.pk}/",
         drills=tuple(map(_drill, RollbackDrill.objects.filter(plan=plan).select_related("plan"))),
         drilled_before=_drilled_before(plan),
+        windows=when_words(policy),
+        freezes=_freezes(plan, cut_off),
+        overrides=_overrides(plan),
+        stopped_at=plan.stopped_at,
     )
 
 
@@ -308,6 +318,7 @@ def _batches(plan: Plan) -> tuple[BatchFact, ...]:
             held_at=row.held_at,
             held_reason=row.held_reason,
             tenants=tuple(tenants[row.pk]),
+            waited_seconds=row.waited_seconds,
         )
         for row in rows
     )
@@ -396,6 +407,39 @@ def _drilled_before(plan: Plan) -> DrillFact | None:
     ).exclude(plan=plan)
     row = before.select_related("plan").order_by("-ended_at").first()
     return _drill(row) if row is not None else None
+
+
+def _freezes(plan: Plan, cut_off: datetime) -> tuple[FreezeFact, ...]:
+    """Return the freezes over tenants of the plan that held at any time of its life."""
+    rows = (
+        Freeze.objects.over_plugin(plan.plugin_id)
+        .filter(begins_at__lte=plan.ended_at or cut_off)
+        .filter(Q(ends_at=None) | Q(ends_at__gt=plan.created_at))
+        .filter(Q(lifted_at=None) | Q(lifted_at__gt=plan.created_at))
+        .select_related("declared_by", "lifted_by")
+        .order_by("begins_at", "pk")
+    )
+    return tuple(
+        FreezeFact(
+            name=row.name,
+            reason=row.reason,
+            begins_at=row.begins_at,
+            ends_at=row.ends_at,
+            declared_by=_person(row.declared_by),
+            lifted_at=row.lifted_at,
+            lifted_by=_person(row.lifted_by) if row.lifted_by is not None else None,
+            lifted_why=row.lifted_why,
+        )
+        for row in rows
+        if covered(row, places_of(plan)).exists()
+    )
+
+
+def _overrides(plan: Plan) -> tuple[OverrideFact, ...]:
+    return tuple(
+        OverrideFact(row.freeze.name, _person(row.by), row.role, row.reason, row.at, row.expires_at)
+        for row in FreezeOverride.objects.filter(plan=plan).select_related("freeze", "by")
+    )
 
 
 def _trail(plan_id: uuid.UUID) -> TrailFact:

@@ -139,7 +139,9 @@ def summary(facts: ReportFacts) -> str:
     )
     parts += [f"Rollback ({words(r.trigger)}): {rollback_sentence(r)}" for r in facts.rollbacks]
     parts += [facts.rollbacks[-1].aftermath_sentence] if facts.rollbacks else []
-    if not facts.rollbacks:
+    if facts.release.irreversible:
+        parts.append("The release cannot be taken back: nothing was, and nothing could be.")
+    elif not facts.rollbacks:
         parts.append("No rollback happened.")
     return " ".join(filter(None, parts))
 
@@ -160,6 +162,8 @@ def _success(facts: ReportFacts) -> Verdict:
 
 
 def _taken_back(facts: ReportFacts) -> Verdict:
+    if facts.release.irreversible:
+        return Verdict("Rollback", "no way back", "the release cannot be taken back", "bad")
     if not facts.rollbacks:
         return Verdict("Rollback", "none", "nothing had to be taken back", "good")
     worst = max(

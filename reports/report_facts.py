@@ -140,6 +140,7 @@ class BatchFact:
     held_at: datetime | None
     held_reason: str
     tenants: tuple[TenantFact, ...]
+    waited_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +333,32 @@ class LimitsFact:
 
 
 @dataclass(frozen=True, slots=True)
+class FreezeFact:
+    """A freeze that covered tenants of the plan while it lived."""
+
+    name: str
+    reason: str
+    begins_at: datetime
+    ends_at: datetime | None
+    declared_by: Person
+    lifted_at: datetime | None
+    lifted_by: Person | None
+    lifted_why: str
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideFact:
+    """A freeze that the plan was let through."""
+
+    freeze: str
+    by: Person
+    role: str
+    reason: str
+    at: datetime
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class ReportFacts:
     """Everything about one plan up to `cut_off`."""
 
@@ -373,6 +400,10 @@ class ReportFacts:
     url: str
     drills: tuple[DrillFact, ...] = ()
     drilled_before: DrillFact | None = None
+    windows: tuple[str, ...] = ()
+    freezes: tuple[FreezeFact, ...] = ()
+    overrides: tuple[OverrideFact, ...] = ()
+    stopped_at: datetime | None = None
 
     @property
     def tenants(self) -> tuple[TenantFact, ...]:

@@ -20,7 +20,7 @@ from reports.report_blocks import (
     utc,
     words,
 )
-from reports.report_facts import Person, ReportFacts, RequestFact
+from reports.report_facts import FreezeFact, Person, ReportFacts, RequestFact
 
 POLICY_LINES_PER_CHUNK = 40
 VERDICT_TONES: dict[str, Tone] = {"approved": "good", "rejected": "bad"}
@@ -38,7 +38,11 @@ def plan_section(facts: ReportFacts) -> Section:
         ("Signature", Cell(f"verified {utc(release.verified_at)}, key {release.signed_by}")),
         (
             "Way back",
-            Cell("irreversible release", tone="warn")
+            Cell(
+                "NONE: this release cannot be taken back; whatever went wrong stopped the plan"
+                " and restored nothing",
+                tone="bad",
+            )
             if release.irreversible
             else Cell("the release can be taken back"),
         ),
@@ -164,6 +168,7 @@ def policy_section(facts: ReportFacts) -> Section:
             "Missing metrics",
             Cell(f"alert above {quantity(limits.missing_metrics_minutes, 'min')}"),
         ),
+        ("Windows", Cell(" ".join(facts.windows) or "At any time.")),
     )
     blocks: list[Block] = [
         Paragraph(
@@ -180,7 +185,50 @@ def policy_section(facts: ReportFacts) -> Section:
             "Times in this report are not those of a real roll-out."
         )
         blocks.append(Paragraph(text, tone="warn"))
+    blocks += _freezes(facts)
     return Section("policy", "Which rules applied", tuple(blocks))
+
+
+def _freezes(facts: ReportFacts) -> list[Block]:
+    """List the freezes over the plan, and who let it through which."""
+    blocks: list[Block] = [Heading("Freezes")]
+    if not facts.freezes:
+        blocks.append(Paragraph("No freeze covered a tenant of this plan while it lived."))
+    else:
+        rows = tuple(
+            cells(
+                freeze.name,
+                freeze.reason,
+                moment(freeze.begins_at),
+                _freeze_end(freeze),
+                str(freeze.declared_by),
+            )
+            for freeze in facts.freezes
+        )
+        head = ("Freeze", "Why", "From (UTC)", "Until (UTC)", "Declared by")
+        blocks.append(Table("Freezes over this plan", head, (15, 25, 15, 25, 20), rows))
+    if not facts.overrides:
+        blocks.append(Paragraph("No freeze override was used.", tone="good"))
+        return blocks
+    rows = tuple(
+        (
+            Cell(override.freeze),
+            Cell(str(override.by)),
+            Cell(override.role),
+            Cell(moment(override.at)),
+            Cell(override.reason, tone="warn"),
+        )
+        for override in facts.overrides
+    )
+    head = ("Freeze", "Overridden by", "As", "When (UTC)", "Why")
+    blocks.append(Table("Freeze overrides", head, (15, 25, 15, 15, 30), rows))
+    return blocks
+
+
+def _freeze_end(freeze: FreezeFact) -> str:
+    if freeze.lifted_at is not None:
+        return f"{moment(freeze.lifted_at)}, lifted by {freeze.lifted_by}: {freeze.lifted_why}"
+    return moment(freeze.ends_at) if freeze.ends_at is not None else "not lifted yet"
 
 
 def policy_annex(facts: ReportFacts) -> Section:

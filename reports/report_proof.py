@@ -109,6 +109,21 @@ def negative_statements(facts: ReportFacts) -> tuple[tuple[str, Tone], ...]:
     )
     held = sum(1 for batch in facts.batches if batch.held_at is not None)
     state(held, "No batch was held.", f"{count(held, 'batch', 'batches')} held.", "warn")
+    used = len(facts.overrides)
+    state(used, "No freeze override was used.", f"{count(used, 'freeze override')} used.", "warn")
+    waited = sum(1 for batch in facts.batches if batch.waited_seconds)
+    state(
+        waited,
+        "No batch waited for an opening in the middle of its calls.",
+        f"{count(waited, 'batch', 'batches')} waited for an opening in the middle of the calls.",
+        "plain",
+    )
+    state(
+        facts.stopped_at is not None,
+        "Nobody ended the plan before its end.",
+        f"The plan was stopped where it stood, {utc(facts.stopped_at)}.",
+        "warn",
+    )
     acts = len(interventions(facts))
     state(
         acts,

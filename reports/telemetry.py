@@ -69,17 +69,17 @@ class ConsoleCollector(Collector):
     def _batch_minutes(self) -> Metric:
         family = HistogramMetricFamily(
             "version_upgrade_batch_duration_minutes",
-            "How long a batch called its tenants; the soak is not part of it.",
+            "How long a batch called its tenants, without its soak and its waits for openings.",
             labels=["plugin"],
         )
         minutes: dict[str, list[float]] = defaultdict(list)
         rows = Batch.objects.filter(calling_since__isnull=False, calls_done_at__isnull=False)
-        for plugin, began, ended in rows.values_list(
-            "plan__plugin__key", "calling_since", "calls_done_at"
+        for plugin, began, ended, waited in rows.values_list(
+            "plan__plugin__key", "calling_since", "calls_done_at", "waited_seconds"
         ).iterator():
             # The filter has left no open end; the types of the columns do not know.
             if began is not None and ended is not None:
-                minutes[plugin].append((ended - began).total_seconds() / 60)
+                minutes[plugin].append(((ended - began).total_seconds() - waited) / 60)
         for plugin, values in sorted(minutes.items()):
             family.add_metric([plugin], *_histogram(values, BATCH_MINUTES))
         return family

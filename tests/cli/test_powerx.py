@@ -310,6 +310,57 @@ def test_status_as_json_is_one_document(console, powerx, capsys):
     assert json.loads(capsys.readouterr().out)["state"] == "needs_hand"
 
 
+OPENING = {
+    "is_open": False, "sentence": "Frozen by 'Black Friday': the shops are full.",
+    "next_opening": None, "closes_at": None, "for_good": False, "freezes": [],
+}  # fmt: skip
+
+
+def test_status_says_what_the_plan_waits_for_and_what_was_overridden(console, powerx, capsys):
+    override = {"freeze": "Audit", "by": "Mara", "reason": "a hole is being used"}
+    shown = plan(
+        "running", opening=OPENING, waiting_for=OPENING["sentence"], overrides=[override],
+        irreversible=True,
+    )  # fmt: skip
+    console.will("/api/v1/plans/pay-7/", (200, shown))
+    assert powerx("status pay-7") == 0
+    out = capsys.readouterr().out
+    assert "Window: Frozen by 'Black Friday': the shops are full." in out
+    assert "Waits:" not in out
+    assert "FREEZE OVERRIDDEN: 'Audit' by Mara: a hole is being used" in out
+    assert "CANNOT BE TAKEN BACK" in out
+
+
+def test_status_tells_other_waits_beside_an_open_window(console, powerx, capsys):
+    opening = OPENING | {"is_open": True, "sentence": "Open: the policy has no windows."}
+    shown = plan("running", opening=opening, waiting_for="batch 2 waits for a person")
+    console.will("/api/v1/plans/pay-7/", (200, shown))
+    powerx("status pay-7")
+    assert "Waits: batch 2 waits for a person" in capsys.readouterr().out
+
+
+def test_stop_and_override_send_their_reasons(console, powerx):
+    console.will("/api/v1/plans/pay-7/stop", (200, plan("stopped")))
+    console.will("/api/v1/plans/pay-7/override-freeze", (200, plan("approved")))
+    assert powerx("stop pay-7 --reason enough") == 0
+    assert powerx("override-freeze pay-7 --freeze f1 --reason hole") == 0
+    assert console.bodies("/api/v1/plans/pay-7/stop") == [{"reason": "enough"}]
+    assert console.bodies("/api/v1/plans/pay-7/override-freeze") == [
+        {"freeze": "f1", "reason": "hole"}
+    ]
+
+
+def test_a_stopped_plan_is_no_success(console, powerx):
+    console.will("/api/v1/plans/pay-7/", (200, plan("stopped")))
+    assert powerx("status pay-7") == 1
+
+
+def test_a_plan_without_a_way_back_is_announced(console, powerx, capsys):
+    console.will("/internal/version/upgrade/plan", (201, planned(quote_seconds=None)))
+    assert powerx(UPGRADE) == 0
+    assert "It cannot be taken back." in capsys.readouterr().out
+
+
 def test_an_archived_plan_that_left_tenants_behind_is_not_a_success(console, powerx):
     console.will("/api/v1/plans/pay-7/",
                  (200, plan("archived", counts={"upgraded": 3, "rolled_back": 1})))  # fmt: skip

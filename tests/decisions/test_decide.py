@@ -150,8 +150,8 @@ def test_a_manual_gate_waits_for_a_person():
     assert does(plan(batch("passed"), replace(gated, promoted=True))) == ("open_batch", "")
 
 
-CLOSED = {"window_open": False, "window_sentence": "opens at 22:00"}
-WAITING = {"forward_left": 3, "waits_since": ago(7200), "calling_since": ago(9000)}
+CLOSED: dict[str, Any] = {"window_open": False, "window_sentence": "opens at 22:00"}
+WAITING: dict[str, Any] = {"forward_left": 3, "waits_since": ago(7200), "calling_since": ago(9000)}
 
 
 def test_fault_24_a_window_that_closes_in_a_batch_lets_it_wait():

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -11,13 +12,25 @@ from batches.execution import prepare_forward, prepare_stragglers
 from batches.leases import Keeper, acquire
 from batches.ledger_writes import Writes
 from batches.models import Batch, DeployerCall, TenantUpgrade
+from batches.plan_facts import plan_facts
 from batches.rollback import CannotBeTakenBack, request_rollback
 from batches.settling import retry_needs_hand, settle
 from batches.stopping import stop_here
+from batches.waiting import go_on_at_opening, plan_opening, wait_for_opening
+from plans.drafting import current_revision, policy_of
 from plans.freezing import declare_freeze, lift_freeze
 from plans.models import Plan, Release
 from plans.refusal import BadInput, NotAllowed, Refused
-from tests.builders import FOREST, a_started, called, check_invariants, kinds, opened, states
+from tests.builders import (
+    FOREST,
+    a_started,
+    called,
+    check_invariants,
+    kinds,
+    opened,
+    soaking,
+    states,
+)
 from tests.use_cases.watched_fleet import WatchedFleet, alerts_of, quick_policy, the_rollback
 from tests.web.api_scene import Scene, now
 
@@ -34,7 +47,11 @@ def fleet(scene, settings, tmp_path, monkeypatch) -> Iterator[WatchedFleet]:
 
 
 def frozen(scene: Scene, **more):
-    given = {"name": "Black Friday", "reason": "the shops are full", "by": scene.mara}
+    given: dict[str, Any] = {
+        "name": "Black Friday",
+        "reason": "the shops are full",
+        "by": scene.mara,
+    }
     return declare_freeze(**given | {"now": now(), "via": "page"} | more)
 
 
@@ -137,6 +154,60 @@ def test_a_run_knows_when_its_windows_close(scene, closing):
     assert run.scope.closes_at == (closes if closing == "wait" else None)
 
 
+@pytest.mark.parametrize("closing", ["wait", "finish_batch"])
+def test_only_a_batch_that_has_begun_is_finished(scene, closing):
+    closes = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=5)
+    policy_text = quick_policy(more=f"{windows_until(closes)}\nwindows_closing: {closing}")
+    plan = a_started(scene, policy=policy_text)
+    policy = policy_of(current_revision(plan))
+    assert plan_opening(plan, policy, now()).is_open
+    assert not plan_opening(plan, policy, closes).is_open
+    opened(plan)
+    assert plan_opening(plan, policy, closes).is_open is (closing == "finish_batch")
+    frozen(scene)
+    assert not plan_opening(plan, policy, now()).is_open
+
+
+def test_waiting_leaves_the_clock_of_calls_out(scene):
+    plan = a_started(scene)
+    batch = opened(plan)
+    began = now()
+    Batch.objects.filter(pk=batch.pk).update(
+        acknowledged={"batch_overrun": began.isoformat(), "missing_metrics": began.isoformat()}
+    )
+    epoch = Plan.objects.get(pk=plan.pk).epoch
+    wait_for_opening(batch_id=batch.pk, why="frozen", now=began)
+    wait_for_opening(batch_id=batch.pk, why="frozen", now=began + timedelta(minutes=1))
+    assert Plan.objects.get(pk=plan.pk).epoch == epoch + 1
+    later = began + timedelta(hours=8)
+    go_on_at_opening(batch_id=batch.pk, now=later)
+    go_on_at_opening(batch_id=batch.pk, now=later + timedelta(minutes=1))
+    kept = Batch.objects.get(pk=batch.pk)
+    assert (kept.waits_since, kept.waited_seconds) == (None, 8 * 3600)
+    assert kept.handed_out_at == later
+    assert kept.acknowledged == {
+        "batch_overrun": later.isoformat(),
+        "missing_metrics": began.isoformat(),
+    }
+    assert kinds(plan).count("batch_waits") == kinds(plan).count("batch_goes_on") == 1
+    facts = plan_facts(
+        Plan.objects.select_related("release").get(pk=plan.pk),
+        policy_of(current_revision(plan)),
+        later,
+    )
+    assert facts.live is not None
+    assert facts.live.calling_since == batch.calling_since + timedelta(hours=8)
+
+
+def test_only_a_batch_that_is_called_waits(scene):
+    plan = a_started(scene)
+    batch = soaking(plan)
+    for act in (lambda: wait_for_opening(batch_id=batch.pk, why="x", now=now()),
+                lambda: go_on_at_opening(batch_id=batch.pk, now=now())):  # fmt: skip
+        with pytest.raises(Refused, match="Only a batch that is being called"):
+            act()
+
+
 def test_a_window_that_closes_in_a_run_ends_its_claims(scene):
     batch = opened(a_started(scene))
     lease = acquire("test", holder="me", kind="watch", now=now())
@@ -211,7 +282,7 @@ def test_nobody_rolls_it_back_and_a_pause_has_no_deadline(one_way):
 
 
 def stop(scene: Scene, plan: Plan, **more) -> Plan:
-    given = {"plan_id": plan.pk, "reason": "enough", "by": scene.olga, "now": now()}
+    given: dict[str, Any] = {"plan_id": plan.pk, "reason": "enough", "by": scene.olga, "now": now()}
     return stop_here(**given | {"via": "page"} | more)
 
 

@@ -1,6 +1,7 @@
 """Freezes: who declares, lifts and overrides them, what they hold, and what they never hold."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -25,17 +26,25 @@ from tests.web.api_scene import Scene, now
 
 
 def declared(scene: Scene, **more) -> Freeze:
-    given = {"name": "Black Friday", "reason": "the shops are full", "by": scene.mara}
+    given: dict[str, Any] = {
+        "name": "Black Friday",
+        "reason": "the shops are full",
+        "by": scene.mara,
+    }
     return declare_freeze(**given | {"now": now(), "via": "page"} | more)
 
 
 def lifted(scene: Scene, freeze: Freeze, **more) -> Freeze:
-    given = {"freeze_id": freeze.pk, "why": "the rush is over", "by": scene.olga}
+    given: dict[str, Any] = {"freeze_id": freeze.pk, "why": "the rush is over", "by": scene.olga}
     return lift_freeze(**given | {"now": now(), "via": "page"} | more)
 
 
 def overridden(scene: Scene, plan: Plan, freeze: Freeze, **more):
-    given = {"plan_id": plan.pk, "freeze_id": freeze.pk, "reason": "a hole is being used"}
+    given: dict[str, Any] = {
+        "plan_id": plan.pk,
+        "freeze_id": freeze.pk,
+        "reason": "a hole is being used",
+    }
     return override_freeze(**given | {"by": scene.mara, "now": now(), "via": "page"} | more)
 
 
@@ -78,6 +87,12 @@ def test_a_freeze_that_cannot_be_is_refused_by_name(scene, wrong, problem):
     assert [found for found in refused.value.problems if found.startswith(problem)]
     assert len(refused.value.problems) == 1
     assert not Freeze.objects.exists()
+
+
+def test_a_beginning_of_just_now_is_now(scene):
+    at = now()
+    freeze = declared(scene, begins_at=at - timedelta(seconds=90), now=at)
+    assert freeze.begins_at == at
 
 
 def test_all_that_is_wrong_is_said_at_once(scene):

@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.urls import reverse
@@ -35,7 +36,7 @@ def scene(settings, tmp_path) -> Scene:
 
 
 def frozen(scene: Scene, **more) -> Freeze:
-    given = NEW | {"by": scene.mara, "now": now(), "via": "page"}
+    given: dict[str, Any] = NEW | {"by": scene.mara, "now": now(), "via": "page"}
     return declare_freeze(**given | more)
 
 
@@ -270,7 +271,7 @@ def test_approvers_and_operators_read_that_there_is_no_way_back(scene):
     one_way(scene)
     plan = submitted(scene)
     inbox = text_of(browser(scene.aram).get("/approvals/"))
-    assert "none: this release cannot be taken back" in inbox
+    assert "This release cannot be taken back." in inbox
     page = text_of(browser(scene.aram).get(reverse("live-plan", args=[plan.pk])))
     assert "Whoever agrees, agrees to that" in page
     assert "Cannot be taken back: when something goes wrong it stops" in page

@@ -199,6 +199,27 @@ def promote(plan: PlanName, output: OutputAs = Output.table) -> int:
 
 
 @plugin.command()
+def stop(
+    plan: PlanName,
+    reason: Annotated[str, typer.Option("--reason", help="Why; the report shows it.")],
+    output: OutputAs = Output.table,
+) -> int:
+    """Stop a plan where it stands: nothing more is upgraded, nothing is taken back."""
+    return _act("stop", plan, {"reason": reason}, output)
+
+
+@plugin.command("override-freeze")
+def override_freeze(
+    plan: PlanName,
+    freeze: Annotated[str, typer.Option(help="The freeze's uuid; status -o json names it.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; the report shows it.")],
+    output: OutputAs = Output.table,
+) -> int:
+    """Let a plan through a freeze, by a role that the freeze names."""
+    return _act("override-freeze", plan, {"freeze": freeze, "reason": reason}, output)
+
+
+@plugin.command()
 def cancel(plan: PlanName, reason: Reason = "", output: OutputAs = Output.table) -> int:
     """Cancel a plan that has not started."""
     return _act("cancel", plan, {"reason": reason}, output)

@@ -82,6 +82,8 @@ def print_plan(out: Terminal, plan: Mapping[str, Any]) -> None:
         soft_wrap=True,
     )
     out.print(f"id {plan['plan']}   policy {printable(plan['policy'])}", soft_wrap=True)
+    for line in _warnings(plan):
+        out.print(line, soft_wrap=True)
     if plan.get("batches"):
         out.print(_batches(plan["batches"]))
     if plan.get("counts"):
@@ -92,6 +94,29 @@ def print_plan(out: Terminal, plan: Mapping[str, Any]) -> None:
         out.print(_rollback(rollback), soft_wrap=True)
     if plan.get("possible"):
         out.print(f"Possible now: {', '.join(plan['possible'])}", soft_wrap=True)
+
+
+def _warnings(plan: Mapping[str, Any]) -> list[Text]:
+    """Return what a reader must know first: no way back, what it waits for, what was overridden."""
+    found = []
+    if plan.get("irreversible"):
+        text = "CANNOT BE TAKEN BACK: when something goes wrong it stops, nothing is restored"
+        found.append(Text(text, style="bold red"))
+    opening = plan.get("opening")
+    if opening:
+        found.append(Text(f"Window: {printable(opening['sentence'])}"))
+    waiting = printable(plan.get("waiting_for") or "")
+    if waiting and not (opening and waiting in printable(opening["sentence"])):
+        found.append(Text(f"Waits: {waiting}", style="yellow"))
+    found += [
+        Text(
+            f"FREEZE OVERRIDDEN: '{printable(row['freeze'])}' by {printable(row['by'])}:"
+            f" {printable(row['reason'])}",
+            style="bold red",
+        )
+        for row in plan.get("overrides") or ()
+    ]
+    return found
 
 
 def print_planned(out: Terminal, name: str, answer: Mapping[str, Any]) -> None:
@@ -107,6 +132,8 @@ def print_planned(out: Terminal, name: str, answer: Mapping[str, Any]) -> None:
         out.print(_batches(answer["batches"]))
     if answer["quote_seconds"] is not None:
         out.print(f"Taking everything back would take {answer['quote_seconds']:.0f} s")
+    else:
+        out.print(Text("It cannot be taken back.", style="bold red"))
     for problem in answer["problems"]:
         out.print(f"  - {printable(problem)}", soft_wrap=True)
 
