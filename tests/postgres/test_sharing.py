@@ -1,4 +1,4 @@
-"""Several watches at once: plans are shared out, taken over from the dead, and decided about once."""
+"""Several watches at once: plans are shared out, taken over from the dead, decided about once."""
 
 from contextlib import ExitStack
 
