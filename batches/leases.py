@@ -106,6 +106,13 @@ class Keeper:
         """Tell whether this holder must not act any more."""
         return self._gone or time.monotonic() - self._renewed > LEASE_SECONDS
 
+    @contextmanager
+    def fenced(self) -> Iterator[None]:
+        """One transaction that writes only while the lease is this holder's; raises LeaseLost."""
+        with transaction.atomic():
+            check(self.name, holder=self.holder, token=self.token)
+            yield
+
     def start(self) -> "Keeper":
         """Begin to renew."""
         self._thread.start()

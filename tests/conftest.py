@@ -10,7 +10,7 @@ import pytest
 from django.apps import apps
 from django.db import connection, transaction
 
-from tests.lock_order import watched_locks
+from tests.lock_order import LockOrder, watched_locks
 
 
 def _empty(truncate: list[str]) -> None:
@@ -58,13 +58,13 @@ def _nobody_is_left(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
 
 
 @pytest.fixture(autouse=True)
-def _plan_is_locked_first() -> Iterator[None]:
+def lock_order() -> Iterator[LockOrder]:
     """Fail a test, on PostgreSQL, in which a transaction took its locks in a wrong order."""
     if connection.vendor != "postgresql":
-        yield
+        yield LockOrder()
         return
     with watched_locks() as order:
-        yield
+        yield order
     assert not order.problems, "\n".join(order.problems)
 
 

@@ -6,13 +6,14 @@ from datetime import timedelta
 
 import pytest
 
-from batches import decide, leases
+from batches import decide, execution, leases
 from batches.kept_leases import KeptLeases
-from batches.leases import LeaseLost
+from batches.leases import Keeper, LeaseLost
 from batches.models import Alert, Batch, Lease
+from batches.rollback import request_rollback
 from plans import failpoints
 from plans.models import Event, Plan
-from tests.builders import FOREST, a_started, an_approved, check_invariants, kinds
+from tests.builders import FOREST, a_started, an_approved, check_invariants, kinds, states
 from tests.use_cases.watched_fleet import WatchedFleet, quick_policy
 from tests.web.api_scene import now
 
@@ -87,6 +88,22 @@ def test_who_was_frozen_takes_in_no_sample(scene, fleet):
     before = (plan.samples.count(), Event.objects.count())
     fleet.tick(10)
     assert (plan.samples.count(), Event.objects.count()) == before
+
+
+def test_who_was_frozen_while_it_read_everybody_back_reopens_nobody(scene, fleet):
+    plan = a_started(scene, policy=quick_policy())
+    fleet.until_batch(plan, "soaking")
+    record = request_rollback(plan_id=plan.pk, by=scene.olga, reason="", now=now(), via="page")
+    fleet.until_plan(plan, "rolled_back")
+    name = execution.rollback_lease(plan.pk)
+    frozen = Keeper(leases.acquire(name, holder="frozen", kind="watch", now=now()))
+    Lease.objects.filter(name=name).update(expires_at=now() - timedelta(seconds=1))
+    assert leases.acquire(name, holder="other", kind="watch", now=now())
+    before = states(plan), kinds(plan)
+    (key, *_others) = [key for key, state in before[0].items() if state == "rolled_back"]
+    with pytest.raises(LeaseLost):
+        execution._note_check(record.pk, [], {key: "shows 1.5.0 again"}, frozen)
+    assert (states(plan), kinds(plan)) == before
 
 
 def test_a_transaction_under_a_lost_lease_raises_and_forgets_it():
