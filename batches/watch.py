@@ -133,7 +133,7 @@ class Watch:
 
     def _beat(self, role: str, began: float) -> None:
         spent = (time.monotonic() - began) * 1000
-        if role == "leading" and time.monotonic() - self._beat_at < HEARTBEAT_SECONDS:
+        if time.monotonic() - self._beat_at < HEARTBEAT_SECONDS:
             return
         self._beat_at = time.monotonic()
         Heartbeat.objects.update_or_create(
