@@ -80,9 +80,10 @@ class LockOrder:
             self._here.tables = []
 
     def left(self) -> None:
-        """End what was entered last."""
-        self._here.depth -= 1
-        if self._here.depth == 0:
+        """End what was entered last, unless that was before the watching began."""
+        depth: int = self._here.__dict__.get("depth", 0)
+        self._here.depth = max(0, depth - 1)
+        if depth <= 1:
             self._here.tables = None
 
 
@@ -106,11 +107,11 @@ def watched_locks() -> Iterator[LockOrder]:
             order.entered()
 
     def leaving(self: Any, *exception: Any) -> None:
-        if not getattr(self, "_from_testcase", False) and getattr(order._here, "depth", 0):
+        if not getattr(self, "_from_testcase", False):
             order.left()
         leave(self, *exception)
 
-    watch(connection)  # type: ignore[arg-type]
+    watch(connection)
     connection_created.connect(watch)
     Atomic.__enter__, Atomic.__exit__ = entering, leaving  # type: ignore[method-assign]
     try:

@@ -58,7 +58,7 @@ class PostgresStack(Stack):
     def rows(self, sql: str, *values: object) -> list[dict[str, Any]]:
         """Read the console's database."""
         with psycopg.connect(self._database, row_factory=dict_row) as connection:
-            return connection.execute(sql.replace("?", "%s"), values).fetchall()  # type: ignore[arg-type]
+            return connection.execute(sql.replace("?", "%s"), values).fetchall()
 
     def holder_of(self, lease: str) -> str:
         """Return who holds a lease that is in force; '' when nobody does."""

@@ -96,7 +96,9 @@ def test_who_was_frozen_while_it_read_everybody_back_reopens_nobody(scene, fleet
     record = request_rollback(plan_id=plan.pk, by=scene.olga, reason="", now=now(), via="page")
     fleet.until_plan(plan, "rolled_back")
     name = execution.rollback_lease(plan.pk)
-    frozen = Keeper(leases.acquire(name, holder="frozen", kind="watch", now=now()))
+    lease = leases.acquire(name, holder="frozen", kind="watch", now=now())
+    assert lease is not None
+    frozen = Keeper(lease)
     Lease.objects.filter(name=name).update(expires_at=now() - timedelta(seconds=1))
     assert leases.acquire(name, holder="other", kind="watch", now=now())
     before = states(plan), kinds(plan)
