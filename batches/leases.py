@@ -80,6 +80,7 @@ def check(name: str, *, holder: str, token: int) -> None:
     )
     if not mine.exists():
         raise LeaseLost(f"{name} is not {holder}'s any more")
+    reach("lease.checked")
 
 
 def is_held(name: str, *, now: datetime) -> bool:

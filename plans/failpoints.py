@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 POINTS = (
     "lease.acquired",
+    "lease.checked",
     "lease.renewing",
     "lease.releasing",
     "ledger.begun",

@@ -1,14 +1,20 @@
 """Commits are heard by LISTEN: at once, by everybody, again after the server was away."""
 
+import threading
+
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from batches import notify_signal
+from batches import leases, notify_signal
 from batches.commit_signal import commit_signal
+from batches.models import Lease
 from batches.notify_signal import NotifySignal
 from plans import events
 from plans.commit_notice import notify
+from plans.database_away import DATABASE_AWAY
+from tests.postgres.at_once import at_once
 from tests.web.api_scene import now
+from upgradeconsole import databases
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -92,8 +98,29 @@ def test_the_trail_cannot_be_truncated():
         cursor.execute("TRUNCATE plans_event")
 
 
-def test_a_frozen_transaction_is_ended_by_the_server():
-    """Nobody waits for ever for the rows of a process that stands still."""
-    with connection.cursor() as cursor:
-        cursor.execute("SHOW idle_in_transaction_session_timeout")
-        assert cursor.fetchone() == ("5s",)
+def test_the_rows_of_a_process_that_stands_still_come_free():
+    """The server ends its transaction; it notices with its next statement and can go on."""
+    assert databases.IDLE_IN_TRANSACTION["watch"] < 1000 * leases.LEASE_SECONDS
+    leases.acquire("work", holder="frozen", kind="watch", now=now())
+
+    def stand_still():
+        with connection.cursor() as cursor:
+            cursor.execute("SET idle_in_transaction_session_timeout = '200ms'")
+        with transaction.atomic():
+            leases.check("work", holder="frozen", token=1)
+            held.set()
+            done.wait(30)
+            Lease.objects.update(holder="it wrote after all")
+
+    def want():
+        held.wait(30)
+        try:
+            return Lease.objects.filter(name="work").update(holder="other")
+        finally:
+            done.set()
+
+    held, done = threading.Event(), threading.Event()
+    frozen, other = at_once(stand_still, want)
+    assert isinstance(frozen, DATABASE_AWAY)
+    assert other == 1
+    assert Lease.objects.get(name="work").holder == "other"

@@ -23,6 +23,7 @@ from tests.journeys.stack import (
     TAKEOVER_SECONDS,
     Stack,
     assert_nothing_doubled,
+    clean_environ,
     ends_with_us,
     free_port,
     seconds_until_next_call,
@@ -111,6 +112,14 @@ def away(server: Server, how: signal.Signals = signal.SIGINT) -> None:
 
 def pids(stack: Stack) -> dict[str, int]:
     return {name: child["pid"] for name, child in stack.supervised().items()}
+
+
+def test_two_machines_that_start_at_once_prepare_the_database_once(server, tmp_path):
+    url = server.create_database("shared")
+    prepare = [sys.executable, "manage.py", "prepare", "--no-demo"]
+    environ = clean_environ(DATABASE_URL=url, UPGRADECONSOLE_DATA=str(tmp_path))
+    both = [subprocess.Popen(prepare, cwd=ROOT, env=environ) for _machine in range(2)]
+    assert [process.wait(200) for process in both] == [0, 0]
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["stopped", "crashed"])
