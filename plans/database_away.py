@@ -3,8 +3,8 @@
 from django.db import InterfaceError, InternalError, OperationalError, connection
 
 DATABASE_AWAY = (OperationalError, InterfaceError, InternalError)
-"""Raised for a lock that was not free, by a connection that is lost or was closed for us, and, as an
-internal error, by one that the server ended because its transaction stood still too long."""
+"""Raised for a lock that was not free and by a connection that is lost or was closed for us; the
+internal error by one that the server ended because its transaction stood still too long."""
 
 
 def only_this_transaction() -> bool:
