@@ -24,7 +24,7 @@ def plan_before_batch(batch):
 
 
 @pytest.mark.parametrize(
-    ("act", "problems"), [(batch_before_plan, 1), (plan_before_batch, 0)], ids=["wrong", "right"]
+    ("act", "problems"), [(batch_before_plan, 2), (plan_before_batch, 0)], ids=["wrong", "right"]
 )
 def test_the_order_is_watched_in_every_thread(scene, lock_order, act, problems):
     batch = opened(a_started(scene))
