@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from django.db import connections, transaction
+from django.db import connections
 
 from batches import alerts, control, drilling, leases, offline, rehearsing, surroundings
 from batches.configured import deployer_spec
@@ -18,7 +18,7 @@ from batches.deployers import Deployer, ObserveFailed, build
 from batches.drill_steps import RUN_STATES
 from batches.effect_ports import Job, Progress
 from batches.effects import EffectLoop
-from batches.leases import Keeper
+from batches.leases import Keeper, LeaseLost
 from batches.ledger import DatabaseLedger
 from batches.ledger_claims import Scope
 from batches.models import Batch, Rollback, RollbackDrill, TenantUpgrade
@@ -216,6 +216,9 @@ async def under_lease(name: str, *, kind: str, work: Callable[[Keeper], Any]) ->
     keeper = Keeper(lease).start()
     try:
         await work(keeper)
+    except LeaseLost as lost:
+        # Whoever has the lease by now goes on; what this run knows is old.
+        logger.warning("A run has ended before its time: %s.", lost)
     finally:
         await asyncio.to_thread(_in_database(keeper.stop))
     return True
@@ -242,16 +245,16 @@ async def call_batch(loop: EffectLoop, *, batch_id: int, plan_id: Any, executor:
         progress = await _perform(loop, run)
         if progress.unauthorized:
             await asyncio.to_thread(
-                _in_database(lambda: _hold_unauthorized(batch_id, progress.unauthorized))
+                _in_database(lambda: _hold_unauthorized(batch_id, progress.unauthorized, keeper))
             )
 
     return await under_lease(effects_lease(plan_id), kind=executor, work=work)
 
 
-def _hold_unauthorized(batch_id: int, text: str) -> None:
+def _hold_unauthorized(batch_id: int, text: str, keeper: Keeper) -> None:
     now = surroundings.here().now()
     reason = f"the platform refuses the console's credentials ({text[:200]})"
-    with transaction.atomic():
+    with keeper.fenced():
         try:
             batch = control.hold(batch_id=batch_id, kind="unauthorized", reason=reason, now=now)
         except Refused:
@@ -287,7 +290,9 @@ async def run_drill(loop: EffectLoop, *, drill_id: Any, plan_id: Any, executor: 
             reach("drill.called")
             if progress.unauthorized and run.scope.batch_id is not None:
                 batch_id, text = run.scope.batch_id, progress.unauthorized
-                await asyncio.to_thread(_in_database(lambda: _hold_unauthorized(batch_id, text)))
+                await asyncio.to_thread(
+                    _in_database(lambda: _hold_unauthorized(batch_id, text, keeper))
+                )
 
     return await under_lease(effects_lease(plan_id), kind=executor, work=work)
 
@@ -311,13 +316,13 @@ async def take_back(
                 return
             await _perform(loop, run)
             reach("rollback.restored")
-            if await _all_still_back(loop, run, rollback_id):
+            if await _all_still_back(loop, run, rollback_id, keeper):
                 return
 
     return await under_lease(rollback_lease(plan_id), kind=executor, work=work)
 
 
-async def _all_still_back(loop: EffectLoop, run: Run, rollback_id: Any) -> bool:
+async def _all_still_back(loop: EffectLoop, run: Run, rollback_id: Any, keeper: Keeper) -> bool:
     """Observe all restored tenants once more; reopen those that show another version."""
     wanted: dict[str, str] = await asyncio.to_thread(
         _in_database(lambda: _restored_versions(rollback_id))
@@ -331,7 +336,7 @@ async def _all_still_back(loop: EffectLoop, run: Run, rollback_id: Any) -> bool:
         elif answer.version != version:
             wrong[tenant] = f"shows {answer.version} again"
     right = [tenant for tenant in wanted if tenant not in wrong]
-    await asyncio.to_thread(_in_database(lambda: _note_check(rollback_id, right, wrong)))
+    await asyncio.to_thread(_in_database(lambda: _note_check(rollback_id, right, wrong, keeper)))
     reach("rollback.checked")
     return not wrong
 
@@ -345,9 +350,10 @@ def _restored_versions(rollback_id: Any) -> dict[str, str]:
     )
 
 
-def _note_check(rollback_id: Any, right: list[str], wrong: dict[str, str]) -> None:
+def _note_check(rollback_id: Any, right: list[str], wrong: dict[str, str], keeper: Keeper) -> None:
     now = surroundings.here().now()
-    with transaction.atomic():
+    # A run that was frozen while it read must not reopen what another one has ended meanwhile.
+    with keeper.fenced():
         rollback, plan = Rollback.objects.locked(rollback_id)
         upgrades = TenantUpgrade.objects.filter(plan=plan, state="rolled_back")
         upgrades.filter(tenant_key__in=right).update(observed_at=now)

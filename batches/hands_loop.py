@@ -14,6 +14,7 @@ from batches import surroundings
 from batches.effects import EffectLoop
 from batches.execution import call_batch, effects_lease, new_effect_loop
 from batches.models import Batch, Lease
+from plans.database_away import DATABASE_AWAY
 
 JOIN_LOOK_SECONDS = 0.2
 JOIN_WITHIN = timedelta(seconds=30)
@@ -44,6 +45,9 @@ def _waiting(begun: Mapping[int, datetime | None]) -> list[Batch]:
 def _waiting_in_thread(begun: Mapping[int, datetime | None]) -> list[Batch]:
     try:
         return _waiting(begun)
+    except DATABASE_AWAY:
+        # What runs goes on and is written down when the database is back.
+        return []
     finally:
         connections.close_all()
 

@@ -96,6 +96,7 @@ def check(name: str, *, holder: str, token: int) -> None:
     )
     if not mine.exists():
         raise LeaseLost(f"{name} is not {holder}'s any more")
+    reach("lease.checked")
 
 
 def seconds_left(name: str, *, now: datetime) -> float:
@@ -127,6 +128,13 @@ class Keeper:
     def lost(self) -> bool:
         """Tell whether this holder must not act any more."""
         return self._gone or surroundings.here().monotonic() - self._renewed > LEASE_SECONDS
+
+    @contextmanager
+    def fenced(self) -> Iterator[None]:
+        """One transaction that writes only while the lease is this holder's; raises LeaseLost."""
+        with transaction.atomic():
+            check(self.name, holder=self.holder, token=self.token)
+            yield
 
     def start(self) -> "Keeper":
         """Begin to renew."""

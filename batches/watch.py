@@ -188,7 +188,7 @@ class Watch:
     def _beat(self, role: str, began: float) -> None:
         ended = surroundings.here().monotonic()
         spent = (ended - began) * 1000
-        if role == "leading" and ended - self._beat_at < HEARTBEAT_SECONDS:
+        if ended - self._beat_at < HEARTBEAT_SECONDS:
             return
         self._beat_at = ended
         Heartbeat.objects.update_or_create(

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from django.db import connection
 
 from batches.kept_leases import KeptLeases
+from batches.leases import is_held
 from batches.models import Heartbeat, Lease
 from batches.plan_shares import fair_share
 from plans.models import Plan
@@ -50,7 +51,7 @@ class Duties:
         What is known of them may be old: somebody else may have decided since.
         """
         before = self._mine
-        self.leads = DECIDE_LEASE in self.leases.tokens() or self.leases.take(DECIDE_LEASE, now=now)
+        self.leads = DECIDE_LEASE in self.leases.tokens() or self._take(DECIDE_LEASE, now)
         if self.shared:
             self._share(now)
         self._mine = self.leases.tokens()
@@ -78,6 +79,10 @@ class Duties:
 
     def _name(self, plan_id: uuid.UUID) -> str:
         return decide_lease(plan_id) if self.shared else DECIDE_LEASE
+
+    def _take(self, name: str, now: datetime) -> bool:
+        # Asked first, so that who stands by locks no row at each tick.
+        return not is_held(name, now=now) and self.leases.take(name, now=now)
 
     def _share(self, now: datetime) -> None:
         states = {

@@ -1,9 +1,10 @@
 """What it looks like when the database is busy, away or has just come back."""
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, InternalError, OperationalError, connection
 
-DATABASE_AWAY = (OperationalError, InterfaceError)
-"""Raised for a lock that was not free, and by a connection that is lost or was closed for us."""
+DATABASE_AWAY = (OperationalError, InterfaceError, InternalError)
+"""Raised for a lock that was not free and by a connection that is lost or was closed for us; the
+internal error by one that the server ended because its transaction stood still too long."""
 
 
 def only_this_transaction() -> bool:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 POINTS = (
     "lease.acquired",
+    "lease.checked",
     "lease.renewing",
     "lease.releasing",
     "ledger.begun",

@@ -5,14 +5,20 @@ from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Tags, register
+from django.core.checks import Error as CheckError
 from django.core.checks import Warning as CheckWarning
+from django.db import connection
+from django.utils import timezone
 
 from batches.configured import deployers, dictionary
 from plans import failpoints
 from plans.policy_yaml import PolicyRejected, parse_policy_file
 from plans.refusal import BadInput
+from upgradeconsole.env import env_str
 
+FEWEST_CONNECTIONS = 4
+MOST_SECONDS_APART = 1.0
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "[::1]", "testserver"}
 
 
@@ -60,29 +66,109 @@ def policies_can_be_used(app_configs: Any = None, **kwargs: Any) -> list[CheckMe
 
 
 @register()
+def one_database_is_named(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """E001: two databases are named, and only one of them would be used."""
+    if not (settings.DATABASE_ADDRESS and env_str("UPGRADECONSOLE_DB")):
+        return []
+    return [
+        CheckError(
+            "DATABASE_URL and UPGRADECONSOLE_DB are both set.",
+            hint="Unset UPGRADECONSOLE_DB, which names a file of SQLite, or DATABASE_URL.",
+            id="upgradeconsole.E001",
+        )
+    ]
+
+
+@register()
+def pool_serves_a_page(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """E002: the pool has no connection to give; W005: so few that pages wait for each other."""
+    size = settings.DATABASE_POOL_SIZE
+    if size < 1:
+        return [
+            CheckError(
+                f"UPGRADECONSOLE_POOL_SIZE={size}: web would have no database connection.",
+                hint="Write how many connections each web process may have; 10 is a good start.",
+                id="upgradeconsole.E002",
+            )
+        ]
+    if size < FEWEST_CONNECTIONS and settings.DATABASE_ADDRESS:
+        return [
+            CheckWarning(
+                f"UPGRADECONSOLE_POOL_SIZE={size}: the live page and the pages that are opened"
+                " beside it wait for each other.",
+                hint=f"Give each web process {FEWEST_CONNECTIONS} connections or more.",
+                id="upgradeconsole.W005",
+            )
+        ]
+    return []
+
+
+@register(deploy=True)
+def database_is_reached_by_tls(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """W006: the database is on another host and may be spoken to without TLS."""
+    address = settings.DATABASE_ADDRESS
+    if address is None or not address.host or address.host.startswith("/"):
+        return []
+    encrypted = address.parameters.get("sslmode") in {"require", "verify-ca", "verify-full"}
+    if encrypted or address.host in {*LOCAL_HOSTS, "::1"}:
+        return []
+    return [
+        CheckWarning(
+            f"DATABASE_URL reaches {address.host} without insisting on TLS.",
+            hint="Add ?sslmode=verify-full (or require) to DATABASE_URL.",
+            id="upgradeconsole.W006",
+        )
+    ]
+
+
+@register(Tags.database)
+def clocks_agree(
+    app_configs: Any = None, databases: Any = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """W007: this machine's clock and the database's differ, by which leases change hands early."""
+    if not databases or connection.vendor != "postgresql":
+        return []
+    before = timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        theirs = cursor.fetchone()[0]
+    after = timezone.now()
+    apart = max((before - theirs).total_seconds(), (theirs - after).total_seconds())
+    if apart < MOST_SECONDS_APART:
+        return []
+    return [
+        CheckWarning(
+            f"This machine's clock is {apart:.1f} s away from the database's.",
+            hint="Let every machine of the console keep its time by NTP.",
+            id="upgradeconsole.W007",
+        )
+    ]
+
+
+@register()
 def no_failpoint_is_set(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """W005: a variable for crash tests is set, so a process will kill itself or stand still."""
+    """W008: a variable for crash tests is set, so a process will kill itself or stand still."""
     if not _failpoints():
         return []
     return [
         CheckWarning(
             f"{_failpoints()} is set: this process kills itself or stands still on purpose.",
             hint="It is for crash tests alone; unset it.",
-            id="upgradeconsole.W005",
+            id="upgradeconsole.W008",
         )
     ]
 
 
 @register(deploy=True)
 def nobody_deploys_failpoints(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """E001: the same, of an installation that is about to work."""
+    """E003: the same, of an installation that is about to work."""
     if not _failpoints():
         return []
     return [
-        Error(
+        CheckError(
             f"{_failpoints()} is set: a process kills itself or stands still on purpose.",
             hint="It is for crash tests alone; unset it before people rely on this console.",
-            id="upgradeconsole.E001",
+            id="upgradeconsole.E003",
         )
     ]
 

@@ -15,8 +15,13 @@ KEPT_SECONDS = 600
 
 # Milliseconds. Nothing here may end the way back: a statement that is cut off is one that waits for
 # a row, and watch and ledger do it again. Commands (migrations) may take as long as they take.
-IDLE_IN_TRANSACTION = 5_000
-"""A process that stands still with rows locked loses them before its leases run out (8 s)."""
+# A process that stands still with rows locked loses them before its leases run out (8 s).
+IDLE_IN_TRANSACTION: dict[Process, int] = {
+    "web": 5_000,
+    "watch": 5_000,
+    "hands": 5_000,
+    "command": 60_000,
+}
 LOCK_WAIT: dict[Process, int] = {"web": 10_000, "watch": 2_000, "hands": 10_000, "command": 0}
 STATEMENT: dict[Process, int] = {"web": 30_000, "watch": 30_000, "hands": 60_000, "command": 0}
 
@@ -48,7 +53,7 @@ def sqlite(name: str, *, test_name: Path | str, process: Process) -> dict[str, A
 
 def postgresql(address: DatabaseAddress, *, process: Process, pool_size: int) -> dict[str, Any]:
     """Return the settings of a PostgreSQL database for one kind of process."""
-    limits = {"idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION}
+    limits = {"idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION[process]}
     if LOCK_WAIT[process]:
         limits |= {"lock_timeout": LOCK_WAIT[process], "statement_timeout": STATEMENT[process]}
     options: dict[str, Any] = {

@@ -21,6 +21,8 @@ TEST_PROGRAMS = {
     "prometheus": ("prometheus",),
     "poppler-utils": ("pdfinfo",),
 }
+# Debian keeps these out of the path, by version.
+POSTGRESQL = Path("/usr/lib/postgresql")
 
 
 def missing_packages(*, for_tests: bool) -> list[str]:
@@ -34,6 +36,8 @@ def missing_packages(*, for_tests: bool) -> list[str]:
             for package, programs in TEST_PROGRAMS.items()
             if not any(map(shutil.which, programs))
         ]
+        if not shutil.which("initdb") and not any(POSTGRESQL.glob("*/bin/initdb")):
+            missing.append("postgresql")
     return missing
 
 

@@ -13,6 +13,8 @@ from tests.postgres.server import NoServer, running_server
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITES = ("tests/postgres", "tests/use_cases", "tests/live", "tests/web")
+# By file, because the tests of one file share a database at a time.
+THE_GATE = ("-n", "2", "--dist", "loadfile", *SUITES)
 
 
 def main(arguments: list[str]) -> int:
@@ -20,7 +22,7 @@ def main(arguments: list[str]) -> int:
     try:
         with running_server() as server:
             done = subprocess.run(
-                [sys.executable, "-m", "pytest", *(arguments or SUITES)],
+                [sys.executable, "-m", "pytest", *(arguments or THE_GATE)],
                 cwd=ROOT,
                 env={**os.environ, "DATABASE_URL": server.url},
                 check=False,

@@ -6,7 +6,6 @@ import pwd
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from tests.journeys.stack import free_port
 
 DEBIAN = Path("/usr/lib/postgresql")
 USER = "console"
@@ -180,13 +181,6 @@ def _as_user(user: pwd.struct_passwd | None) -> dict[str, Any]:
 def _ends_with_us() -> None:
     """Let the server stop when the run is killed; after the change of user, which clears it."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

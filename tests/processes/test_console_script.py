@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from upgradeconsole import machine
 from upgradeconsole.machine import missing_packages
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -164,10 +165,11 @@ def test_a_taken_port_is_named(tmp_path):
 
 def test_programs_that_only_the_tests_need_are_asked_for_by_the_tests_alone(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", os.fspath(tmp_path))
+    monkeypatch.setattr(machine, "POSTGRESQL", tmp_path)
 
     for_up = missing_packages(for_tests=False)
     for_tests = missing_packages(for_tests=True)
 
     assert [package for package in for_tests if package not in for_up] == [
-        *("chromium", "prometheus", "poppler-utils")
+        *("chromium", "prometheus", "poppler-utils", "postgresql")
     ]

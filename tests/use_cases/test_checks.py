@@ -1,13 +1,17 @@
 """The system checks name what is set up wrongly, and are silent about a sound installation."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 from django.core.checks import ERROR
+from django.db import connection
 
 from plans import failpoints
 from upgradeconsole import checks
+from upgradeconsole.database_url import parse_database_url
 
 
 def test_a_broken_deployers_file_is_named_with_its_line(tmp_path: Path, settings: Any) -> None:
@@ -53,12 +57,58 @@ def test_a_failpoint_warns_and_keeps_nobody_from_testing_but_from_deploying(
     monkeypatch.setenv(failpoints.VARIABLE, "watch.acted=kill")
     (warned,) = checks.no_failpoint_is_set()
     (refused,) = checks.nobody_deploys_failpoints()
-    assert (warned.id, refused.id) == ("upgradeconsole.W005", "upgradeconsole.E001")
+    assert (warned.id, refused.id) == ("upgradeconsole.W008", "upgradeconsole.E003")
     assert warned.level < ERROR <= refused.level
     assert "watch.acted=kill" in warned.msg
     monkeypatch.delenv(failpoints.VARIABLE)
     monkeypatch.setenv(failpoints.FILE_VARIABLE, "/var/traps")
     assert "/var/traps" in checks.nobody_deploys_failpoints()[0].msg
+
+
+def test_two_databases_at_once_are_refused(settings: Any, monkeypatch: Any) -> None:
+    settings.DATABASE_ADDRESS = parse_database_url("postgres:///console")
+    assert checks.one_database_is_named() == []
+    monkeypatch.setenv("UPGRADECONSOLE_DB", "/var/lib/console.sqlite3")
+    (found,) = checks.one_database_is_named()
+    assert found.id == "upgradeconsole.E001"
+    settings.DATABASE_ADDRESS = None
+    assert checks.one_database_is_named() == []
+
+
+def test_a_pool_without_connections_is_refused_and_a_small_one_warned_of(settings: Any) -> None:
+    settings.DATABASE_ADDRESS = parse_database_url("postgres:///console")
+    settings.DATABASE_POOL_SIZE = 0
+    assert [found.id for found in checks.pool_serves_a_page()] == ["upgradeconsole.E002"]
+    settings.DATABASE_POOL_SIZE = 2
+    assert [found.id for found in checks.pool_serves_a_page()] == ["upgradeconsole.W005"]
+    settings.DATABASE_POOL_SIZE = 10
+    assert checks.pool_serves_a_page() == []
+
+
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [
+        ("postgres://db.example.org/console", True),
+        ("postgres://db.example.org/console?sslmode=prefer", True),
+        ("postgres://db.example.org/console?sslmode=verify-full", False),
+        ("postgres://127.0.0.1/console", False),
+        ("postgres:///console?host=/run/postgresql", False),
+    ],
+)
+def test_a_database_elsewhere_without_tls_is_warned_of(
+    settings: Any, url: str, warned: bool
+) -> None:
+    settings.DATABASE_ADDRESS = parse_database_url(url)
+    found = [message.id for message in checks.database_is_reached_by_tls()]
+    assert found == (["upgradeconsole.W006"] if warned else [])
+
+
+@pytest.mark.django_db
+def test_a_clock_that_is_off_is_named_where_several_machines_share_a_database() -> None:
+    assert checks.clocks_agree(databases=["default"]) == []
+    with time_machine.travel(datetime.now(UTC) + timedelta(seconds=30)):
+        found = [message.id for message in checks.clocks_agree(databases=["default"])]
+    assert found == (["upgradeconsole.W007"] if connection.vendor == "postgresql" else [])
 
 
 def test_the_shipped_policies_and_dictionary_are_sound() -> None:

@@ -115,7 +115,7 @@ class WatchedFleet:
             self.watch.tick(datetime.now(UTC))
             time.sleep(0.02)
 
-    def until(self, true: Callable[[], Any], seconds: float = 8.0) -> None:
+    def until(self, true: Callable[[], Any], seconds: float = 30.0) -> None:
         """Tick until it is so."""
         end = time.monotonic() + seconds
         while not true():

@@ -1,11 +1,16 @@
 """Make the database ready for this version, in one process: a start of Django costs seconds."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.management import BaseCommand, CommandParser, call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+
+PREPARING = 0x75636F6E
+"""The number of the advisory lock; any will do that nobody else uses in this database."""
 
 
 class Command(BaseCommand):
@@ -21,11 +26,32 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Do what is not done yet; doing it twice changes nothing."""
+        with self._alone():
+            self._prepare(with_demo=not options["no_demo"])
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let one machine after the other prepare a database that they share.
+
+        SQLite's file is one machine's, whose start holds a lock on the folder.
+        """
+        if connection.vendor != "postgresql":
+            yield
+            return
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s)", [PREPARING])
+        try:
+            yield
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [PREPARING])
+
+    def _prepare(self, *, with_demo: bool) -> None:
         executor = MigrationExecutor(connection)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             self.stdout.write("Bringing the database to this version")
             call_command("migrate", interactive=False, verbosity=0)
         call_command("createcachetable", verbosity=0)
-        if not options["no_demo"] and not get_user_model().objects.exists():
+        if with_demo and not get_user_model().objects.exists():
             self.stdout.write("Filling the empty database with the demonstration")
             call_command("seed_demo")
