@@ -279,9 +279,10 @@ def drop_waiting(
     waiting.state = outcome
     waiting.ended_at = now
     waiting.save()
-    ApprovalRequest.objects.filter(pk=waiting.request_id, closed_at=None).update(
-        closed_at=now, outcome=outcome
-    )
+    if waiting.request is not None and waiting.request.closed_at is None:
+        waiting.request.closed_at = now
+        waiting.request.outcome = outcome
+        waiting.request.save()
     events.record(
         stream=waiting.plan,
         kind=f"adjustment_{outcome}",

@@ -9,7 +9,7 @@ from batches.pacing import soak_left
 from plans.adjustment import Standing
 from plans.drafting import tenants_digest_of
 from plans.models import Plan, PlanTenant
-from plans.policy import BatchSpec, UpgradePolicy
+from plans.policy import BatchSpec, TenantSelector, UpgradePolicy
 from plans.waves import Candidate, Wave, recut
 
 SOAK_RUNS = ("deploying", "soaking", "held")
@@ -52,7 +52,7 @@ def recut_of(plan: Plan, policy: UpgradePolicy, standing: Standing) -> Recut:
         else:
             listed.setdefault(name, []).append(key)
     candidates = [Candidate(key) for key in line]
-    pin = ()
+    pin: Sequence[TenantSelector] = ()
     if standing.begun == 0:
         # The pinned tenants stand at the head of the line; they stay in the first batch.
         pin = policy.selection.pin

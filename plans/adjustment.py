@@ -102,8 +102,8 @@ def compare(
     batch_changes, batches_refused = _batch_changes(before, after, standing)
     changes += batch_changes
     if before.selection.hold_back_percentage and before.advance != after.advance:
-        judged = _ranked("automatic", "manual")(before.advance, after.advance)
-        changes.append(Change("advance", "hold-back", before.advance, after.advance, judged))
+        gate = _ranked("automatic", "manual")(before.advance, after.advance)
+        changes.append(Change("advance", "hold-back", before.advance, after.advance, gate))
     changes += _window_changes(before, after)
     if before.description != after.description:
         changes.append(

@@ -413,3 +413,63 @@ def test_status_says_what_followed_a_rollback(console, powerx, capsys):
     console.will("/api/v1/plans/pay-7/", (200, plan("rolled_back", rollback=rollback)))
     assert powerx("status pay-7") == 1
     assert "Rolled back, still bad: error_rate 9 %." in capsys.readouterr().out
+
+
+ADJUST = f"/api/v1/plans/{PLAN}/adjust"
+
+
+def changed(**more: Any) -> dict[str, Any]:
+    tight = {"path": "limits.attempts", "direction": "tighter", "sentence": "attempts: 3 → 2"}
+    loose = {"path": "x", "direction": "looser", "sentence": "error_rate: at most 5 % → 9 %"}
+    request = {"roles": ["system_admin"], "deadline": AT, "digest": "d", "revision": 3}
+    told = {"applied": [tight], "waiting_for_approval": [loose], "request": request}
+    return {"plan": PLAN, "state": "running", "revision": 2, "adjustment": told} | more
+
+
+def test_adjust_sends_each_value_and_says_what_applies_and_what_waits(console, powerx, capsys):
+    console.will(ADJUST, (202, changed()))
+    line = f"adjust {PLAN} --guardrail error_rate=9 --soak wave-1=0.5 --limit attempts=2"
+    assert powerx(f"{line} --reason OPS-7 --expires-in 30 --no-split") == 0
+    assert console.bodies(ADJUST) == [
+        {
+            "guardrails": {"error_rate": 9},
+            "batches": {"wave-1": {"soak_minutes": 0.5}},
+            "limits": {"attempts": 2},
+            "reason": "OPS-7",
+            "split": False,
+            "expires_in_minutes": 30,
+        }
+    ]
+    said = capsys.readouterr().out
+    assert "At the next look: attempts: 3 → 2" in said
+    assert "Waits for system_admin until" in said
+
+
+def test_adjust_previews_and_a_problem_is_bad_input(console, powerx, capsys, tmp_path):
+    (tmp_path / "p.yaml").write_text("policies: {}", encoding="utf-8")
+    preview = {
+        "problems": ["nothing would change"], "warnings": [], "applied": [],
+        "waiting_for_approval": [], "roles": [], "guardrails": [], "batches": [],
+    }  # fmt: skip
+    console.will(ADJUST, (200, preview))
+    assert powerx(f"adjust {PLAN} --policy-file {tmp_path}/p.yaml --reason x --preview") == 5
+    assert console.asked[0][1] == f"{ADJUST}?preview=1"
+    assert console.asked[0][2]["policy_text"] == "policies: {}"
+    assert "nothing would change" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("", "nothing to change"),
+        ("--guardrail error_rate", "is not NAME=NUMBER"),
+        ("--guardrail error_rate=much", "'much' is not a number"),
+        ("--limit attempts=nan", "not a finite number"),
+        ("--soak a=1 --soak a=2", "names a twice"),
+        ("--policy-file /no/such/file", "cannot be read"),
+    ],
+)
+def test_adjust_refuses_what_it_cannot_read_before_it_asks(console, powerx, capsys, options, said):
+    assert powerx(f"adjust {PLAN} --reason x {options}") == 5
+    assert said in capsys.readouterr().err
+    assert not console.asked

@@ -28,7 +28,7 @@ names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,12}", fullmatch=True).filter
 )
 kpis = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.:-]{0,12}", fullmatch=True)
 numbers = st.floats(-1e9, 1e9, allow_subnormal=False).map(lambda value: value + 0.0)
-texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 labels = st.dictionaries(texts.filter(bool), texts, min_size=1, max_size=2)
 words = st.sampled_from
 

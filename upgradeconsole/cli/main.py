@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import typer
 
 from upgradeconsole.cli import render
+from upgradeconsole.cli.adjusting import ChangeRejected, change_body
 from upgradeconsole.cli.client import Console, Refusal, Unreachable, plan_path
 from upgradeconsole.cli.exit_codes import ExitCode, outcome
 from upgradeconsole.cli.following import Follower
@@ -220,6 +221,43 @@ def override_freeze(
 
 
 @plugin.command()
+def adjust(
+    plan: PlanName,
+    reason: Annotated[str, typer.Option("--reason", help="Why; in the trail and the report.")],
+    guardrail: Annotated[list[str] | None, typer.Option(help="KPI=NUMBER; repeatable.")] = None,
+    soak: Annotated[list[str] | None, typer.Option(help="BATCH=MINUTES; repeatable.")] = None,
+    limit: Annotated[list[str] | None, typer.Option(help="NAME=NUMBER; repeatable.")] = None,
+    policy: Annotated[str | None, typer.Option(help="Take the newest text of this policy.")] = None,
+    policy_file: Annotated[Path | None, typer.Option(help="Take this policy text.")] = None,
+    expires_in: Annotated[
+        float | None, typer.Option(min=0, help="Minutes after which a loosening is put back.")
+    ] = None,
+    split: Annotated[
+        bool, typer.Option(help="Apply what is tighter now, ask for the rest.")
+    ] = True,
+    preview: Annotated[bool, typer.Option("--preview", help="Only say what it would do.")] = False,
+    output: OutputAs = Output.table,
+) -> int:
+    """Change a running plan: what is tighter at once, what is looser after approval."""
+    body = change_body(
+        guardrails=guardrail or (),
+        soaks=soak or (),
+        limits=limit or (),
+        policy=policy,
+        policy_file=policy_file,
+    ) | {"reason": reason, "split": split}
+    if expires_in is not None:
+        body["expires_in_minutes"] = expires_in
+    path = plan_path(plan, "adjust")
+    answer = _console().post(f"{path}?preview=1" if preview else path, body)
+    if output is Output.json:
+        render.print_json(render.terminal(), answer)
+    else:
+        render.print_change(render.terminal(), answer)
+    return ExitCode.BAD_INPUT if answer.get("problems") else ExitCode.COMPLETED
+
+
+@plugin.command()
 def cancel(plan: PlanName, reason: Reason = "", output: OutputAs = Output.table) -> int:
     """Cancel a plan that has not started."""
     return _act("cancel", plan, {"reason": reason}, output)
@@ -302,7 +340,7 @@ def run(arguments: list[str] | None = None) -> int:
     except Unreachable as error:
         render.print_refusal(err, str(error))
         return ExitCode.TIMED_OUT
-    except (BadUse, SelectorRejected) as error:
+    except (BadUse, ChangeRejected, SelectorRejected) as error:
         render.print_refusal(err, str(error))
         return ExitCode.BAD_INPUT
     except typer.TyperException as error:

@@ -138,6 +138,25 @@ def print_planned(out: Terminal, name: str, answer: Mapping[str, Any]) -> None:
         out.print(f"  - {printable(problem)}", soft_wrap=True)
 
 
+def print_change(out: Terminal, answer: Mapping[str, Any]) -> None:
+    """Print what a change of a running plan does, or would do: at once, and after approval."""
+    told = answer.get("adjustment", answer)
+    for problem in answer.get("problems", ()):
+        out.print(f"  - {printable(problem)}", soft_wrap=True)
+    for warning in answer.get("warnings", ()):
+        out.print(Text(printable(warning), style="bold red"), soft_wrap=True)
+    for change in told["applied"]:
+        out.print(f"At the next look: {printable(change['sentence'])}", soft_wrap=True)
+    request = told.get("request") or {}
+    roles = printable(", ".join(request.get("roles") or answer.get("roles") or ()))
+    until = f" until {clock(request['deadline'])}" if request else ""
+    for change in told["waiting_for_approval"]:
+        words = f"Waits for {roles}{until}: {printable(change['sentence'])}"
+        out.print(words, soft_wrap=True)
+    for rail in answer.get("guardrails", ()):
+        out.print(f"Now: {printable(rail['sentence'])}", soft_wrap=True)
+
+
 def print_refusal(out: Terminal, sentence: str, problems: tuple[str, ...] = ()) -> None:
     """Print why something was refused, and every problem on a line of its own."""
     out.print(Text(printable(sentence), style="bold red"), soft_wrap=True)

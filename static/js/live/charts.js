@@ -167,7 +167,7 @@ export class Charts {
     const limits = shown.map((limit) => ({
       type: "line", x0: limit.from && new Date(limit.from) > range[0] ? new Date(limit.from) : range[0], x1: limit.until ? new Date(limit.until) : range[1], y0: limit.value, y1: limit.value,
       line: { color: token("--chart-limit"), width: 1.5, dash: limit.until ? "dot" : "dash" },
-      label: { text: limit.label, textposition: "end", yanchor: "bottom", font: { size: 10, color: token("--chart-limit") } },
+      label: { text: limit.label, textposition: limit.until ? "start" : "end", yanchor: "bottom", font: { size: 10, color: token("--chart-limit") } },
     }));
     const marks = this.marks.filter((mark) => new Date(mark.at).getTime() >= from).map((mark) => ({
       type: "line", yref: "paper", y0: 0, y1: 1, x0: new Date(mark.at), x1: new Date(mark.at),
