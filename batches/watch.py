@@ -59,6 +59,7 @@ class Watch:
         self.acting = Acting(self.effects, self.observer)
         self._keeper: leases.Keeper | None = None
         self._policies: dict[tuple[Any, int], UpgradePolicy] = {}
+        self._role = ""
         self._beat_at = 0.0
         self._rated_at = 0.0
 
@@ -130,9 +131,10 @@ class Watch:
     def _beat(self, role: str, began: float) -> None:
         ended = surroundings.here().monotonic()
         spent = (ended - began) * 1000
-        if role == "leading" and ended - self._beat_at < HEARTBEAT_SECONDS:
+        # Each heartbeat is a commit, and a commit wakes every other watch.
+        if role == self._role and ended - self._beat_at < HEARTBEAT_SECONDS:
             return
-        self._beat_at = ended
+        self._role, self._beat_at = role, ended
         Heartbeat.objects.update_or_create(
             name=self.holder if role == "standby" else "watch",
             defaults={

@@ -27,6 +27,7 @@ from batches.observation import Observer
 from batches.watch import Watch
 from plans import drafting, failpoints
 from plans.models import Plan
+from plans.policy import UpgradePolicy
 from plans.refusal import BadInput, Refused
 from tests.simulation.far_platform import OLD, Fleet, Monitoring, Platform
 from tests.simulation.faults import Strike, Strikes
@@ -38,6 +39,8 @@ from tests.simulation.simulated_machine import SimulatedMachine
 from tests.simulation.virtual_loop import PROCESS, Fiber, Process, ProcessDied, VirtualLoop
 
 BUSY_TIMEOUT = 20.0
+TAKEOVER = 10.0
+QUIET = 7.0
 CLEARING_UP = 420.0
 """Seconds in which everything must have ended after the last fault, with people who help."""
 OVER = ("completed", "rolled_back", "rejected", "expired", "cancelled", "archived")
@@ -52,19 +55,37 @@ class TrailEntry:
     seq: int
     kind: str
     payload: dict[str, Any]
+    prev_hash: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One row of the journal as the world saw it committed."""
+
+    at: float
+    key: str
+    attempt: int
+    install: bool
+
+
+HINT_SECONDS = 0.25
+"""How far apart two wake-ups by commits are; the real ones are 0.05 s apart."""
 
 
 class CommitHint:
     """The watch's wake-up in the simulator: told of each commit, unless the hint is lost."""
 
     def __init__(self, machine: SimulatedMachine) -> None:
+        self._machine = machine
         self._flag = machine.flag()
 
     def nudge(self) -> None:
         self._flag.set()
 
     def wait(self, seconds: float, *, stop: surroundings.Flag | None = None) -> bool:
-        woken = self._flag.wait(seconds)
+        self._machine.sleep(min(seconds, HINT_SECONDS))
+        woken = self._flag.wait(max(0.0, seconds - HINT_SECONDS))
         self._flag.clear()
         return woken
 
@@ -100,8 +121,10 @@ class World:
         self.hands: list[Hands] = []
         self.plans: dict[int, Any] = {}
         self.trail: list[TrailEntry] = []
+        self.journal: list[JournalEntry] = []
         self.problems: list[str] = []
         self.refused: Counter[str] = Counter()
+        self.refusals: list[tuple[float, str, str]] = []
         self.acted: Counter[str] = Counter()
         self.moves: Counter[tuple[str, str]] = Counter()
         self.points: Counter[str] = Counter()
@@ -111,11 +134,16 @@ class World:
         self.jumps: list[tuple[float, float]] = []
         self.on_commit: list[Callable[[World], None]] = []
         self.ended_at = 0.0
+        # Where the invariants that are asked after each commit have come to.
+        self.heads: dict[str, tuple[int, str]] = {}
+        self.checked = 0
+        self.quoted = 0
         self._born = Counter[str]()
         newest = shared.raw.execute("SELECT MAX(id) FROM plans_event").fetchone()
         self._last_event = int(newest[0] or 0)
         self._told = False
         self._enqueued = False
+        self._journalled = False
         self._moved: list[tuple[str, str]] = []
         self._heard: Counter[tuple[str, str]] = Counter()
         self._cues = list(scenario.cues)
@@ -165,6 +193,9 @@ class World:
                 raise locked()
             return
         self.downs.append((self.loop.time(), self.loop.time() + strike.seconds, process.name))
+        if process.kind == "watch" and self.leads(process):
+            others = [p for p in self.processes if p.kind == "watch" and p is not process]
+            self._later(TAKEOVER, self._check_takeover, process, others, self.loop.time())
         if strike.act == "freeze":
             process.freeze(strike.seconds)
             fiber = Fiber.current()
@@ -174,6 +205,17 @@ class World:
         process.die()
         self.loop.outside.run(self.loop.call_later, strike.seconds, self._again, process)
         raise ProcessDied
+
+    def _check_takeover(self, lost: Process, others: list[Process], since: float) -> None:
+        """Complain unless another watch decides by now, where there was one all the time."""
+        ready = [p for p in others if p.alive and not p.frozen and p.born < since]
+        disturbed = (
+            any(end > since and begin < self.loop.time() for begin, end in self.locks)
+            or any(at > since - 60 for at, _seconds in self.jumps)
+            or any(end > since and name != lost.name for _begin, end, name in self.downs)
+        )
+        if ready and not disturbed and not lost.alive and self.leader() == lost.name:
+            self.problems.append(f"nobody took over from {lost.name} within {TAKEOVER} s")
 
     def before_statement(self, sql: str) -> None:
         """See a statement before it runs."""
@@ -188,6 +230,8 @@ class World:
             self._give_way(sql, process)
         if sql.startswith('INSERT INTO "plans_event"'):
             self._told = True
+        elif sql.startswith('INSERT INTO "batches_deployercall"'):
+            self._journalled = True
         elif sql.startswith('INSERT INTO "django_q_ormq"'):
             self._enqueued = True
         self.touch("statement")
@@ -221,6 +265,9 @@ class World:
         for process, hint in self.hints.items():
             if process is not PROCESS.get() and self.dice.random() >= self.scenario.lose_hints:
                 hint.nudge()
+        if self._journalled:
+            self._journalled = False
+            self._copy_journal()
         if self._enqueued:
             self._enqueued = False
             for hands in self.hands:
@@ -236,17 +283,28 @@ class World:
     def _hear(self) -> None:
         """Read what was added to the trail, and let people act on it."""
         rows = self.shared.raw.execute(
-            "SELECT e.id, s.key, e.seq, e.kind, e.payload FROM plans_event e"
+            "SELECT e.id, s.key, e.seq, e.kind, e.payload, e.prev_hash, e.hash FROM plans_event e"
             " JOIN plans_stream s ON s.id = e.stream_id WHERE e.id > ? ORDER BY e.id",
             (self._last_event,),
         ).fetchall()
-        for pk, stream, seq, kind, payload in rows:
+        for pk, stream, seq, kind, payload, before, digest in rows:
             self._last_event = pk
-            entry = TrailEntry(self.loop.time(), stream, seq, kind, json.loads(payload))
+            entry = TrailEntry(
+                self.loop.time(), stream, seq, kind, json.loads(payload), before, digest
+            )
             self.trail.append(entry)
             self._cue(entry, kind)
             if kind == "tenants_moved" and "rolled_back" in entry.payload["tenants"].values():
                 self._cue(entry, "tenants_restored")
+
+    def _copy_journal(self) -> None:
+        rows = self.shared.raw.execute(
+            "SELECT id, key, attempt, direction FROM batches_deployercall WHERE id > ? ORDER BY id",
+            (len(self.journal),),
+        ).fetchall()
+        for _pk, key, attempt, direction in rows:
+            entry = JournalEntry(self.loop.time(), key, attempt, direction == "install")
+            self.journal.append(entry)
 
     def _cue(self, entry: TrailEntry, kind: str) -> None:
         self._heard[entry.stream, kind] += 1
@@ -271,6 +329,26 @@ class World:
 
     def _later(self, seconds: float, do: Callable[..., Any], *arguments: Any) -> None:
         self.loop.outside.run(self.loop.call_later, seconds, do, *arguments)
+
+    def policy_of(self, plan_id: str) -> UpgradePolicy:
+        """Return the policy under which a plan runs, read past the processes."""
+        text, name = self.shared.raw.execute(
+            "SELECT policy_text, policy_name FROM plans_planrevision WHERE plan_id = ?"
+            " ORDER BY number DESC LIMIT 1",
+            (plan_id,),
+        ).fetchone()
+        return drafting._pinned_policy(text, name)
+
+    def measured(self) -> list[float]:
+        """Return the measured durations of restores, as the quote knows them."""
+        row = self.shared.raw.execute(
+            "SELECT durations FROM batches_deployermeasurement WHERE direction = 'restore'"
+        ).fetchone()
+        return list(json.loads(row[0])) if row else []
+
+    def journal_keys(self) -> list[tuple[str, int]]:
+        """Return what must be written down once."""
+        return [(entry.key, entry.attempt) for entry in self.journal]
 
     # What happens to it.
 
@@ -364,6 +442,7 @@ class World:
                 self.acted[name] += 1
             except (Refused, BadInput) as refused:
                 self.refused[f"{name}:{getattr(refused, 'code', '')}"] += 1
+                self.refusals.append((self.loop.time(), name, str(refused)))
             except (OperationalError, IntegrityError) as error:
                 if not isinstance(error, OperationalError):
                     raise
@@ -435,13 +514,9 @@ class World:
         await asyncio.sleep(0.01)
 
     def _nothing_to_come(self) -> bool:
-        waiting = {cue.event for cue in self._cues}
-        return (
-            self.loop.time() > 4
-            and self._all_ended()
-            and not waiting & {"plan_completed", "rollback_finished"}
-            and all(number in self.plans for number in range(len(self.scenario.plans)))
-        )
+        """Tell whether everything has ended, and nobody has said or done anything for a while."""
+        quiet = self.loop.time() - (self.trail[-1].at if self.trail else 0.0)
+        return self.loop.time() > 4 and self._all_ended() and quiet > QUIET
 
     def _all_ended(self) -> bool:
         return bool(self.plans) and all(state in OVER for state in self.states().values())
@@ -467,10 +542,13 @@ class World:
             "needs_hand": self.dice.choice(["settle_rolled_back", "settle_excluded", "retry"]),
         }
         states = self.states()
+        waits = self.loop.time() - (self.trail[-1].at if self.trail else 0.0) > 40
         for number, plan_id in self.plans.items():
             if plan_id is None:
                 continue
             state = states[plan_id.hex]
+            if state == "running" and waits:
+                self.act("roll_back", number)
             if state == "running" and (plan_id.hex,) in held:
                 self.act("release_hold", number)
             elif state == "running" and self.scenario.plans[number].policy == "manual":
