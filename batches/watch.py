@@ -36,6 +36,8 @@ DECIDE_LEASE = "watch:decide"
 TICK_SECONDS = 1.0
 SHORTEST_TICK_SECONDS = 0.05
 MOST_ACTIONS_PER_TICK = 20
+UNDER_WAY = frozenset({"run_rollback", "call_batch", "restore_stragglers", "wait", "alert"})
+"""Actions that go on by themselves, or wait: what comes after them is for a later tick."""
 HEARTBEAT_SECONDS = 1.0
 SUCCESS_RATE_SECONDS = 60.0
 WARNING = "guardrail_warning"
@@ -188,6 +190,8 @@ class Watch:
             except Refused as refused:
                 # Somebody else moved the plan between the facts and the act; look again.
                 logger.info("Plan %s: %s: %s", plan.external_id, action.do, refused.sentence)
+                return
+            if action.do in UNDER_WAY:
                 return
             last = action
             plan = Plan.objects.select_related("plugin", "release").get(pk=plan.pk)

@@ -69,21 +69,23 @@ class JournalEntry:
     install: bool
 
 
-HINT_SECONDS = 0.25
+HINT_SECONDS = 0.4
 """How far apart two wake-ups by commits are; the real ones are 0.05 s apart."""
 
 
 class CommitHint:
     """The watch's wake-up in the simulator: told of each commit, unless the hint is lost."""
 
-    def __init__(self, machine: SimulatedMachine) -> None:
+    def __init__(self, machine: SimulatedMachine, slowness: float) -> None:
         self._machine = machine
+        self._slowness = slowness
         self._flag = machine.flag()
 
     def nudge(self) -> None:
         self._flag.set()
 
     def wait(self, seconds: float, *, stop: surroundings.Flag | None = None) -> bool:
+        seconds *= self._slowness
         self._machine.sleep(min(seconds, HINT_SECONDS))
         woken = self._flag.wait(max(0.0, seconds - HINT_SECONDS))
         self._flag.clear()
@@ -393,7 +395,7 @@ class World:
 
     def start_watch(self) -> None:
         process = self._process("watch")
-        hint = self.hints[process] = CommitHint(self.machine)
+        hint = self.hints[process] = CommitHint(self.machine, self.scenario.slowness)
 
         def live() -> None:
             effects = EffectThread(self._effects(process))
