@@ -191,11 +191,11 @@ def _told_in_time(world: World, record: Rollback) -> Iterator[str]:
     back = record.verified_at or record.finished_at
     done = _seconds(back) if back is not None else world.ended_at
     late = grace(world, begin, deadline + 30)
-    warned = record.escalated_at
-    if done > deadline - 30 + late and warned is None and world.ended_at > deadline - 30 + late:
+    warned, warn_at = record.escalated_at, max(begin, deadline - 30)
+    if min(done, world.ended_at) > warn_at + late and warned is None:
         yield f"{record} took until {done:.0f} s and nobody was told 30 s before {deadline:.0f} s"
-    if warned is not None and _seconds(warned) > deadline - 30 + late:
-        yield f"{record} was escalated only {_seconds(warned) - deadline + 30:.0f} s late"
+    if warned is not None and _seconds(warned) > warn_at + late:
+        yield f"{record} was escalated {_seconds(warned) - warn_at:.0f} s late"
     over = done > deadline + late and world.ended_at > deadline + late
     if over and record.missed_at is None and record.verified_at is not None:
         yield f"{record} was late and does not say so"

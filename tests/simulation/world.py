@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import random
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -473,11 +474,27 @@ class World:
                 now=self.machine.now(),
                 via="api",
             )
-            self.plans[number] = plan.pk
-            for place, act in enumerate(spec.acts):
-                self._later(0.2 + 0.3 * place, self.act, act, number)
+            self._drafted(number, plan.pk, spec)
 
         self._request(draft, "draft")
+        self._later(3.0, self._bring_again, number, spec)
+
+    def _bring_again(self, number: int, spec: PlanSpec) -> None:
+        """Draft again, as a pipeline does whose request broke off, unless the plan is there."""
+        if self.plans.get(number) is not None or self._over:
+            return
+        row = self.shared.raw.execute(
+            "SELECT id FROM plans_plan WHERE external_id = ?", (f"pay-{number}",)
+        ).fetchone()
+        if row is None:
+            self._bring(number, spec)
+        else:
+            self._drafted(number, uuid.UUID(row[0]), spec)
+
+    def _drafted(self, number: int, plan_id: Any, spec: PlanSpec) -> None:
+        self.plans[number] = plan_id
+        for place, act in enumerate(spec.acts):
+            self._later(0.2 + 0.3 * place, self.act, act, number)
 
     # Its life.
 
