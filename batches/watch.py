@@ -180,6 +180,9 @@ class Watch:
             self._condition_alerts(plan, facts, now)
             action = decide(facts)
             reach("watch.decided")
+            if self._keeper is not None and self._keeper.lost:
+                # This process stood still since it looked: another one decides by now.
+                return
             if action.do == "stop" and plan.waiting_for:
                 progress.stop_waiting(plan_id=plan.pk)
             if action.do == "stop" or action == last:

@@ -158,9 +158,9 @@ def escalation_is_silent() -> AbstractContextManager[Any]:
     return _in_place_of(watch.Acting, "_escalate", quiet)
 
 
-def closes_with_tenants_left() -> AbstractContextManager[Any]:
-    """A rollback ends although tenants are not back."""
-    return _in_place_of(rollback, "NOT_BACK", ())
+def untouched_are_forgotten() -> AbstractContextManager[Any]:
+    """Whom the rolled-back plan never reached stays as it was."""
+    return _in_place_of(rollback, "_account_for_untouched", lambda plan, record, now: None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +192,6 @@ FAULTS: dict[str, Planted] = {
         Planted(quote_is_ignored, (scenarios.quoted,), ("I14",)),
         Planted(pause_is_forgotten, (scenarios.paused,), ("I3 pause",)),
         Planted(escalation_is_silent, (scenarios.missed,), ("I3",)),
-        Planted(closes_with_tenants_left, (scenarios.stubborn,), ("I2", "I10")),
+        Planted(untouched_are_forgotten, (scenarios.breach,), ("I2",)),
     )
 }
