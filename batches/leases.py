@@ -23,6 +23,26 @@ def new_holder(kind: str) -> str:
     return f"{kind}:{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
+_seen: dict[str, tuple[tuple[str, int, datetime], float]] = {}
+"""Who held what when this process last found it held, and since when by the monotonic clock."""
+
+
+def _has_run_out(lease: Lease, now: datetime) -> bool:
+    """Tell whether nobody renews a lease any more.
+
+    Usually its time says so. When the wall clock was set back, a dead holder's time lies far ahead:
+    then it has run out when this process has seen it unchanged for its whole length.
+    """
+    if lease.expires_at <= now:
+        return True
+    state, at = (lease.holder, lease.token, lease.expires_at), surroundings.here().monotonic()
+    known, since = _seen.get(lease.name, (None, at))
+    if known != state:
+        _seen[lease.name] = (state, at)
+        return False
+    return at - since > LEASE_SECONDS
+
+
 @transaction.atomic
 def acquire(name: str, *, holder: str, kind: str, now: datetime) -> Lease | None:
     """Take a free or expired lease (or keep one's own); None while somebody else holds it."""
@@ -34,7 +54,7 @@ def acquire(name: str, *, holder: str, kind: str, now: datetime) -> Lease | None
                 return Lease.objects.create(name=name, holder=holder, kind=kind, expires_at=expires)
         except IntegrityError:
             return None
-    if lease.holder != holder and lease.expires_at > now and not _stands_still(lease):
+    if lease.holder != holder and not _has_run_out(lease, now):
         return None
     token = lease.token if lease.holder == holder else lease.token + 1
     taken = Lease.objects.filter(
@@ -43,26 +63,8 @@ def acquire(name: str, *, holder: str, kind: str, now: datetime) -> Lease | None
     if taken != 1:
         return None
     lease.holder, lease.kind, lease.token, lease.expires_at = holder, kind, token, expires
-    _sightings.pop(name, None)
     reach("lease.acquired")
     return lease
-
-
-_sightings: dict[str, tuple[str, int, datetime, float]] = {}
-"""Of each lease of somebody else: how it was when it was last seen to change, and when that was."""
-
-
-def _stands_still(lease: Lease) -> bool:
-    """Tell whether nobody has renewed the lease for its whole length by this process's own clock.
-
-    A clock that was moved back would let a dead holder's lease last for as much longer.
-    """
-    now = surroundings.here().monotonic()
-    seen = _sightings.get(lease.name)
-    if seen is None or seen[:3] != (lease.holder, lease.token, lease.expires_at):
-        _sightings[lease.name] = (lease.holder, lease.token, lease.expires_at, now)
-        return False
-    return now - seen[3] > LEASE_SECONDS + RENEW_SECONDS
 
 
 def renew(name: str, *, holder: str, token: int, now: datetime) -> bool:

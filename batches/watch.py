@@ -50,6 +50,8 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
 SHORTEST_TICK_SECONDS = 0.05
 MOST_ACTIONS_PER_TICK = 20
+UNDER_WAY = frozenset({"run_rollback", "call_batch", "restore_stragglers", "wait", "alert"})
+"""Actions that go on by themselves, or wait: what comes after them is for a later tick."""
 HEARTBEAT_SECONDS = 1.0
 SUCCESS_RATE_SECONDS = 60.0
 WARNING = "guardrail_warning"
@@ -81,6 +83,7 @@ class Watch:
         self._policies: dict[tuple[Any, int], UpgradePolicy] = {}
         self._outage = Outage()
         self._patience = TICK_SECONDS
+        self._role = ""
         self._beat_at = 0.0
         self._rated_at = 0.0
 
@@ -188,9 +191,10 @@ class Watch:
     def _beat(self, role: str, began: float) -> None:
         ended = surroundings.here().monotonic()
         spent = (ended - began) * 1000
-        if ended - self._beat_at < HEARTBEAT_SECONDS:
+        # Each heartbeat is a commit, and a commit wakes every other watch.
+        if role == self._role and ended - self._beat_at < HEARTBEAT_SECONDS:
             return
-        self._beat_at = ended
+        self._role, self._beat_at = role, ended
         Heartbeat.objects.update_or_create(
             # Where plans are shared out, every watch counts; else there is one that matters.
             name=self.holder if role == "standby" or self.duties.shared else "watch",
@@ -262,6 +266,8 @@ class Watch:
             except Refused as refused:
                 # Somebody else moved the plan between the facts and the act; look again.
                 logger.info("Plan %s: %s: %s", plan.external_id, action.do, refused.sentence)
+                return
+            if action.do in UNDER_WAY:
                 return
             last = action
             plan = Plan.objects.select_related("plugin", "release").get(pk=plan.pk)

@@ -36,6 +36,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in long]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the number of worlds, or one seed, be chosen."""
+    group = parser.getgroup("simulation")
+    group.addoption("--worlds", type=int, default=1000, help="how many simulated worlds to play")
+    group.addoption("--world-seed", type=int, default=None, help="play only the world of this seed")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _flush_spares_no_trail() -> Iterator[None]:
     """Let transactional tests empty the trail after themselves, which its triggers refuse."""

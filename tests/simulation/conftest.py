@@ -1,4 +1,4 @@
-"""The stage, and the options that say which worlds are played."""
+"""The stage on which the worlds are played."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,13 +6,6 @@ from typing import Any
 import pytest
 
 from tests.simulation.stage import Stage
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the number of worlds, or one seed, be chosen."""
-    group = parser.getgroup("simulation")
-    group.addoption("--worlds", type=int, default=1000, help="how many simulated worlds to play")
-    group.addoption("--world-seed", type=int, default=None, help="play only the world of this seed")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,504 @@
-"""What must hold of every world."""
+"""What must hold of every world: I1 to I14, each one function, and the judge of them all.
 
+The platform's own log and the order in which things were committed are what they judge by; the
+console's rows must agree with both. `DURING` are asked after commits, `AFTERWARDS` at the end.
+To add one: a function that yields sentences about what is wrong, and its line in a table.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from batches.configured import dictionary
+from batches.dictionary import resolve_guardrail
+from batches.increments import LookSample, max_age
+from batches.models import (
+    Batch,
+    KpiSample,
+    Rollback,
+    Ruling,
+    TenantUpgrade,
+)
+from batches.observation import _inputs_digest
+from batches.quote import expected_per_restore, rollback_quote
+from batches.verdict import GuardState, guardrail_key, judge, measure
+from plans import events
+from plans.drafting import current_revision, policy_of
+from plans.lifecycle import PLAN
+from plans.models import Approval, ApprovalRequest, Event, Plan, PlanRevision, Stream
+from plans.policy import PAUSE_SECONDS
+from tests.simulation.scenarios import CALL_TIMEOUT
+from tests.simulation.simulated_machine import BEGAN
 from tests.simulation.world import World
 
+Invariant = Callable[[World], Iterator[str]]
+MOMENT = 0.1
+"""What two things may be apart that happen at once."""
+TICK = 3.0
+"""How long the watch may take to see something: a tick, and one that was skipped."""
+TAKEOVER = 12.0
+PARALLELISM = 5
 
-def check(world: World) -> None:
-    pass
+
+class Broken(AssertionError):
+    """Raised with everything that did not hold in a world."""
+
+
+# How long something may take in a world in which processes, database or clock were disturbed.
+
+
+def grace(world: World, begin: float, end: float) -> float:
+    """Return the seconds that disturbances between two times may cost."""
+    extra = TICK * world.scenario.slowness
+    for since, until, _name in world.downs:
+        if since < end and until + TAKEOVER > begin:
+            extra += min(until - since, TAKEOVER) + TAKEOVER
+    for since, until in world.locks:
+        if since < end and until + 1 > begin:
+            extra += until - since + 2
+    extra += sum(abs(seconds) for at, seconds in world.jumps if at < end)
+    return extra
+
+
+def _seconds(at: datetime) -> float:
+    return (at - BEGAN).total_seconds()
+
+
+def _plans() -> list[Plan]:
+    return list(Plan.objects.select_related("release", "plugin").order_by("external_id"))
+
+
+# During the world.
+
+
+def i1_one_live_batch_per_tenant(world: World) -> Iterator[str]:
+    """At most one live batch per tenant and plugin."""
+    if len(world.plans) < 2:
+        return
+    twice = world.shared.raw.execute(
+        "SELECT u.tenant_key FROM batches_tenantupgrade u"
+        " JOIN batches_batch b ON b.id = u.batch_id JOIN plans_plan p ON p.id = u.plan_id"
+        " WHERE b.state IN ('deploying', 'soaking', 'held') AND p.state IN ('running', 'paused')"
+        " GROUP BY p.plugin_id, u.tenant_id HAVING COUNT(DISTINCT u.plan_id) > 1"
+    ).fetchall()
+    for (tenant,) in twice:
+        yield f"{tenant} is in two live batches"
+
+
+def i6_each_event_follows_its_predecessor(world: World) -> Iterator[str]:
+    """The chain is unbroken after every step."""
+    heads: dict[str, tuple[int, str]] = world.heads
+    for entry in world.trail[world.checked :]:
+        seq, digest = heads.get(entry.stream, (entry.seq - 1, entry.prev_hash))
+        if entry.seq != seq + 1 or entry.prev_hash != digest:
+            yield f"{entry.stream} #{entry.seq} does not follow #{seq}"
+        heads[entry.stream] = (entry.seq, entry.hash)
+    world.checked = len(world.trail)
+
+
+def i7_tenants_add_up(world: World) -> Iterator[str]:
+    """The tenants of each batch are as many as its size says."""
+    wrong = world.shared.raw.execute(
+        "SELECT b.number, b.size, COUNT(u.id) FROM batches_batch b"
+        " LEFT JOIN batches_tenantupgrade u ON u.batch_id = b.id"
+        " GROUP BY b.id HAVING COUNT(u.id) <> b.size"
+    ).fetchall()
+    for number, size, count in wrong:
+        yield f"batch {number} has {count} tenants, its size is {size}"
+
+
+def i14_quote_fits_at_each_opening(world: World) -> Iterator[str]:
+    """No batch starts whose rollback quote, of all touched and by it, exceeds the limit."""
+    for entry in world.trail[world.quoted :]:
+        if entry.kind != "batch_opened":
+            continue
+        plan_id = entry.stream.removeprefix("plan:").replace("-", "")
+        (touched,) = world.shared.raw.execute(
+            "SELECT COUNT(*) FROM batches_tenantupgrade WHERE plan_id = ?"
+            " AND touched_at IS NOT NULL"
+            " AND state IN ('upgrading', 'upgraded', 'failed', 'unknown', 'needs_hand')",
+            (plan_id,),
+        ).fetchone()
+        policy, measured = world.policy_of(plan_id), world.measured()
+        quote = rollback_quote(
+            touched=touched + entry.payload["tenants"],
+            parallelism=min(PARALLELISM, policy.limits.parallelism),
+            per_restore=expected_per_restore(measured, len(measured), 0.3),
+            call_timeout=policy.limits.call_timeout_seconds,
+            rollback_seconds=policy.limits.rollback_seconds,
+            pause_wait=policy.rollback.rollback_after_seconds,
+        )
+        if not quote.fits:
+            yield f"batch {entry.payload['batch']} began although {quote.sentence}"
+    world.quoted = len(world.trail)
+
+
+# Afterwards.
+
+
+def i2_nothing_is_left_half_done(world: World) -> Iterator[str]:
+    """A closed plan has no tenant that is neither upgraded, back, left out nor listed."""
+    allowed = {"upgraded", "rolled_back", "excluded"}
+    for plan in _plans():
+        state = str(plan.state)
+        rows = list(TenantUpgrade.objects.filter(plan=plan))
+        if state in {"completed", "rolled_back", "archived", "needs_hand"}:
+            fine = allowed | ({"needs_hand"} if state == "needs_hand" else set())
+            for row in rows:
+                if row.state not in fine:
+                    yield f"{row.tenant_key} is {row.state} in a plan that is {state}"
+        batches = Batch.objects.filter(plan=plan, state__in=("deploying", "soaking", "held"))
+        if state in PLAN.endings and batches.exists():
+            yield f"a batch is live in a plan that is {state}"
+
+
+def i2_the_platform_agrees(world: World) -> Iterator[str]:
+    """What the console says of a tenant is what the platform runs."""
+    drifted = {change.tenant for change in world.fleet.applied if not change.key}
+    newest: dict[str, TenantUpgrade] = {}
+    rows = TenantUpgrade.objects.select_related("plan__release").order_by("plan__started_at")
+    for row in rows.touched():
+        newest[row.tenant_key] = row
+    for tenant, row in newest.items():
+        runs = world.fleet.tenant(tenant).version
+        target = row.plan.release.version
+        wanted = {"upgraded": target, "rolled_back": row.version_before}.get(row.state)
+        by_hand = "settled by" in row.last_error
+        if tenant not in drifted and not by_hand and wanted is not None and runs != wanted:
+            yield f"{tenant} is {row.state} but runs {runs}, not {wanted}"
+    for row in rows.filter(state="excluded", touched_at=None):
+        mine = f"{row.plan_id}:{row.tenant_key}:"
+        if any(sent.key.startswith(mine) for sent in world.platform.sent):
+            yield f"{row.tenant_key} is left out as never touched, but was called"
+
+
+def i3_back_or_told_in_time(world: World) -> Iterator[str]:
+    """Every touched tenant is back by the deadline, or that was said at 150 s and at 180 s."""
+    for record in Rollback.objects.select_related("plan"):
+        policy = policy_of(current_revision(record.plan))
+        promised = record.clock_from + timedelta(seconds=PAUSE_SECONDS)
+        longest = record.triggered_at + timedelta(seconds=policy.limits.rollback_seconds)
+        if record.deadline > max(promised, longest) or record.deadline > longest:
+            yield f"the deadline {record.deadline} is later than what was promised"
+        if "widened" in record.sentence:
+            continue
+        yield from _told_in_time(world, record)
+
+
+def _told_in_time(world: World, record: Rollback) -> Iterator[str]:
+    begin, deadline = _seconds(record.triggered_at), _seconds(record.deadline)
+    back = record.verified_at or record.finished_at
+    done = _seconds(back) if back is not None else world.ended_at
+    late = grace(world, begin, deadline + 30)
+    warned, warn_at = record.escalated_at, max(begin, deadline - 30)
+    if min(done, world.ended_at) > warn_at + late and warned is None:
+        yield f"{record} took until {done:.0f} s and nobody was told 30 s before {deadline:.0f} s"
+    if warned is not None and _seconds(warned) > warn_at + late:
+        yield f"{record} was escalated {_seconds(warned) - warn_at:.0f} s late"
+    over = done > deadline + late and world.ended_at > deadline + late
+    if over and record.missed_at is None and record.verified_at is not None:
+        yield f"{record} was late and does not say so"
+    missed = record.missed_at is not None and record.verified_at is not None
+    if missed and record.verified_at <= record.deadline:
+        yield f"{record} was in time and says that it was missed"
+
+
+def i3_pauses_end(world: World) -> Iterator[str]:
+    """A pause that nobody ends is rolled back when its wait is over."""
+    for place, entry in enumerate(world.trail):
+        if entry.kind != "plan_paused":
+            continue
+        due = entry.at + 8.0
+        later = [e for e in world.trail[place + 1 :] if e.stream == entry.stream]
+        ended = [e.at for e in later if e.kind in {"plan_resumed", "rollback_begun"}]
+        limit = due + grace(world, entry.at, due + 30)
+        if (ended[0] if ended else world.ended_at) > limit:
+            yield f"the pause of {entry.at:.1f} s was not ended by {limit:.1f} s"
+
+
+def i3_measured_is_within_the_quote(world: World) -> Iterator[str]:
+    """In an undisturbed world a rollback takes no longer than was quoted."""
+    truthful = world.scenario.latency <= 0.2
+    if world.downs or world.locks or world.jumps or world.scenario.faults or not truthful:
+        return
+    for record in Rollback.objects.filter(missed_at=None).exclude(verified_at=None):
+        seconds = record.seconds()
+        if record.needs_hand == 0 and seconds > (record.quote_seconds or 0) + TICK:
+            yield f"{record} took {seconds:.1f} s and was quoted {record.quote_seconds:.1f} s"
+
+
+def _moves(world: World, plan: Plan) -> dict[str, list[tuple[float, str]]]:
+    """Return when each tenant of a plan came into which state, as the trail says."""
+    moved: dict[str, list[tuple[float, str]]] = defaultdict(list)
+    for entry in world.trail:
+        if entry.stream == plan.stream_key and entry.kind in FOLDED:
+            for tenant, state in entry.payload["tenants"].items():
+                moved[tenant].append((entry.at, state))
+    return moved
+
+
+def i4_nothing_goes_forward_after_the_way_back(world: World) -> Iterator[str]:
+    """No forward call is begun after the restore intent, and none is applied after the restore."""
+    journalled = defaultdict(list)
+    for row in world.journal:
+        journalled[row.key].append(row.at)
+    for plan in _plans():
+        for tenant, moves in _moves(world, plan).items():
+            mine = f"{plan.pk}:{tenant}:install:"
+            for place, (at, state) in enumerate(moves):
+                if state not in {"restoring", "rolled_back"}:
+                    continue
+                after = [when for when, s in moves[place + 1 :] if s == "upgrading"]
+                until = after[0] if after else world.ended_at + 1000
+                yield from _forward_between(world, mine, at, until, state)
+    for sent in world.platform.sent:
+        before = [at for at in journalled[sent.key] if at <= sent.at + MOMENT]
+        if not before:
+            yield f"{sent.key} was sent at {sent.at:.2f} s before the journal knew of it"
+            continue
+        waited = sent.at - max(before)
+        if sent.install and waited > CALL_TIMEOUT + MOMENT and not world.fleet.strict:
+            yield f"{sent.key} was sent {waited:.1f} s after its journal row"
+
+
+def _forward_between(world: World, mine: str, at: float, until: float, state: str) -> Iterator[str]:
+    if state == "restoring":
+        for row in world.journal:
+            if row.install and row.key.startswith(mine) and at + MOMENT < row.at < until:
+                yield f"{row.key} was begun {row.at - at:.2f} s after the restore intent"
+        return
+    for change in world.fleet.applied:
+        if change.install and change.key.startswith(mine) and at < change.at < until:
+            yield f"{change.key} was applied {change.at - at:.2f} s after its tenant was back"
+
+
+def i5_every_start_was_agreed_to(world: World) -> Iterator[str]:
+    """Nothing starts without the approvals of exactly this content, by people who may give them."""
+    for plan in _plans():
+        if plan.started_at is None:
+            continue
+        revision = current_revision(plan)
+        request = (
+            ApprovalRequest.objects.filter(plan=plan, outcome="approved")
+            .order_by("-opened_at")
+            .first()
+        )
+        if request is None or request.plan_digest != revision.plan_digest:
+            yield f"{plan} was started without an approval of what it is"
+            continue
+        given = list(request.approvals.filter(verdict=Approval.APPROVED))
+        writers = set(PlanRevision.objects.filter(plan=plan).values_list("author_id", flat=True))
+        if {one.role for one in given} != set(request.roles):
+            yield f"{plan} was started without all roles"
+        if len({one.user_id for one in given}) != len(given):
+            yield f"one person approved {plan} twice"
+        if writers & {one.user_id for one in given}:
+            yield f"an author approved {plan}"
+        if request.closed_at > plan.started_at + timedelta(seconds=30):
+            yield f"{plan} was started before it was approved"
+
+
+def i6_the_chain_verifies(world: World) -> Iterator[str]:
+    """Every stream's chain is intact to its head."""
+    for key in Stream.objects.values_list("key", flat=True):
+        checked = events.check_chain(key)
+        if not checked.intact:
+            yield f"{checked}"
+
+
+def i8_same_key_same_answer(world: World) -> Iterator[str]:
+    """A key never means two things, and no attempt is written down twice."""
+    known: dict[str, tuple[str, str, str, int]] = {}
+    for call in world.fleet.log:
+        if not call.key:
+            continue
+        said = (call.tenant, call.direction, call.version, call.fence)
+        if known.setdefault(call.key, said) != said:
+            yield f"{call.key} meant {known[call.key]} and then {said}"
+    fences: dict[str, int] = {}
+    for change in sorted(world.platform.sent, key=lambda sent: sent.at):
+        fences[change.tenant] = max(fences.get(change.tenant, 0), change.fence)
+    if len(set(world.journal_keys())) != len(world.journal):
+        yield "the journal has an attempt twice"
+
+
+def i9_rulings_replay(world: World) -> Iterator[str]:
+    """From the stored looks and the policy come the stored verdicts, in their order."""
+    for plan in _plans():
+        if plan.started_at is None:
+            continue
+        policy = policy_of(current_revision(plan))
+        for guardrail in policy.guardrails:
+            definition = dictionary().kpi(guardrail.kpi)
+            if definition is None:
+                continue
+            resolved = resolve_guardrail(guardrail, definition)
+            yield from _replayed(world, plan, resolved, guardrail_key(guardrail), policy)
+
+
+def _stands_on(ruling: Ruling, looks: list[LookSample], window: float) -> int | None:
+    """Return the newest of the stored looks on which a ruling says that it stands."""
+    seen: deque[LookSample] = deque()
+    for number, look in enumerate(looks):
+        seen.append(look)
+        while look.at - seen[0].at > timedelta(seconds=window):
+            seen.popleft()
+        if _inputs_digest(seen) == ruling.inputs_digest:
+            return number
+    return None
+
+
+def _replayed(world: World, plan: Plan, guardrail: Any, key: str, policy: Any) -> Iterator[str]:
+    first = Rollback.objects.filter(plan=plan).order_by("triggered_at").first()
+    looks = [
+        LookSample.from_json(row.look)
+        for row in KpiSample.objects.filter(plan=plan, kpi=guardrail.kpi).order_by("pk")
+    ]
+    definition = dictionary().kpi(guardrail.kpi)
+    for ruling in Ruling.objects.filter(plan=plan, guardrail=key).order_by("pk"):
+        if first is not None and ruling.at > first.triggered_at:
+            return
+        under = _stands_on(ruling, looks, guardrail.window_seconds)
+        if under is None:
+            yield f"the looks under {ruling} of {ruling.at} are not among the stored ones"
+            continue
+        state = GuardState()
+        window: deque[LookSample] = deque()
+        for number, look in enumerate(looks[: under + 1]):
+            window.append(look)
+            last = number == under
+            measurement = measure(
+                guardrail,
+                definition,
+                list(window),
+                canary=len(look.canary) + sum(look.causes.values()),
+                now=ruling.at if last else look.at,
+                max_age_seconds=max_age(policy.limits.look_seconds),
+            )
+            state, again = judge(state, measurement, guardrail, now=ruling.at, soak_started=None)
+        if again.verdict != ruling.verdict:
+            yield f"{ruling} is {again.verdict} when it is replayed"
+        if again.value != ruling.value:
+            yield f"{ruling} measured {ruling.value}, and {again.value} when it is replayed"
+
+
+FOLDED = {"tenants_moved", "tenants_settled", "rollback_checked"}
+PLAN_AFTER = {
+    "plan_drafted": "draft",
+    "plan_revised": "draft",
+    "plan_submitted": "awaiting_approval",
+    "plan_approved": "approved",
+    "plan_rejected": "rejected",
+    "plan_expired": "expired",
+    "plan_cancelled": "cancelled",
+    "plan_archived": "archived",
+    "plan_started": "running",
+    "plan_paused": "paused",
+    "plan_resumed": "running",
+    "plan_completed": "completed",
+    "rollback_begun": "rolling_back",
+    "plan_needs_hand": "needs_hand",
+}
+
+
+def i10_events_fold_to_the_snapshot(world: World) -> Iterator[str]:
+    """Sequences have no gap, and what the events tell is what the rows say."""
+    for plan in _plans():
+        told = Event.objects.filter(stream__key=plan.stream_key).order_by("seq")
+        seqs = list(told.values_list("seq", flat=True))
+        if seqs != list(range(1, len(seqs) + 1)):
+            yield f"the trail of {plan} has a gap"
+        rows = dict(TenantUpgrade.objects.filter(plan=plan).values_list("tenant_key", "state"))
+        folded = dict.fromkeys(rows, "pending")
+        state, scope = "", "plan"
+        for event in told:
+            if event.kind in FOLDED:
+                folded |= event.payload["tenants"]
+            state = PLAN_AFTER.get(event.kind, state)
+            if event.kind == "rollback_begun":
+                scope = event.payload["scope"]
+            if event.kind == "rollback_finished":
+                hand = "needs_hand" if event.payload["needs_hand"] else "rolled_back"
+                state = hand if scope == "plan" else "paused"
+            if event.kind == "plan_settled":
+                state = "rolled_back" if "rolled back" in event.sentence else "completed"
+        if folded != rows:
+            wrong = {k: (folded.get(k), v) for k, v in rows.items() if folded.get(k) != v}
+            yield f"the events say otherwise than the tenants of {plan}: {wrong}"
+        if state != str(plan.state):
+            yield f"the events say that {plan} is {state}"
+
+
+def i11_and_i13_nothing_passes_unseen(world: World) -> Iterator[str]:
+    """A batch passes on a good and fresh look of each critical Kpi, taken since its soak began."""
+    for plan in _plans():
+        samples = list(KpiSample.objects.filter(plan=plan, kpi="error_rate").order_by("pk"))
+        trail = [e for e in world.trail if e.stream == plan.stream_key]
+        told = dict(Event.objects.filter(stream__key=plan.stream_key).values_list("seq", "at"))
+        began: datetime | None = None
+        for entry in trail:
+            if entry.kind == "batch_calls_settled":
+                began = told[entry.seq]
+            if entry.kind != "batch_passed" or began is None:
+                continue
+            passed = told[entry.seq]
+            mine = [row for row in samples if row.at <= passed]
+            newest = mine[-1] if mine else None
+            batch = entry.payload["batch"]
+            if newest is None or not newest.ok:
+                yield f"I11: batch {batch} passed although its newest look had no data"
+            elif (passed - newest.at).total_seconds() > max_age(1):
+                yield f"I11: batch {batch} passed on a look of {newest.at}"
+            since = [row for row in mine if row.at >= began - timedelta(seconds=TICK)]
+            if not any(row.ok and row.look.get("canary") for row in since):
+                yield f"I13: batch {batch} passed and nothing good was measured in its soak"
+
+
+def i12_the_way_back_is_never_refused(world: World) -> Iterator[str]:
+    """A rollback begins at once, and asking for one is refused only where nothing was started."""
+    for at, act, words in world.refusals:
+        if act == "roll_back" and "not possible now" not in words:
+            yield f"a rollback was refused at {at:.1f} s: {words}"
+    for record in Rollback.objects.exclude(touched=0):
+        begin = _seconds(record.triggered_at)
+        limit = grace(world, begin, begin + 10) + CALL_TIMEOUT
+        first = _seconds(record.first_call_at) if record.first_call_at else world.ended_at
+        left = TenantUpgrade.objects.filter(plan=record.plan_id, state="excluded").count()
+        if first - begin > limit and not left and "widened" not in record.sentence:
+            yield f"{record} began at {begin:.1f} s, its first call at {first:.1f} s"
+
+
+DURING: dict[str, Invariant] = {
+    "I1": i1_one_live_batch_per_tenant,
+    "I6": i6_each_event_follows_its_predecessor,
+    "I7": i7_tenants_add_up,
+    "I14": i14_quote_fits_at_each_opening,
+}
+AFTERWARDS: dict[str, Invariant] = {
+    "I2": i2_nothing_is_left_half_done,
+    "I2 platform": i2_the_platform_agrees,
+    "I3": i3_back_or_told_in_time,
+    "I3 pause": i3_pauses_end,
+    "I3 quote": i3_measured_is_within_the_quote,
+    "I4": i4_nothing_goes_forward_after_the_way_back,
+    "I5": i5_every_start_was_agreed_to,
+    "I6 chain": i6_the_chain_verifies,
+    "I8": i8_same_key_same_answer,
+    "I9": i9_rulings_replay,
+    "I10": i10_events_fold_to_the_snapshot,
+    "I11, I13": i11_and_i13_nothing_passes_unseen,
+    "I12": i12_the_way_back_is_never_refused,
+}
+
+
+def ask_during(world: World) -> None:
+    """Ask the cheap ones; called after each commit."""
+    for name, invariant in DURING.items():
+        world.problems += [f"{name}: {problem}" for problem in invariant(world)]
+
+
+def ask_afterwards(world: World) -> None:
+    """Ask the rest of a world that has ended."""
+    for name, invariant in AFTERWARDS.items():
+        world.problems += [f"{name}: {problem}" for problem in invariant(world)]

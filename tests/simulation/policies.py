@@ -1,6 +1,7 @@
 """The policies of the simulated plans: everything takes seconds where people would say minutes."""
 
 _TWO = (("canary", 34), ("rest", 66))
+_HALVES = (("canary", 50), ("rest", 50))
 _THREE = (("canary", 20), ("some", 30), ("rest", 50))
 _LIMITS = {
     "look_seconds": 1,
@@ -51,6 +52,7 @@ POLICIES = {
     ),
     "pausing": _text("pausing", guardrail=", action: pause"),
     "slow": _text("slow", limits={"batch_minutes": 0.05, "parallelism": 1}),
+    "tight": _text("tight", batches=_HALVES, limits={"rollback_seconds": 11.7}),
     "short": _text("short", limits={"rollback_seconds": 60}),
     "hasty": _text("hasty", pending=0.05),
     "closing": _text(

@@ -69,6 +69,8 @@ class Scenario:
     lose_hints: float = 0.0
     deliver_twice: float = 0.0
     hands_delay: float = 0.3
+    slowness: float = 1.0
+    """How much longer than a second the watch takes from look to look."""
 
     def cue(self, event: str, act: str, delay: float = 0.5, nth: int = 1, plan: int = 0) -> None:
         """Let somebody act after an event."""
@@ -206,8 +208,9 @@ def stubborn(scenario: Scenario, dice: random.Random) -> None:
     scenario.cue("rollback_finished", settle, 3)
     scenario.cue("rollback_finished", "settle_upgraded", 6, 2)
     if dice.random() < 0.5:
-        scenario.happen(40, "mend_tenants")
-    scenario.seconds = 90
+        scenario.happen(20, "mend_tenants")
+    scenario.seconds = 70
+    scenario.slowness = dice.choice([1.0, 2.0])
 
 
 def missed(scenario: Scenario, dice: random.Random) -> None:
@@ -221,6 +224,7 @@ def missed(scenario: Scenario, dice: random.Random) -> None:
     scenario.cue("plan_needs_hand", dice.choice(["settle_rolled_back", "retry"]), 2)
     scenario.cue("rollback_finished", "settle_excluded", 2)
     scenario.seconds = 100
+    scenario.slowness = 3.0
 
 
 def superseded(scenario: Scenario, dice: random.Random) -> None:
@@ -308,8 +312,37 @@ def drifting(scenario: Scenario, dice: random.Random) -> None:
         scenario.parallelism = 1
 
 
+def late(scenario: Scenario, dice: random.Random) -> None:
+    """A forward call is still under way, or lost and applied late, when the way back begins."""
+    scenario.plans.append(PlanSpec(_some(dice, 3, 6), dice.choice(["two", "lenient"])))
+    for tenant in dice.sample(scenario.plans[0].tenants, 2):
+        scenario.faults[tenant] = Fault(
+            dice.choice(["hang", "reset"]),
+            applies="late",
+            late_seconds=dice.uniform(1.5, CALL_TIMEOUT * 0.9),
+            directions=FORWARD,
+        )
+    scenario.cue("batch_opened", "roll_back", dice.uniform(0.5, 2.5), dice.randint(1, 2))
+    if dice.random() < 0.3:
+        scenario.cue("batch_opened", "pause", dice.uniform(0.2, 2))
+
+
+def unhanded(scenario: Scenario, dice: random.Random) -> None:
+    """There are no hands, or only slow ones: the watch does their work."""
+    scenario.plans.append(PlanSpec(_some(dice, 3, 5), "two"))
+    scenario.hands = dice.choice([0, 0, 1])
+    scenario.hands_delay = 5.0
+
+
+def quoted(scenario: Scenario, dice: random.Random) -> None:
+    """The way back from the second batch would take too long: it waits for a person."""
+    scenario.plans.append(PlanSpec(_some(dice, 7, 8), "tight"))
+    if dice.random() < 0.5:
+        scenario.cue("plan_waits", "roll_back", dice.uniform(0.5, 5))
+
+
 def _base_for_trouble(scenario: Scenario, dice: random.Random) -> None:
-    dice.choice([calm, calm, breach, breach, flaky, paused, parts, stubborn])(scenario, dice)
+    dice.choice([calm, breach, breach, flaky, paused, parts, stubborn, late])(scenario, dice)
     scenario.seconds = max(scenario.seconds, 50)
 
 
@@ -318,7 +351,7 @@ def crashes(scenario: Scenario, dice: random.Random) -> None:
     _base_for_trouble(scenario, dice)
     points = [*POINTS, *TOUCHES]
     # Each seed begins with another point, so that every one gets its share.
-    first = points[(scenario.seed // len(FAMILIES)) % len(points)]
+    first = points[(scenario.seed * 7 // len(FAMILIES)) % len(points)]
     if first.startswith("rollback.") and not scenario.bad_share:
         scenario.cue("batch_calls_settled", "roll_back", 1)
     chosen = [first, *(dice.choice(points) for _one in range(dice.randint(0, 2)))]
@@ -442,6 +475,10 @@ FAMILIES: tuple[Family, ...] = (
     parts,
     crashes,
     drifting,
+    late,
+    crashes,
+    unhanded,
+    quoted,
     frozen,
     crashes,
     busy,

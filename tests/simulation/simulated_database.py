@@ -42,6 +42,11 @@ class SharedConnection(DatabaseWrapper):
         self.after_commit()
 
     @property
+    def between_transactions(self) -> bool:
+        """Tell whether another process may come now: nothing is begun, nothing half committed."""
+        return self.autocommit and not self.in_atomic_block
+
+    @property
     def raw(self) -> sqlite3.Connection:
         """Return the driver's connection, past all touches."""
         return self.connection

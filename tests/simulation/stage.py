@@ -11,7 +11,7 @@ from django.test import override_settings
 from plans.models import Tenant
 from plans.policies import save_policy_text
 from plans.releases import register_release
-from tests.simulation.invariants import check
+from tests.simulation.invariants import ask_afterwards, ask_during
 from tests.simulation.operators import Cast
 from tests.simulation.policies import POLICIES
 from tests.simulation.scenarios import TENANTS, Scenario, scenario_of
@@ -48,8 +48,9 @@ class Stage:
         with self._set():
             self._template.put_into(self._shared)
             world = World(scenario, self._shared, self._cast)
+            world.on_commit.append(ask_during)
             play(world)
-            check(world)
+            ask_afterwards(world)
         return world
 
     @contextmanager

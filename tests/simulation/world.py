@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import random
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,7 +20,7 @@ from django.db import IntegrityError, OperationalError
 from django.utils import timezone
 from django_fsm.signals import post_transition
 
-from batches import surroundings, watch_chores
+from batches import effects, hands_loop, leases, ledger, surroundings, watch_chores
 from batches.deployers.simulated_deployer import SimulatedOptions
 from batches.effect_thread import EffectThread
 from batches.effects import EffectLoop
@@ -27,6 +28,7 @@ from batches.observation import Observer
 from batches.watch import Watch
 from plans import drafting, failpoints
 from plans.models import Plan
+from plans.policy import UpgradePolicy
 from plans.refusal import BadInput, Refused
 from tests.simulation.far_platform import OLD, Fleet, Monitoring, Platform
 from tests.simulation.faults import Strike, Strikes
@@ -38,6 +40,14 @@ from tests.simulation.simulated_machine import SimulatedMachine
 from tests.simulation.virtual_loop import PROCESS, Fiber, Process, ProcessDied, VirtualLoop
 
 BUSY_TIMEOUT = 20.0
+TAKEOVER = 10.0
+LOOKS = (
+    (ledger, "IDLE_LOOK_SECONDS", 0.4),
+    (effects, "SETTLE_LOOK", 0.5),
+    (hands_loop, "JOIN_LOOK_SECONDS", 0.7),
+)
+"""How far apart the engine's looks are here, longer than in production: each costs queries."""
+QUIET = 7.0
 CLEARING_UP = 420.0
 """Seconds in which everything must have ended after the last fault, with people who help."""
 OVER = ("completed", "rolled_back", "rejected", "expired", "cancelled", "archived")
@@ -52,19 +62,39 @@ class TrailEntry:
     seq: int
     kind: str
     payload: dict[str, Any]
+    prev_hash: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One row of the journal as the world saw it committed."""
+
+    at: float
+    key: str
+    attempt: int
+    install: bool
+
+
+HINT_SECONDS = 0.4
+"""How far apart two wake-ups by commits are; the real ones are 0.05 s apart."""
 
 
 class CommitHint:
     """The watch's wake-up in the simulator: told of each commit, unless the hint is lost."""
 
-    def __init__(self, machine: SimulatedMachine) -> None:
+    def __init__(self, machine: SimulatedMachine, slowness: float) -> None:
+        self._machine = machine
+        self._slowness = slowness
         self._flag = machine.flag()
 
     def nudge(self) -> None:
         self._flag.set()
 
     def wait(self, seconds: float, *, stop: surroundings.Flag | None = None) -> bool:
-        woken = self._flag.wait(seconds)
+        seconds *= self._slowness
+        self._machine.sleep(min(seconds, HINT_SECONDS))
+        woken = self._flag.wait(max(0.0, seconds - HINT_SECONDS))
         self._flag.clear()
         return woken
 
@@ -100,8 +130,10 @@ class World:
         self.hands: list[Hands] = []
         self.plans: dict[int, Any] = {}
         self.trail: list[TrailEntry] = []
+        self.journal: list[JournalEntry] = []
         self.problems: list[str] = []
         self.refused: Counter[str] = Counter()
+        self.refusals: list[tuple[float, str, str]] = []
         self.acted: Counter[str] = Counter()
         self.moves: Counter[tuple[str, str]] = Counter()
         self.points: Counter[str] = Counter()
@@ -111,11 +143,16 @@ class World:
         self.jumps: list[tuple[float, float]] = []
         self.on_commit: list[Callable[[World], None]] = []
         self.ended_at = 0.0
+        # Where the invariants that are asked after each commit have come to.
+        self.heads: dict[str, tuple[int, str]] = {}
+        self.checked = 0
+        self.quoted = 0
         self._born = Counter[str]()
         newest = shared.raw.execute("SELECT MAX(id) FROM plans_event").fetchone()
         self._last_event = int(newest[0] or 0)
         self._told = False
         self._enqueued = False
+        self._journalled = False
         self._moved: list[tuple[str, str]] = []
         self._heard: Counter[tuple[str, str]] = Counter()
         self._cues = list(scenario.cues)
@@ -161,19 +198,31 @@ class World:
     def _strike(self, strike: Strike, process: Process) -> None:
         strike.struck_at, strike.struck = self.loop.time(), process.name
         if strike.act == "busy":
-            if not self.shared.in_atomic_block:
+            if self.shared.between_transactions:
                 raise locked()
             return
         self.downs.append((self.loop.time(), self.loop.time() + strike.seconds, process.name))
+        if process.kind == "watch" and self.leads(process):
+            others = [p for p in self.processes if p.kind == "watch" and p is not process]
+            self._later(TAKEOVER, self._check_takeover, process, others, self.loop.time())
         if strike.act == "freeze":
             process.freeze(strike.seconds)
             fiber = Fiber.current()
-            if fiber is not None and not self.shared.in_atomic_block:
+            if fiber is not None and self.shared.between_transactions:
                 fiber.wait(0)
             return
         process.die()
         self.loop.outside.run(self.loop.call_later, strike.seconds, self._again, process)
         raise ProcessDied
+
+    def _check_takeover(self, lost: Process, others: list[Process], since: float) -> None:
+        """Complain unless another watch decides by now, where there was one all the time."""
+        ready = [p for p in others if p.alive and not p.frozen and p.born < since]
+        disturbed = any(
+            end > since and begin < self.loop.time() for begin, end in self.locks
+        ) or any(end > since and name != lost.name for _begin, end, name in self.downs)
+        if ready and not disturbed and not lost.alive and self.leader() == lost.name:
+            self.problems.append(f"nobody took over from {lost.name} within {TAKEOVER} s")
 
     def before_statement(self, sql: str) -> None:
         """See a statement before it runs."""
@@ -184,10 +233,12 @@ class World:
             if sql.startswith(ROLLING_BACK):
                 return
             raise ProcessDied
-        if not self.shared.in_atomic_block:
+        if self.shared.between_transactions:
             self._give_way(sql, process)
         if sql.startswith('INSERT INTO "plans_event"'):
             self._told = True
+        elif sql.startswith('INSERT INTO "batches_deployercall"'):
+            self._journalled = True
         elif sql.startswith('INSERT INTO "django_q_ormq"'):
             self._enqueued = True
         self.touch("statement")
@@ -221,6 +272,9 @@ class World:
         for process, hint in self.hints.items():
             if process is not PROCESS.get() and self.dice.random() >= self.scenario.lose_hints:
                 hint.nudge()
+        if self._journalled:
+            self._journalled = False
+            self._copy_journal()
         if self._enqueued:
             self._enqueued = False
             for hands in self.hands:
@@ -236,17 +290,28 @@ class World:
     def _hear(self) -> None:
         """Read what was added to the trail, and let people act on it."""
         rows = self.shared.raw.execute(
-            "SELECT e.id, s.key, e.seq, e.kind, e.payload FROM plans_event e"
+            "SELECT e.id, s.key, e.seq, e.kind, e.payload, e.prev_hash, e.hash FROM plans_event e"
             " JOIN plans_stream s ON s.id = e.stream_id WHERE e.id > ? ORDER BY e.id",
             (self._last_event,),
         ).fetchall()
-        for pk, stream, seq, kind, payload in rows:
+        for pk, stream, seq, kind, payload, before, digest in rows:
             self._last_event = pk
-            entry = TrailEntry(self.loop.time(), stream, seq, kind, json.loads(payload))
+            entry = TrailEntry(
+                self.loop.time(), stream, seq, kind, json.loads(payload), before, digest
+            )
             self.trail.append(entry)
             self._cue(entry, kind)
             if kind == "tenants_moved" and "rolled_back" in entry.payload["tenants"].values():
                 self._cue(entry, "tenants_restored")
+
+    def _copy_journal(self) -> None:
+        rows = self.shared.raw.execute(
+            "SELECT id, key, attempt, direction FROM batches_deployercall WHERE id > ? ORDER BY id",
+            (len(self.journal),),
+        ).fetchall()
+        for _pk, key, attempt, direction in rows:
+            entry = JournalEntry(self.loop.time(), key, attempt, direction == "install")
+            self.journal.append(entry)
 
     def _cue(self, entry: TrailEntry, kind: str) -> None:
         self._heard[entry.stream, kind] += 1
@@ -271,6 +336,26 @@ class World:
 
     def _later(self, seconds: float, do: Callable[..., Any], *arguments: Any) -> None:
         self.loop.outside.run(self.loop.call_later, seconds, do, *arguments)
+
+    def policy_of(self, plan_id: str) -> UpgradePolicy:
+        """Return the policy under which a plan runs, read past the processes."""
+        text, name = self.shared.raw.execute(
+            "SELECT policy_text, policy_name FROM plans_planrevision WHERE plan_id = ?"
+            " ORDER BY number DESC LIMIT 1",
+            (plan_id,),
+        ).fetchone()
+        return drafting._pinned_policy(text, name)
+
+    def measured(self) -> list[float]:
+        """Return the measured durations of restores, as the quote knows them."""
+        row = self.shared.raw.execute(
+            "SELECT durations FROM batches_deployermeasurement WHERE direction = 'restore'"
+        ).fetchone()
+        return list(json.loads(row[0])) if row else []
+
+    def journal_keys(self) -> list[tuple[str, int]]:
+        """Return what must be written down once."""
+        return [(entry.key, entry.attempt) for entry in self.journal]
 
     # What happens to it.
 
@@ -315,7 +400,7 @@ class World:
 
     def start_watch(self) -> None:
         process = self._process("watch")
-        hint = self.hints[process] = CommitHint(self.machine)
+        hint = self.hints[process] = CommitHint(self.machine, self.scenario.slowness)
 
         def live() -> None:
             effects = EffectThread(self._effects(process))
@@ -364,6 +449,7 @@ class World:
                 self.acted[name] += 1
             except (Refused, BadInput) as refused:
                 self.refused[f"{name}:{getattr(refused, 'code', '')}"] += 1
+                self.refusals.append((self.loop.time(), name, str(refused)))
             except (OperationalError, IntegrityError) as error:
                 if not isinstance(error, OperationalError):
                     raise
@@ -392,11 +478,27 @@ class World:
                 now=self.machine.now(),
                 via="api",
             )
-            self.plans[number] = plan.pk
-            for place, act in enumerate(spec.acts):
-                self._later(0.2 + 0.3 * place, self.act, act, number)
+            self._drafted(number, plan.pk, spec)
 
         self._request(draft, "draft")
+        self._later(3.0, self._bring_again, number, spec)
+
+    def _bring_again(self, number: int, spec: PlanSpec) -> None:
+        """Draft again, as a pipeline does whose request broke off, unless the plan is there."""
+        if self.plans.get(number) is not None or self._over:
+            return
+        row = self.shared.raw.execute(
+            "SELECT id FROM plans_plan WHERE external_id = ?", (f"pay-{number}",)
+        ).fetchone()
+        if row is None:
+            self._bring(number, spec)
+        else:
+            self._drafted(number, uuid.UUID(row[0]), spec)
+
+    def _drafted(self, number: int, plan_id: Any, spec: PlanSpec) -> None:
+        self.plans[number] = plan_id
+        for place, act in enumerate(spec.acts):
+            self._later(0.2 + 0.3 * place, self.act, act, number)
 
     # Its life.
 
@@ -435,13 +537,9 @@ class World:
         await asyncio.sleep(0.01)
 
     def _nothing_to_come(self) -> bool:
-        waiting = {cue.event for cue in self._cues}
-        return (
-            self.loop.time() > 4
-            and self._all_ended()
-            and not waiting & {"plan_completed", "rollback_finished"}
-            and all(number in self.plans for number in range(len(self.scenario.plans)))
-        )
+        """Tell whether everything has ended, and nobody has said or done anything for a while."""
+        quiet = self.loop.time() - (self.trail[-1].at if self.trail else 0.0)
+        return self.loop.time() > 4 and self._all_ended() and quiet > QUIET
 
     def _all_ended(self) -> bool:
         return bool(self.plans) and all(state in OVER for state in self.states().values())
@@ -467,10 +565,13 @@ class World:
             "needs_hand": self.dice.choice(["settle_rolled_back", "settle_excluded", "retry"]),
         }
         states = self.states()
+        waits = self.loop.time() - (self.trail[-1].at if self.trail else 0.0) > 40
         for number, plan_id in self.plans.items():
             if plan_id is None:
                 continue
             state = states[plan_id.hex]
+            if state == "running" and waits:
+                self.act("roll_back", number)
             if state == "running" and (plan_id.hex,) in held:
                 self.act("release_hold", number)
             elif state == "running" and self.scenario.plans[number].policy == "manual":
@@ -519,6 +620,7 @@ def play(world: World) -> None:
     shared.before_statement = world.before_statement
     shared.before_commit = world.before_commit
     shared.after_commit = world.after_commit
+    leases._seen.clear()
     chores = dict(watch_chores.CHORES)
     if not world.scenario.paperwork:
         watch_chores.CHORES.clear()
@@ -536,6 +638,9 @@ def play(world: World) -> None:
         log.propagate = False
         stack.enter_context(mock.patch.object(timezone, "now", world.machine.now))
         stack.enter_context(_seeded_entropy(world.scenario.seed))
+        for owner, name, seconds in LOOKS:
+            pace = seconds * world.scenario.slowness
+            stack.enter_context(mock.patch.object(owner, name, pace))
         try:
             world.loop.run_until_complete(world.live())
         finally:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.db import connections
 
-from batches import leases
+from batches import leases, surroundings
 from batches.leases import LEASE_SECONDS, Keeper
 from batches.models import Lease
 from tests.web.api_scene import now
@@ -161,3 +161,36 @@ def wait_until(true) -> None:
     while not true():
         assert time.monotonic() < until
         time.sleep(0.02)
+
+
+class Standing(surroundings.Machine):
+    """A machine whose monotonic clock the test moves."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+
+    def monotonic(self) -> float:
+        return self.at
+
+
+@pytest.fixture
+def standing():
+    machine = Standing()
+    before = surroundings.move_to(machine)
+    yield machine
+    surroundings.move_to(before)
+
+
+def test_a_clock_that_was_set_back_does_not_keep_a_dead_holders_lease(standing):
+    take("dead", later(3600))
+    assert take("other") is None
+    standing.at = LEASE_SECONDS + 1
+    assert take("other").token == 2
+
+
+def test_a_clock_that_was_set_back_takes_no_lease_from_a_holder_who_renews(standing):
+    mine = take("alive", later(3600))
+    assert take("other") is None
+    leases.renew(mine.name, holder="alive", token=mine.token, now=later(3605))
+    standing.at = LEASE_SECONDS + 1
+    assert take("other") is None

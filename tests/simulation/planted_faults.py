@@ -1,0 +1,197 @@
+"""Faults that are planted into the console on purpose, to see that the simulator finds them.
+
+Each breaks one line of the product in a way in which such consoles do break, and names the families
+of worlds in which it shows and the invariant that must say so. To add one: a context manager that
+breaks something, and its line in FAULTS.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+from unittest import mock
+
+from batches import control, effects, execution, launch, leases, plan_facts, rollback, watch
+from batches.effect_ports import CallEnd
+from batches.ledger_claims import Claims
+from batches.ledger_writes import Writes
+from batches.observation import Observer
+from plans import approval
+from tests.simulation import scenarios
+from tests.simulation.scenarios import Family
+
+
+def _in_place_of(owner: Any, name: str, new: Any) -> AbstractContextManager[Any]:
+    return mock.patch.object(owner, name, new)
+
+
+def no_fence() -> AbstractContextManager[Any]:
+    """The state and the epoch of a plan stop nobody who has begun to call."""
+    return _in_place_of(Writes, "may_go_on", lambda self: True)
+
+
+@contextmanager
+def call_before_the_journal() -> Iterator[None]:
+    """A call is sent first and written down afterwards."""
+    original = effects._Run._call
+
+    async def call(self: Any, task: Any, attempt: int, before: Any, reason: str) -> CallEnd | None:
+        order = {"tenant": task.tenant, "plugin": self.job.plugin, "version": task.version}
+        order |= {"key": task.key, "fence": task.fence, "digest": None, "plan": self.job.plan}
+        if task.direction == "install":
+            await self.gate.deployer.install(
+                effects.InstallOrder(**order), timeout=self.job.call_timeout
+            )
+        return await original(self, task, attempt, before, reason)
+
+    with mock.patch.object(effects._Run, "_call", call):
+        yield
+
+
+def no_wait_for_late_calls() -> AbstractContextManager[Any]:
+    """A restore counts as soon as the old version shows, whatever is still under way."""
+    return _in_place_of(Claims, "late_calls", lambda self, ids: {})
+
+
+@contextmanager
+def deadline_from_process_time() -> Iterator[None]:
+    """The deadline of a rollback is counted anew by whoever looks at it."""
+    original = plan_facts._rollback_facts
+
+    def facts(plan: Any) -> Any:
+        found = original(plan)
+        later = rollback.Rollback.objects.filter(plan=plan, finished_at=None).first()
+        if found is None or later is None:
+            return found
+        return replace(found, deadline=execution.surroundings.here().now() + timedelta(seconds=180))
+
+    with mock.patch.object(plan_facts, "_rollback_facts", facts):
+        yield
+
+
+def reservation_forgotten() -> AbstractContextManager[Any]:
+    """A plan starts without taking its tenants for itself."""
+    return _in_place_of(launch, "_reserve", lambda plan: None)
+
+
+def lost_wake_up() -> AbstractContextManager[Any]:
+    """Work that the hands never took is not taken by the watch either."""
+    return _in_place_of(watch.Acting, "_call_batch", lambda self, *arguments: None)
+
+
+def orphans_are_forgotten() -> AbstractContextManager[Any]:
+    """Who was being called when a process died is never claimed again."""
+    original = Claims._claimable
+
+    def claimable(self: Any, limit: int) -> list[Any]:
+        return [row for row in original(self, limit) if row.state not in {"upgrading", "restoring"}]
+
+    return _in_place_of(Claims, "_claimable", claimable)
+
+
+def no_read_back() -> AbstractContextManager[Any]:
+    """An answer of 200 is believed without looking at the tenant."""
+    return _in_place_of(effects, "installed", lambda task, seen: not isinstance(seen, Exception))
+
+
+def restore_is_believed() -> AbstractContextManager[Any]:
+    """A tenant counts as back when the platform has answered at all."""
+    return _in_place_of(effects, "back", lambda task, seen: not isinstance(seen, Exception))
+
+
+def lease_outlives_its_holder() -> AbstractContextManager[Any]:
+    """A lease lasts for two minutes, so that nobody takes over from the dead."""
+    return _in_place_of(leases, "LEASE_SECONDS", 120.0)
+
+
+def event_outside_of_its_change() -> AbstractContextManager[Any]:
+    """The moves of tenants are not told to the trail when they restore."""
+    original = Writes._tell
+
+    def tell(self: Any, now: Any) -> None:
+        if self.scope.direction != "restore":
+            original(self, now)
+
+    return _in_place_of(Writes, "_tell", tell)
+
+
+def missing_data_passes() -> AbstractContextManager[Any]:
+    """A soak ends by the clock alone."""
+    return _in_place_of(Observer, "promotable", lambda self, *arguments: (True, "the time is over"))
+
+
+def one_approval_is_enough() -> AbstractContextManager[Any]:
+    """The first yes approves a plan."""
+    return _in_place_of(approval.ApprovalRequest, "missing_roles", _first_only)
+
+
+def _first_only(request: Any, given: Any) -> list[str]:
+    return [] if list(given) else list(request.roles)
+
+
+def quote_is_ignored() -> AbstractContextManager[Any]:
+    """Batches begin however long the way back would take."""
+    original = plan_facts._gate
+
+    def gate(plan: Any, policy: Any, now: Any) -> dict[str, object]:
+        return original(plan, policy, now) | {"quote_fits": True}
+
+    return _in_place_of(plan_facts, "_gate", gate)
+
+
+def pause_is_forgotten() -> AbstractContextManager[Any]:
+    """A pause that nobody ends lasts for ever."""
+    original = control.pause
+
+    def pause(**arguments: Any) -> Any:
+        plan = original(**arguments)
+        type(plan).objects.filter(pk=plan.pk).update(resume_by=None)
+        return plan
+
+    return _in_place_of(control, "pause", pause)
+
+
+def escalation_is_silent() -> AbstractContextManager[Any]:
+    """Nobody is told that a rollback will be late, or was."""
+    quiet = lambda self, plan, facts, action, now: self._run_rollback(plan, facts, action, now)  # noqa: E731
+    return _in_place_of(watch.Acting, "_escalate", quiet)
+
+
+def untouched_are_forgotten() -> AbstractContextManager[Any]:
+    """Whom the rolled-back plan never reached stays as it was."""
+    return _in_place_of(rollback, "_account_for_untouched", lambda plan, record, now: None)
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """A fault, where it shows, and what says so."""
+
+    plant: Callable[[], AbstractContextManager[Any]]
+    families: tuple[Family, ...]
+    says: tuple[str, ...]
+    first_seed: int = 0
+
+
+FAULTS: dict[str, Planted] = {
+    fault.plant.__name__: fault
+    for fault in (
+        Planted(no_fence, (scenarios.paused, scenarios.flaky), ("I4", "I2", "stuck")),
+        Planted(call_before_the_journal, (scenarios.calm,), ("I4",)),
+        Planted(no_wait_for_late_calls, (scenarios.late,), ("I4",)),
+        Planted(deadline_from_process_time, (scenarios.missed,), ("I3",)),
+        Planted(reservation_forgotten, (scenarios.rivals,), ("I1",)),
+        Planted(lost_wake_up, (scenarios.unhanded,), ("stuck",)),
+        Planted(orphans_are_forgotten, (scenarios.crashes,), ("stuck", "I2")),
+        Planted(no_read_back, (scenarios.flaky,), ("I2 platform",)),
+        Planted(restore_is_believed, (scenarios.stubborn,), ("I2 platform",)),
+        Planted(lease_outlives_its_holder, (scenarios.crashes,), ("nobody took over",)),
+        Planted(event_outside_of_its_change, (scenarios.breach,), ("I10",)),
+        Planted(missing_data_passes, (scenarios.held,), ("I11",)),
+        Planted(one_approval_is_enough, (scenarios.calm,), ("I5",)),
+        Planted(quote_is_ignored, (scenarios.quoted,), ("I14",)),
+        Planted(pause_is_forgotten, (scenarios.paused,), ("I3 pause",)),
+        Planted(escalation_is_silent, (scenarios.missed,), ("I3",)),
+        Planted(untouched_are_forgotten, (scenarios.breach,), ("I2",)),
+    )
+}
