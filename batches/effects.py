@@ -7,6 +7,7 @@ work changes nothing: the ledger hands each intent out once and refuses what is 
 """
 
 import asyncio
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -113,20 +114,26 @@ class _Run:
         )
 
     async def until_done(self) -> Progress:
-        """Keep claiming while there is work, a little ahead of the free slots."""
+        """Keep claiming while there is work, a little ahead of the free slots.
+
+        An empty hand means that nothing is left, or that nothing more may run beside what runs:
+        it is asked again when half of that has ended, and once more when all of it has.
+        """
         active: set[asyncio.Task[None]] = set()
-        more = True
+        ask_below = sys.maxsize
         width = max(1, min(self.job.parallelism, self.gate.deployer.parallelism))
         chunk = min(CLAIM_CHUNK, max(1, width // 2))
         try:
             while True:
                 room = width + chunk - len(active)
-                if more and room >= chunk and not self.halted:
+                if len(active) <= ask_below and room >= chunk and not self.halted:
                     claimed = await self.ledger.claim_many(min(room, CLAIM_CHUNK))
                     self.progress.tasks += len(claimed)
                     active.update(asyncio.create_task(self._one(task)) for task in claimed)
-                    more = bool(claimed)
-                    continue
+                    if claimed:
+                        ask_below = sys.maxsize
+                        continue
+                    ask_below = len(active) // 2 if active else -1
                 if not active:
                     return self.progress
                 done, active = await asyncio.wait(active, return_when=asyncio.FIRST_COMPLETED)

@@ -22,6 +22,7 @@ from batches.leases import Keeper
 from batches.ledger import DatabaseLedger
 from batches.ledger_claims import Scope
 from batches.models import Batch, Rollback, TenantUpgrade
+from batches.pacing import allowed_failures
 from batches.rollback import in_scope
 from plans import events
 from plans.drafting import current_revision, policy_of
@@ -85,6 +86,7 @@ def _run(plan: Plan, keeper: Keeper, *, give_up_at: datetime | None, **scope: An
             call_timeout=policy.limits.call_timeout_seconds,
             deployer=plan.deployer,
             lease_lost=lambda: keeper.lost,
+            parallelism=policy.limits.parallelism,
             newest_first=policy.rollback.order == "newest_first",
             **scope,
         ),
@@ -107,7 +109,19 @@ def prepare_forward(batch_id: int, executor: str, keeper: Keeper) -> Run | None:
         direction="install",
         executor=executor,
         batch_id=batch.pk,
+        failures_allowed=_failures_allowed(batch),
     )
+
+
+def _failures_allowed(batch: Batch) -> int | None:
+    """Return the batch's failure budget, None when a person has let it pass."""
+    if "failure_rate" in batch.acknowledged:
+        return None
+    limits = policy_of(current_revision(batch.plan)).limits
+    left_out = TenantUpgrade.objects.filter(
+        batch=batch, state="excluded", touched_at=None, exhausted_at=None
+    ).count()
+    return allowed_failures(batch.size - left_out, limits.failure_rate, limits.failures)
 
 
 def prepare_stragglers(batch_id: int, executor: str, keeper: Keeper) -> Run | None:

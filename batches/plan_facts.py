@@ -20,6 +20,9 @@ from plans.refusal import BadInput
 from plans.releases import ReleaseNotTrusted, verify_again
 from plans.windows import window_state
 
+SPARED = ("rolled_back", "excluded")
+"""Without used-up attempts these were taken back or left out, and their upgrade did not fail."""
+
 
 def _batch_facts(plan: Plan, policy: UpgradePolicy, now: datetime) -> tuple[BatchFacts, ...]:
     counts: dict[int, dict[str, int]] = defaultdict(dict)
@@ -32,6 +35,7 @@ def _batch_facts(plan: Plan, policy: UpgradePolicy, now: datetime) -> tuple[Batc
             n=Count("pk"),
             touched=Count("pk", filter=Q(touched_at__isnull=False)),
             stopped=Count("pk", filter=Q(exhausted_at=None)),
+            never_tried=Count("pk", filter=Q(exhausted_at=None, touched_at=None)),
         )
     )
     for row in rows:
@@ -40,6 +44,11 @@ def _batch_facts(plan: Plan, policy: UpgradePolicy, now: datetime) -> tuple[Batc
         if state == "unknown":
             special[batch_id]["unknown_to_retry"] = row["stopped"]
             special[batch_id]["unknown_for_good"] = row["n"] - row["stopped"]
+        if state in SPARED:
+            spared = special[batch_id].get("spared", 0)
+            special[batch_id]["spared"] = spared + row["stopped"]
+        if state == "excluded":
+            special[batch_id]["left_out"] = row["never_tried"]
         if state == "failed":
             special[batch_id]["failed_touched"] = row["touched"]
             special[batch_id]["failed_untouched"] = row["n"] - row["touched"]
@@ -71,7 +80,8 @@ def _batch_facts(plan: Plan, policy: UpgradePolicy, now: datetime) -> tuple[Batc
                 + extra.get("unknown_for_good", 0)
                 + known.get("restoring", 0),
                 untouched_failures=extra.get("failed_untouched", 0),
-                failures=failures(known, to_retry),
+                failures=failures(known, to_retry, extra.get("spared", 0)),
+                left_out=extra.get("left_out", 0),
                 calls_open=open_calls.get(batch.pk, 0),
                 calling_since=batch.calling_since,
                 handed_out_at=batch.handed_out_at,
@@ -116,12 +126,18 @@ def _rollback_facts(plan: Plan) -> RollbackFacts | None:
 
 def next_quote(plan: Plan, policy: UpgradePolicy) -> Quote:
     """Return the quote for everything touched so far and by the next batch."""
-    touched = TenantUpgrade.objects.filter(plan=plan).to_restore().count()
-    upcoming = Batch.objects.filter(plan=plan, state="pending").order_by("number").first()
+    upgrades = TenantUpgrade.objects.filter(plan=plan)
+    again = upgrades.filter(state="pending", batch__state__in=("passed", "rolled_back"))
+    coming = again.order_by("batch__number").values("batch")[:1]
+    if not again.exists():
+        coming = (
+            Batch.objects.filter(plan=plan, state="pending").order_by("number").values("pk")[:1]
+        )
     return quote_for(
         deployer=plan.deployer,
         policy=policy,
-        touched=touched + (upcoming.size if upcoming is not None else 0),
+        touched=upgrades.to_restore().count()
+        + upgrades.filter(state="pending", batch__in=coming).count(),
     )
 
 

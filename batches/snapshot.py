@@ -254,7 +254,11 @@ def _quote(
 ) -> dict[str, Any]:
     """Return what taking everything back costs now, and after the next batch (the gate)."""
     at_stake = sum(
-        batch["size"] if batch["state"] == "deploying" else batch["touched"] for batch in batches
+        # Whoever waits for a call in a batch under way counts as if the call had been sent.
+        sum(batch["counts"].get(state, 0) for state in ("pending", *AT_STAKE))
+        if batch["state"] == "deploying"
+        else batch["touched"]
+        for batch in batches
     )
     coming = next((batch for batch in batches if batch["state"] == "pending"), None)
     if str(plan.state) not in UNENDED:
@@ -262,7 +266,11 @@ def _quote(
     try:
         quote = quote_for(deployer=plan.deployer, policy=policy, touched=at_stake)
         after = (
-            quote_for(deployer=plan.deployer, policy=policy, touched=at_stake + coming["size"])
+            quote_for(
+                deployer=plan.deployer,
+                policy=policy,
+                touched=at_stake + coming["counts"].get("pending", 0),
+            )
             if coming is not None
             else None
         )

@@ -23,7 +23,12 @@ SCOPES = {
     "read": frozenset({"view", "read_trail"}),
     "plan": frozenset({"draft", "submit", "cancel", "archive"}),
     "approve": frozenset({"approve"}),
-    "operate": frozenset({"start", "pause", "resume", "rollback", "promote", "settle"}),
+    "operate": frozenset(
+        {
+            *("start", "pause", "resume", "rollback", "promote", "settle"),
+            *("retry", "exclude", "skip", "stop"),
+        }
+    ),
     "manage": frozenset({"manage_tenants", "manage_releases", "manage_policies"}),
 }
 
