@@ -17,6 +17,7 @@ from batches.live_messages import watch_age
 from batches.models import Alert, Batch, GuardrailState, Rollback, TenantUpgrade
 from batches.pacing import soak_left
 from batches.pinned_policy import Limit, limits_of
+from batches.quarantine import RETRIED_BY, quarantine_of
 from batches.readiness import quote_for
 from plans.drafting import policy_of
 from plans.models import Installation, Plan, PlanRevision, PlanTenant, Stream
@@ -82,6 +83,7 @@ def plan_snapshot(plan_id: uuid.UUID | str, *, now: datetime | None = None) -> d
                 "kind", "sentence", "opened_at"
             )
         ),
+        "quarantined": quarantine_of(plan),
         "needs_hand": list(
             TenantUpgrade.objects.filter(plan=plan, state="needs_hand")
             .order_by("tenant_key")
@@ -155,13 +157,22 @@ def _batches(plan: Plan, policy: UpgradePolicy, now: datetime) -> list[dict[str,
         return _planned_batches(plan, policy)
     counts: dict[int, dict[str, int]] = {}
     touched: dict[int, int] = {}
+    to_retry: dict[int, int] = {}
     grouped = (
         TenantUpgrade.objects.filter(plan=plan)
         .order_by()
         .values("batch_id", "state")
-        .annotate(n=Count("pk"), reached=Count("pk", filter=Q(touched_at__isnull=False)))
+        .annotate(
+            n=Count("pk"),
+            reached=Count("pk", filter=Q(touched_at__isnull=False)),
+            quarantined=Count("pk", filter=Q(set_aside=TenantUpgrade.QUARANTINED)),
+            exhausted=Count("pk", filter=Q(exhausted_at__isnull=False)),
+        )
     )
     for group in grouped:
+        again = RETRIED_BY.get(group["state"])
+        if again is not None:
+            to_retry[group["batch_id"]] = to_retry.get(group["batch_id"], 0) + group[again]
         counts.setdefault(group["batch_id"], {})[group["state"]] = group["n"]
         if group["state"] in AT_STAKE:
             touched[group["batch_id"]] = touched.get(group["batch_id"], 0) + group["reached"]
@@ -175,6 +186,7 @@ def _batches(plan: Plan, policy: UpgradePolicy, now: datetime) -> list[dict[str,
             "size": row.size,
             "counts": counts.get(row.pk, {}),
             "touched": touched.get(row.pk, 0),
+            "to_retry": to_retry.get(row.pk, 0),
             "metrics": row.metrics,
             "advance": row.advance,
             "hold_back": row.hold_back,
@@ -223,6 +235,7 @@ def _planned_batches(plan: Plan, policy: UpgradePolicy) -> list[dict[str, Any]]:
                 "size": place["n"],
                 "counts": {TENANT_UPGRADE.initial: place["n"]},
                 "touched": 0,
+                "to_retry": 0,
                 "metrics": list(spec.metrics) if spec else [],
                 "advance": advance,
                 "hold_back": spec is None,

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from batches import views
+from batches import act_views, views
 
 PLAN = "plans/<uuid:plan_id>"
 
@@ -20,5 +20,7 @@ urlpatterns = [
     path(f"{PLAN}/release-hold/", views.release_hold, name="live-plan-release-hold"),
     path(f"{PLAN}/rollback/", views.roll_back, name="live-plan-rollback"),
     path(f"{PLAN}/settle/", views.settle_tenants, name="live-plan-settle"),
+    path(f"{PLAN}/ask/<slug:act>/", act_views.ask, name="live-plan-ask"),
+    path(f"{PLAN}/do/<slug:act>/", act_views.do, name="live-plan-do"),
     path(f"{PLAN}/retry/", views.retry_tenants, name="live-plan-retry"),
 ]

@@ -27,7 +27,11 @@ from plans.refusal import NotFound, Refused
 
 APPROVAL_PANEL = "plans/_approval_panel.html"
 CURRENT = ("deploying", "soaking", "held", "rolling_back", "needs_hand")
-ACTIONS = ("start", "pause", "resume", "rollback", "promote", "settle")
+ACTIONS = (
+    *("start", "pause", "resume", "rollback", "promote", "settle"),
+    *("retry", "exclude", "skip", "stop", "draft"),
+)
+UNDER_WAY = ("running", "paused")
 STATES = [(state, TENANT_UPGRADE.states[state]) for state in WORST_FIRST]
 
 
@@ -57,6 +61,7 @@ def _picture(request: HttpRequest, plan: Plan) -> dict[str, Any]:
         "may": {action: may(person(request), action, plan) for action in ACTIONS},
         "possible": set(snapshot["plan"]["possible"]),
         "current": next((b for b in snapshot["batches"] if b["state"] in CURRENT), None),
+        "under_way": str(plan.state) in UNDER_WAY,
     }
 
 
@@ -101,10 +106,14 @@ def parts(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
 def tenants(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """Render one page of the tenant table."""
     plan = visible_plan(request, plan_id)
+    context = {
+        "plan": plan,
+        "may": {action: may(person(request), action, plan) for action in ACTIONS},
+        "possible": set(plan.lifecycle.possible(str(plan.state))),
+        "under_way": str(plan.state) in UNDER_WAY,
+    }
     return render(
-        request,
-        "batches/_tenant_rows.html",
-        {"plan": plan, **page_of_tenants(plan, request.GET)},
+        request, "batches/_tenant_rows.html", context | page_of_tenants(plan, request.GET)
     )
 
 
@@ -138,14 +147,24 @@ def charts_json(request: HttpRequest, plan_id: uuid.UUID) -> JsonResponse:
     return JsonResponse(plan_charts(visible_plan(request, plan_id)))
 
 
-def _act(
-    request: HttpRequest, plan_id: uuid.UUID, do: Callable[..., object], done: str, **arguments: Any
+def carry_out(
+    request: HttpRequest,
+    plan_id: uuid.UUID,
+    do: Callable[..., object],
+    done: str,
+    *,
+    arguments: Callable[[], dict[str, Any]] = dict,
+    **more: Any,
 ) -> HttpResponse:
-    """Carry one use case out and say what came of it: as JSON to scripts, else as a message."""
+    """Carry one use case out and say what came of it: as JSON to scripts, else as a message.
+
+    `arguments` reads further ones from the request and may refuse them.
+    """
     visible_plan(request, plan_id)
     scripted = request.headers.get("Accept", "").startswith("application/json")
+    by, now = person(request), timezone.now()
     try:
-        do(plan_id=plan_id, by=person(request), now=timezone.now(), via="page", **arguments)
+        do(plan_id=plan_id, by=by, now=now, via="page", **arguments(), **more)
     except Refused as refused:
         if scripted:
             told = {"refused": True, "sentence": refused.sentence}
@@ -162,7 +181,7 @@ def _act(
 @require_POST
 def start_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """Start an approved plan."""
-    return _act(request, plan_id, launch.start, "The plan has started.")
+    return carry_out(request, plan_id, launch.start, "The plan has started.")
 
 
 @login_required
@@ -170,21 +189,28 @@ def start_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
 def pause_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """Pause at once."""
     done = "Paused. Nothing new starts; resume in time, or everything is taken back."
-    return _act(request, plan_id, control.pause, done, reason=request.POST.get("reason", ""))
+    return carry_out(request, plan_id, control.pause, done, reason=request.POST.get("reason", ""))
 
 
 @login_required
 @require_POST
 def resume_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """Go on after a pause."""
-    return _act(request, plan_id, control.resume, "The plan goes on.")
+    return carry_out(request, plan_id, control.resume, "The plan goes on.")
 
 
 @login_required
 @require_POST
 def promote_batch(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
-    """Let the batch at a manual gate begin."""
-    return _act(request, plan_id, control.promote, "The next batch may begin.")
+    """Let the batch at a manual gate begin; the page names the one that it showed."""
+    number = request.POST.get("batch", "")
+    return carry_out(
+        request,
+        plan_id,
+        control.promote,
+        "The next batch may begin.",
+        batch_number=int(number) if number.isascii() and number.isdigit() else None,
+    )
 
 
 @login_required
@@ -192,14 +218,14 @@ def promote_batch(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
 def release_hold(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """Let a held batch go on."""
     reason = request.POST.get("reason", "")
-    return _act(request, plan_id, control.release_hold, "The batch goes on.", reason=reason)
+    return carry_out(request, plan_id, control.release_hold, "The batch goes on.", reason=reason)
 
 
 @login_required
 @require_POST
 def roll_back(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """Take the plan, its newest batch or named tenants back."""
-    return _act(
+    return carry_out(
         request,
         plan_id,
         rollback.request_rollback,
@@ -214,7 +240,7 @@ def roll_back(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
 @require_POST
 def settle_tenants(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """Say what became of tenants that needed a hand."""
-    return _act(
+    return carry_out(
         request,
         plan_id,
         settling.settle,
@@ -229,4 +255,4 @@ def settle_tenants(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
 @require_POST
 def retry_tenants(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """Try again to take back every tenant that needs a hand."""
-    return _act(request, plan_id, settling.retry_needs_hand, "Another try runs.")
+    return carry_out(request, plan_id, settling.retry_needs_hand, "Another try runs.")
