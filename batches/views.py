@@ -50,6 +50,17 @@ def person(request: HttpRequest) -> User:
     return request.user
 
 
+def _acting(request: HttpRequest, plan: Plan) -> dict[str, Any]:
+    """Return what the person may do with the plan, and whether tenants can be chosen for it."""
+    allowed = {action: may(person(request), action, plan) for action in ACTIONS}
+    under_way = str(plan.state) in UNDER_WAY
+    return {
+        "may": allowed,
+        "under_way": under_way,
+        "choosing": under_way and any(allowed[act] for act in ("retry", "exclude", "rollback")),
+    }
+
+
 def _picture(request: HttpRequest, plan: Plan) -> dict[str, Any]:
     """Return what the page and its parts show."""
     snapshot = plan_snapshot(plan.pk)
@@ -58,10 +69,9 @@ def _picture(request: HttpRequest, plan: Plan) -> dict[str, Any]:
         "snapshot": snapshot,
         "states": STATES,
         "rungs": rungs(snapshot["batches"]),
-        "may": {action: may(person(request), action, plan) for action in ACTIONS},
         "possible": set(snapshot["plan"]["possible"]),
         "current": next((b for b in snapshot["batches"] if b["state"] in CURRENT), None),
-        "under_way": str(plan.state) in UNDER_WAY,
+        **_acting(request, plan),
     }
 
 
@@ -106,12 +116,7 @@ def parts(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
 def tenants(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """Render one page of the tenant table."""
     plan = visible_plan(request, plan_id)
-    context = {
-        "plan": plan,
-        "may": {action: may(person(request), action, plan) for action in ACTIONS},
-        "possible": set(plan.lifecycle.possible(str(plan.state))),
-        "under_way": str(plan.state) in UNDER_WAY,
-    }
+    context = {"plan": plan, **_acting(request, plan)}
     return render(
         request, "batches/_tenant_rows.html", context | page_of_tenants(plan, request.GET)
     )
