@@ -31,10 +31,10 @@ from batches.effect_ports import (
     SystemClock,
     Task,
 )
+from batches.pacing import CLAIM_CHUNK, claimed_ahead
 from batches.seen import back, installed, problem_of
 from plans.failpoints import reach
 
-CLAIM_CHUNK = 100
 READ_BACK_PAUSES = (0.0, 0.1, 0.3, 0.6, 1.0)
 """Seconds before each look after a call: platforms apply a moment after they have answered."""
 PATIENCE_WITH_OPEN_CALLS = 2.0
@@ -122,7 +122,7 @@ class _Run:
         active: set[asyncio.Task[None]] = set()
         ask_below = sys.maxsize
         width = max(1, min(self.job.parallelism, self.gate.deployer.parallelism))
-        chunk = min(CLAIM_CHUNK, max(1, width // 2))
+        chunk = claimed_ahead(width)
         try:
             while True:
                 room = width + chunk - len(active)

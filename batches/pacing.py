@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 UNFINISHED = ("pending", "upgrading")
+CLAIM_CHUNK = 100
+"""How many tenants are claimed at once, at most."""
 ROUNDING = 1e-9
 """What binary fractions may add or take away: 7 % of 100 are 7 tenants, not 7.000000000000001."""
 
@@ -53,13 +55,18 @@ def calls_allowed(parallelism: int, failed: int, allowed: int | None) -> int:
     return max(1, min(parallelism, allowed - failed))
 
 
+def claimed_ahead(width: int) -> int:
+    """Return how many tenants are claimed before a slot is free for them, of `width` slots."""
+    return min(CLAIM_CHUNK, max(1, width // 2))
+
+
 def most_failures(size: int, parallelism: int, allowed: int) -> int:
     """Return how many tenants of a batch can fail at worst before nothing more is called.
 
-    Those that are under way when the first failure becomes known can all fail; from then on the
+    Those that are claimed when the first failure becomes known can all fail; from then on the
     budget plus the one that exceeds it.
     """
-    return min(size, max(parallelism, allowed + 1))
+    return min(size, max(parallelism + claimed_ahead(parallelism), allowed + 1))
 
 
 def best_success_rate(

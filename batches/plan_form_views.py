@@ -137,7 +137,12 @@ def _preview(form: PlanForm) -> dict[str, Any]:
         "preview": preview,
         "problems": preview.problems,
         "batches": batch_lines(preview),
-        "guardrails": [guardrail_line(guardrail) for guardrail in preview.guardrails],
+        "guardrails": [
+            guardrail_line(
+                guardrail, scope=preview.policy.rollback.scope if preview.policy else "plan"
+            )
+            for guardrail in preview.guardrails
+        ],
     }
 
 

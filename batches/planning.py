@@ -55,6 +55,7 @@ def preview_plan(*, draft: PlanDraft, now: datetime, seed: str = "preview") -> P
         measured.count if measured else 0,
         spec.expected_seconds,
     )
+    parallelism = min(spec.parallelism, policy.limits.parallelism)
     return PlanPreview(
         problems=(),
         waves=tuple(resolved.arrangement.waves),
@@ -62,13 +63,12 @@ def preview_plan(*, draft: PlanDraft, now: datetime, seed: str = "preview") -> P
         guardrails=policy.guardrails,
         windows=window_state(policy.windows, policy.not_after, now).sentence,
         duration_seconds=expected_duration(
-            resolved.arrangement.waves,
-            parallelism=min(spec.parallelism, policy.limits.parallelism),
-            per_call=per_call,
+            resolved.arrangement.waves, parallelism=parallelism, per_call=per_call
         ),
         quotes=tuple(quotes_of(draft, resolved)),
         approval_roles=resolved.roles,
         policy=policy,
+        parallelism=parallelism,
     )
 
 

@@ -90,6 +90,7 @@ class PlanPreview:
     quotes: tuple[Quote, ...] = ()
     approval_roles: tuple[str, ...] = ()
     policy: UpgradePolicy | None = None
+    parallelism: int = 1
 
     @property
     def quote_seconds(self) -> float:

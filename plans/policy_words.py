@@ -23,6 +23,10 @@ _OUTCOMES = {
     "tenant": {"rollback": "everything is taken back", "hold": _HELD},
 }
 """What a condition does, by `rollback.scope`."""
+_QUARANTINE = (
+    "A tenant whose calls fail goes back alone, into quarantine, while its batch goes on within the"
+    " budget."
+)
 _FAILED_ALONE = "they are taken back, the others stay, and a person decides"
 _ORDERS = {
     "shuffle": "Tenants are drawn in random order; the seed is recorded.",
@@ -110,11 +114,13 @@ def missing_words(guardrail: Guardrail) -> str:
     return f"without data it holds {after}"
 
 
-def guardrail_sentence(guardrail: Guardrail, *, unit: str = "", kind: str = "") -> str:
-    """Return the whole rule as one sentence."""
+def guardrail_sentence(
+    guardrail: Guardrail, *, unit: str = "", kind: str = "", scope: str = "plan"
+) -> str:
+    """Return the whole rule as one sentence; `scope` is the policy's `rollback.scope`."""
     return (
         f"{guardrail.kpi} {limit_words(guardrail, unit=unit, kind=kind)}:"
-        f" {outcome_words(guardrail)}. Judged {judged_words(guardrail)};"
+        f" {outcome_words(guardrail, scope=scope)}. Judged {judged_words(guardrail)};"
         f" {missing_words(guardrail)}."
     )
 
@@ -182,6 +188,7 @@ def _conditions(policy: UpgradePolicy) -> list[str]:
 def _rollback(policy: UpgradePolicy) -> list[str]:
     rules, limits = policy.rollback, policy.limits
     said = [
+        _QUARANTINE,
         f"Everything is back within {limits.rollback_seconds:g} s, else a person is called.",
         f"After a manual pause nobody answered for {span(rules.rollback_after_seconds)},"
         " everything is taken back.",
@@ -214,18 +221,14 @@ def meaning(
     policy: UpgradePolicy,
     rule: ApprovalRule | None = None,
     *,
-    sentence_of: Callable[[Guardrail], str] = guardrail_sentence,
+    sentence_of: Callable[..., str] = guardrail_sentence,
 ) -> list[Meaning]:
     """Return the whole policy in words, part by part."""
     windows = [window_words(window) for window in policy.windows] or ["At any time."]
     if policy.not_after is not None:
         windows.append(f"Never after {policy.not_after:%Y-%m-%d %H:%M %Z}.")
-    guardrails = [sentence_of(guardrail) for guardrail in policy.guardrails]
-    if guardrails and policy.rollback.scope == "batch":
-        guardrails.append(
-            "Taken back by a breach is the newest batch (rollback.scope: batch); the plan then"
-            " pauses for a person."
-        )
+    scope = policy.rollback.scope
+    guardrails = [sentence_of(guardrail, scope=scope) for guardrail in policy.guardrails]
     parts = (
         ("Batches", [_batch(batch) for batch in policy.batches]),
         ("Guardrails", guardrails or ["None: no metric takes anything back."]),

@@ -11,6 +11,7 @@ from batches.pacing import (
     allowed_failures,
     best_success_rate,
     calls_allowed,
+    claimed_ahead,
     failure_rate,
     failures,
     most_failures,
@@ -118,6 +119,7 @@ def test_never_more_fail_than_the_preview_says(size, parallelism, allowed, bad, 
     waiting, under_way, failed = size, 0, 0
     while True:
         room = calls_allowed(parallelism, failed, allowed) - under_way
+        room += 0 if failed else claimed_ahead(parallelism)
         begun = min(waiting, max(0, room))
         waiting, under_way = waiting - begun, under_way + begun
         if not under_way:
