@@ -64,6 +64,11 @@ def count(n: int) -> str:
     return f"{n} tenant{'' if n == 1 else 's'}"
 
 
+def _do(n: int, one: str, many: str) -> str:
+    """Return so many tenants with their verb: '1 tenant goes', '2 tenants go'."""
+    return f"{count(n)} {one if n == 1 else many}"
+
+
 def _hidden(asked: AskedFor, keys: Sequence[str] = ()) -> list[tuple[str, str]]:
     chosen = [("tenant", key) for key in keys]
     return chosen + ([("batch", str(asked.batch))] if asked.batch is not None else [])
@@ -92,9 +97,9 @@ def _retry(plan: Plan, asked: AskedFor) -> Question:
     return Question(
         act="retry",
         title=f"Call {count(len(keys))} again?",
-        sentence="They get the new version once more, each as a new attempt of its own; the"
-        " others are not touched.",
-        confirm="Call them again",
+        sentence="The new version is installed once more, as a new attempt; the other tenants"
+        " are not touched.",
+        confirm="Call again",
         tenants=keys,
         consequences=said,
         reason="optional",
@@ -108,9 +113,9 @@ def _exclude(plan: Plan, asked: AskedFor) -> Question:
     return Question(
         act="exclude",
         title=f"Leave {count(len(keys))} out?",
-        sentence="They stay on the version that they have, and this plan does not call them any"
-        " more. Other plans may have them.",
-        confirm="Leave them out",
+        sentence="What is left out stays on the version that it has, and this plan does not call"
+        " it any more. Other plans may.",
+        confirm="Leave out",
         tenants=keys,
         consequences=[
             "Whoever failed before counts against the success rate; whoever was never called does"
@@ -136,7 +141,7 @@ def _skip(plan: Plan, asked: AskedFor) -> Question:
     return Question(
         act="skip",
         title=f"Skip batch {batch.number}, {batch.name}?",
-        sentence=f"{count(len(keys)).capitalize()} will not be upgraded by this plan, and the plan"
+        sentence=f"{count(len(keys))} will not be upgraded by this plan, and the plan"
         " goes on with the next batch.",
         confirm="Skip it",
         tenants=keys,
@@ -157,8 +162,7 @@ def _unskip(plan: Plan, asked: AskedFor) -> Question:
     return Question(
         act="unskip",
         title=f"Bring batch {batch.number}, {batch.name}, back?",
-        sentence=f"{count(len(keys)).capitalize()} will be upgraded after all, in the batch's own"
-        " place.",
+        sentence=f"{count(len(keys))} will be upgraded after all, in the batch's own place.",
         confirm="Bring it back",
         tenants=keys,
         reason="optional",
@@ -183,7 +187,8 @@ def _jump(plan: Plan, asked: AskedFor) -> Question:
     return Question(
         act="jump",
         title=f"Jump to batch {batch.number}, {batch.name}?",
-        sentence=f"Batch {', '.join(map(str, numbers))} with {count(len(keys))} is skipped;"
+        sentence=f"{'Batch' if len(numbers) == 1 else 'Batches'} {', '.join(map(str, numbers))}"
+        f" with {count(len(keys))} {'is' if len(numbers) == 1 else 'are'} skipped;"
         f" batch {batch.number} with {count(len(own))} comes next.",
         confirm=f"Jump to batch {batch.number}",
         tenants=keys,
@@ -205,7 +210,7 @@ def _stop(plan: Plan, asked: AskedFor) -> Question:
     return Question(
         act="stop",
         title="End the rollout here?",
-        sentence=f"{count(kept).capitalize()} keep the new version; {count(len(keys))} will not be"
+        sentence=f"{_do(kept, 'keeps', 'keep')} the new version; {count(len(keys))} will not be"
         " called any more. Nothing is taken back.",
         confirm="End it here",
         tenants=keys,
@@ -233,13 +238,13 @@ def _rollback(plan: Plan, asked: AskedFor) -> Question:
     others = len(set(asked.tenants) - set(keys))
     said = ["Nothing new starts; the plan then waits, paused, for a person to choose."]
     if others:
-        said.append(f"{count(others).capitalize()} of those chosen run no new version.")
+        said.append(f"Of those chosen, {_do(others, 'runs', 'run')} no new version.")
     title = f"Roll {count(len(keys))} back?" if what == "tenants" else f"Roll {what}, back?"
     return Question(
         act="rollback",
         title=title,
-        sentence=f"{count(len(keys)).capitalize()} go back to the version before, within"
-        f" {quote.seconds:.0f} s in the worst case, and are read back.",
+        sentence=f"{_do(len(keys), 'goes', 'go')} back to the version before, within"
+        f" {quote.seconds:.0f} s in the worst case, and the version is read back.",
         confirm="Roll back now",
         tenants=keys,
         consequences=said,

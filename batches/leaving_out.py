@@ -316,8 +316,9 @@ def stop_here(*, plan_id: Any, reason: str, by: User, now: datetime, via: str) -
     events.record(
         stream=plan,
         kind="plan_stopped_here",
-        sentence=f"{by.get_full_name()} ended the rollout here: {_count(kept)} keep the new"
-        f" version, {_count(len(keys))} will not be called{skipped}. {why}.",
+        sentence=f"{by.get_full_name()} ended the rollout here: {_count(kept)}"
+        f" {'keeps' if kept == 1 else 'keep'} the new version,"
+        f" {_count(len(keys))} will not be called{skipped}. {why}.",
         actor=by,
         via=via,
         now=now,

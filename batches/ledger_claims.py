@@ -10,6 +10,7 @@ from django.db.models import F
 from batches.effect_ports import Direction, Task, settle_time
 from batches.lifecycle import TENANT_UPGRADE
 from batches.models import DeployerCall, TenantUpgrade
+from batches.models.batch import TenantUpgradeQuerySet
 from batches.pacing import calls_allowed
 from plans.models import Installation, Plan
 
@@ -108,8 +109,7 @@ class Claims:
         if not failed:
             return limit
         wide = calls_allowed(self.scope.parallelism, failed, self.scope.failures_allowed)
-        batch = TenantUpgrade.objects.filter(batch_id=self.scope.batch_id)
-        under_way = set(batch.filter(state="upgrading").values_list("pk", flat=True))
+        under_way = set(self._in_batch().filter(state="upgrading").values_list("pk", flat=True))
         return max(0, min(limit, wide - len(under_way & (self.claimed | self.claimed_now))))
 
     def budget_exceeded(self) -> bool:
@@ -122,9 +122,14 @@ class Claims:
         if self.scope.failures_allowed is None:
             return 0
         # Nobody of these is on target; in a good rollout the index finds none.
-        return TenantUpgrade.objects.filter(
-            batch_id=self.scope.batch_id, state__in=FAILED_STATES, exhausted_at__isnull=False
-        ).count()
+        failed = self._in_batch().filter(state__in=FAILED_STATES, exhausted_at__isnull=False)
+        return failed.count()
+
+    def _in_batch(self) -> TenantUpgradeQuerySet:
+        """Return the tenants of the batch that a failure budget is about."""
+        if self.scope.batch_id is None:
+            raise ValueError("A failure budget belongs to a batch.")
+        return TenantUpgrade.objects.filter(batch_id=self.scope.batch_id)
 
     @staticmethod
     def _quarantine(ids: Sequence[int], now: datetime) -> None:

@@ -127,17 +127,15 @@ def _rollback_facts(plan: Plan) -> RollbackFacts | None:
 def next_quote(plan: Plan, policy: UpgradePolicy) -> Quote:
     """Return the quote for everything touched so far and by the next batch."""
     upgrades = TenantUpgrade.objects.filter(plan=plan)
-    again = upgrades.filter(state="pending", batch__state__in=("passed", "rolled_back"))
-    coming = again.order_by("batch__number").values("batch")[:1]
-    if not again.exists():
-        coming = (
-            Batch.objects.filter(plan=plan, state="pending").order_by("number").values("pk")[:1]
-        )
+    pending = upgrades.filter(state="pending")
+    # A batch that begins again goes before the next new one.
+    again = pending.filter(batch__state__in=("passed", "rolled_back"))
+    waiting = again if again.exists() else pending.filter(batch__state="pending")
+    coming = waiting.order_by("batch__number").values("batch")[:1]
     return quote_for(
         deployer=plan.deployer,
         policy=policy,
-        touched=upgrades.to_restore().count()
-        + upgrades.filter(state="pending", batch__in=coming).count(),
+        touched=upgrades.to_restore().count() + pending.filter(batch__in=coming).count(),
     )
 
 

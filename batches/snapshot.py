@@ -17,7 +17,7 @@ from batches.live_messages import watch_age
 from batches.models import Alert, Batch, GuardrailState, Rollback, TenantUpgrade
 from batches.pacing import soak_left
 from batches.pinned_policy import Limit, limits_of
-from batches.quarantine import RETRIED_BY, quarantine_of
+from batches.quarantine import failed_of, quarantine_of
 from batches.readiness import quote_for
 from plans.drafting import policy_of
 from plans.models import Installation, Plan, PlanRevision, PlanTenant, Stream
@@ -170,9 +170,8 @@ def _batches(plan: Plan, policy: UpgradePolicy, now: datetime) -> list[dict[str,
         )
     )
     for group in grouped:
-        again = RETRIED_BY.get(group["state"])
-        if again is not None:
-            to_retry[group["batch_id"]] = to_retry.get(group["batch_id"], 0) + group[again]
+        again = failed_of(group["state"], group["quarantined"], group["exhausted"])
+        to_retry[group["batch_id"]] = to_retry.get(group["batch_id"], 0) + again
         counts.setdefault(group["batch_id"], {})[group["state"]] = group["n"]
         if group["state"] in AT_STAKE:
             touched[group["batch_id"]] = touched.get(group["batch_id"], 0) + group["reached"]

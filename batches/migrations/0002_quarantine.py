@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='tenantupgrade',
             name='set_aside',
-            field=models.CharField(blank=True, choices=[('quarantined', 'Quarantined'), ('excluded', 'Left out by a person'), ('skipped', 'Skipped with its batch')], help_text='Why the plan goes on without it; empty = it does not.', max_length=16),
+            field=models.CharField(blank=True, choices=[('quarantined', 'Quarantined'), ('excluded', 'Left out'), ('skipped', 'Skipped')], help_text='Why the plan goes on without it; empty = it does not.', max_length=16),
         ),
         migrations.AddField(
             model_name='tenantupgrade',

@@ -138,8 +138,8 @@ class TenantUpgrade(models.Model):
         blank=True,
         choices=[
             (QUARANTINED, "Quarantined"),
-            (EXCLUDED, "Left out by a person"),
-            (SKIPPED, "Skipped with its batch"),
+            (EXCLUDED, "Left out"),
+            (SKIPPED, "Skipped"),
         ],
         help_text="Why the plan goes on without it; empty = it does not.",
     )

@@ -153,7 +153,7 @@ def test_chosen_tenants_go_back_and_those_without_a_new_version_are_named_apart(
     olga = browser(scene.olga)
     told = olga.get(asking(plan, "rollback"), **IN_DIALOG).content.decode()
     assert "Roll 1 tenant back?" in told
-    assert "1 tenant of those chosen run no new version" in told
+    assert "Of those chosen, 1 tenant runs no new version" in told
     olga.post(f"/plans/{plan.pk}/rollback/", {"tenant": some(plan, 1)[1].tenant_key}, **AS_SCRIPT)
     assert Rollback.objects.get().scope == "tenants"
 

@@ -1,5 +1,7 @@
 """REST: retry, exclude, skip, unskip, jump, stop, settle; each once, and by whom it may be."""
 
+from typing import Any
+
 import pytest
 from rest_framework.test import APIClient
 
@@ -8,7 +10,7 @@ from plans.models import Plan
 from tests.web.api_scene import Scene, configure, handed_in, now, post, started, touched, url
 
 pytestmark = pytest.mark.django_db
-BODIES = {
+BODIES: dict[str, dict[str, Any]] = {
     "retry": {},
     "exclude": {"tenants": ["acorn"], "reason": "x"},
     "skip": {"batch": 2, "reason": "x"},
