@@ -24,6 +24,7 @@ class BatchOutput(serializers.Serializer[Any]):
     state = serializers.CharField(help_text=f"One of {', '.join(BATCH.states)}.")
     tenants = serializers.IntegerField(source="size")
     counts = serializers.DictField(child=serializers.IntegerField())
+    to_retry = serializers.IntegerField(help_text="Failed tenants that can be called again.")
     metrics = serializers.ListField(child=serializers.CharField())
     advance = serializers.CharField()
     held_reason = serializers.CharField(allow_blank=True)

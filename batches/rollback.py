@@ -101,10 +101,7 @@ def request_rollback(
         plan.save()
         _move_batches(plan, rollback)
         if chosen == "tenants":
-            # They leave their batch alone, and the plan may go on without them.
-            in_scope(rollback).to_restore().update(
-                set_aside=TenantUpgrade.QUARANTINED, set_aside_at=now, set_aside_why=reason[:500]
-            )
+            _quarantine(rollback)
         rollback.touched = in_scope(rollback).to_restore().count()
         rollback.quote_seconds = _quoted(plan, policy, rollback.touched)
         who = by.get_full_name() if by else "The console"
@@ -131,6 +128,16 @@ def request_rollback(
             },
         )
     return rollback
+
+
+def _quarantine(rollback: Rollback) -> None:
+    """Mark named tenants: they leave their batch alone, and the plan may go on without them."""
+    failed = rollback.trigger == "failure_rate"
+    in_scope(rollback).to_restore().exclude(set_aside=TenantUpgrade.QUARANTINED).update(
+        set_aside=TenantUpgrade.QUARANTINED,
+        set_aside_at=rollback.triggered_at,
+        set_aside_why=F("last_error") if failed else rollback.reason[:500],
+    )
 
 
 def _joins(running: Rollback, chosen: str, tenants: Sequence[str]) -> Meeting:

@@ -107,6 +107,7 @@ def test_under_tenant_too_many_failures_take_back_only_the_failed_and_a_person_d
     record = the_rollback(plan)
     assert (record.scope, record.tenants, record.trigger) == ("tenants", [bad], "failure_rate")
     assert (row(bad).state, row(bad).set_aside) == ("rolled_back", "quarantined")
+    assert "still 1.0.0" in row(bad).set_aside_why
     fleet.tick(5)
     assert fleet.fleet.tenant(good).version in {"1.0.0", "1.5.0"}
     assert str(Plan.objects.get(pk=plan.pk).state) == "paused"
