@@ -7,14 +7,17 @@ from typing import Any
 from django.db import transaction
 
 from batches import alerts, control, drilling, progress, rollback, settling, waiting
+from batches.blast_radius import automatic_scope
 from batches.decide import Action, PlanFacts
 from batches.effect_thread import EffectThread
 from batches.execution import call_batch, restore_stragglers, run_drill, take_back
 from batches.launch import open_batch
-from batches.models import Batch, Rollback
+from batches.models import Batch, Rollback, TenantUpgrade
 from batches.observation import Observer
+from batches.retrying import reopen_batch
 from batches.watch_duties import Fence
 from plans.models import Plan
+from plans.refusal import Refused
 
 # These start runs of the effect loop, which write under leases of their own.
 UNDER_LEASES_OF_THEIR_OWN = frozenset({"run_rollback", "call_batch", "restore_stragglers"})
@@ -49,6 +52,7 @@ class Acting:
             "settle_calls": self._settle_calls,
             "pass_soak": self._pass_soak,
             "open_batch": self._open_batch,
+            "reopen_batch": self._reopen_batch,
             "complete": self._complete,
             "needs_hand": self._need_a_hand,
             "wait": self._wait,
@@ -76,6 +80,9 @@ class Acting:
             now=now,
             revision=plan.revision,
         )
+
+    def _reopen_batch(self, plan: Plan, facts: PlanFacts, action: Action, now: datetime) -> None:
+        reopen_batch(batch_id=_batch_id(action), quote_sentence=action.sentence, now=now)
 
     def _call_batch(self, plan: Plan, facts: PlanFacts, action: Action, now: datetime) -> None:
         self._effects.submit(
@@ -236,6 +243,10 @@ class Acting:
     def _begin_rollback(self, plan: Plan, facts: PlanFacts, action: Action, now: datetime) -> None:
         kind, _colon, guardrail = action.kind.partition(":")
         ruling = self._observer.ruling_of(plan, guardrail) if guardrail else None
+        scope = automatic_scope(kind, facts.scope)
+        failed = _failed_tenants(action) if scope == "tenants" else ()
+        if scope == "tenants" and not failed:
+            raise Refused("Nobody who failed is left to take back.", code="nothing_to_take_back")
         with transaction.atomic():
             record = rollback.request_rollback(
                 plan_id=plan.pk,
@@ -244,9 +255,13 @@ class Acting:
                 now=now,
                 via="watch",
                 trigger=kind,
-                scope="plan" if kind == "pause" else facts.scope,
+                scope=scope,
+                tenants=failed,
                 ruling=ruling,
             )
+            if failed:
+                # The plan pauses for a person; whoever resumes it lets these failures pass.
+                control.acknowledge(batch_id=_batch_id(action), condition=kind, now=now)
             if kind not in {"pause", "drill"}:
                 alerts.fire(
                     plan=plan,
@@ -303,6 +318,16 @@ def _is_said(plan: Plan, action: Action) -> bool:
     """Tell whether waiting was told already, so that nothing is to be written."""
     words = action.sentence[: progress.WORDS]
     return action.do == "wait" and not action.kind and plan.waiting_for == words
+
+
+def _failed_tenants(action: Action) -> tuple[str, ...]:
+    """Return the tenants of the action's batch that a call reached and that failed."""
+    failed = TenantUpgrade.objects.touched().filter(
+        batch_id=_batch_id(action),
+        state__in=("failed", "unknown", "restoring"),
+        exhausted_at__isnull=False,
+    )
+    return tuple(failed.order_by("position").values_list("tenant_key", flat=True))
 
 
 def _batch_id(action: Action) -> int:

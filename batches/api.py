@@ -34,6 +34,7 @@ from plans.api_input import (
     NothingInput,
     OverrideInput,
     PlanInput,
+    PromoteInput,
     ReasonInput,
     RollbackInput,
     RollbackOrder,
@@ -211,17 +212,21 @@ class PlanPromote(ConsoleView):
     @extend_schema(
         summary="Let the batch that waits for a person begin",
         parameters=[PLAN_PARAMETER],
-        request=NothingInput,
+        request=PromoteInput,
         responses={200: PlanDetail, **PROBLEMS},
     )
     def post(self, request: Request, plan: str) -> Response:
-        """Promote it."""
+        """Promote it; with `batch` only if that one waits."""
         found = find_plan(request, plan)
-        taken(NothingInput, request)
-        by, now = asking(request), timezone.now()
-        return answer_detail(
-            request, control.promote(plan_id=found.pk, by=by, now=now, via=via(request))
+        given = taken(PromoteInput, request)
+        promoted = control.promote(
+            plan_id=found.pk,
+            by=asking(request),
+            now=timezone.now(),
+            via=via(request),
+            batch_number=given.get("batch"),
         )
+        return answer_detail(request, promoted)
 
 
 class PlanStop(ConsoleView):
@@ -351,6 +356,9 @@ class TenantQuery(serializers.Serializer[Any]):
     """Which tenants."""
 
     state = serializers.ChoiceField(choices=TENANT_UPGRADE.choices(), required=False)
+    quarantined = serializers.BooleanField(
+        required=False, allow_null=True, default=None, help_text="Only those in quarantine, or not."
+    )
     limit = serializers.IntegerField(min_value=1, max_value=500, required=False)
     offset = serializers.IntegerField(min_value=0, required=False)
 
@@ -369,17 +377,21 @@ class PlanTenants(ConsoleView):
         query = TenantQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
         pages, state = TenantPage(), query.validated_data.get("state")
+        quarantined = query.validated_data.get("quarantined")
         rows: Any
         if TenantUpgrade.objects.filter(plan=found).exists():
-            rows = pages.paginate_queryset(_upgrade_rows(found, state), request)
+            rows = pages.paginate_queryset(_upgrade_rows(found, state, quarantined), request)
         else:
             places = pages.paginate_queryset(_places(found, state), request)
             rows = [_planned_row(place) for place in places or ()]
         return pages.get_paginated_response(TenantRow(rows, many=True).data)
 
 
-def _upgrade_rows(plan: Plan, state: str | None) -> Any:
+def _upgrade_rows(plan: Plan, state: str | None, quarantined: bool | None) -> Any:
     upgrades = TenantUpgrade.objects.filter(plan=plan)
+    if quarantined is not None:
+        named = upgrades.quarantined()
+        upgrades = named if quarantined else upgrades.exclude(pk__in=named.values("pk"))
     chosen = upgrades.filter(state=state) if state else upgrades
     return chosen.order_by("batch__number", "position").values(
         "tenant_key",
@@ -391,6 +403,8 @@ def _upgrade_rows(plan: Plan, state: str | None) -> Any:
         "last_error",
         "upgraded_at",
         "restored_at",
+        "set_aside",
+        "set_aside_why",
     )
 
 
@@ -414,4 +428,6 @@ def _planned_row(place: PlanTenant) -> dict[str, Any]:
         "last_error": place.excluded_why,
         "upgraded_at": None,
         "restored_at": None,
+        "set_aside": "",
+        "set_aside_why": "",
     }

@@ -24,6 +24,7 @@ class BatchOutput(serializers.Serializer[Any]):
     state = serializers.CharField(help_text=f"One of {', '.join(BATCH.states)}.")
     tenants = serializers.IntegerField(source="size")
     counts = serializers.DictField(child=serializers.IntegerField())
+    to_retry = serializers.IntegerField(help_text="Failed tenants that can be called again.")
     metrics = serializers.ListField(child=serializers.CharField())
     advance = serializers.CharField()
     held_reason = serializers.CharField(allow_blank=True)
@@ -143,6 +144,11 @@ class TenantRow(serializers.Serializer[Any]):
     last_error = serializers.CharField(allow_blank=True)
     upgraded_at = serializers.DateTimeField(allow_null=True)
     restored_at = serializers.DateTimeField(allow_null=True)
+    set_aside = serializers.CharField(
+        allow_blank=True,
+        help_text="quarantined, excluded by a person, skipped with its batch, or empty.",
+    )
+    set_aside_why = serializers.CharField(allow_blank=True)
 
 
 class PlannedBatch(serializers.Serializer[Any]):
@@ -184,6 +190,8 @@ def plan_detail(plan: Plan, user: User) -> dict[str, Any]:
     possible = possible_acts(fresh, user, at=now)
     if str(fresh.state) == "running":
         possible += _possible_for_batches(fresh, course["batches"], user)
+    if str(fresh.state) in {"running", "paused"}:
+        possible += _possible_while_under_way(fresh, course, user)
     return {**PlanRow(fresh).data, **PlanCourse(course).data, "possible": possible}
 
 
@@ -192,6 +200,22 @@ def _possible_for_batches(plan: Plan, batches: list[dict[str, Any]], user: User)
     held = any(batch["state"] == "held" for batch in batches)
     offered = {"promote": coming is not None and coming["at_gate"], "resume": held}
     return [act for act, there in offered.items() if there and may(user, act, plan)]
+
+
+def _possible_while_under_way(plan: Plan, course: dict[str, Any], user: User) -> list[str]:
+    batches, counts = course["batches"], course["counts"]
+    states = {batch["state"] for batch in batches}
+    waiting = counts.get("pending", 0)
+    offered = {
+        "retry": ("retry", any(batch["to_retry"] for batch in batches)),
+        "exclude": ("exclude", bool(waiting or counts.get("rolled_back"))),
+        "skip": ("skip", "pending" in states),
+        "unskip": ("skip", "skipped" in states),
+        "jump": ("skip", sum(batch["state"] == "pending" for batch in batches) > 1),
+        "skip-rest": ("skip", bool(waiting and counts.get("upgraded"))),
+        "settle": ("settle", bool(counts.get("needs_hand"))),
+    }
+    return [act for act, (action, there) in offered.items() if there and may(user, action, plan)]
 
 
 def planned_answer(plan: Plan) -> dict[str, Any]:

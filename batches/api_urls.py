@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from batches import api, api_adjust, drill_api
+from batches import api, api_adjust, api_person_acts, drill_api
 
 PLAN = "api/v1/plans/<str:plan>"
 
@@ -16,6 +16,13 @@ urlpatterns = [
     path(f"{PLAN}/resume", api.PlanResume.as_view(), name="api-plan-resume"),
     path(f"{PLAN}/promote", api.PlanPromote.as_view(), name="api-plan-promote"),
     path(f"{PLAN}/adjust", api_adjust.PlanAdjust.as_view(), name="api-plan-adjust"),
+    path(f"{PLAN}/retry", api_person_acts.PlanRetry.as_view(), name="api-plan-retry"),
+    path(f"{PLAN}/exclude", api_person_acts.PlanExclude.as_view(), name="api-plan-exclude"),
+    path(f"{PLAN}/skip", api_person_acts.PlanSkip.as_view(), name="api-plan-skip"),
+    path(f"{PLAN}/unskip", api_person_acts.PlanUnskip.as_view(), name="api-plan-unskip"),
+    path(f"{PLAN}/jump", api_person_acts.PlanJump.as_view(), name="api-plan-jump"),
+    path(f"{PLAN}/skip-rest", api_person_acts.PlanSkipRest.as_view(), name="api-plan-skip-rest"),
+    path(f"{PLAN}/settle", api_person_acts.PlanSettle.as_view(), name="api-plan-settle"),
     path(f"{PLAN}/rollback", api.PlanRollback.as_view(), name="api-plan-rollback"),
     path(f"{PLAN}/stop", api.PlanStop.as_view(), name="api-plan-stop"),
     path(

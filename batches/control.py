@@ -8,12 +8,13 @@ from django_q.tasks import async_task
 
 from batches.models import Batch
 from batches.pacing import soak_left
+from batches.who_was_first import insist
 from plans import events
 from plans.drafting import current_revision, policy_of
 from plans.models import Plan, User
 from plans.permissions import require
 from plans.policy import PAUSE_SECONDS
-from plans.refusal import Refused
+from plans.refusal import BadInput, Refused
 
 
 def _stop_soak_clock(plan: Plan, now: datetime) -> None:
@@ -103,28 +104,48 @@ def resume(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
     return plan
 
 
-@transaction.atomic
-def promote(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
-    """Let the batch that waits at a manual gate begin."""
-    plan = Plan.objects.locked(plan_id)
-    require(by, "promote", plan)
-    if str(plan.state) != "running":
-        raise Refused(
-            f"This plan is {plan.lifecycle.states[str(plan.state)].lower()};"
-            " only a running plan can be promoted.",
-            possible=plan.lifecycle.possible(str(plan.state)),
-        )
-    batch = Batch.objects.filter(plan=plan, state="pending").order_by("number").first()
-    if batch is None:
-        raise Refused("No batch waits at a gate.", code="nothing_waits")
-    if batch.advance != "manual":
-        raise Refused(f"Batch {batch.number} begins by itself; it has no manual gate.")
+def _refuse_promoted(batch: Batch) -> None:
     if batch.promoted_at is not None:
         who = batch.promoted_by.get_full_name() if batch.promoted_by else "somebody"
         raise Refused(
             f"{who} has promoted batch {batch.number} at {batch.promoted_at:%H:%M:%S} UTC already.",
             code="already_promoted",
         )
+
+
+def _refuse_other_gate(plan: Plan, number: int, coming: Batch | None) -> None:
+    named = Batch.objects.filter(plan=plan, number=number).first()
+    if named is None:
+        raise BadInput([f"batch: this plan has no batch {number}"])
+    _refuse_promoted(named)
+    state = named.lifecycle.states[str(named.state)].lower()
+    after = f"; batch {coming.number} comes next" if coming is not None else ""
+    raise Refused(
+        f"Batch {number} is {state}, it does not wait at a gate{after}.", code="not_at_the_gate"
+    )
+
+
+@transaction.atomic
+def promote(
+    *, plan_id: Any, by: User, now: datetime, via: str, batch_number: int | None = None
+) -> Plan:
+    """Let the batch that waits at a manual gate begin.
+
+    With `batch_number` only that batch: of two clicks at once the second never opens the batch
+    after the one that both people saw.
+    """
+    plan = Plan.objects.locked(plan_id)
+    require(by, "promote", plan)
+    insist(plan, "promoting", states=("running",))
+    pending = Batch.objects.filter(plan=plan, state="pending").order_by("number")
+    batch = pending.first()
+    if batch_number is not None and (batch is None or batch.number != batch_number):
+        _refuse_other_gate(plan, batch_number, batch)
+    if batch is None:
+        raise Refused("No batch waits at a gate.", code="nothing_waits")
+    if batch.advance != "manual":
+        raise Refused(f"Batch {batch.number} begins by itself; it has no manual gate.")
+    _refuse_promoted(batch)
     batch.promoted_at = now
     batch.promoted_by = by
     batch.save()
@@ -167,6 +188,15 @@ def hold(*, batch_id: int, kind: str, reason: str, now: datetime, via: str = "wa
         now=now,
         payload={"batch": batch.number, "kind": kind, "reason": reason},
     )
+    return batch
+
+
+@transaction.atomic
+def acknowledge(*, batch_id: int, condition: str, now: datetime) -> Batch:
+    """Let a condition of a batch pass from now on; the event of the caller's act tells of it."""
+    batch = Batch.objects.select_for_update().get(pk=batch_id)
+    batch.acknowledged = {**batch.acknowledged, condition: now.isoformat()}
+    batch.save()
     return batch
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from batches.pacing import best_success_rate, failure_rate, overdue
+from batches.pacing import allowed_failures, best_success_rate, failure_rate, overdue
 from plans.policy import Conditions, Limits
 
 ESCALATE_BEFORE_DEADLINE = timedelta(seconds=30)
@@ -25,7 +25,8 @@ class BatchFacts:
 
     `forward_left`: tenants that still wait for their call; `to_retry`: those of them that a stop
     left unknown. `drilled`: tenants that need a hand because of a drill; they are not failures.
-    `waits_since`: since when it waits for an opening in the middle of its calls.
+    `waits_since`: since when it waits for an opening in the middle of its calls. `left_out`:
+    tenants that a person left out before any call reached them.
     """
 
     pk: int
@@ -42,6 +43,7 @@ class BatchFacts:
     untouched_failures: int = 0
     failures: int = 0
     drilled: int = 0
+    left_out: int = 0
     calls_open: int = 0
     calling_since: datetime | None = None
     waits_since: datetime | None = None
@@ -149,6 +151,12 @@ class PlanFacts:
     def stopping(self, sentence: str) -> str:
         """Return the sentence of a trigger that only stops, with what will not be done."""
         return sentence + STOPS_WIDENING if self.irreversible else sentence
+
+    @property
+    def to_reopen(self) -> BatchFacts | None:
+        """Return the first batch that had ended and has tenants to be called again."""
+        ended = (batch for batch in self.batches if batch.state in {"passed", "rolled_back"})
+        return next((batch for batch in ended if batch.forward_left), None)
 
     @property
     def touched(self) -> bool:
@@ -290,25 +298,40 @@ def _hold_deadline(facts: PlanFacts) -> Action | None:
     return Action("alert", facts.stopping(sentence), live.pk, "hold_expired")
 
 
+def _over_budget(live: BatchFacts, size: int, limits: Limits) -> str:
+    rate = failure_rate(live.failures, size)
+    allowed = f"{limits.failure_rate:g} %"
+    if limits.failures is not None:
+        allowed = f"{limits.failures} tenants and {allowed}"
+    return (
+        f"{live.failures} of {size} tenants of batch {live.number} ({live.name})"
+        f" failed: {rate:.1f} %, allowed {allowed}"
+    )
+
+
 def _failure_budget(facts: PlanFacts) -> Action | None:
     live = facts.live
     if live is None or live.state not in {"deploying", "soaking"}:
         return None
-    rate = failure_rate(live.failures, live.size)
-    if rate > facts.limits.failure_rate and "failure_rate" not in live.acknowledged:
-        sentence = (
-            f"{live.failures} of {live.size} tenants of batch {live.number} ({live.name})"
-            f" failed: {rate:.1f} %, allowed {facts.limits.failure_rate:g} %"
-        )
-        what = facts.on.failure_rate
+    size, limits = live.size - live.left_out, facts.limits
+    allowed = allowed_failures(size, limits.failure_rate, limits.failures)
+    if live.failures > allowed and "failure_rate" not in live.acknowledged:
+        what, sentence = facts.on.failure_rate, _over_budget(live, size, limits)
         if what == "rollback" and not facts.takes_back:
             what, sentence = "hold", facts.stopping(sentence)
+        if facts.scope == "tenant" and not live.stragglers:
+            # Whoever failed is back already: there is nobody to take back, and no more may fail.
+            what = "hold"
         return _alert_and("failure_rate", what, "failure_rate", sentence, live)
     totals = facts.totals()
     drilled = sum(batch.drilled for batch in facts.batches)
     totals["needs_hand"] = totals.get("needs_hand", 0) - drilled
     totals["upgraded"] = totals.get("upgraded", 0) + drilled
-    best = best_success_rate(totals, sum(b.to_retry for b in facts.batches))
+    best = best_success_rate(
+        totals,
+        sum(b.to_retry for b in facts.batches),
+        sum(b.left_out for b in facts.batches),
+    )
     if best < facts.limits.success_rate and "success_rate" not in live.acknowledged:
         return Action(
             "hold",
@@ -417,18 +440,8 @@ def _soaking(facts: PlanFacts) -> Action | None:
     return Action("pass_soak", facts.promotable_sentence, live.pk)
 
 
-def _next_batch(facts: PlanFacts) -> Action | None:
-    batch = facts.next
-    if batch is None:
-        if facts.totals().get("needs_hand", 0):
-            return Action("needs_hand")
-        return Action("complete")
-    if not facts.orchestrator_on:
-        return Action("wait", "nothing new starts while plugin-gray-orchestrator is off")
-    if batch.advance == "manual" and not batch.promoted:
-        return Action(
-            "wait", f"batch {batch.number} ({batch.name}) waits for a person to promote it"
-        )
+def _gate(facts: PlanFacts, batch: BatchFacts) -> Action | None:
+    """Return what keeps a batch from beginning, or from beginning again."""
     if not facts.window_open:
         return _closed(facts)
     if facts.release_problem:
@@ -443,7 +456,32 @@ def _next_batch(facts: PlanFacts) -> Action | None:
             f"batch {batch.number} may not begin: {facts.quote_sentence}",
             kind="quote_exceeds_limit",
         )
-    return Action("open_batch", facts.quote_sentence, batch.pk)
+    return None
+
+
+def _begin_again(facts: PlanFacts) -> Action | None:
+    """Call the tenants again that a person put back to work in a batch that had ended."""
+    batch = facts.to_reopen
+    if batch is None:
+        return None
+    if not facts.orchestrator_on:
+        return Action("wait", "nothing new starts while plugin-gray-orchestrator is off")
+    return _gate(facts, batch) or Action("reopen_batch", facts.quote_sentence, batch.pk)
+
+
+def _next_batch(facts: PlanFacts) -> Action | None:
+    batch = facts.next
+    if batch is None:
+        if facts.totals().get("needs_hand", 0):
+            return Action("needs_hand")
+        return Action("complete")
+    if not facts.orchestrator_on:
+        return Action("wait", "nothing new starts while plugin-gray-orchestrator is off")
+    if batch.advance == "manual" and not batch.promoted:
+        return Action(
+            "wait", f"batch {batch.number} ({batch.name}) waits for a person to promote it"
+        )
+    return _gate(facts, batch) or Action("open_batch", facts.quote_sentence, batch.pk)
 
 
 RULES: tuple[Rule, ...] = (
@@ -458,6 +496,7 @@ RULES: tuple[Rule, ...] = (
     _drill,
     _rehearsal,
     _soaking,
+    _begin_again,
     _next_batch,
 )
 

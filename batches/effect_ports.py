@@ -82,7 +82,11 @@ class Ledger(Protocol):
     """Where intents come from and facts go; every method is safe to call from many coroutines."""
 
     async def claim_many(self, limit: int) -> Sequence[Task]:
-        """Return up to `limit` new intents, none when nothing is left or it is time to stop."""
+        """Return up to `limit` new intents.
+
+        None when nothing is left, when it is time to stop, or when nothing more may run beside
+        what this run has under way.
+        """
 
     async def begin_calls(self, starts: Sequence[CallStart]) -> Sequence[int | None]:
         """Write the journal rows; None for a call that must not be sent any more."""

@@ -7,6 +7,7 @@ work changes nothing: the ledger hands each intent out once and refuses what is 
 """
 
 import asyncio
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -31,10 +32,10 @@ from batches.effect_ports import (
     SystemClock,
     Task,
 )
+from batches.pacing import CLAIM_CHUNK, claimed_ahead
 from batches.seen import back, installed, problem_of
 from plans.failpoints import reach
 
-CLAIM_CHUNK = 100
 READ_BACK_PAUSES = (0.0, 0.1, 0.3, 0.6, 1.0)
 """Seconds before each look after a call: platforms apply a moment after they have answered."""
 PATIENCE_WITH_OPEN_CALLS = 2.0
@@ -124,20 +125,26 @@ class _Run:
         )
 
     async def until_done(self) -> Progress:
-        """Keep claiming while there is work, a little ahead of the free slots."""
+        """Keep claiming while there is work, a little ahead of the free slots.
+
+        An empty hand means that nothing is left, or that nothing more may run beside what runs:
+        it is asked again when half of that has ended, and once more when all of it has.
+        """
         active: set[asyncio.Task[None]] = set()
-        more = True
+        ask_below = sys.maxsize
         width = max(1, min(self.job.parallelism, self.gate.deployer.parallelism))
-        chunk = min(CLAIM_CHUNK, max(1, width // 2))
+        chunk = claimed_ahead(width)
         try:
             while True:
                 room = width + chunk - len(active)
-                if more and room >= chunk and not self.halted:
+                if len(active) <= ask_below and room >= chunk and not self.halted:
                     claimed = await self.ledger.claim_many(min(room, CLAIM_CHUNK))
                     self.progress.tasks += len(claimed)
                     active.update(asyncio.create_task(self._one(task)) for task in claimed)
-                    more = bool(claimed)
-                    continue
+                    if claimed:
+                        ask_below = sys.maxsize
+                        continue
+                    ask_below = len(active) // 2 if active else -1
                 if not active:
                     return self.progress
                 done, active = await asyncio.wait(active, return_when=asyncio.FIRST_COMPLETED)

@@ -22,6 +22,7 @@ from batches.leases import Keeper, LeaseLost
 from batches.ledger import DatabaseLedger
 from batches.ledger_claims import Scope
 from batches.models import Batch, Rollback, RollbackDrill, TenantUpgrade
+from batches.pacing import allowed_failures
 from batches.rollback import in_scope
 from batches.waiting import places_to_call
 from plans import events
@@ -95,6 +96,7 @@ def _run(plan: Plan, keeper: Keeper, *, give_up_at: datetime | None, **scope: An
             call_timeout=policy.limits.call_timeout_seconds,
             deployer=plan.deployer,
             lease_lost=lambda: keeper.lost,
+            parallelism=policy.limits.parallelism,
             newest_first=policy.rollback.order == "newest_first",
             **scope,
         ),
@@ -124,7 +126,19 @@ def prepare_forward(batch_id: int, executor: str, keeper: Keeper) -> Run | None:
         executor=executor,
         batch_id=batch.pk,
         closes_at=window.closes_at,
+        failures_allowed=_failures_allowed(batch),
     )
+
+
+def _failures_allowed(batch: Batch) -> int | None:
+    """Return the batch's failure budget, None when a person has let it pass."""
+    if "failure_rate" in batch.acknowledged:
+        return None
+    limits = policy_of(current_revision(batch.plan)).limits
+    left_out = TenantUpgrade.objects.filter(
+        batch=batch, state="excluded", touched_at=None, exhausted_at=None
+    ).count()
+    return allowed_failures(batch.size - left_out, limits.failure_rate, limits.failures)
 
 
 def prepare_stragglers(batch_id: int, executor: str, keeper: Keeper) -> Run | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from batches.lifecycle import TENANT_UPGRADE
+from batches.lifecycle import BATCH, TENANT_UPGRADE
 
 LEAST_SHARE = 1.5
 """A share of the bar in percent below which nobody would see the one tenant in ten thousand."""
@@ -54,6 +54,8 @@ BAR_ORDER = (
 def rungs(batches: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the snapshot's batches with their bars, and how much of the soak is over."""
     first_pending = next((b["number"] for b in batches if b["state"] == "pending"), None)
+    begun = BATCH.sources("begin_rollback")
+    newest = max((b["number"] for b in batches if b["state"] in begun), default=None)
     return [
         {
             **batch,
@@ -62,6 +64,7 @@ def rungs(batches: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             if batch["soak_seconds"]
             else 100.0,
             "is_next": batch["number"] == first_pending,
+            "is_newest": batch["number"] == newest,
         }
         for batch in batches
     ]

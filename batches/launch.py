@@ -1,5 +1,6 @@
 """Start a plan and open its batches."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -126,6 +127,19 @@ def _reserve(plan: Plan) -> None:
     try:
         with transaction.atomic():
             PlanTenant.objects.filter(plan=plan, excluded=False).update(reserved=True)
+    except IntegrityError as error:
+        sentence = _taken(plan)
+        if not sentence:
+            raise
+        raise TenantsTaken(sentence) from error
+
+
+def reserve_again(plan: Plan, tenant_keys: Sequence[str]) -> None:
+    """Reserve tenants that were let go; TenantsTaken when another plan has one by now."""
+    places = PlanTenant.objects.filter(plan=plan, tenant__key__in=tenant_keys, reserved=False)
+    try:
+        with transaction.atomic():
+            places.update(reserved=True)
     except IntegrityError as error:
         sentence = _taken(plan)
         if not sentence:

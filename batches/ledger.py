@@ -66,7 +66,7 @@ class DatabaseLedger:
     # The port.
 
     async def claim_many(self, limit: int) -> Sequence[Task]:
-        """Claim up to `limit` tenants; none when nothing is left or it is time to stop."""
+        """Claim up to `limit` tenants; none when nothing is left, allowed now, or it must stop."""
         tasks: Sequence[Task] = await self._ask("claim", [limit])
         return tasks
 

@@ -10,7 +10,11 @@ from django.db.models import F
 from batches.effect_ports import Direction, Task, settle_time
 from batches.lifecycle import TENANT_UPGRADE
 from batches.models import DeployerCall, TenantUpgrade
+from batches.models.batch import TenantUpgradeQuerySet
+from batches.pacing import calls_allowed
 from plans.models import Installation, Plan
+
+FAILED_STATES = ("failed", "unknown", "restoring", "rolled_back", "needs_hand", "excluded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +23,8 @@ class Scope:
 
     `batch_id`: only that batch's tenants. `rollback_id`: a restore under that record.
     `drill_id`: a drill, with the `states` that may be claimed for it. `closes_at`: when the
-    policy's windows close, which ends forward calls and never a restore. `lease_lost` tells
+    policy's windows close, which ends forward calls and never a restore. `failures_allowed`: what
+    the failure budget of the batch allows, None where it does not count. `lease_lost` tells
     whether this process must not act any more.
     """
 
@@ -36,6 +41,8 @@ class Scope:
     batch_id: int | None = None
     rollback_id: Any = None
     tenants: tuple[str, ...] = ()
+    parallelism: int = 1
+    failures_allowed: int | None = None
     newest_first: bool = True
     triggered_at: datetime | None = None
     drill_id: Any = None
@@ -71,7 +78,8 @@ class Claims:
 
     def claim(self, limit: int, now: datetime) -> list[Task]:
         """Claim up to `limit` tenants with one new fence."""
-        rows = self._claimable(limit)
+        limit = self._within_budget(limit)
+        rows = self._claimable(limit) if limit else []
         if self.scope.direction == "restore":
             # A chunk that is left alone as a whole does not mean that nothing is left.
             while rows and not (mine := self._leave_superseded_alone(rows)):
@@ -91,9 +99,51 @@ class Claims:
         if changed != len(rows):
             raise RuntimeError(f"claimed {changed} of {len(rows)} tenants")
         self.claimed_now.update(ids)
+        if self.scope.direction == "restore" and self.scope.rollback_id is None:
+            self._quarantine(ids, now)
         for row in rows:
             self.notes.moves[row.tenant_key] = target
         return self._tasks(rows, fence)
+
+    def _within_budget(self, limit: int) -> int:
+        """Return how many may be claimed beside those under way, by what the failure budget leaves.
+
+        None once it is exceeded: the watch or a person says what becomes of the rest.
+        """
+        failed = self._failed()
+        if not failed:
+            return limit
+        wide = calls_allowed(self.scope.parallelism, failed, self.scope.failures_allowed)
+        under_way = set(self._in_batch().filter(state="upgrading").values_list("pk", flat=True))
+        return max(0, min(limit, wide - len(under_way & (self.claimed | self.claimed_now))))
+
+    def budget_exceeded(self) -> bool:
+        """Tell whether more tenants of the batch have failed than may."""
+        allowed = self.scope.failures_allowed
+        return allowed is not None and self._failed() > allowed
+
+    def _failed(self) -> int:
+        """Return how many tenants of the batch failed; 0 where no budget counts."""
+        if self.scope.failures_allowed is None:
+            return 0
+        # Nobody of these is on target; in a good rollout the index finds none.
+        failed = self._in_batch().filter(state__in=FAILED_STATES, exhausted_at__isnull=False)
+        return failed.count()
+
+    def _in_batch(self) -> TenantUpgradeQuerySet:
+        """Return the tenants of the batch that a failure budget is about."""
+        if self.scope.batch_id is None:
+            raise ValueError("A failure budget belongs to a batch.")
+        return TenantUpgrade.objects.filter(batch_id=self.scope.batch_id)
+
+    @staticmethod
+    def _quarantine(ids: Sequence[int], now: datetime) -> None:
+        """Mark tenants that failed and go back alone, while their batch goes on."""
+        TenantUpgrade.objects.filter(pk__in=ids).exclude(
+            set_aside=TenantUpgrade.QUARANTINED
+        ).update(
+            set_aside=TenantUpgrade.QUARANTINED, set_aside_at=now, set_aside_why=F("last_error")
+        )
 
     def renew(self, tasks: Sequence[Task], now: datetime) -> list[Task | None]:
         """Give tenants a new intent under the claim that this run holds already."""
@@ -170,6 +220,7 @@ class Claims:
         gone = [row for row in rows if row.tenant_id in newer]
         TenantUpgrade.objects.filter(pk__in=[row.pk for row in gone]).update(
             state=TENANT_UPGRADE.named("supersede").target,
+            set_aside="",
             last_error="left alone: a newer plan has moved this tenant on",
         )
         for row in gone:

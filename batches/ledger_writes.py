@@ -123,7 +123,7 @@ class Writes:
     # The journal.
 
     def _begin(self, starts: Sequence[CallStart], now: datetime) -> list[int | None]:
-        if not self.went_on:
+        if not self.went_on or self.claims.budget_exceeded():
             return [None] * len(starts)
         state = "upgrading" if self.scope.direction == "install" else "restoring"
         current = dict(

@@ -43,10 +43,17 @@ BATCH = Lifecycle(
         ),
         Transition("settle_rolled_back", ("needs_hand",), "rolled_back", "settled as taken back"),
         Transition("settle_passed", ("needs_hand",), "passed", "settled as upgraded"),
+        Transition(
+            "reopen",
+            ("soaking", "held", "passed", "rolled_back"),
+            "deploying",
+            "a person has some of its tenants called again; its soak begins anew",
+        ),
         Transition("skip", ("pending",), "skipped", "will not be done"),
         Transition(
             "stop", ("deploying", "soaking", "held"), "stopped", "left as it is by a person"
         ),
+        Transition("unskip", ("skipped",), "pending", "will be done after all"),
     ),
 )
 LIVE_BATCH_STATES = ("deploying", "soaking", "held")
@@ -98,5 +105,12 @@ TENANT_UPGRADE = Lifecycle(
         Transition("settle_upgraded", ("needs_hand",), "upgraded", "settled as upgraded"),
         Transition("settle_excluded", ("needs_hand",), "excluded", "settled as left out"),
         Transition("exclude", ("pending", "failed", "rolled_back"), "excluded", "left out"),
+        Transition(
+            "retry",
+            ("failed", "unknown", "rolled_back", "excluded"),
+            "pending",
+            "a person has it called again",
+        ),
+        Transition("call_off", ("pending",), "rolled_back", "its retry was never called"),
     ),
 )

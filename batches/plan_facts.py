@@ -26,6 +26,9 @@ from plans.policy import UpgradePolicy
 from plans.refusal import BadInput
 from plans.releases import ReleaseNotTrusted, verify_again
 
+SPARED = ("rolled_back", "excluded")
+"""Without used-up attempts these were taken back or left out, and their upgrade did not fail."""
+
 
 def _batch_facts(
     plan: Plan, policy: UpgradePolicy, now: datetime, clock: SteadyClock
@@ -50,6 +53,7 @@ def _batch_facts(
             n=Count("pk"),
             touched=Count("pk", filter=Q(touched_at__isnull=False)),
             stopped=Count("pk", filter=Q(exhausted_at=None)),
+            never_tried=Count("pk", filter=Q(exhausted_at=None, touched_at=None)),
         )
     )
     for row in rows:
@@ -58,6 +62,11 @@ def _batch_facts(
         if state == "unknown":
             special[batch_id]["unknown_to_retry"] = row["stopped"]
             special[batch_id]["unknown_for_good"] = row["n"] - row["stopped"]
+        if state in SPARED:
+            spared = special[batch_id].get("spared", 0)
+            special[batch_id]["spared"] = spared + row["stopped"]
+        if state == "excluded":
+            special[batch_id]["left_out"] = row["never_tried"]
         if state == "failed":
             special[batch_id]["failed_touched"] = row["touched"]
             special[batch_id]["failed_untouched"] = row["n"] - row["touched"]
@@ -90,8 +99,10 @@ def _batch_facts(
                 + extra.get("unknown_for_good", 0)
                 + known.get("restoring", 0),
                 untouched_failures=extra.get("failed_untouched", 0),
-                failures=failures(known, to_retry) - extra.get("drilled", 0),
+                failures=failures(known, to_retry, extra.get("spared", 0))
+                - extra.get("drilled", 0),
                 drilled=extra.get("drilled", 0),
+                left_out=extra.get("left_out", 0),
                 calls_open=open_calls.get(batch.pk, 0),
                 calling_since=clock.placed(f"batch:{batch.pk}:calls", called),
                 waits_since=batch.waits_since,
@@ -150,12 +161,17 @@ def _rollback_facts(plan: Plan, clock: SteadyClock) -> RollbackFacts | None:
 
 def next_quote(plan: Plan, policy: UpgradePolicy) -> Quote:
     """Return the quote for everything touched so far and by the next batch."""
-    touched = TenantUpgrade.objects.filter(plan=plan).to_restore().count()
-    upcoming = Batch.objects.filter(plan=plan, state="pending").order_by("number").first()
+    upgrades = TenantUpgrade.objects.filter(plan=plan)
+    pending = upgrades.filter(state="pending")
+    # A batch that begins again goes before the next new one.
+    again = pending.filter(batch__state__in=("passed", "rolled_back"))
+    waiting = again if again.exists() else pending.filter(batch__state="pending")
+    coming = waiting.order_by("batch__number").values("batch")[:1]
     return quote_for(
         deployer=plan.deployer,
         policy=policy,
-        touched=touched + (upcoming.size if upcoming is not None else 0),
+        touched=upgrades.to_restore().count()
+        + upgrades.filter(state="pending", batch__in=coming).count(),
         irreversible=plan.release.irreversible,
     )
 

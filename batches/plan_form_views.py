@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from batches.approval_inbox import decided_by, inbox
+from batches.models import TenantUpgrade
 from batches.plan_forms import PlanForm, values_of
 from batches.plan_list import PLANS_PER_PAGE, filtered, lines, tiles
 from batches.planning import draft_plan, preview_plan, revise_plan, submit
@@ -111,7 +112,13 @@ def _initial(request: HttpRequest) -> dict[str, Any]:
         plan_id = uuid.UUID(named)
     except ValueError as error:
         raise NotFound("There is no such plan.") from error
-    return values_of(visible_plan(request, plan_id)) | {"not_before": None}
+    plan = visible_plan(request, plan_id)
+    values = values_of(plan) | {"not_before": None}
+    if request.GET.get("tenants") == TenantUpgrade.QUARANTINED:
+        rows = TenantUpgrade.objects.filter(plan=plan).quarantined().order_by("position")
+        keys = rows.values_list("tenant_key", flat=True)
+        values |= {"tenants": "keys", "labels": "", "keys": "\n".join(keys)}
+    return values
 
 
 def _preview(form: PlanForm) -> dict[str, Any]:
@@ -130,7 +137,12 @@ def _preview(form: PlanForm) -> dict[str, Any]:
         "preview": preview,
         "problems": preview.problems,
         "batches": batch_lines(preview),
-        "guardrails": [guardrail_line(guardrail) for guardrail in preview.guardrails],
+        "guardrails": [
+            guardrail_line(
+                guardrail, scope=preview.policy.rollback.scope if preview.policy else "plan"
+            )
+            for guardrail in preview.guardrails
+        ],
     }
 
 

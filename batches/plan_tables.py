@@ -29,7 +29,8 @@ LOG_FILTERS = {
 def page_of_tenants(plan: Plan, asked: Mapping[str, str]) -> dict[str, Any]:
     """Return one page of the plan's tenants, worst first, filtered by state, batch and search."""
     state, batch, search = (asked.get(name, "").strip() for name in ("state", "batch", "q"))
-    state = state if state in TENANT_UPGRADE.states else ""
+    known = (*TENANT_UPGRADE.states, TenantUpgrade.QUARANTINED)
+    state = state if state in known else ""
     batch = batch if batch.isascii() and batch.isdigit() else ""
     started = plan.started_at is not None
     rows = _upgrades(plan, state, batch) if started else _places(plan, batch)
@@ -46,7 +47,9 @@ def page_of_tenants(plan: Plan, asked: Mapping[str, str]) -> dict[str, Any]:
 
 def _upgrades(plan: Plan, state: str, batch: str) -> Any:
     rows = TenantUpgrade.objects.filter(plan=plan).select_related("batch")
-    if state:
+    if state == TenantUpgrade.QUARANTINED:
+        rows = rows.filter(set_aside=state)
+    elif state:
         rows = rows.filter(state=state)
     if batch:
         rows = rows.filter(batch__number=int(batch))

@@ -63,6 +63,7 @@ def preview_plan(*, draft: PlanDraft, now: datetime, seed: str = "preview") -> P
         measured.count if measured else 0,
         spec.expected_seconds,
     )
+    parallelism = min(spec.parallelism, policy.limits.parallelism)
     return PlanPreview(
         problems=(),
         waves=tuple(resolved.arrangement.waves),
@@ -77,14 +78,13 @@ def preview_plan(*, draft: PlanDraft, now: datetime, seed: str = "preview") -> P
             now,
         ).sentence,
         duration_seconds=expected_duration(
-            resolved.arrangement.waves,
-            parallelism=min(spec.parallelism, policy.limits.parallelism),
-            per_call=per_call,
+            resolved.arrangement.waves, parallelism=parallelism, per_call=per_call
         ),
         quotes=tuple(quotes_of(draft, resolved)),
         approval_roles=resolved.roles,
         policy=policy,
         irreversible=resolved.release.irreversible,
+        parallelism=parallelism,
     )
 
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from batches.configured import dictionary
 from batches.dictionary import GuardrailUnusable, resolve_guardrail
+from batches.pacing import allowed_failures, most_failures
 from batches.quote import Quote
 from batches.readiness import PlanPreview
-from plans.policy import Guardrail
+from plans.policy import Guardrail, Limits
 from plans.policy_words import judged_words, limit_words, outcome_words
 from plans.refusal import BadInput
 from plans.waves import Wave
@@ -16,13 +17,18 @@ NAMES_SHOWN = 400
 
 @dataclass(frozen=True, slots=True)
 class BatchLine:
-    """One batch with the quote that holds once it is upgraded too."""
+    """One batch with the quote that holds once it is upgraded too.
+
+    `may_fail`: its failure budget; `can_fail`: how many can fail at worst before calls stop.
+    """
 
     wave: Wave
     share: float
     names: tuple[str, ...]
     more: int
     quote: Quote
+    may_fail: int
+    can_fail: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +50,22 @@ def batch_lines(preview: PlanPreview) -> list[BatchLine]:
             names=wave.tenants[:NAMES_SHOWN],
             more=max(0, len(wave.tenants) - NAMES_SHOWN),
             quote=quote,
+            **_failures(preview, len(wave.tenants)),
         )
         for wave, quote in zip(preview.waves, preview.quotes, strict=True)
     ]
 
 
-def guardrail_line(guardrail: Guardrail) -> GuardrailLine:
+def _failures(preview: PlanPreview, size: int) -> dict[str, int]:
+    limits = preview.policy.limits if preview.policy is not None else Limits()
+    allowed = allowed_failures(size, limits.failure_rate, limits.failures)
+    return {
+        "may_fail": allowed,
+        "can_fail": most_failures(size, preview.parallelism, allowed),
+    }
+
+
+def guardrail_line(guardrail: Guardrail, *, scope: str = "plan") -> GuardrailLine:
     """Return the guardrail in words, with what the dictionary knows of its Kpi."""
     unit = kind = ""
     try:
@@ -64,5 +80,5 @@ def guardrail_line(guardrail: Guardrail) -> GuardrailLine:
         kpi=guardrail.kpi,
         limit=limit_words(guardrail, unit=unit, kind=kind),
         judged=judged_words(guardrail),
-        outcome=outcome_words(guardrail),
+        outcome=outcome_words(guardrail, scope=scope),
     )

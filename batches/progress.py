@@ -7,8 +7,20 @@ from django.db import transaction
 
 from batches.launch import free_reservations
 from batches.models import Batch, TenantUpgrade
+from batches.models.batch import TenantUpgradeQuerySet
 from plans import events
 from plans.models import Installation, Plan
+from plans.refusal import Refused
+
+UNFINISHED = ("pending", "upgrading", "failed", "restoring")
+
+
+def _refuse_unfinished(upgrades: TenantUpgradeQuerySet) -> None:
+    """Raise Refused when a person has put tenants back to work since this was decided."""
+    left = upgrades.filter(state__in=UNFINISHED).count()
+    if left:
+        raise Refused(f"{left} tenants are not accounted for yet.", code="unfinished")
+
 
 WORDS = 300
 """How much of what a plan waits for is shown."""
@@ -18,6 +30,7 @@ WORDS = 300
 def settle_calls(*, batch_id: int, now: datetime) -> Batch:
     """No call is open any more: the soak begins."""
     batch, plan = Batch.objects.locked(batch_id)
+    _refuse_unfinished(TenantUpgrade.objects.filter(batch=batch))
     batch.move("settle_calls")
     batch.calls_done_at = now
     batch.soak_counted_at = now if str(plan.state) == "running" else None
@@ -84,6 +97,7 @@ def _keep_stable_versions(plan: Plan, batch: Batch) -> None:
 def complete(*, plan_id: Any, now: datetime) -> Plan:
     """Every tenant is upgraded, rolled back or excluded and the last soak is over."""
     plan = Plan.objects.locked(plan_id)
+    _refuse_unfinished(TenantUpgrade.objects.filter(plan=plan))
     plan.move("complete")
     plan.ended_at = now
     plan.waiting_for = ""

@@ -95,6 +95,7 @@ class PlanPreview:
     approval_roles: tuple[str, ...] = ()
     policy: UpgradePolicy | None = None
     irreversible: bool = False
+    parallelism: int = 1
 
     @property
     def quote_seconds(self) -> float:

@@ -5,11 +5,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import F, Max
 
 from batches import aftermath, drilling
 from batches.adjust import drop_waiting
+from batches.blast_radius import Meeting, meeting
 from batches.launch import free_reservations
+from batches.lifecycle import TENANT_UPGRADE
 from batches.models import Batch, Rollback, Ruling, TenantUpgrade
 from batches.models.batch import BatchQuerySet, TenantUpgradeQuerySet
 from batches.readiness import quote_for
@@ -59,10 +61,11 @@ def request_rollback(
 ) -> Rollback:
     """Take touched tenants back; while one rollback runs, asking again returns that one.
 
-    Asking for the whole plan while only a part of it goes back widens: the part's record is closed
-    and a new one takes over what it left. Needs no approval and ignores windows, holds and
-    switches. Raises Refused when nothing of the plan was ever started, CannotBeTakenBack when its
-    release is irreversible, BadInput for tenants that are not in the plan.
+    Asking for more than the part that goes back now widens: the part's record is closed and a new
+    one takes over what it left. Needs no approval and ignores windows, holds and switches. Raises
+    Refused when nothing of the plan was ever started or when a batch and tenants beyond it are
+    asked for at once, CannotBeTakenBack when its release is irreversible, BadInput for tenants
+    that are not in the plan.
     """
     with transaction.atomic():
         plan = Plan.objects.locked(plan_id)
@@ -77,13 +80,15 @@ def request_rollback(
             )
         running = open_rollback(plan)
         chosen = "tenants" if tenants else scope or "plan"
-        widens = running is not None and chosen == "plan" and running.scope != "plan"
-        if running is not None and not widens:
-            return running
         policy = policy_of(current_revision(plan))
-        if chosen not in {"plan", "batch", "tenants"}:
-            raise BadInput([f"scope: {chosen!r} is unknown; write plan or batch"])
+        if chosen not in {"plan", "batch", "tenants"} or (chosen == "tenants" and not tenants):
+            raise BadInput([f"scope: {chosen!r} is unknown; write plan or batch, or name tenants"])
         _check_tenants(plan, tenants)
+        if running is not None:
+            if _joins(running, chosen, tenants) == "same":
+                return running
+            if chosen == "tenants":
+                tenants = sorted({*tenants, *running.tenants})
         was_paused_at = plan.paused_at if str(plan.state) == "paused" else None
         if running is not None:
             _close_part(running, now)
@@ -115,6 +120,8 @@ def request_rollback(
         plan.waiting_for = ""
         plan.save()
         _move_batches(plan, rollback)
+        if chosen == "tenants":
+            _quarantine(rollback)
         rollback.touched = in_scope(rollback).to_restore().count()
         rollback.quote_seconds = _quoted(plan, policy, rollback.touched)
         who = by.get_full_name() if by else "The console"
@@ -152,15 +159,41 @@ def _end_what_waits(plan: Plan, by: User | None, via: str, now: datetime) -> Non
         drop_waiting(waiting, Adjustment.DROPPED, why, by=by, via=via, now=now)
 
 
+def _quarantine(rollback: Rollback) -> None:
+    """Mark named tenants: they leave their batch alone, and the plan may go on without them."""
+    failed = rollback.trigger == "failure_rate"
+    in_scope(rollback).to_restore().exclude(set_aside=TenantUpgrade.QUARANTINED).update(
+        set_aside=TenantUpgrade.QUARANTINED,
+        set_aside_at=rollback.triggered_at,
+        set_aside_why=F("last_error") if failed else rollback.reason[:500],
+    )
+
+
+def _joins(running: Rollback, chosen: str, tenants: Sequence[str]) -> Meeting:
+    """Return what asking means beside the rollback that runs; Refused when both cannot be."""
+    covered = running.scope == chosen == "batch"
+    if chosen == "tenants":
+        under_way = in_scope(running).filter(tenant_key__in=tenants)
+        covered = under_way.count() == len(set(tenants))
+    meets = meeting(running.scope, chosen, covered=covered)
+    if meets == "apart":
+        raise Refused(
+            f"A rollback of {_words(running)} runs since {running.triggered_at:%H:%M:%S} UTC;"
+            " ask again when it has ended, or roll back the whole plan now.",
+            code="another_part_runs",
+        )
+    return meets
+
+
 def _close_part(part: Rollback, now: datetime) -> None:
-    """End the record of a part: the rollback of the whole plan takes over what is left."""
+    """End the record of a part: a wider rollback takes over what is left."""
     part.finished_at = now
     part.restored = (
         in_scope(part).filter(state="rolled_back", restored_at__gte=part.triggered_at).count()
     )
-    part.sentence += " It was widened to the whole plan before it ended."
+    part.sentence += " It was widened before it ended."
     part.aftermath, part.aftermath_at = "not_watched", now
-    part.aftermath_sentence = "Not watched: it was widened to the whole plan."
+    part.aftermath_sentence = "Not watched: it was widened before it ended."
     part.save()
 
 
@@ -286,6 +319,7 @@ def finish(*, rollback_id: Any, now: datetime, clock_moved: timedelta = timedelt
                 rollback.missed_at = now
         watched = aftermath.begin(rollback, plan, policy_of(current_revision(plan)), now)
         rollback.save()
+        _call_off_retries(plan, rollback, now)
         _account_for_untouched(plan, rollback, now)
         _end_batches(plan)
         if rollback.scope != "plan":
@@ -331,6 +365,24 @@ def _closing_sentence(rollback: Rollback, needs_hand: Sequence[str]) -> str:
     return f"{told}."
 
 
+def _call_off_retries(plan: Plan, rollback: Rollback, now: datetime) -> None:
+    """Leave tenants that were to be called again where they are: back on the version before."""
+    waiting = in_scope(rollback).touched().filter(state="pending")
+    keys = sorted(waiting.values_list("tenant_key", flat=True))
+    if not keys:
+        return
+    waiting.update(state=TENANT_UPGRADE.named("call_off").target)
+    events.record(
+        stream=plan,
+        kind="tenants_moved",
+        sentence=f"Tenants: {len(keys)} rolled back already; their retry is called off.",
+        actor=None,
+        via="watch",
+        now=now,
+        payload={"tenants": dict.fromkeys(keys, "rolled_back"), "errors": {}},
+    )
+
+
 def _account_for_untouched(plan: Plan, rollback: Rollback, now: datetime) -> None:
     """Leave out whom the rolled-back part never reached; nothing of it will be called any more."""
     if rollback.scope == "tenants":
@@ -351,11 +403,17 @@ def exclude_untouched(
     batches: Iterable[Batch],
     states: Sequence[str] = ("failed",),
 ) -> int:
-    """Account for tenants that no call ever reached: they stay on their version, as excluded."""
+    """Account for tenants that no call ever reached: they stay on their version, as excluded.
+
+    Whoever failed before any call, as nobody could read its version, is quarantined there.
+    """
     upgrades = TenantUpgrade.objects.filter(plan=plan, touched_at=None, batch__in=batches)
     chosen = dict(upgrades.filter(state__in=states).values_list("pk", "tenant_key"))
     if not chosen:
         return 0
+    upgrades.filter(pk__in=list(chosen), state="failed").update(
+        set_aside=TenantUpgrade.QUARANTINED, set_aside_at=now, set_aside_why=F("last_error")
+    )
     TenantUpgrade.objects.filter(pk__in=list(chosen)).update(state="excluded")
     events.record(
         stream=plan,

@@ -19,6 +19,7 @@ from batches.live_messages import watch_age
 from batches.models import Alert, Batch, GuardrailState, Rollback, RollbackDrill, TenantUpgrade
 from batches.pacing import soak_left
 from batches.pinned_policy import Limit, limits_of
+from batches.quarantine import failed_of, quarantine_of
 from batches.quote import Quote
 from batches.readiness import quote_for
 from batches.waiting import plan_opening
@@ -99,6 +100,7 @@ def plan_snapshot(plan_id: uuid.UUID | str, *, now: datetime | None = None) -> d
                 "kind", "sentence", "opened_at"
             )
         ),
+        "quarantined": quarantine_of(plan),
         "needs_hand": list(
             TenantUpgrade.objects.filter(plan=plan, state="needs_hand")
             .order_by("tenant_key")
@@ -228,13 +230,21 @@ def _batches(plan: Plan, policy: UpgradePolicy, now: datetime) -> list[dict[str,
         return _planned_batches(plan, policy)
     counts: dict[int, dict[str, int]] = {}
     touched: dict[int, int] = {}
+    to_retry: dict[int, int] = {}
     grouped = (
         TenantUpgrade.objects.filter(plan=plan)
         .order_by()
         .values("batch_id", "state")
-        .annotate(n=Count("pk"), reached=Count("pk", filter=Q(touched_at__isnull=False)))
+        .annotate(
+            n=Count("pk"),
+            reached=Count("pk", filter=Q(touched_at__isnull=False)),
+            quarantined=Count("pk", filter=Q(set_aside=TenantUpgrade.QUARANTINED)),
+            exhausted=Count("pk", filter=Q(exhausted_at__isnull=False)),
+        )
     )
     for group in grouped:
+        again = failed_of(group["state"], group["quarantined"], group["exhausted"])
+        to_retry[group["batch_id"]] = to_retry.get(group["batch_id"], 0) + again
         counts.setdefault(group["batch_id"], {})[group["state"]] = group["n"]
         if group["state"] in AT_STAKE:
             touched[group["batch_id"]] = touched.get(group["batch_id"], 0) + group["reached"]
@@ -248,6 +258,7 @@ def _batches(plan: Plan, policy: UpgradePolicy, now: datetime) -> list[dict[str,
             "size": row.size,
             "counts": counts.get(row.pk, {}),
             "touched": touched.get(row.pk, 0),
+            "to_retry": to_retry.get(row.pk, 0),
             "metrics": row.metrics,
             "advance": row.advance,
             "hold_back": row.hold_back,
@@ -297,6 +308,7 @@ def _planned_batches(plan: Plan, policy: UpgradePolicy) -> list[dict[str, Any]]:
                 "size": place["n"],
                 "counts": {TENANT_UPGRADE.initial: place["n"]},
                 "touched": 0,
+                "to_retry": 0,
                 "metrics": list(spec.metrics) if spec else [],
                 "advance": advance,
                 "hold_back": spec is None,
@@ -329,14 +341,22 @@ def _quote(
 ) -> dict[str, Any]:
     """Return what taking everything back costs now, and after the next batch (the gate)."""
     at_stake = sum(
-        batch["size"] if batch["state"] == "deploying" else batch["touched"] for batch in batches
+        # Whoever waits for a call in a batch under way counts as if the call had been sent.
+        sum(batch["counts"].get(state, 0) for state in ("pending", *AT_STAKE))
+        if batch["state"] == "deploying"
+        else batch["touched"]
+        for batch in batches
     )
     coming = next((batch for batch in batches if batch["state"] == "pending"), None)
     if str(plan.state) not in UNENDED:
         coming = None
     try:
         quote = _quoted(plan, policy, at_stake)
-        after = _quoted(plan, policy, at_stake + coming["size"]) if coming is not None else None
+        after = (
+            _quoted(plan, policy, at_stake + coming["counts"].get("pending", 0))
+            if coming is not None
+            else None
+        )
     except BadInput as refused:
         return {"seconds": None, "limit": None, "fits": None, "sentence": refused.sentence}
     return {

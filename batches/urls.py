@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from batches import drill_views, views
+from batches import act_views, drill_views, views
 
 PLAN = "plans/<uuid:plan_id>"
 SCHEDULE = "drills/schedules/<uuid:schedule_id>"
@@ -23,6 +23,8 @@ urlpatterns = [
     path(f"{PLAN}/stop/", views.stop_plan, name="live-plan-stop"),
     path(f"{PLAN}/override-freeze/", views.let_through, name="live-plan-override-freeze"),
     path(f"{PLAN}/settle/", views.settle_tenants, name="live-plan-settle"),
+    path(f"{PLAN}/ask/<slug:act>/", act_views.ask, name="live-plan-ask"),
+    path(f"{PLAN}/do/<slug:act>/", act_views.do, name="live-plan-do"),
     path(f"{PLAN}/retry/", views.retry_tenants, name="live-plan-retry"),
     path("drills/", drill_views.drill_list, name="drill-list"),
     path("drills/new/", drill_views.drill_new, name="drill-new"),

@@ -28,7 +28,11 @@ from plans.refusal import NotFound, Refused
 
 APPROVAL_PANEL = "plans/_approval_panel.html"
 CURRENT = ("deploying", "soaking", "held", "rolling_back", "needs_hand")
-ACTIONS = ("start", "pause", "resume", "rollback", "promote", "settle", "stop", "adjust")
+ACTIONS = (
+    *("start", "pause", "resume", "rollback", "promote", "settle"),
+    *("retry", "exclude", "skip", "stop", "adjust", "draft"),
+)
+UNDER_WAY = ("running", "paused")
 STATES = [(state, TENANT_UPGRADE.states[state]) for state in WORST_FIRST]
 
 
@@ -47,6 +51,17 @@ def person(request: HttpRequest) -> User:
     return request.user
 
 
+def _acting(request: HttpRequest, plan: Plan) -> dict[str, Any]:
+    """Return what the person may do with the plan, and whether tenants can be chosen for it."""
+    allowed = {action: may(person(request), action, plan) for action in ACTIONS}
+    under_way = str(plan.state) in UNDER_WAY
+    return {
+        "may": allowed,
+        "under_way": under_way,
+        "choosing": under_way and any(allowed[act] for act in ("retry", "exclude", "rollback")),
+    }
+
+
 def _picture(request: HttpRequest, plan: Plan) -> dict[str, Any]:
     """Return what the page and its parts show."""
     snapshot = plan_snapshot(plan.pk)
@@ -58,10 +73,10 @@ def _picture(request: HttpRequest, plan: Plan) -> dict[str, Any]:
         "snapshot": snapshot,
         "states": STATES,
         "rungs": rungs(snapshot["batches"]),
-        "may": {action: may(person(request), action, plan) for action in ACTIONS},
         "possible": set(snapshot["plan"]["possible"]),
         "current": next((b for b in snapshot["batches"] if b["state"] in CURRENT), None),
         **_verdict_on_change(request, plan, snapshot),
+        **_acting(request, plan),
     }
 
 
@@ -124,10 +139,9 @@ def parts(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
 def tenants(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """Render one page of the tenant table."""
     plan = visible_plan(request, plan_id)
+    context = {"plan": plan, **_acting(request, plan)}
     return render(
-        request,
-        "batches/_tenant_rows.html",
-        {"plan": plan, **page_of_tenants(plan, request.GET)},
+        request, "batches/_tenant_rows.html", context | page_of_tenants(plan, request.GET)
     )
 
 
@@ -161,14 +175,24 @@ def charts_json(request: HttpRequest, plan_id: uuid.UUID) -> JsonResponse:
     return JsonResponse(plan_charts(visible_plan(request, plan_id)))
 
 
-def _act(
-    request: HttpRequest, plan_id: uuid.UUID, do: Callable[..., object], done: str, **arguments: Any
+def carry_out(
+    request: HttpRequest,
+    plan_id: uuid.UUID,
+    do: Callable[..., object],
+    done: str,
+    *,
+    arguments: Callable[[], dict[str, Any]] = dict,
+    **more: Any,
 ) -> HttpResponse:
-    """Carry one use case out and say what came of it: as JSON to scripts, else as a message."""
+    """Carry one use case out and say what came of it: as JSON to scripts, else as a message.
+
+    `arguments` reads further ones from the request and may refuse them.
+    """
     visible_plan(request, plan_id)
     scripted = request.headers.get("Accept", "").startswith("application/json")
+    by, now = person(request), timezone.now()
     try:
-        do(plan_id=plan_id, by=person(request), now=timezone.now(), via="page", **arguments)
+        do(plan_id=plan_id, by=by, now=now, via="page", **arguments(), **more)
     except Refused as refused:
         if scripted:
             told = {"refused": True, "sentence": refused.sentence}
@@ -185,7 +209,7 @@ def _act(
 @require_POST
 def start_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """Start an approved plan."""
-    return _act(request, plan_id, launch.start, "The plan has started.")
+    return carry_out(request, plan_id, launch.start, "The plan has started.")
 
 
 @login_required
@@ -193,21 +217,28 @@ def start_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
 def pause_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """Pause at once."""
     done = "Paused. Nothing new starts; resume in time, or everything is taken back."
-    return _act(request, plan_id, control.pause, done, reason=request.POST.get("reason", ""))
+    return carry_out(request, plan_id, control.pause, done, reason=request.POST.get("reason", ""))
 
 
 @login_required
 @require_POST
 def resume_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """Go on after a pause."""
-    return _act(request, plan_id, control.resume, "The plan goes on.")
+    return carry_out(request, plan_id, control.resume, "The plan goes on.")
 
 
 @login_required
 @require_POST
 def promote_batch(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
-    """Let the batch at a manual gate begin."""
-    return _act(request, plan_id, control.promote, "The next batch may begin.")
+    """Let the batch at a manual gate begin; the page names the one that it showed."""
+    number = request.POST.get("batch", "")
+    return carry_out(
+        request,
+        plan_id,
+        control.promote,
+        "The next batch may begin.",
+        batch_number=int(number) if number.isascii() and number.isdigit() else None,
+    )
 
 
 @login_required
@@ -215,14 +246,14 @@ def promote_batch(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
 def release_hold(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """Let a held batch go on."""
     reason = request.POST.get("reason", "")
-    return _act(request, plan_id, control.release_hold, "The batch goes on.", reason=reason)
+    return carry_out(request, plan_id, control.release_hold, "The batch goes on.", reason=reason)
 
 
 @login_required
 @require_POST
 def roll_back(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """Take the plan, its newest batch or named tenants back."""
-    return _act(
+    return carry_out(
         request,
         plan_id,
         rollback.request_rollback,
@@ -238,14 +269,16 @@ def roll_back(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
 def stop_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """End the plan where it stands."""
     done = "Stopped here. Nothing more is upgraded, nothing is taken back."
-    return _act(request, plan_id, stopping.stop_here, done, reason=request.POST.get("reason", ""))
+    return carry_out(
+        request, plan_id, stopping.stop_here, done, reason=request.POST.get("reason", "")
+    )
 
 
 @login_required
 @require_POST
 def let_through(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """Let the plan through a freeze."""
-    return _act(
+    return carry_out(
         request,
         plan_id,
         freezing.override_freeze,
@@ -266,7 +299,7 @@ def _uuid(written: str) -> uuid.UUID:
 @require_POST
 def settle_tenants(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """Say what became of tenants that needed a hand."""
-    return _act(
+    return carry_out(
         request,
         plan_id,
         settling.settle,
@@ -281,4 +314,4 @@ def settle_tenants(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
 @require_POST
 def retry_tenants(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """Try again to take back every tenant that needs a hand."""
-    return _act(request, plan_id, settling.retry_needs_hand, "Another try runs.")
+    return carry_out(request, plan_id, settling.retry_needs_hand, "Another try runs.")

@@ -153,6 +153,12 @@ class NothingInput(StrictSerializer):
     """An act that takes no particulars."""
 
 
+class PromoteInput(StrictSerializer):
+    """Which batch the asking person saw waiting; without it the one that waits now."""
+
+    batch = serializers.IntegerField(min_value=1, required=False)
+
+
 class RollbackInput(StrictSerializer):
     """What to take back."""
 

@@ -25,15 +25,8 @@ SCOPES = {
     "approve": frozenset({"approve"}),
     "operate": frozenset(
         {
-            "start",
-            "pause",
-            "resume",
-            "rollback",
-            "promote",
-            "settle",
-            "stop",
-            "freeze",
-            "override_freeze",
+            *("start", "pause", "resume", "rollback", "promote", "settle"),
+            *("retry", "exclude", "skip", "stop", "freeze", "override_freeze"),
         }
     ),
     "manage": frozenset({"manage_tenants", "manage_releases", "manage_policies"}),

@@ -81,6 +81,7 @@ class Limits:
     attempts: int = 3
     call_timeout_seconds: float = 20
     look_seconds: float = 5
+    failures: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +203,9 @@ class UpgradePolicy:
         for window in body["windows"]:
             window["start"] = window["start"].strftime("%H:%M")
             window["end"] = window["end"].strftime("%H:%M")
+        if self.limits.failures is None:
+            # A key that came later and is not written must not change the digest of a policy.
+            del body["limits"]["failures"]
         if self.not_after is not None:
             body["not_after"] = self.not_after.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         return body

@@ -261,6 +261,9 @@ def read_limits(policy: Section) -> Limits:
             "call_timeout_seconds", default.call_timeout_seconds, above=True, high=180
         ),
         look_seconds=section.number("look_seconds", default.look_seconds, above=True, high=300),
+        failures=section.whole("failures", 0, low=0, high=10**6)
+        if "failures" in section.entries
+        else None,
     )
 
 
@@ -303,7 +306,7 @@ def read_rollback(policy: Section, limits: Limits) -> RollbackRules:
             f"{shown(left)} s; lower call_timeout_seconds or rollback_after_seconds",
         )
     return RollbackRules(
-        scope=section.choice("scope", default.scope, ("plan",)),
+        scope=section.choice("scope", default.scope, ("plan", "batch", "tenant")),
         order=section.choice("order", default.order, ("newest_first",)),
         rollback_after_seconds=wait,
         verify=section.choice("verify", "true", ("true",)) == "true",

@@ -13,10 +13,21 @@ from plans.policy import (
     Window,
 )
 
+_HELD = "nothing new starts and a person decides"
 _OUTCOMES = {
-    "rollback": "everything is taken back",
-    "hold": "nothing new starts and a person decides",
+    "plan": {"rollback": "everything is taken back", "hold": _HELD},
+    "batch": {
+        "rollback": "the newest batch is taken back and a person decides about the rest",
+        "hold": _HELD,
+    },
+    "tenant": {"rollback": "everything is taken back", "hold": _HELD},
 }
+"""What a condition does, by `rollback.scope`."""
+_QUARANTINE = (
+    "A tenant whose calls fail goes back alone, into quarantine, while its batch goes on within the"
+    " budget."
+)
+_FAILED_ALONE = "they are taken back, the others stay, and a person decides"
 _ORDERS = {
     "shuffle": "Tenants are drawn in random order; the seed is recorded.",
     "listed": "Tenants are taken in the order in which they are listed.",
@@ -71,11 +82,13 @@ def limit_words(guardrail: Guardrail, *, unit: str = "", kind: str = "") -> str:
     return " or ".join(limits)
 
 
-def outcome_words(guardrail: Guardrail) -> str:
-    """Return what a breach does."""
+def outcome_words(guardrail: Guardrail, *, scope: str = "plan") -> str:
+    """Return what a breach does; `scope` is the policy's `rollback.scope`."""
     if guardrail.dry_run:
         return "only shown, nothing else happens (dry run)"
     if guardrail.action == "rollback":
+        if scope == "batch":
+            return "the newest batch is taken back and a person decides about the rest"
         return "the whole plan is taken back"
     if guardrail.action == "pause":
         return "the plan pauses"
@@ -101,11 +114,13 @@ def missing_words(guardrail: Guardrail) -> str:
     return f"without data it holds {after}"
 
 
-def guardrail_sentence(guardrail: Guardrail, *, unit: str = "", kind: str = "") -> str:
-    """Return the whole rule as one sentence."""
+def guardrail_sentence(
+    guardrail: Guardrail, *, unit: str = "", kind: str = "", scope: str = "plan"
+) -> str:
+    """Return the whole rule as one sentence; `scope` is the policy's `rollback.scope`."""
     return (
         f"{guardrail.kpi} {limit_words(guardrail, unit=unit, kind=kind)}:"
-        f" {outcome_words(guardrail)}. Judged {judged_words(guardrail)};"
+        f" {outcome_words(guardrail, scope=scope)}. Judged {judged_words(guardrail)};"
         f" {missing_words(guardrail)}."
     )
 
@@ -147,20 +162,33 @@ def _selection(selection: Selection) -> list[str]:
     return said
 
 
+def _budget(policy: UpgradePolicy) -> str:
+    limits = policy.limits
+    if limits.failures is None:
+        return f"more than {limits.failure_rate:g} % of a batch fail"
+    return (
+        f"more than {_count(limits.failures, 'tenant')} or more than {limits.failure_rate:g} %"
+        " of a batch fail"
+    )
+
+
 def _conditions(policy: UpgradePolicy) -> list[str]:
     limits, on = policy.limits, policy.on
+    outcomes = _OUTCOMES[policy.rollback.scope]
+    alone = policy.rollback.scope == "tenant" and on.failure_rate == "rollback"
+    budget = f"When {_budget(policy)}: {_FAILED_ALONE if alone else outcomes[on.failure_rate]}."
     rows = (
-        (f"more than {limits.failure_rate:g} % of a batch fail", on.failure_rate),
         (f"a batch is called for over {limits.batch_minutes:g} min", on.batch_overrun),
         (f"numbers are missing for {limits.missing_metrics_minutes:g} min", on.missing_metrics),
         (f"a hold lasts {limits.hold_minutes:g} min", on.hold_expired),
     )
-    return [f"When {when}: {_OUTCOMES.get(what, what)}." for when, what in rows]
+    return [budget, *(f"When {when}: {outcomes[what]}." for when, what in rows)]
 
 
 def _rollback(policy: UpgradePolicy) -> list[str]:
     rules, limits = policy.rollback, policy.limits
     said = [
+        _QUARANTINE,
         f"Everything is back within {limits.rollback_seconds:g} s, else a person is called.",
         f"After a manual pause nobody answered for {span(rules.rollback_after_seconds)},"
         " everything is taken back.",
@@ -219,10 +247,11 @@ def meaning(
     policy: UpgradePolicy,
     rule: ApprovalRule | None = None,
     *,
-    sentence_of: Callable[[Guardrail], str] = guardrail_sentence,
+    sentence_of: Callable[..., str] = guardrail_sentence,
 ) -> list[Meaning]:
     """Return the whole policy in words, part by part."""
-    guardrails = [sentence_of(guardrail) for guardrail in policy.guardrails]
+    scope = policy.rollback.scope
+    guardrails = [sentence_of(guardrail, scope=scope) for guardrail in policy.guardrails]
     parts = (
         ("Batches", [_batch(batch) for batch in policy.batches]),
         ("Guardrails", guardrails or ["None: no metric takes anything back."]),

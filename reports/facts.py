@@ -77,6 +77,9 @@ TENANT_FIELDS = (
     "restored_at",
     "attempts",
     "last_error",
+    "set_aside",
+    "set_aside_at",
+    "set_aside_why",
 )
 
 

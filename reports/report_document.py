@@ -42,6 +42,7 @@ from reports.report_intent import (
     separation,
 )
 from reports.report_proof import integrity_section, interventions_section, negatives_section
+from reports.report_set_aside import set_aside_section
 
 OUTCOME_TONES: dict[str, Tone] = {
     "completed": "good",
@@ -67,6 +68,7 @@ def compose(facts: ReportFacts, *, data_digest: str) -> Document:
         metrics_section(facts),
         rulings_section(facts),
         rollbacks_section(facts),
+        set_aside_section(facts),
         needs_hand_section(facts),
         interventions_section(facts),
         negatives_section(facts),

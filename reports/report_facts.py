@@ -117,6 +117,9 @@ class TenantFact:
     restored_at: datetime | None
     attempts: int
     error: str
+    set_aside: str = ""
+    set_aside_at: datetime | None = None
+    set_aside_why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,11 @@ def _empty(truncate: list[str]) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the long chaos tests be asked for."""
+    """Let the long chaos tests be asked for, and the number of worlds, or one seed, be chosen."""
     parser.addoption("--chaos-long", action="store_true", help="run the long chaos tests too")
+    group = parser.getgroup("simulation")
+    group.addoption("--worlds", type=int, default=1000, help="how many simulated worlds to play")
+    group.addoption("--world-seed", type=int, default=None, help="play only the world of this seed")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -34,13 +37,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     long = [item for item in items if item.get_closest_marker("chaos_long")]
     config.hook.pytest_deselected(items=long)
     items[:] = [item for item in items if item not in long]
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the number of worlds, or one seed, be chosen."""
-    group = parser.getgroup("simulation")
-    group.addoption("--worlds", type=int, default=1000, help="how many simulated worlds to play")
-    group.addoption("--world-seed", type=int, default=None, help="play only the world of this seed")
 
 
 @pytest.fixture(autouse=True, scope="session")

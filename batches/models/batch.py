@@ -106,6 +106,10 @@ class TenantUpgradeQuerySet(models.QuerySet["TenantUpgrade"]):
             state__in=TENANT_UPGRADE.sources("begin_restore"),
         )
 
+    def quarantined(self) -> "TenantUpgradeQuerySet":
+        """Return those that were taken out of their batch while the plan goes on."""
+        return self.filter(set_aside=TenantUpgrade.QUARANTINED)
+
     def counts(self) -> dict[str, int]:
         """Return how many are in each state."""
         rows = self.order_by().values("state").annotate(n=models.Count("pk"))
@@ -114,6 +118,10 @@ class TenantUpgradeQuerySet(models.QuerySet["TenantUpgrade"]):
 
 class TenantUpgrade(models.Model):
     """One tenant's upgrade in one batch; moved in chunks by compare-and-set, never one by one."""
+
+    QUARANTINED = "quarantined"
+    EXCLUDED = "excluded"
+    SKIPPED = "skipped"
 
     plan = models.ForeignKey("plans.Plan", on_delete=models.CASCADE, related_name="tenant_upgrades")
     batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="tenant_upgrades")
@@ -138,6 +146,18 @@ class TenantUpgrade(models.Model):
         null=True, blank=True, help_text="Its attempts are used up; only a person tries again."
     )
     last_error = models.CharField(max_length=500, blank=True)
+    set_aside = models.CharField(
+        max_length=16,
+        blank=True,
+        choices=[
+            (QUARANTINED, "Quarantined"),
+            (EXCLUDED, "Left out"),
+            (SKIPPED, "Skipped"),
+        ],
+        help_text="Why the plan goes on without it; empty = it does not.",
+    )
+    set_aside_at = models.DateTimeField(null=True, blank=True)
+    set_aside_why = models.CharField(max_length=500, blank=True)
 
     objects = TenantUpgradeQuerySet.as_manager()
 

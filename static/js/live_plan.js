@@ -10,6 +10,7 @@ import { Charts } from "./live/charts.js";
 import { listenForActs } from "./live/acts.js";
 
 const page = document.querySelector("[data-live]");
+const MOVING = /^(tenants_|batches_skipped|batch_unskipped|plan_stopped_here)/;
 const ENDED = new Set(["archived", "rejected", "cancelled"]);
 
 const freshness = new Freshness(document.querySelector("[data-fresh]"), document.querySelector("[data-offline]"));
@@ -42,7 +43,7 @@ const feed = new Feed(page.dataset, {
   event(message) {
     log.add(message);
     parts.refresh();
-    if (message.kind === "tenants_moved") table.refresh();
+    if (MOVING.test(message.kind)) table.refresh();
     if (message.kind === "approval_given" && planned && !typing()) location.reload();
     charts.mark(message);
   },
@@ -72,7 +73,12 @@ const feed = new Feed(page.dataset, {
   },
 });
 
-listenForActs(page, { done: () => parts.refresh() });
+listenForActs(page, {
+  done: () => {
+    parts.refresh();
+    table.done();
+  },
+});
 parts.onSwap = (part) => {
   window.consoleUi.localise(part);
   showClocks(part);

@@ -473,3 +473,68 @@ def test_adjust_refuses_what_it_cannot_read_before_it_asks(console, powerx, caps
     assert powerx(f"adjust {PLAN} --reason x {options}") == 5
     assert said in capsys.readouterr().err
     assert not console.asked
+
+
+# While a plan is under way.
+
+
+@pytest.mark.parametrize(
+    ("line", "act", "body"),
+    [
+        ("retry {plan}", "retry", {"reason": ""}),
+        (
+            "retry {plan} --tenant acorn --tenant birch --reason mended",
+            "retry",
+            {"tenants": ["acorn", "birch"], "reason": "mended"},
+        ),
+        ("retry {plan} --batch 2", "retry", {"batch": 2, "reason": ""}),
+        (
+            "exclude {plan} --tenants acorn,birch --tenant acorn --reason late",
+            "exclude",
+            {"tenants": ["acorn", "birch"], "reason": "late"},
+        ),
+        ("skip {plan} --batch 2 --reason frozen", "skip", {"batch": 2, "reason": "frozen"}),
+        ("unskip {plan} --batch 2", "unskip", {"batch": 2, "reason": ""}),
+        ("jump {plan} --batch 3 --reason soon", "jump", {"batch": 3, "reason": "soon"}),
+        ("skip-rest {plan} --reason enough", "skip-rest", {"reason": "enough"}),
+        ("promote {plan}", "promote", {}),
+        ("promote {plan} --batch 2", "promote", {"batch": 2}),
+    ],
+)
+def test_an_act_under_way_is_posted_and_shows_the_plan(console, powerx, capsys, line, act, body):
+    console.will(f"/api/v1/plans/{PLAN}/{act}", (200, plan("running")))
+    assert powerx(line.format(plan=PLAN)) == 0
+    assert console.bodies(f"/api/v1/plans/{PLAN}/{act}") == [body]
+    assert "pay-7" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "exclude {plan} --reason late",
+        "exclude {plan} --tenant acorn",
+        "skip {plan} --batch 2",
+        "skip {plan} --batch two --reason x",
+        "jump {plan} --reason x",
+        "skip-rest {plan}",
+        "retry {plan} --tenants all",
+    ],
+)
+def test_an_act_that_says_too_little_is_bad_input_and_asks_nobody(console, powerx, line):
+    assert powerx(line.format(plan=PLAN)) == 5
+    assert console.asked == []
+
+
+def test_who_comes_second_reads_who_was_first(console, powerx, capsys):
+    told = {"detail": "Batch 2 is skipped (Olga, 12:00:01 UTC).", "code": "already_skipped"}
+    console.will(f"/api/v1/plans/{PLAN}/skip", (409, told))
+    assert powerx(f"skip {PLAN} --batch 2 --reason x") == 4
+    assert "(Olga, 12:00:01 UTC)" in capsys.readouterr().err
+
+
+def test_single_tenants_are_taken_back_by_name(console, powerx):
+    answer = {"plan": PLAN, "rollback": "r-1", "deadline": AT, "touched": 2}
+    console.will(f"/api/v1/plans/{PLAN}/rollback", (202, answer))
+    assert powerx(f"rollback {PLAN} --tenant acorn --tenant birch") == 0
+    (body,) = console.bodies(f"/api/v1/plans/{PLAN}/rollback")
+    assert body["tenants"] == ["acorn", "birch"]

@@ -101,3 +101,27 @@ def test_conditions_say_what_they_do():
     told = parts()["Conditions, each with an alert"]
     assert told[2] == "When numbers are missing for 5 min: everything is taken back."
     assert told[1].endswith("nothing new starts and a person decides.")
+
+
+def of_scope(scope: str, limits: str = "{}") -> dict[str, tuple[str, ...]]:
+    rules = f"    rollback: {{scope: {scope}}}\n    limits: {limits}\n    on:"
+    policy = parse_policy_file(TEXT.replace("    on:", rules, 1)).policies["night"]
+    return {part.title: part.sentences for part in meaning(policy)}
+
+
+def test_a_breach_under_batch_takes_back_the_newest_batch_alone():
+    newest = "the newest batch is taken back and a person decides about the rest"
+    assert newest in of_scope("batch")["Guardrails"][0]
+    assert of_scope("batch")["Conditions, each with an alert"][2].endswith(f"{newest}.")
+    assert "the whole plan is taken back" in of_scope("tenant")["Guardrails"][0]
+
+
+def test_failures_under_tenant_take_back_the_failed_alone():
+    told = of_scope("tenant")["Conditions, each with an alert"]
+    assert told[0].endswith("they are taken back, the others stay, and a person decides.")
+    assert told[2].endswith("everything is taken back.")
+
+
+def test_a_budget_in_tenants_is_told_beside_the_rate():
+    told = of_scope("plan", "{failures: 1}")["Conditions, each with an alert"]
+    assert told[0].startswith("When more than 1 tenant or more than 5 % of a batch fail: every")

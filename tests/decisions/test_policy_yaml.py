@@ -125,12 +125,16 @@ def test_every_change_of_meaning_changes_the_digest():
             ("advance: manual",),
             ("selection: {pin: [acorn]}",),
             ("limits: {look_seconds: 4}",),
+            ("limits: {failures: 0}",),
+            ("limits: {failures: 3}",),
+            ("rollback: {scope: batch}",),
+            ("rollback: {scope: tenant}",),
             ("rollback_thresholds: {error_rate: 5}",),
             ("not_after: 2031-03-31T18:00:00+02:00",),
             ("windows: [{kind: deny, from: '01:00', to: '02:00', timezone: UTC}]",),
         )
     }
-    assert len(digests) == 8
+    assert len(digests) == 12
 
 
 def test_the_key_on_is_read_as_a_word():
@@ -455,3 +459,21 @@ def test_one_changed_character_never_crashes_the_reader(data):
     character = data.draw(st.sampled_from("[]{}:,-#&*!|>'\"%@`\n\t 0x\x00é"))
     found = problems_or_none(text[:place] + character + text[place + 1 :])
     assert all(1 <= problem.line <= text.count("\n") + 2 for problem in found)
+
+
+def test_a_budget_in_tenants_is_a_whole_number_and_none_unless_written():
+    assert parsed("limits: {failures: 3}").limits.failures == 3
+    assert parsed("limits: {failures: 0}").limits.failures == 0
+    assert parsed().limits.failures is None
+    for wrong in ("-1", "2.5", "5 %", "none"):
+        assert only_problem(f"limits: {{failures: {wrong}}}").path == "policies.p.limits.failures"
+
+
+@pytest.mark.parametrize("scope", ["plan", "batch", "tenant"])
+def test_each_scope_of_a_rollback_is_understood(scope):
+    assert parsed(f"rollback: {{scope: {scope}}}").rollback.scope == scope
+
+
+def test_a_key_that_came_later_does_not_change_the_digest_of_a_policy_without_it():
+    assert "failures" not in parsed().to_json()["limits"]
+    assert parsed("limits: {failures: 0}").to_json()["limits"]["failures"] == 0

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.effects.simulated_world import World, task_for
+from tests.effects.simulated_world import MemoryLedger, World, task_for
 
 TENANTS = [f"oak-{number:02d}" for number in range(40)]
 
@@ -355,3 +355,26 @@ def test_the_restore_is_sent_without_waiting_for_the_last_late_moment(world):
     ended = world.clock.monotonic()
     world.run(task, give_up_after=300)
     assert world.calls("restore")[0].started - ended <= 2.3
+
+
+# What a ledger holds back.
+
+
+class CappedLedger(MemoryLedger):
+    """Hands out no more than two tenants beside those under way."""
+
+    most = 0
+
+    async def claim_many(self, limit):
+        under_way = sum(state == "upgrading" for state in self.states.values())
+        claimed = await super().claim_many(max(0, min(limit, 2 - under_way)))
+        self.most = max(self.most, under_way + len(claimed))
+        return claimed
+
+
+def test_a_ledger_that_holds_back_is_asked_again_until_all_are_called(world):
+    world.ledger = CappedLedger(world.clock)
+    world.run(*map(task_for, TENANTS))
+    assert set(world.ledger.states.values()) == {"confirm"}
+    assert len(world.ledger.states) == len(TENANTS)
+    assert world.ledger.most == 2

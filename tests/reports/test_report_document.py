@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from reports.report_blocks import Document, Listing, Pairs, Paragraph, Statements, Table
+from reports.report_blocks import NOTHING, Document, Listing, Pairs, Paragraph, Statements, Table
 from reports.report_course import rollback_sentence, rollbacks_section, tenant_annex
 from reports.report_document import compose, digest, report_json, success_percent
 from reports.report_facts import AftermathKpi, DrillFact, ReportFacts
@@ -52,6 +52,30 @@ def tones(statements: tuple[tuple[str, str], ...]) -> dict[str, str]:
     return dict(statements)
 
 
+def test_whom_the_plan_went_on_without_is_listed_with_why_and_when():
+    facts = completed_facts()
+    first, *others = facts.batches[0].tenants
+    gone = replace(
+        first,
+        state="rolled_back",
+        set_aside="quarantined",
+        set_aside_at=after(64),
+        set_aside_why="503 of the node",
+    )
+    left = replace(others[0], set_aside="excluded", set_aside_why="Olga: asked us to wait")
+    one = replace(facts.batches[0], tenants=(gone, left, *others[1:]))
+    told = said(composed(replace(facts, batches=(one, *facts.batches[1:]))), "set-aside")
+    assert told.splitlines() == [
+        f"{gone.key} | canary | rolled back | 2026-11-23 10:04:00 | 503 of the node",
+        f"{left.key} | canary | upgraded | {NOTHING} | Olga: asked us to wait",
+    ]
+
+
+def test_a_plan_that_left_nobody_out_says_so():
+    told = said(composed(completed_facts()), "set-aside")
+    assert told == "No tenant was quarantined, left out or skipped while the plan ran."
+
+
 def test_every_asked_for_part_is_there_in_order():
     anchors = [section.anchor for section in composed(rolled_back_facts()).sections]
     assert anchors == [
@@ -63,6 +87,7 @@ def test_every_asked_for_part_is_there_in_order():
         "metrics",
         "rulings",
         "rollbacks",
+        "set-aside",
         "needs-hand",
         "acts",
         "negatives",

@@ -195,7 +195,7 @@ def test_a_batch_without_a_gate_is_not_promoted(scene):
 def test_a_paused_plan_is_not_promoted(scene):
     plan = gated(scene)
     pause(scene, plan)
-    with pytest.raises(Refused, match="only a running plan"):
+    with pytest.raises(Refused, match=r"paused \(Olga, .*for a plan that is running"):
         promote(scene, plan)
 
 

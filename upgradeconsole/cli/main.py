@@ -5,25 +5,32 @@ Exit codes: 0 completed, 1 rolled back or failed, 2 needs a hand, 3 timed out, 4
 arguments are readable by every user of the machine).
 """
 
-import os
 import sys
 import time
 import uuid
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 
-from upgradeconsole.cli import render
+from upgradeconsole.cli import acts_under_way, render
 from upgradeconsole.cli.adjusting import ChangeRejected, change_body
 from upgradeconsole.cli.client import Console, Refusal, Unreachable, plan_path
+from upgradeconsole.cli.console_options import (
+    BadUse,
+    Output,
+    OutputAs,
+    PlanName,
+    Reason,
+    open_console,
+    show_plan,
+    tenant_keys,
+)
 from upgradeconsole.cli.exit_codes import ExitCode, outcome
 from upgradeconsole.cli.following import Follower
 from upgradeconsole.cli.selector import SelectorRejected, parse_selector
 
-DEFAULT_URL = "http://127.0.0.1:8000"
 REPORT_WAIT_SECONDS = 120.0
 
 commands = typer.Typer(
@@ -36,13 +43,6 @@ plugin = typer.Typer(help="Upgrade plugins over many tenants.", rich_markup_mode
 commands.add_typer(plugin, name="plugin")
 
 
-class Output(StrEnum):
-    """How to print an answer."""
-
-    table = "table"
-    json = "json"
-
-
 class Scope(StrEnum):
     """How much of a plan to take back."""
 
@@ -50,17 +50,10 @@ class Scope(StrEnum):
     batch = "batch"
 
 
-class BadUse(Exception):
-    """The command line or the environment cannot be used as it is; the message says what to do."""
-
-
-PlanName = Annotated[str, typer.Argument(metavar="PLAN", help="The plan's uuid or external id.")]
-OutputAs = Annotated[Output, typer.Option("-o", "--output", help="table or json.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Follow the plan until it ends.")]
 Timeout = Annotated[
     float | None, typer.Option("--timeout", min=0, help="With --watch: give up after S seconds.")
 ]
-Reason = Annotated[str, typer.Option("--reason", help="Why; stands in the audit trail.")]
 
 
 @commands.callback()
@@ -106,7 +99,7 @@ def upgrade(
     }
     optional = {"deployer": deployer, "approvals": approvals}
     body |= {key: value for key, value in optional.items() if value is not None}
-    console = _console()
+    console = open_console()
     answer = console.post("/internal/version/upgrade/plan", body)
     if output is Output.json:
         render.print_json(render.terminal(), answer)
@@ -130,11 +123,11 @@ def status(
     output: OutputAs = Output.table,
 ) -> int:
     """Show a plan; the exit code tells how it ended (a plan still going: 0)."""
-    console = _console()
+    console = open_console()
     if watch:
         return _follow(console, plan, output, timeout, since=since)
     shown = console.get(plan_path(plan))
-    _show(shown, output)
+    show_plan(shown, output)
     return outcome(shown)
 
 
@@ -194,9 +187,18 @@ def resume(
 
 
 @plugin.command()
-def promote(plan: PlanName, output: OutputAs = Output.table) -> int:
+def promote(
+    plan: PlanName,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Only if this batch is the one that waits.")
+    ] = None,
+    output: OutputAs = Output.table,
+) -> int:
     """Let the batch that waits for a person begin."""
-    return _act("promote", plan, {}, output)
+    return _act("promote", plan, {} if batch is None else {"batch": batch}, output)
+
+
+acts_under_way.add_to(plugin)
 
 
 @plugin.command()
@@ -249,7 +251,7 @@ def adjust(
     if expires_in is not None:
         body["expires_in_minutes"] = expires_in
     path = plan_path(plan, "adjust")
-    answer = _console().post(f"{path}?preview=1" if preview else path, body)
+    answer = open_console().post(f"{path}?preview=1" if preview else path, body)
     if output is Output.json:
         render.print_json(render.terminal(), answer)
     else:
@@ -271,18 +273,18 @@ def rollback(
     tenants: Annotated[
         str | None, typer.Option(help="Only these tenants: keys a,b,c or @FILE.")
     ] = None,
+    tenant: Annotated[
+        list[str] | None, typer.Option(help="Only this tenant; may stand several times.")
+    ] = None,
     watch: Watch = False,
     timeout: Timeout = None,
     output: OutputAs = Output.table,
 ) -> int:
     """Take back what a plan has upgraded, at once. Again while it runs: the same rollback."""
     body: dict[str, Any] = {"reason": reason, "scope": scope.value}
-    if tenants is not None:
-        keys = parse_selector(tenants)
-        if not isinstance(keys, list):
-            raise BadUse("--tenants of a rollback takes keys as acorn,birch or @FILE")
-        body["tenants"] = keys
-    console = _console()
+    if tenants is not None or tenant:
+        body["tenants"] = tenant_keys(tenants, tenant or ())
+    console = open_console()
     answer = console.post(plan_path(plan, "rollback"), body)
     if output is Output.json:
         render.print_json(render.terminal(), answer)
@@ -310,7 +312,7 @@ def report(
     ] = Path("report.pdf"),
 ) -> int:
     """Fetch the report of a plan as a PDF."""
-    console = _console()
+    console = open_console()
     give_up = time.monotonic() + REPORT_WAIT_SECONDS
     reply = console.call("GET", plan_path(plan, "report.pdf"))
     while reply.status == 202:
@@ -357,21 +359,6 @@ def app() -> None:
     sys.exit(run())
 
 
-def _console() -> Console:
-    url = os.environ.get("POWERX_URL", DEFAULT_URL)
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
-        raise BadUse(f"POWERX_URL is {url!r}: write it as https://console.example.org")
-    token = os.environ.get("POWERX_TOKEN", "").strip()
-    if not token:
-        raise Refusal(
-            "POWERX_TOKEN is not set: put an API token of the console there "
-            "(an administrator makes one with: manage.py make_token EMAIL)",
-            status=401,
-        )
-    return Console(url=url, token=token)
-
-
 def _act(
     action: str,
     plan: str,
@@ -381,19 +368,12 @@ def _act(
     watch: bool = False,
     timeout: float | None = None,
 ) -> int:
-    console = _console()
+    console = open_console()
     shown = console.post(plan_path(plan, action), body)
     if watch:
         return _follow(console, plan, output, timeout)
-    _show(shown, output)
+    show_plan(shown, output)
     return ExitCode.COMPLETED
-
-
-def _show(plan: Any, output: Output) -> None:
-    if output is Output.json:
-        render.print_json(render.terminal(), plan)
-    else:
-        render.print_plan(render.terminal(), plan)
 
 
 def _follower(

@@ -1,4 +1,5 @@
 // Pause, resume, promote, settle, roll back: posted without leaving the page; and the page's keys.
+import { listenForAsks } from "./asks.js";
 
 const KEYS_OFF = "upgradeconsole.keys-off";
 const SWAP_GUARD_MS = 1200; // a double click on Pause must not also hit what takes its place
@@ -43,7 +44,7 @@ export function listenForActs(page, { done }) {
 
   document.addEventListener("submit", (event) => {
     const form = event.target;
-    const ours = form.matches("[data-act]") || (form.matches("#rollback-dialog form"));
+    const ours = form.matches("[data-act]") || form.matches("#rollback-dialog form, #act-dialog form");
     if (!ours) return;
     event.preventDefault();
     delete form.dataset.sent;
@@ -51,6 +52,8 @@ export function listenForActs(page, { done }) {
     lastActAt = Date.now();
     post(form);
   });
+
+  listenForAsks(say);
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || keysOff()) return;

@@ -30,8 +30,15 @@ export class TenantTable {
   }
 
   refresh() {
-    if (this.waiting || this.rows.contains(document.activeElement)) return;
+    // Whoever has chosen tenants, or reads with the keyboard, keeps the rows in view.
+    if (this.waiting || this.rows.contains(document.activeElement) || this.rows.querySelector("input:checked")) return;
     this.waiting = setTimeout(() => this.load(this.page()), Math.max(0, this.lastAt + PAUSE_MS - Date.now()));
+  }
+
+  done() {
+    // An act was carried out: what was chosen for it is chosen no more.
+    for (const box of this.rows.querySelectorAll("input:checked")) box.checked = false;
+    this.refresh();
   }
 
   page() {

@@ -1,0 +1,99 @@
+"""The questions before acts on batches and tenants, and the acts: in a dialog or as a page."""
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
+
+from batches import leaving_out
+from batches.act_questions import ACTION_OF, AskedFor, question
+from batches.retrying import retry
+from batches.views import carry_out, person, visible_plan
+from plans.permissions import require
+from plans.refusal import NotFound, Refused
+
+IN_DIALOG = "X-Dialog"
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 9 else None
+
+
+def _asked(values: Any) -> AskedFor:
+    return AskedFor(_number(values.get("batch", "")), tuple(values.getlist("tenant")))
+
+
+@login_required
+@require_GET
+def ask(request: HttpRequest, plan_id: uuid.UUID, act: str) -> HttpResponse:
+    """Ask before an act, naming whom it is about; a fragment for the page's dialog."""
+    plan = visible_plan(request, plan_id)
+    in_dialog = IN_DIALOG in request.headers
+    try:
+        asked = question(plan, act, _asked(request.GET))
+        require(person(request), ACTION_OF.get(act, act), plan)
+    except NotFound:
+        raise
+    except Refused as refused:
+        if in_dialog:
+            return JsonResponse({"sentence": refused.sentence}, status=refused.status)
+        messages.error(request, refused.sentence)
+        return HttpResponseRedirect(reverse("live-plan", args=[plan_id]))
+    target = (
+        reverse("live-plan-rollback", args=[plan_id])
+        if act == "rollback"
+        else reverse("live-plan-do", args=[plan_id, act])
+    )
+    template = "batches/_act_question.html" if in_dialog else "batches/act_question.html"
+    context = {"plan": plan, "question": asked, "target": target, "in_dialog": in_dialog}
+    return render(request, template, context)
+
+
+@login_required
+@require_POST
+def do(request: HttpRequest, plan_id: uuid.UUID, act: str) -> HttpResponse:
+    """Carry out an act on batches or tenants."""
+    if act not in ACTS:
+        raise NotFound("There is no such act.")
+    asked = _asked(request.POST)
+    use_case, done, arguments = ACTS[act]
+    return carry_out(
+        request,
+        plan_id,
+        use_case,
+        done,
+        reason=request.POST.get("reason", ""),
+        arguments=lambda: arguments(asked),
+    )
+
+
+def _tenants(asked: AskedFor) -> dict[str, Any]:
+    return {"tenant_keys": asked.tenants}
+
+
+def _batch(asked: AskedFor) -> dict[str, Any]:
+    return {"batch_number": asked.need_batch()}
+
+
+def _either(asked: AskedFor) -> dict[str, Any]:
+    return {"tenant_keys": asked.tenants, "batch_number": asked.batch}
+
+
+def _nothing(asked: AskedFor) -> dict[str, Any]:
+    return {}
+
+
+ACTS: dict[str, tuple[Callable[..., object], str, Callable[[AskedFor], dict[str, Any]]]] = {
+    "retry": (retry, "They are called again.", _either),
+    "exclude": (leaving_out.exclude, "Left out.", _tenants),
+    "skip": (leaving_out.skip_batch, "The batch is skipped.", _batch),
+    "unskip": (leaving_out.unskip_batch, "The batch is back.", _batch),
+    "jump": (leaving_out.jump, "The batches before it are skipped.", _batch),
+    "skip-rest": (leaving_out.skip_rest, "Nobody else will be upgraded.", _nothing),
+}
