@@ -25,7 +25,7 @@ from batches.launch import NotYet, TenantsTaken, start, why_not_yet
 from batches.models import Alert, Heartbeat
 from batches.observation import Observer
 from batches.plan_facts import plan_facts
-from batches.steady_clock import SteadyClock, steady_seconds
+from batches.steady_clock import JUMP_SECONDS, SteadyClock, steady_seconds
 from batches.success_rate import alert_below
 from plans import approval
 from plans.drafting import current_revision, policy_of
@@ -72,7 +72,7 @@ class Watch:
                 while not self.stopping.is_set():
                     began = time.monotonic()
                     try:
-                        self.tick(timezone.now())
+                        self.tick(*self._clocks())
                     except OperationalError:
                         # Busy or away: the next tick tries again, running effects go on.
                         logger.warning("The database did not answer; this tick is skipped.")
@@ -89,11 +89,20 @@ class Watch:
         self.stopping.wait(SHORTEST_TICK_SECONDS)
         self.signal.wait(max(0.0, TICK_SECONDS - spent - SHORTEST_TICK_SECONDS), stop=self.stopping)
 
-    def tick(self, now: datetime) -> None:
-        """Look at everything once."""
+    def _clocks(self) -> tuple[datetime, float]:
+        """Return both clocks as they are at the same moment."""
+        while True:
+            steady = self.steady()
+            now = timezone.now()
+            # A process that stood still between the two would see a move that never was.
+            if self.steady() - steady < JUMP_SECONDS / 4:
+                return now, steady
+
+    def tick(self, now: datetime, steady: float | None = None) -> None:
+        """Look at everything once; `steady` is the steady clock at the moment of `now`."""
         reach("watch.ticking")
         began = time.monotonic()
-        moved = self.clock.look(now, self.steady())
+        moved = self.clock.look(now, self.steady() if steady is None else steady)
         if moved:
             self.observer.clock_was_moved(moved)
         if not self._leads(now):
