@@ -213,7 +213,7 @@ class Acting:
         if facts.rollback is None:
             return
         left = facts.rollback.left
-        rollback.note_missed(rollback_id=facts.rollback.pk, left=len(left), now=now)
+        rollback.note_missed(rollback_id=facts.rollback.pk, left=left, now=now)
         alerts.fire(
             plan=plan,
             kind="rollback_failed",

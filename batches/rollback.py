@@ -76,7 +76,11 @@ def request_rollback(
                 f"{plan.release.version} cannot be taken back, so nothing is restored. Pause the"
                 " plan and stop it here: no further tenant is upgraded then, and what runs the new"
                 " version stays on it.",
-                possible=plan.lifecycle.possible(str(plan.state)),
+                possible=[
+                    name
+                    for name in plan.lifecycle.possible(str(plan.state))
+                    if name != "begin_rollback"
+                ],
             )
         running = open_rollback(plan)
         chosen = "tenants" if tenants else scope or "plan"
@@ -257,12 +261,11 @@ def note_escalation(*, rollback_id: Any, left: Sequence[str], now: datetime) -> 
     rollback, plan = Rollback.objects.locked(rollback_id)
     rollback.escalated_at = now
     rollback.save()
-    shown = ", ".join(left[:10]) + ("…" if len(left) > 10 else "")
     events.record(
         stream=plan,
         kind="rollback_escalated",
         sentence=f"{len(left)} tenants are not back yet, the promise ends at"
-        f" {rollback.deadline:%H:%M:%S} UTC: {shown}.",
+        f" {rollback.deadline:%H:%M:%S} UTC: {_named(left)}.",
         actor=None,
         via="watch",
         now=now,
@@ -272,22 +275,26 @@ def note_escalation(*, rollback_id: Any, left: Sequence[str], now: datetime) -> 
 
 
 @transaction.atomic
-def note_missed(*, rollback_id: Any, left: int, now: datetime) -> Rollback:
-    """Say honestly that the deadline was missed; work goes on."""
+def note_missed(*, rollback_id: Any, left: Sequence[str], now: datetime) -> Rollback:
+    """Say honestly that the deadline was missed, and by whom; work goes on."""
     rollback, plan = Rollback.objects.locked(rollback_id)
     rollback.missed_at = now
     rollback.save()
     events.record(
         stream=plan,
         kind="rollback_missed",
-        sentence=f"The promise was missed: {left} tenants were not back by"
-        f" {rollback.deadline:%H:%M:%S} UTC. Work on them goes on.",
+        sentence=f"The promise was missed: {len(left)} tenants were not back by"
+        f" {rollback.deadline:%H:%M:%S} UTC: {_named(left)}. Work on them goes on.",
         actor=None,
         via="watch",
         now=now,
-        payload={"rollback": str(rollback.pk), "left": left},
+        payload={"rollback": str(rollback.pk), "left": list(left)},
     )
     return rollback
+
+
+def _named(keys: Sequence[str]) -> str:
+    return ", ".join(keys[:10]) + ("…" if len(keys) > 10 else "")
 
 
 def finish(*, rollback_id: Any, now: datetime, clock_moved: timedelta = timedelta(0)) -> Plan:
@@ -313,8 +320,8 @@ def finish(*, rollback_id: Any, now: datetime, clock_moved: timedelta = timedelt
         rollback.needs_hand = len(needs_hand)
         if not needs_hand:
             last = back.aggregate(last=Max("observed_at"))["last"]
-            seen = (last or now) - clock_moved
-            rollback.verified_at = max(seen, rollback.first_call_at or rollback.triggered_at)
+            # Of looks at tenants nobody knows whether they were before the move: this is later.
+            rollback.verified_at = now - clock_moved if clock_moved else last or now
             if rollback.verified_at > rollback.deadline and rollback.missed_at is None:
                 rollback.missed_at = now
         watched = aftermath.begin(rollback, plan, policy_of(current_revision(plan)), now)

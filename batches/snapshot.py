@@ -17,23 +17,15 @@ from batches.back_in_band import ENDINGS
 from batches.lifecycle import BATCH, TENANT_UPGRADE
 from batches.live_messages import watch_age
 from batches.models import Alert, Batch, GuardrailState, Rollback, RollbackDrill, TenantUpgrade
+from batches.opening_shown import opening_shown, overrides_shown
 from batches.pacing import soak_left
 from batches.pinned_policy import Limit, limits_of
 from batches.quarantine import failed_of, quarantine_of
 from batches.quote import Quote
 from batches.readiness import quote_for
-from batches.waiting import plan_opening
 from plans.drafting import policy_of
 from plans.lifecycle import PLAN
-from plans.models import (
-    Freeze,
-    FreezeOverride,
-    Installation,
-    Plan,
-    PlanRevision,
-    PlanTenant,
-    Stream,
-)
+from plans.models import Installation, Plan, PlanRevision, PlanTenant, Stream
 from plans.policy import HOLD_BACK, UpgradePolicy
 from plans.refusal import BadInput, NotFound
 
@@ -88,8 +80,8 @@ def plan_snapshot(plan_id: uuid.UUID | str, *, now: datetime | None = None) -> d
         "tenants": sum(counts.values()),
         "touched": sum(batch["touched"] for batch in batches),
         "quote": quote,
-        "opening": _opening(plan, policy, at),
-        "overrides": _overrides(plan),
+        "opening": opening_shown(plan, policy, at) if str(plan.state) in UNENDED else None,
+        "overrides": overrides_shown(plan),
         "promise": promise(plan, rollback, quote, at),
         "rollback": _rollback(rollback),
         "drill": _drill(plan),
@@ -154,51 +146,6 @@ def ending_shown(state: str, aftermath: str) -> tuple[str, str]:
     if state != "rolled_back" or aftermath not in ENDINGS:
         return state, PLAN.states[state]
     return "still_bad" if aftermath == "still_bad" else state, ENDINGS[aftermath]
-
-
-def _opening(plan: Plan, policy: UpgradePolicy, now: datetime) -> dict[str, Any] | None:
-    """Return whether what comes next may be called, and when; None when nothing comes any more."""
-    if str(plan.state) not in UNENDED:
-        return None
-    found = plan_opening(plan, policy, now)
-    roles = dict(
-        Freeze.objects.filter(pk__in=[freeze.pk for freeze in found.freezes]).values_list(
-            "pk", "overriders"
-        )
-    )
-    return {
-        "is_open": found.is_open,
-        "sentence": found.sentence,
-        "next_opening": found.next_opening,
-        "closes_at": found.closes_at,
-        "for_good": found.for_good,
-        "has_rules": bool(policy.windows or policy.not_after or found.freezes or found.closes_at),
-        "freezes": [
-            {
-                "id": freeze.pk,
-                "name": freeze.name,
-                "reason": freeze.reason,
-                "ends_at": freeze.ends_at,
-                "overriders": roles.get(uuid.UUID(freeze.pk), []),
-            }
-            for freeze in found.freezes
-        ],
-    }
-
-
-def _overrides(plan: Plan) -> list[dict[str, Any]]:
-    """Return the freezes that the plan was let through, by whom and why."""
-    return [
-        {
-            "freeze": row.freeze.name,
-            "by": row.by.get_full_name(),
-            "role": row.role,
-            "reason": row.reason,
-            "at": row.at,
-            "expires_at": row.expires_at,
-        }
-        for row in FreezeOverride.objects.filter(plan=plan).select_related("freeze", "by")
-    ]
 
 
 def _from_versions(plan: Plan) -> list[str]:

@@ -14,6 +14,8 @@ from concurrent.futures import Future
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
+from batches.steady_clock import steady_seconds
+
 Result = TypeVar("Result")
 
 
@@ -142,7 +144,7 @@ class Machine:
 
     def monotonic(self) -> float:
         """Return seconds that never run backwards, also while this process stood still."""
-        return time.monotonic()
+        return steady_seconds()
 
     def sleep(self, seconds: float) -> None:
         """Let this thread wait."""

@@ -34,7 +34,7 @@ from batches.models import Alert, Heartbeat
 from batches.observation import Observer
 from batches.outage import Outage
 from batches.plan_facts import plan_facts
-from batches.steady_clock import SteadyClock
+from batches.steady_clock import JUMP_SECONDS, SteadyClock
 from batches.success_rate import alert_below
 from batches.watch_duties import DECIDE_LEASE, Duties
 from plans import approval
@@ -96,7 +96,7 @@ class Watch:
             with set_actor(None):
                 while not self.stopping.is_set():
                     began = surroundings.here().monotonic()
-                    self._tick_or_skip(surroundings.here().now())
+                    self._tick_or_skip()
                     self._wait(surroundings.here().monotonic() - began)
         finally:
             self.close()
@@ -112,11 +112,12 @@ class Watch:
         except DATABASE_AWAY:
             logger.warning("The database is away: the leases run out by themselves.")
 
-    def _tick_or_skip(self, now: datetime) -> None:
+    def _tick_or_skip(self) -> None:
         """Tick; where the database is busy, full or away, the next tick tries again."""
+        now, steady = self._clocks()
         try:
             free_space.release_when_full()
-            self.tick(now)
+            self.tick(now, steady)
             self._outage.answered(now=surroundings.here().now())
         except DATABASE_AWAY as error:
             # Effects that run go on: the ledger is as patient.
@@ -128,11 +129,20 @@ class Watch:
         left = self._patience - spent - SHORTEST_TICK_SECONDS
         self.signal.wait(max(0.0, left), stop=self.stopping)
 
-    def tick(self, now: datetime) -> None:
-        """Look at everything once."""
+    def _clocks(self) -> tuple[datetime, float]:
+        """Return both clocks as they are at the same moment."""
+        while True:
+            steady = self.steady()
+            now = surroundings.here().now()
+            # A process that stood still between the two would see a move that never was.
+            if self.steady() - steady < JUMP_SECONDS / 4:
+                return now, steady
+
+    def tick(self, now: datetime, steady: float | None = None) -> None:
+        """Look at everything once; `steady` is the steady clock at the moment of `now`."""
         reach("watch.ticking")
         began = surroundings.here().monotonic()
-        moved = self.clock.look(now, self.steady())
+        moved = self.clock.look(now, self.steady() if steady is None else steady)
         if moved:
             self.observer.clock_was_moved(moved)
         self._patience = TICK_SECONDS

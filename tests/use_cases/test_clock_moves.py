@@ -84,6 +84,9 @@ def test_a_moved_clock_moves_neither_escalation_nor_the_end_of_the_promise(scene
     clocks.tick(2)
     assert told(plan) == ["rollback_escalated", "rollback_missed"]
     assert "rollback_failed" in alerts_of(plan)
+    missed = Event.objects.get(stream__key=plan.stream_key, kind="rollback_missed")
+    assert len(missed.payload["left"]) == 1
+    assert missed.payload["left"][0] in missed.sentence
     assert str(Plan.objects.get(pk=plan.pk).state) == "rolling_back"
     check_invariants(plan)
 

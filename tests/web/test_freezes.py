@@ -174,6 +174,7 @@ def test_rest_says_that_a_release_cannot_be_taken_back(scene):
     refused = post(olga, url("rollback"), {"reason": "bad"})
     assert (refused.status_code, refused.json()["code"]) == (409, "irreversible")
     assert "stop it here" in refused.json()["detail"]
+    assert refused.json()["possible"] == ["pause", "stop"]
     paused = post(olga, url("pause"), {"reason": "look"})
     assert (paused.json()["state"], paused.json()["resume_by"]) == ("paused", None)
 
@@ -250,6 +251,15 @@ def test_the_plan_page_shows_the_freeze_and_lets_through_who_may(scene):
     assert mara.get(let_through).status_code == 405
     assert mara.post(let_through, {"freeze": "nonsense", "reason": "x"}).status_code == 404
     assert browser(scene.nils).post(let_through, given).status_code == 404
+
+
+@pytest.mark.parametrize(("minutes", "told"), [(41.5, True), (60 * 30, False)])
+def test_the_plan_page_says_how_soon_it_closes(scene, minutes, told):
+    plan = approved(scene)
+    frozen(scene, begins_at=now() + timedelta(minutes=minutes))
+    page = text_of(browser(scene.olga).get(reverse("live-plan", args=[plan.pk])))
+    assert ("The window closes in 41 minutes" in page) is told
+    assert "when the freeze" in page
 
 
 def test_the_page_stops_a_plan_with_a_reason(scene):
