@@ -12,7 +12,7 @@ from typing import Any
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from batches.back_in_band import ENDINGS
+from batches.back_in_band import ending_shown
 from batches.lifecycle import BATCH, TENANT_UPGRADE
 from batches.live_messages import watch_age
 from batches.models import Alert, Batch, GuardrailState, Rollback, RollbackDrill, TenantUpgrade
@@ -20,7 +20,6 @@ from batches.pacing import soak_left
 from batches.pinned_policy import Limit, limits_of
 from batches.readiness import quote_for
 from plans.drafting import policy_of
-from plans.lifecycle import PLAN
 from plans.models import Installation, Plan, PlanRevision, PlanTenant, Stream
 from plans.policy import HOLD_BACK, UpgradePolicy
 from plans.refusal import BadInput, NotFound
@@ -129,13 +128,6 @@ def _plan(plan: Plan, revision: PlanRevision, rollback: Rollback | None) -> dict
         "pause_deadline": plan.pause_deadline,
         "ended_at": plan.ended_at,
     }
-
-
-def ending_shown(state: str, aftermath: str) -> tuple[str, str]:
-    """Return the tone and the words of a plan's state, with what followed its last rollback."""
-    if state != "rolled_back" or aftermath not in ENDINGS:
-        return state, PLAN.states[state]
-    return "still_bad" if aftermath == "still_bad" else state, ENDINGS[aftermath]
 
 
 def _from_versions(plan: Plan) -> list[str]:
