@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 from batches.dictionary import KpiDefinition
 from batches.kpi_points import LookSample
 from batches.measurement import CAUSES, Measurement, counted, measure, shown
+from plans.lifecycle import PLAN
 from plans.policy import Guardrail, UpgradePolicy
 
 Ending = Literal["watching", "in_band", "still_bad", "no_data", "not_watched"]
@@ -69,6 +70,13 @@ class Aftermath:
     ending: Ending
     sentence: str
     kpis: tuple[KpiAfter, ...] = ()
+
+
+def ending_shown(state: str, aftermath: str) -> tuple[str, str]:
+    """Return the tone and the words of a plan's state, with what followed its last rollback."""
+    if state != "rolled_back" or aftermath not in ENDINGS:
+        return state, PLAN.states[state]
+    return "still_bad" if aftermath == "still_bad" else state, ENDINGS[aftermath]
 
 
 def watch_plan(

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
 
+from batches.back_in_band import ending_shown
 from batches.ladder import BAR_ORDER, Share, shares
 from batches.models import Rollback, TenantUpgrade
-from batches.snapshot import ending_shown
 from plans.lifecycle import PLAN
 from plans.models import Plan, PlanRevision, PlanTenant
 

@@ -13,7 +13,7 @@ from django.db.models import Count, Q
 from django.utils import timezone
 
 from batches.adjusting import adjusting
-from batches.back_in_band import ENDINGS
+from batches.back_in_band import ending_shown
 from batches.lifecycle import BATCH, TENANT_UPGRADE
 from batches.live_messages import watch_age
 from batches.models import Alert, Batch, GuardrailState, Rollback, RollbackDrill, TenantUpgrade
@@ -24,7 +24,6 @@ from batches.quarantine import failed_of, quarantine_of
 from batches.quote import Quote
 from batches.readiness import quote_for
 from plans.drafting import policy_of
-from plans.lifecycle import PLAN
 from plans.models import Installation, Plan, PlanRevision, PlanTenant, Stream
 from plans.policy import HOLD_BACK, UpgradePolicy
 from plans.refusal import BadInput, NotFound
@@ -139,13 +138,6 @@ def _plan(plan: Plan, revision: PlanRevision, rollback: Rollback | None) -> dict
         "stopped_at": plan.stopped_at,
         "ended_at": plan.ended_at,
     }
-
-
-def ending_shown(state: str, aftermath: str) -> tuple[str, str]:
-    """Return the tone and the words of a plan's state, with what followed its last rollback."""
-    if state != "rolled_back" or aftermath not in ENDINGS:
-        return state, PLAN.states[state]
-    return "still_bad" if aftermath == "still_bad" else state, ENDINGS[aftermath]
 
 
 def _from_versions(plan: Plan) -> list[str]:
