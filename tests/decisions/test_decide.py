@@ -498,3 +498,81 @@ def test_no_batch_opens_that_could_not_be_taken_back_in_time(facts):
     if decide(facts).do == "open_batch":
         assert facts.quote_fits
         assert facts.window_open
+
+
+# How far a failure reaches.
+
+
+def failing(failures: int, **changes: Any) -> BatchFacts:
+    changes.setdefault("stragglers", failures)
+    counts = {"upgraded": 20 - failures, "failed": failures}
+    return deploying(counts=counts, failures=failures, **changes)
+
+
+NO_RATE = Limits(failure_rate=100, success_rate=0)
+
+
+@pytest.mark.parametrize(
+    ("failures", "number", "expected"), [(2, 2, "restore_stragglers"), (3, 2, "rollback")]
+)
+def test_a_budget_in_tenants_is_exceeded_by_one_more(failures, number, expected):
+    limits = replace(NO_RATE, failures=number)
+    assert does(plan(failing(failures), limits=limits))[0] == expected
+
+
+def test_the_sentence_names_both_budgets():
+    limits = replace(NO_RATE, failure_rate=5, failures=3)
+    told = decide(plan(failing(2), limits=limits)).sentence
+    assert "2 of 20 tenants" in told
+    assert "10.0 %, allowed 3 tenants and 5 %" in told
+
+
+def test_tenants_left_out_make_the_batch_smaller():
+    limits = Limits(success_rate=0)
+    one = failing(1)
+    assert does(plan(one, limits=limits))[0] == "restore_stragglers"
+    smaller = replace(one, left_out=1)
+    assert does(plan(smaller, limits=limits)) == ("rollback", "failure_rate")
+
+
+def test_under_tenant_nobody_left_to_take_back_is_a_hold():
+    over = plan(failing(3), scope="tenant", limits=Limits(success_rate=0))
+    assert does(over)[0] == "rollback"
+    all_back = plan(failing(3, stragglers=0), scope="tenant", limits=Limits(success_rate=0))
+    assert does(all_back) == ("hold", "failure_rate")
+
+
+def ended(number: int = 1, state: str = "passed", **changes: Any) -> BatchFacts:
+    return batch(state, number, forward_left=2, counts={"upgraded": 18, "pending": 2}, **changes)
+
+
+@pytest.mark.parametrize("state", ["passed", "rolled_back"])
+def test_a_batch_with_tenants_to_call_again_goes_before_the_next(state):
+    again = decide(plan(ended(state=state), pending(2), quote_sentence="fits"))
+    assert again == Action("reopen_batch", "fits", 1)
+
+
+def test_it_waits_for_the_batch_that_is_under_way():
+    assert does(plan(ended(), batch("soaking", 2, soak_left=5))) == ("stop", "")
+
+
+def test_no_plan_completes_over_tenants_to_call_again():
+    assert does(plan(ended()))[0] == "reopen_batch"
+
+
+@pytest.mark.parametrize(
+    "closed",
+    [
+        {"orchestrator_on": False},
+        {"window_open": False},
+        {"release_problem": "revoked"},
+        {"quote_fits": False},
+        {"unreadable": "broken"},
+    ],
+)
+def test_a_batch_begins_again_through_the_gates_of_a_new_one(closed):
+    assert does(plan(ended(), **closed))[0] == "wait"
+
+
+def test_a_paused_plan_begins_nothing_again():
+    assert does(plan(ended(), state="paused")) == ("stop", "")
