@@ -233,18 +233,21 @@ class Writes:
                 latest = outcome.at
         if not seen:
             return
-        everybody = [key for tenants in seen.values() for key in tenants]
-        # Plans share these rows: locked in one order, so that two chunks never wait crosswise.
-        list(
-            Installation.objects.select_for_update(no_key=True, of=("self",))
-            .filter(plugin_id=self.scope.plugin_id, tenant__key__in=everybody)
-            .order_by("pk")
-            .values_list("pk")
-        )
+        self._lock_installations([key for tenants in seen.values() for key in tenants])
         for version, tenants in seen.items():
             Installation.objects.filter(
                 plugin_id=self.scope.plugin_id, tenant__key__in=tenants
             ).update(version=version, observed_at=latest)
+
+    def _lock_installations(self, tenants: Sequence[str]) -> None:
+        """Lock rows that plans share in one order, so that two chunks never wait crosswise."""
+        if connection.features.has_select_for_update:
+            list(
+                Installation.objects.select_for_update(no_key=True, of=("self",))
+                .filter(plugin_id=self.scope.plugin_id, tenant__key__in=tenants)
+                .order_by("pk")
+                .values_list("pk")
+            )
 
     def _move_tenants(self, outcomes: Sequence[Outcome], now: datetime) -> None:
         groups: dict[tuple[str, int, str, str, bool], list[Outcome]] = defaultdict(list)

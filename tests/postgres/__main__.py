@@ -5,6 +5,7 @@ whatever happens. Without arguments it runs what the gate runs. A deadlock anywh
 """
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -38,4 +39,6 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    # As an exit and not as the end: the server's folder is removed then, too.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     sys.exit(main(sys.argv[1:]))
