@@ -20,7 +20,9 @@ from plans.models import Plan
 from plans.refusal import Refused
 
 # These start runs of the effect loop, which write under leases of their own.
-UNDER_LEASES_OF_THEIR_OWN = frozenset({"run_rollback", "call_batch", "restore_stragglers"})
+UNDER_LEASES_OF_THEIR_OWN = frozenset(
+    {"run_rollback", "call_batch", "restore_stragglers", "run_drill"}
+)
 Act = Callable[[Plan, PlanFacts, Action, datetime], None]
 
 

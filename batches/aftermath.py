@@ -63,7 +63,9 @@ def begin(rollback: Rollback, plan: Plan, policy: UpgradePolicy, now: datetime) 
 
 def cut_short(plan: Plan, *, why: str, now: datetime) -> None:
     """Stop watching after earlier rollbacks of a plan: something else happens to its tenants."""
-    for rollback in Rollback.objects.select_for_update().filter(plan=plan, aftermath="watching"):
+    for rollback in Rollback.objects.select_for_update(no_key=True).filter(
+        plan=plan, aftermath="watching"
+    ):
         _ended(rollback, Aftermath("not_watched", why), now)
 
 
@@ -76,7 +78,7 @@ def end(*, rollback_id: Any, found: Aftermath, now: datetime) -> Rollback:
     plan = Plan.objects.locked(
         Rollback.objects.values_list("plan_id", flat=True).get(pk=rollback_id)
     )
-    rollback = Rollback.objects.select_for_update().get(pk=rollback_id)
+    rollback = Rollback.objects.select_for_update(no_key=True).get(pk=rollback_id)
     if rollback.aftermath != "watching":
         return rollback
     _ended(rollback, found, now)

@@ -18,7 +18,9 @@ QUIET_AFTER = timedelta(minutes=10)
 def note_move(*, seconds: float, clock: SteadyClock, now: datetime) -> None:
     """Alert of a clock that was moved, and put the soaks that run on the new time."""
     soaks = 0
-    running = Batch.objects.select_for_update().filter(state="soaking", plan__state="running")
+    running = Batch.objects.select_for_update(no_key=True).filter(
+        state="soaking", plan__state="running"
+    )
     for batch in running.exclude(soak_counted_at=None):
         counted = clock.placed(soak_name(batch.pk), batch.soak_counted_at)
         batch.soak_left = soak_left(batch.soak_left, counted, now, counting=True)

@@ -116,7 +116,7 @@ def approve_schedule(
     *, schedule_id: Any, by: User, comment: str, now: datetime, via: str
 ) -> DrillSchedule:
     """Give one person's standing yes for one role; never by who made the schedule."""
-    schedule = DrillSchedule.objects.select_for_update().get(pk=schedule_id)
+    schedule = DrillSchedule.objects.select_for_update(no_key=True).get(pk=schedule_id)
     if schedule.by_id == by.pk:
         raise NotAllowed("You made this schedule; somebody else has to agree to it.")
     if schedule.approvals.filter(user=by).exists():
@@ -145,7 +145,7 @@ def approve_schedule(
 def switch(*, schedule_id: Any, on: bool, by: User, now: datetime, via: str) -> DrillSchedule:
     """Let a schedule run, or let it rest; switching it to what it is changes nothing."""
     require(by, "draft")
-    schedule = DrillSchedule.objects.select_for_update().get(pk=schedule_id)
+    schedule = DrillSchedule.objects.select_for_update(no_key=True).get(pk=schedule_id)
     if schedule.enabled == on:
         return schedule
     schedule.enabled = on
@@ -163,7 +163,7 @@ def run_now(*, schedule_id: Any, by: User, now: datetime, via: str) -> RollbackD
     """Run an approved schedule once beside its days; raises Refused when it cannot run."""
     require(by, "start")
     with transaction.atomic():
-        schedule = DrillSchedule.objects.select_for_update().get(pk=schedule_id)
+        schedule = DrillSchedule.objects.select_for_update(no_key=True).get(pk=schedule_id)
         return _run(schedule, now, via=via)
 
 
@@ -179,7 +179,7 @@ def run_due(now: datetime) -> None:
 
 def _run_one(schedule_id: Any, now: datetime) -> None:
     with transaction.atomic():
-        schedule = DrillSchedule.objects.select_for_update().get(pk=schedule_id)
+        schedule = DrillSchedule.objects.select_for_update(no_key=True).get(pk=schedule_id)
         if schedule.next_at > now or not schedule.enabled:
             return
         schedule.next_at = next_run(schedule.days, schedule.at, schedule.timezone, after=now)

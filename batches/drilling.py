@@ -112,7 +112,7 @@ def advance(*, drill_id: Any, step: str, why: str, now: datetime) -> RollbackDri
     plan = Plan.objects.locked(
         RollbackDrill.objects.values_list("plan_id", flat=True).get(pk=drill_id)
     )
-    drill = RollbackDrill.objects.select_for_update().get(pk=drill_id)
+    drill = RollbackDrill.objects.select_for_update(no_key=True).get(pk=drill_id)
     expected = {"restored": "back", "undo": "forward", "passed": "forward"}
     if drill.ended_at is not None or expected.get(step, drill.phase) != drill.phase:
         raise Refused("This drill is further on already.", code="drill_moved_on")
@@ -132,7 +132,7 @@ def advance(*, drill_id: Any, step: str, why: str, now: datetime) -> RollbackDri
 def restart_clock(*, drill_id: Any, epoch: int, now: datetime) -> RollbackDrill:
     """Let the seconds begin anew when the plan was paused or held since the drill began."""
     with transaction.atomic():
-        drill = RollbackDrill.objects.select_for_update().get(pk=drill_id)
+        drill = RollbackDrill.objects.select_for_update(no_key=True).get(pk=drill_id)
         if drill.epoch != epoch:
             drill.epoch = epoch
             if drill.phase == "back":
@@ -143,7 +143,7 @@ def restart_clock(*, drill_id: Any, epoch: int, now: datetime) -> RollbackDrill:
 
 def cut_short(plan: Plan, *, now: datetime) -> None:
     """End a drill over which a rollback goes; its tenant is taken care of by that rollback."""
-    open_ones = RollbackDrill.objects.select_for_update().filter(
+    open_ones = RollbackDrill.objects.select_for_update(no_key=True).filter(
         plan=plan, kind=RollbackDrill.PLAN, ended_at=None
     )
     for drill in open_ones:

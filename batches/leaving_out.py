@@ -31,7 +31,7 @@ def _set_aside(
     rows: TenantUpgradeQuerySet, kind: str, *, why: str, by: User, now: datetime
 ) -> list[str]:
     """Leave tenants out and return their keys."""
-    chosen = dict(rows.select_for_update().values_list("pk", "tenant_key"))
+    chosen = dict(rows.select_for_update(no_key=True).values_list("pk", "tenant_key"))
     TenantUpgrade.objects.filter(pk__in=list(chosen)).update(
         state=TENANT_UPGRADE.named("exclude").target,
         set_aside=kind,
@@ -118,7 +118,7 @@ def exclude(
 
 def _skip_emptied(plan: Plan) -> list[str]:
     emptied = []
-    for batch in Batch.objects.select_for_update().filter(plan=plan, state="pending"):
+    for batch in Batch.objects.select_for_update(no_key=True).filter(plan=plan, state="pending"):
         if not TenantUpgrade.objects.filter(batch=batch, state="pending").exists():
             batch.move("skip")
             batch.save()
@@ -233,7 +233,7 @@ def skipped_with(batch: Batch) -> TenantUpgradeQuerySet:
 def batches_before(plan: Plan, batch: Batch) -> list[Batch]:
     """Return the batches that a jump to this one passes over; Refused when there are none."""
     before = list(
-        Batch.objects.select_for_update()
+        Batch.objects.select_for_update(no_key=True)
         .filter(plan=plan, state="pending", number__lt=batch.number)
         .order_by("number")
     )
@@ -306,7 +306,7 @@ def skip_rest(*, plan_id: Any, reason: str, by: User, now: datetime, via: str) -
     why = _reason(reason, "the rest goes out with the next release")
     waiting = still_to_come(plan)
     numbers = []
-    for batch in Batch.objects.select_for_update().filter(plan=plan, state="pending"):
+    for batch in Batch.objects.select_for_update(no_key=True).filter(plan=plan, state="pending"):
         batch.move("skip")
         batch.save()
         numbers.append(batch.number)

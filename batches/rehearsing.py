@@ -216,7 +216,7 @@ def end_rehearsals(now: datetime) -> None:
 def end_rehearsal(*, drill_id: Any, plan_id: Any, now: datetime) -> RollbackDrill:
     """End one rehearsal when its plan has ended; ending it twice keeps the first."""
     plan = Plan.objects.locked(plan_id)
-    drill = RollbackDrill.objects.select_for_update().get(pk=drill_id)
+    drill = RollbackDrill.objects.select_for_update(no_key=True).get(pk=drill_id)
     if drill.ended_at is not None:
         return drill
     rollback = Rollback.objects.filter(plan=plan).order_by("triggered_at").first()

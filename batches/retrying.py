@@ -141,7 +141,9 @@ def retry(
     if changed != len(keys):
         raise RuntimeError(f"put back {changed} of {len(keys)} tenants")
     for number in chosen.by_batch:
-        _go_on_with(plan, Batch.objects.select_for_update().get(plan=plan, number=number), now)
+        _go_on_with(
+            plan, Batch.objects.select_for_update(no_key=True).get(plan=plan, number=number), now
+        )
     numbers = ", ".join(map(str, chosen.by_batch))
     events.record(
         stream=plan,

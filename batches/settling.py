@@ -64,7 +64,7 @@ def hand_over_stragglers(*, batch_id: int, now: datetime) -> int:
     """Give a person what failed in a batch whose release cannot be taken back."""
     batch, plan = Batch.objects.locked(batch_id)
     rows = (
-        TenantUpgrade.objects.select_for_update()
+        TenantUpgrade.objects.select_for_update(no_key=True)
         .filter(batch=batch, state__in=("failed", "unknown"))
         .touched()
         .exclude(state="unknown", exhausted_at=None)

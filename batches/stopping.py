@@ -88,7 +88,7 @@ def _refuse_calls_under_way(plan: Plan, now: datetime) -> None:
 
 def _hand_over_half_done(plan: Plan, now: datetime) -> list[str]:
     rows = TenantUpgrade.objects.filter(plan=plan).touched()
-    half_done = rows.select_for_update().filter(state__in=HALF_DONE)
+    half_done = rows.select_for_update(no_key=True).filter(state__in=HALF_DONE)
     keys = dict(half_done.values_list("pk", "tenant_key"))
     if keys:
         TenantUpgrade.objects.filter(pk__in=list(keys)).update(state="needs_hand", exhausted_at=now)
@@ -109,7 +109,9 @@ def _hand_over_half_done(plan: Plan, now: datetime) -> list[str]:
 
 
 def _end_batches(plan: Plan, now: datetime) -> None:
-    for batch in Batch.objects.select_for_update().filter(plan=plan, state__in=("pending", *LIVE)):
+    for batch in Batch.objects.select_for_update(no_key=True).filter(
+        plan=plan, state__in=("pending", *LIVE)
+    ):
         if str(batch.state) == "pending":
             batch.move("skip")
         else:

@@ -49,4 +49,4 @@ def insist(plan: Plan, act: str, *, states: tuple[str, ...] = ("running", "pause
 
 def batch_of(plan: Plan, number: int) -> Batch | None:
     """Return the plan's batch of that number under its lock."""
-    return Batch.objects.select_for_update().filter(plan=plan, number=number).first()
+    return Batch.objects.select_for_update(no_key=True).filter(plan=plan, number=number).first()

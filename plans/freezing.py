@@ -232,7 +232,7 @@ def _role_to_override(freeze: Freeze, plan: Plan, by: User, now: datetime) -> st
 
 
 def _locked(freeze_id: Any) -> Freeze:
-    freeze = Freeze.objects.select_for_update().filter(pk=freeze_id).first()
+    freeze = Freeze.objects.select_for_update(no_key=True).filter(pk=freeze_id).first()
     if freeze is None:
         raise NotFound("There is no such freeze.")
     return freeze
