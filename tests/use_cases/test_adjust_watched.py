@@ -80,6 +80,7 @@ def test_every_ruling_replays_with_the_policy_of_the_revision_that_it_names(scen
         [rule] = [r for r in policy.guardrails if guardrail_key(r) == ruling.guardrail]
         looks = KpiSample.objects.filter(plan=plan, kpi=ruling.kpi, at__lte=ruling.at)
         definition = dictionary().kpi(rule.kpi)
+        assert definition is not None
         seen = measure(
             resolve_guardrail(rule, definition),
             definition,
