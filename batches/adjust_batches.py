@@ -6,7 +6,7 @@ from datetime import datetime
 
 from batches.models import Batch, TenantUpgrade
 from batches.pacing import soak_left
-from plans.adjustment import Standing
+from plans.change import Standing
 from plans.drafting import tenants_digest_of
 from plans.models import Plan, PlanTenant
 from plans.policy import BatchSpec, TenantSelector, UpgradePolicy

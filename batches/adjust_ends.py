@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from batches import alerts
 from batches.adjust import drop_waiting, put_in_force, supersede_waiting, write_revision
@@ -12,7 +13,7 @@ from batches.adjust_batches import standing_of
 from batches.adjust_input import Edited, in_kpi_words, rewritten
 from batches.adjust_proposal import ADJUSTABLE, Proposal, proposal_for
 from plans import events
-from plans.adjustment import restored
+from plans.adjustment import compare, restored
 from plans.approved_acts import LOOSEN, Act, Verdict, register
 from plans.drafting import current_revision, written_policy
 from plans.failpoints import reach
@@ -74,8 +75,9 @@ register(LOOSEN, Act("change", "adjustment_approved", "adjustment_rejected", gra
 
 def end_what_is_over(now: datetime) -> None:
     """Drop what waits and cannot be any more; put back what was loosened for a time only."""
-    for waiting in Adjustment.objects.filter(state=Adjustment.WAITING).select_related("plan"):
-        _alone(drop_when_over, waiting, now)
+    for waiting in _waiting():
+        if _over(waiting, waiting.plan, now) is not None:
+            _alone(drop_when_over, waiting, now)
     over = Adjustment.objects.filter(
         state=Adjustment.APPLIED, expires_at__lte=now, ended_at=None
     ).select_related("plan")
@@ -105,26 +107,32 @@ def _alone(act: Any, adjustment: Adjustment, now: datetime) -> None:
 def drop_when_over(*, adjustment_id: Any, plan_id: Any, now: datetime) -> None:
     """Drop a waiting loosening whose time is over, or that the plan has overtaken."""
     plan = Plan.objects.locked(plan_id)
-    waiting = (
-        Adjustment.objects.select_related("before", "revision__policy", "request")
-        .filter(pk=adjustment_id, state=Adjustment.WAITING)
-        .first()
-    )
-    if waiting is None:
-        return
-    waiting.plan = plan
-    outcome, why = Adjustment.DROPPED, ""
-    if waiting.request is not None and waiting.request.deadline <= now:
-        outcome, why = Adjustment.EXPIRED, "nobody completed the approval in time"
-    elif str(plan.state) not in ADJUSTABLE:
-        why = f"the plan is {plan.lifecycle.states[str(plan.state)].lower()}"
-    else:
-        try:
-            _proposal_of(waiting, plan, now)
-        except Overtaken as overtaken:
-            why = overtaken.sentence.rstrip(".")
-    if why:
+    waiting = _waiting().filter(pk=adjustment_id).first()
+    over = _over(waiting, plan, now) if waiting is not None else None
+    if waiting is not None and over is not None:
+        waiting.plan = plan
+        outcome, why = over
         drop_waiting(waiting, outcome, why, by=None, via="watch", now=now)
+
+
+def _waiting() -> QuerySet[Adjustment]:
+    rows = Adjustment.objects.filter(state=Adjustment.WAITING)
+    return rows.select_related("plan", "before", "revision", "request")
+
+
+def _over(waiting: Adjustment, plan: Plan, now: datetime) -> tuple[str, str] | None:
+    """Return how and why a waiting loosening ends now, None while it may still be approved."""
+    if waiting.request is not None and waiting.request.deadline <= now:
+        return Adjustment.EXPIRED, "nobody completed the approval in time"
+    if str(plan.state) not in ADJUSTABLE:
+        return Adjustment.DROPPED, f"the plan is {plan.lifecycle.states[str(plan.state)].lower()}"
+    if waiting.expires_at is not None and waiting.expires_at <= now:
+        return Adjustment.DROPPED, "it was to end by now"
+    # What only the moment forbids, such as a quote, is no reason to end what may yet be approved.
+    refused = compare(
+        written_policy(waiting.before), written_policy(waiting.revision), standing_of(plan)
+    ).refused
+    return (Adjustment.DROPPED, "; ".join(refused)) if refused else None
 
 
 @transaction.atomic

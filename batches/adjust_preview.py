@@ -9,7 +9,8 @@ from batches.adjust_batches import rows_of
 from batches.adjust_input import ChangeSet
 from batches.adjust_proposal import Expiry, Proposal, Quotes, part_of, propose
 from batches.guardrail_replay import Replayed, replay
-from plans.adjustment import Change, limit_text, paired
+from plans.adjustment import limit_text, paired
+from plans.change import Change
 from plans.models import Plan
 from plans.policy import Guardrail, UpgradePolicy
 from plans.policy_words import span

@@ -12,7 +12,8 @@ from batches.adjust_input import ChangeSet, Edited, edited, in_kpi_words, rewrit
 from batches.models import Batch, DeployerCall, TenantUpgrade
 from batches.quote import Quote
 from batches.readiness import missing_names, quote_for
-from plans.adjustment import Change, Comparison, Standing, compare, merged
+from plans.adjustment import Comparison, compare, merged
+from plans.change import Change, Standing
 from plans.drafting import current_revision, pinned_file, written_policy
 from plans.models import Plan, PlanRevision
 from plans.policy import ApprovalRule, UpgradePolicy

@@ -4,6 +4,7 @@ The same measuring and judging as at each look, over the newest looks, so that a
 or changed in a running plan begins where it would stand had it been there all along.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -16,7 +17,10 @@ from batches.verdict import GuardrailRuling, GuardState, guardrail_key, judge, m
 from plans.models import Plan
 from plans.policy import Guardrail, UpgradePolicy
 
-FEWEST_LOOKS = 20
+LOOKS_SHOWN = 20
+"""How many of the newest looks a preview judges."""
+
+FEWEST_LOOKS = 5
 MOST_LOOKS = 200
 
 
@@ -45,8 +49,13 @@ class _Plan:
     since: datetime
 
 
-def replay(plan: Plan, rule: Guardrail, *, look_seconds: float) -> Replayed | None:
-    """Return the guardrail's standing; None where this installation cannot read its Kpi."""
+def replay(
+    plan: Plan, rule: Guardrail, *, look_seconds: float, fewest: int = LOOKS_SHOWN
+) -> Replayed | None:
+    """Return the guardrail's standing after its newest looks, `fewest` of them or more.
+
+    None where this installation cannot read its Kpi.
+    """
     definition = dictionary().kpi(rule.kpi)
     if definition is None:
         return None
@@ -55,8 +64,8 @@ def replay(plan: Plan, rule: Guardrail, *, look_seconds: float) -> Replayed | No
     except GuardrailUnusable:
         return None
     known = _standing(plan)
-    looks = _looks(plan, definition.name, resolved, known.since)
-    count = _judged_looks(resolved)
+    count = max(fewest, min(MOST_LOOKS, resolved.failure_limit + 1))
+    looks = _looks(plan, definition.name, resolved, known.since, count)
     state, ruling, failed = GuardState(), None, 0
     judged = looks[-count:]
     for look in judged:
@@ -64,7 +73,7 @@ def replay(plan: Plan, rule: Guardrail, *, look_seconds: float) -> Replayed | No
             resolved,
             definition,
             looks,
-            canary=sum(1 for at in known.upgraded if at <= look.at),
+            canary=bisect_right(known.upgraded, look.at),
             now=look.at,
             max_age_seconds=max_age(look_seconds),
         )
@@ -86,9 +95,10 @@ def keep_standing(
     """Write down where each of these guardrails of the policy stands, for the next look.
 
     The next look makes a ruling of its own whatever it says: that is why the verdict is open.
+    Only as many looks are judged as a breach needs: the plan waits for this.
     """
     for rule in rules:
-        stands = replay(plan, rule, look_seconds=policy.limits.look_seconds)
+        stands = replay(plan, rule, look_seconds=policy.limits.look_seconds, fewest=FEWEST_LOOKS)
         if stands is None:
             continue
         state = replace(stands.state, verdict="undecided")
@@ -116,20 +126,18 @@ def _standing(plan: Plan) -> _Plan:
     last = Rollback.objects.filter(plan=plan).order_by("-triggered_at").first()
     return _Plan(
         soak_started=live.calls_done_at if live is not None else None,
-        upgraded=[at for at in upgraded.values_list("upgraded_at", flat=True) if at is not None],
+        upgraded=sorted(
+            at for at in upgraded.values_list("upgraded_at", flat=True) if at is not None
+        ),
         # What was seen before the last rollback says nothing about the tenants that are left.
         since=(last.finished_at or last.triggered_at) if last is not None else plan.created_at,
     )
 
 
-def _judged_looks(rule: Guardrail) -> int:
-    return max(FEWEST_LOOKS, min(MOST_LOOKS, rule.failure_limit + 1))
-
-
-def _looks(plan: Plan, kpi: str, rule: Guardrail, since: datetime) -> list[LookSample]:
+def _looks(plan: Plan, kpi: str, rule: Guardrail, since: datetime, count: int) -> list[LookSample]:
     """Return the newest looks with all that their windows reach back to, in their order."""
     rows = KpiSample.objects.filter(plan=plan, kpi=kpi, at__gte=since)
-    newest = list(rows.order_by("-at").values_list("at", flat=True)[: _judged_looks(rule)])
+    newest = list(rows.order_by("-at").values_list("at", flat=True)[:count])
     if not newest:
         return []
     oldest = newest[-1] - timedelta(seconds=rule.window_seconds)

@@ -5,46 +5,25 @@ the old one. What cannot be shown to be tighter counts as looser, so that somebo
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
-from plans.exposure import as_careful
-from plans.policy import BatchSpec, Guardrail, UpgradePolicy, Window
-from plans.policy_words import span, window_words
+from plans.batch_changes import batch_changes, merged_batches
+from plans.change import (
+    AGAIN,
+    Change,
+    Direction,
+    Judge,
+    Standing,
+    either_way,
+    higher,
+    lower,
+    ranked,
+)
+from plans.policy import Guardrail, UpgradePolicy, Window
+from plans.policy_words import window_words
 
-Direction = Literal["tighter", "looser", "neutral"]
 Resolve = Callable[[Guardrail], Guardrail]
-_Judge = Callable[[Any, Any], Direction]
-
-AGAIN = "let this plan end or roll it back, and plan again"
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One thing that would read differently; several may share a path and change only together."""
-
-    path: str
-    what: str
-    before: str
-    after: str
-    direction: Direction
-
-    @property
-    def sentence(self) -> str:
-        """Return the change as one sentence."""
-        return f"{self.what}: {self.before} → {self.after}: {self.direction}"
-
-    def to_json(self) -> dict[str, str]:
-        """Return JSON values, the sentence among them."""
-        return {**asdict(self), "sentence": self.sentence}
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How far the plan is: how many of the policy's batches have begun, and which are over."""
-
-    begun: int = 0
-    over: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +50,6 @@ class Comparison:
         """Tell whether a part may change at once while another part waits."""
         return self.direction == "looser" and bool(self.tighter_paths)
 
-    def of(self, paths: Collection[str]) -> tuple[Change, ...]:
-        """Return the changes of these paths."""
-        return tuple(change for change in self.changes if change.path in paths)
-
 
 def compare(
     before: UpgradePolicy,
@@ -99,10 +74,10 @@ def compare(
             "limits.rollback_seconds: the promise may not be stretched while the plan runs"
             f" ({before.limits.rollback_seconds:g} s); {AGAIN}"
         )
-    batch_changes, batches_refused = _batch_changes(before, after, standing)
-    changes += batch_changes
+    of_batches, batches_refused = batch_changes(before, after, standing)
+    changes += of_batches
     if before.selection.hold_back_percentage and before.advance != after.advance:
-        gate = _ranked("automatic", "manual")(before.advance, after.advance)
+        gate = ranked("automatic", "manual")(before.advance, after.advance)
         changes.append(Change("advance", "hold-back", before.advance, after.advance, gate))
     changes += _window_changes(before, after)
     if before.description != after.description:
@@ -130,7 +105,7 @@ def merged(
         guardrails=tuple(rules),
         limits=_merged_fields("limits", before.limits, after.limits, paths),
         on=_merged_fields("on", before.on, after.on, paths),
-        batches=_merged_batches(before.batches, after.batches, paths, standing.begun),
+        batches=merged_batches(before.batches, after.batches, paths, standing.begun),
     )
     if "windows" in paths:
         policy = replace(policy, windows=after.windows, not_after=after.not_after)
@@ -190,54 +165,30 @@ _LIKENESS: tuple[Callable[[Guardrail, Guardrail], bool], ...] = (
 )
 
 
-# How single values compare.
-
-
-def _lower(before: float, after: float) -> Direction:
-    return "tighter" if after < before else "looser"
-
-
-def _higher(before: float, after: float) -> Direction:
-    return "tighter" if after > before else "looser"
-
-
-def _either_way(before: object, after: object) -> Direction:
-    return "looser"
-
-
-def _ranked(*loosest_first: object) -> _Judge:
-    def judged(before: object, after: object) -> Direction:
-        if before not in loosest_first or after not in loosest_first:
-            return "looser"
-        return _higher(loosest_first.index(before), loosest_first.index(after))
-
-    return judged
-
-
 # A shorter window sees less and a longer one later; fewer samples let a batch pass on less: both
 # ways can let something by, so both need somebody who agrees. So do keys that are not named here.
-_GUARDRAIL: Mapping[str, _Judge] = {
-    "failure_limit": _lower,
-    "consecutive_error_limit": _lower,
-    "action": _ranked("warn", "pause", "rollback"),
-    "critical": _ranked(False, True),
-    "dry_run": _ranked(True, False),
+_GUARDRAIL: Mapping[str, Judge] = {
+    "failure_limit": lower,
+    "consecutive_error_limit": lower,
+    "action": ranked("warn", "pause", "rollback"),
+    "critical": ranked(False, True),
+    "dry_run": ranked(True, False),
 }
-_LIMITS: Mapping[str, _Judge] = {
-    "failure_rate": _lower,
-    "batch_minutes": _lower,
-    "rollback_seconds": _lower,
-    "missing_metrics_minutes": _lower,
-    "hold_minutes": _lower,
-    "success_rate": _higher,
+_LIMITS: Mapping[str, Judge] = {
+    "failure_rate": lower,
+    "batch_minutes": lower,
+    "rollback_seconds": lower,
+    "missing_metrics_minutes": lower,
+    "hold_minutes": lower,
+    "success_rate": higher,
     # Fewer at once: slower back as well, which the rollback quote judges.
-    "parallelism": _lower,
-    "call_timeout_seconds": _lower,
-    "look_seconds": _lower,
+    "parallelism": lower,
+    "call_timeout_seconds": lower,
+    "look_seconds": lower,
 }
-_ON: Mapping[str, _Judge] = dict.fromkeys(
+_ON: Mapping[str, Judge] = dict.fromkeys(
     ("failure_rate", "batch_overrun", "missing_metrics", "hold_expired"),
-    _ranked("hold", "rollback"),
+    ranked("hold", "rollback"),
 )
 _UNITS = {
     "failure_rate": "%",
@@ -265,13 +216,13 @@ def _label(name: str) -> str:
 
 
 def _field_changes(
-    group: str, rules: Mapping[str, _Judge], before: Any, after: Any
+    group: str, rules: Mapping[str, Judge], before: Any, after: Any
 ) -> Iterable[Change]:
     for name in (field.name for field in fields(before)):
         was, reads = getattr(before, name), getattr(after, name)
         if was != reads:
             what = _label(name) if group == "limits" else f"when {_label(name)}"
-            judged = rules.get(name, _either_way)(was, reads)
+            judged = rules.get(name, either_way)(was, reads)
             yield Change(f"{group}.{name}", what, _shown(name, was), _shown(name, reads), judged)
 
 
@@ -311,7 +262,7 @@ def _guardrail_changes(
             f"{slot}, {_label(name)}",
             _shown(name, before),
             _shown(name, after),
-            _GUARDRAIL.get(name, _either_way)(before, after),
+            _GUARDRAIL.get(name, either_way)(before, after),
         )
 
 
@@ -323,9 +274,9 @@ def _limit_direction(before: Guardrail, after: Guardrail) -> Direction:
     if (before.unit, before.slow_share_percent) != (after.unit, after.slow_share_percent):
         return "looser"
     if before.at_most is not None and after.at_most is not None:
-        return _lower(before.at_most, after.at_most)
+        return lower(before.at_most, after.at_most)
     if before.at_least is not None and after.at_least is not None:
-        return _higher(before.at_least, after.at_least)
+        return higher(before.at_least, after.at_least)
     return "looser"
 
 
@@ -356,101 +307,6 @@ def _merged_guardrail(
     if f"{path}.limit" in paths:
         names += _LIMIT_FIELDS
     return replace(was, **{name: getattr(reads, name) for name in names})
-
-
-# Batches.
-
-
-def _batch_changes(
-    before: UpgradePolicy, after: UpgradePolicy, standing: Standing
-) -> tuple[list[Change], list[str]]:
-    begun, old, new = standing.begun, before.batches, after.batches
-    refused: list[str] = []
-    changes: list[Change] = []
-    for index, was in enumerate(old[:begun]):
-        reads = new[index] if index < len(new) else None
-        if reads is None or (was.name, was.percentage) != (reads.name, reads.percentage):
-            refused.append(
-                f"batches.{was.name}: it has begun, so it stays batch {index + 1} with"
-                f" {was.percentage:g} %; change the batches behind it"
-            )
-            continue
-        refused += _begun_refusals(was, reads, over=was.name in standing.over)
-        if was.name not in standing.over:
-            changes += _one_batch(replace(was, advance=reads.advance), reads)
-    if refused:
-        return [], refused
-    waiting, coming = old[begun:], new[begun:]
-    if [(b.name, b.percentage) for b in waiting] == [(b.name, b.percentage) for b in coming]:
-        for was, reads in zip(waiting, coming, strict=True):
-            changes += _one_batch(was, reads)
-    elif not waiting:
-        refused.append(f"batches: every batch has begun, none can be added; {AGAIN}")
-    elif not coming:
-        refused.append("batches: some tenants have no batch yet; keep at least one for them")
-    else:
-        judged = _list_direction(waiting, coming)
-        changes.append(Change("batches", "batches", _listed(waiting), _listed(coming), judged))
-    return changes, refused
-
-
-def _begun_refusals(was: BatchSpec, reads: BatchSpec, *, over: bool) -> Iterable[str]:
-    if was.advance != reads.advance:
-        yield f"batches.{was.name}.advance: it has begun already; change it for a later batch"
-    if over and (was.soak_seconds, was.metrics) != (reads.soak_seconds, reads.metrics):
-        yield f"batches.{was.name}: it is over; change a batch that is not"
-
-
-def _one_batch(was: BatchSpec, reads: BatchSpec) -> Iterable[Change]:
-    path = f"batches.{was.name}"
-    if was.soak_seconds != reads.soak_seconds:
-        judged = _higher(was.soak_seconds, reads.soak_seconds)
-        old, new = span(was.soak_seconds), span(reads.soak_seconds)
-        yield Change(f"{path}.soak_minutes", f"soak of {was.name}", old, new, judged)
-    if was.advance != reads.advance:
-        judged = _ranked("automatic", "manual")(was.advance, reads.advance)
-        yield Change(f"{path}.advance", f"{was.name} begins", was.advance, reads.advance, judged)
-    if was.metrics != reads.metrics:
-        judged = "tighter" if set(was.metrics) <= set(reads.metrics) else "looser"
-        old, new = (", ".join(metrics) or "none" for metrics in (was.metrics, reads.metrics))
-        yield Change(f"{path}.metrics", f"{was.name} watches", old, new, judged)
-
-
-def _list_direction(before: Sequence[BatchSpec], after: Sequence[BatchSpec]) -> Direction:
-    watched = {kpi for batch in after for kpi in batch.metrics}
-    if not {kpi for batch in before for kpi in batch.metrics} <= watched:
-        return "looser"
-    if not as_careful(after, before):
-        return "looser"
-    return "neutral" if as_careful(before, after) else "tighter"
-
-
-def _listed(batches: Sequence[BatchSpec]) -> str:
-    return ", ".join(
-        f"{batch.name} {batch.percentage:g} % (soaks {span(batch.soak_seconds)}"
-        f"{', a person lets it begin' if batch.advance == 'manual' else ''})"
-        for batch in batches
-    )
-
-
-def _merged_batches(
-    before: Sequence[BatchSpec], after: Sequence[BatchSpec], paths: Collection[str], begun: int
-) -> tuple[BatchSpec, ...]:
-    by_name = {batch.name: batch for batch in after}
-
-    def one(was: BatchSpec) -> BatchSpec:
-        reads, path = by_name.get(was.name, was), f"batches.{was.name}"
-        return replace(
-            was,
-            soak_seconds=(reads if f"{path}.soak_minutes" in paths else was).soak_seconds,
-            advance=(reads if f"{path}.advance" in paths else was).advance,
-            metrics=(reads if f"{path}.metrics" in paths else was).metrics,
-        )
-
-    if "batches" not in paths:
-        return tuple(one(batch) for batch in before)
-    # The batches that wait change as a whole; those that have begun keep what is not chosen.
-    return (*(one(batch) for batch in before[:begun]), *after[begun:])
 
 
 # Windows, and what stays as it is.

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batches.verdict import GuardState, judge, measure, promotable
-from plans.adjustment import Standing, compare, merged, restored
+from plans.adjustment import compare, merged, restored
+from plans.change import Standing
 from plans.exposure import as_careful
 from plans.policy import (
     BatchSpec,

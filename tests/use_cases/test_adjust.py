@@ -9,8 +9,8 @@ from batches import adjust_ends, control, launch, progress, rollback
 from batches.adjust import adjust
 from batches.adjust_input import ChangeSet
 from batches.adjust_proposal import Expiry, NotAdjustable
-from batches.models import Batch, GuardrailState, TenantUpgrade
-from plans import approval, events
+from batches.models import Alert, Batch, GuardrailState, TenantUpgrade
+from plans import approval, events, failpoints
 from plans.approval import AlreadyDecided, ApproverIsAuthor, NoOpenRequest
 from plans.drafting import current_revision, policy_of
 from plans.models import Adjustment, ApprovalRequest, Event, Plan, PlanTenant, RoleBinding
@@ -485,3 +485,38 @@ def test_the_time_out_does_not_change_while_calls_may_still_be_applied(scene, pl
 def test_before_any_call_the_time_out_may_change(scene, plan):
     change(scene, plan, limits={"call_timeout_seconds": 10})
     assert policy_now(plan).limits.call_timeout_seconds == 10
+
+
+def test_a_watch_that_dies_before_it_puts_back_leaves_it_to_the_next_one(scene, plan):
+    change(scene, plan, guardrails={"error_rate": 9}, expiry=HOUR)
+    agree(scene, plan)
+
+    def die(point: str) -> None:
+        if point == "adjust.restoring":
+            raise OSError(point)
+
+    before = failpoints.trap(die)
+    try:
+        with pytest.raises(OSError, match="adjust"):
+            adjust_ends.end_what_is_over(now() + timedelta(minutes=61))
+    finally:
+        failpoints.trap(before)
+    assert policy_now(plan).guardrails[0].at_most == 9
+    adjust_ends.end_what_is_over(now() + timedelta(minutes=62))
+    assert policy_now(plan).guardrails[0].at_most == 5
+
+
+def test_what_may_not_go_back_stays_loose_with_an_alert_until_it_may(scene, plan):
+    change(scene, plan, limits={"call_timeout_seconds": 25}, expiry=HOUR)
+    agree(scene, plan)
+    opened(plan)
+    adjust_ends.end_what_is_over(now() + timedelta(minutes=61))
+    assert policy_now(plan).limits.call_timeout_seconds == 25
+    alert = Alert.objects.get(plan=plan, kind="loosening_not_ended", resolved_at=None)
+    assert "calls are under way" in alert.sentence
+    soaked = Batch.objects.get(plan=plan, number=1)
+    called(soaked)
+    progress.settle_calls(batch_id=soaked.pk, now=now())
+    adjust_ends.end_what_is_over(now() + timedelta(minutes=63))
+    assert policy_now(plan).limits.call_timeout_seconds == 20
+    assert not Alert.objects.filter(kind="loosening_not_ended", resolved_at=None).exists()

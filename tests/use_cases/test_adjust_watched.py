@@ -7,10 +7,14 @@ import pytest
 
 from batches import decide
 from batches.adjust_proposal import Expiry
-from batches.models import Batch, Ruling
+from batches.configured import dictionary
+from batches.dictionary import resolve_guardrail
+from batches.increments import LookSample
+from batches.models import Batch, KpiSample, Ruling, TenantUpgrade
+from batches.verdict import guardrail_key, measure
 from plans import approval
 from plans.drafting import current_revision, policy_of
-from plans.models import Plan
+from plans.models import Plan, PlanRevision
 from tests.builders import FOREST, a_started, check_invariants, kinds
 from tests.use_cases.adjusted import change
 from tests.use_cases.watched_fleet import WatchedFleet, quick_policy, the_rollback
@@ -58,6 +62,33 @@ def test_a_limit_that_is_tightened_below_the_truth_takes_the_plan_back_at_the_ne
         Ruling.objects.filter(plan=plan, threshold=50).values_list("revision", flat=True)
     ) == {1}
     check_invariants(plan)
+
+
+def test_every_ruling_replays_with_the_policy_of_the_revision_that_it_names(scene, fleet):
+    plan = soaking(scene, fleet, at_most=50)
+    change(scene, plan, guardrails={"error_rate": 5})
+    fleet.until_plan(plan, "rolled_back")
+    rulings = Ruling.objects.filter(plan=plan, value__isnull=False)
+    assert set(rulings.values_list("revision", flat=True)) == {1, 2}
+    upgraded = [
+        at
+        for at in TenantUpgrade.objects.filter(plan=plan).values_list("upgraded_at", flat=True)
+        if at
+    ]
+    for ruling in rulings:
+        policy = policy_of(PlanRevision.objects.get(plan=plan, number=ruling.revision))
+        [rule] = [r for r in policy.guardrails if guardrail_key(r) == ruling.guardrail]
+        looks = KpiSample.objects.filter(plan=plan, kpi=ruling.kpi, at__lte=ruling.at)
+        definition = dictionary().kpi(rule.kpi)
+        assert definition is not None
+        seen = measure(
+            resolve_guardrail(rule, definition),
+            definition,
+            [LookSample.from_json(row.look) for row in looks.order_by("at")],
+            canary=sum(at <= ruling.at for at in upgraded),
+            now=ruling.at,
+        )
+        assert (seen.value, seen.threshold, seen.n) == (ruling.value, ruling.threshold, ruling.n)
 
 
 def test_a_shortened_soak_lets_the_running_batch_pass(scene, fleet):
