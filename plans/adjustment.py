@@ -16,6 +16,7 @@ from plans.change import (
     Judge,
     Standing,
     either_way,
+    fewer,
     higher,
     lower,
     ranked,
@@ -109,6 +110,8 @@ def merged(
     )
     if "windows" in paths:
         policy = replace(policy, windows=after.windows, not_after=after.not_after)
+    if "windows_closing" in paths:
+        policy = replace(policy, windows_closing=after.windows_closing)
     if "advance" in paths:
         policy = replace(policy, advance=after.advance)
     return replace(policy, description=after.description) if "description" in paths else policy
@@ -176,6 +179,7 @@ _GUARDRAIL: Mapping[str, Judge] = {
 }
 _LIMITS: Mapping[str, Judge] = {
     "failure_rate": lower,
+    "failures": fewer,
     "batch_minutes": lower,
     "rollback_seconds": lower,
     "missing_metrics_minutes": lower,
@@ -207,6 +211,8 @@ _UNITS = {
 def _shown(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if value is None:
+        return "no bound"
     words = f"{value:g}" if isinstance(value, int | float) else str(value)
     return f"{words} {_UNITS[name]}" if name in _UNITS else words
 
@@ -313,10 +319,13 @@ def _merged_guardrail(
 
 
 def _window_changes(before: UpgradePolicy, after: UpgradePolicy) -> Iterable[Change]:
-    if (before.windows, before.not_after) == (after.windows, after.not_after):
-        return
-    judged: Direction = "tighter" if _only_narrower(before, after) else "looser"
-    yield Change("windows", "windows", _windows(before), _windows(after), judged)
+    if (before.windows, before.not_after) != (after.windows, after.not_after):
+        judged: Direction = "tighter" if _only_narrower(before, after) else "looser"
+        yield Change("windows", "windows", _windows(before), _windows(after), judged)
+    if before.windows_closing != after.windows_closing:
+        closing = before.windows_closing, after.windows_closing
+        waits = ranked("finish_batch", "wait")(*closing)
+        yield Change("windows_closing", "when a window closes in a batch", *closing, waits)
 
 
 def _only_narrower(before: UpgradePolicy, after: UpgradePolicy) -> bool:

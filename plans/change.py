@@ -1,5 +1,6 @@
 """One change between two policies, and which way it goes."""
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -41,6 +42,11 @@ class Standing:
 def lower(before: float, after: float) -> Direction:
     """Return what a change means where lower is tighter."""
     return "tighter" if after < before else "looser"
+
+
+def fewer(before: int | None, after: int | None) -> Direction:
+    """Return what a change means where lower is tighter and None is no bound at all."""
+    return lower(*(math.inf if bound is None else bound for bound in (before, after)))
 
 
 def higher(before: float, after: float) -> Direction:

@@ -68,11 +68,13 @@ def _policy(policy: UpgradePolicy) -> Iterable[str]:
     if policy.windows:
         yield "windows:"
         yield from (f"  - {_window(window)}" for window in policy.windows)
+    yield f"windows_closing: {policy.windows_closing}"
     if policy.not_after is not None:
         instant = policy.not_after.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f+00:00")
         yield f"not_after: {instant}"
-    limits = {f.name: _number(getattr(policy.limits, f.name)) for f in fields(policy.limits)}
-    yield f"limits: {_map(limits)}"
+    limits = {f.name: getattr(policy.limits, f.name) for f in fields(policy.limits)}
+    said = {name: _number(value) for name, value in limits.items() if value is not None}
+    yield f"limits: {_map(said)}"
     yield f"on: {_map({f.name: getattr(policy.on, f.name) for f in fields(policy.on)})}"
     yield f"rollback: {_rollback(policy)}"
 
@@ -173,6 +175,7 @@ def _rollback(policy: UpgradePolicy) -> str:
             "verify": _flag(rules.verify),
             "drill": _flag(rules.drill),
             "irreversible": rules.irreversible,
+            "watch_after_minutes": _number(rules.watch_after_minutes),
         }
     )
 

@@ -123,6 +123,7 @@ def test_the_same_limit_in_another_unit_is_no_change():
         ("call_timeout_seconds", 10, 30),
         ("look_seconds", 2, 9),
         ("rollback_seconds", 100, None),
+        ("failures", 3, None),
         ("attempts", None, 2),
         ("attempts", None, 5),
     ],
@@ -132,6 +133,21 @@ def test_a_limit_is_judged_by_what_it_lets_by(name, tighter, looser):
         if value is not None:
             change = the_change(limits=replace(Limits(), **{name: value}))
             assert (change.path, change.direction) == (f"limits.{name}", direction)
+
+
+def test_a_number_of_failures_is_a_bound_and_none_is_not():
+    bounded = replace(BASE, limits=Limits(failures=3))
+    for failures, direction in ((2, "tighter"), (4, "looser"), (None, "looser")):
+        change = changed(bounded, limits=Limits(failures=failures)).changes[0]
+        assert (change.path, change.direction) == ("limits.failures", direction)
+    assert the_change(limits=Limits(failures=3)).sentence == "failures: no bound → 3: tighter"
+
+
+def test_a_batch_that_waits_for_openings_is_the_tighter_rule():
+    finish = the_change(windows_closing="finish_batch")
+    assert (finish.path, finish.direction) == ("windows_closing", "looser")
+    edited = replace(BASE, windows_closing="finish_batch")
+    assert merged(BASE, edited, {"windows_closing"}, Standing()) == edited
 
 
 def test_every_limit_and_condition_has_been_thought_of():

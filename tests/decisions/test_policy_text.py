@@ -76,6 +76,7 @@ def batch_lists(draw):
 def policy_files(draw):
     limits = Limits(
         failure_rate=draw(st.floats(0, 100, allow_subnormal=False)),
+        failures=draw(st.none() | st.integers(0, 10**6)),
         batch_minutes=draw(positive(1440)),
         parallelism=draw(st.integers(1, 1000)),
         attempts=draw(st.integers(1, 20)),
@@ -113,7 +114,14 @@ def policy_files(draw):
         not_after=draw(st.none() | words([datetime(2031, 3, 5, 12, 0, 0, 123456, UTC)])),
         limits=limits,
         on=Conditions(draw(hold), draw(hold), draw(hold), draw(hold)),
-        rollback=RollbackRules(rollback_after_seconds=draw(st.floats(0, 60))),
+        windows_closing=draw(words(["wait", "finish_batch"])),
+        rollback=RollbackRules(
+            scope=draw(words(["plan", "batch", "tenant"])),
+            rollback_after_seconds=draw(st.floats(0, 60)),
+            drill=draw(st.booleans()),
+            irreversible=draw(words(["refuse", "freeze"])),
+            watch_after_minutes=draw(words([0.0, 1440.0, 1439.5])),
+        ),
     )
     rules = draw(st.lists(names, max_size=2, unique=True))
     approvals = {
