@@ -51,7 +51,7 @@ class Acting:
     # Forward.
 
     def _open_batch(self, plan: Plan, facts: PlanFacts, action: Action, now: datetime) -> None:
-        open_batch(batch_id=_batch_id(action), quote_sentence=action.sentence, now=now)
+        open_batch(batch_id=_batch_id(action), now=now)
 
     def _call_batch(self, plan: Plan, facts: PlanFacts, action: Action, now: datetime) -> None:
         self._effects.submit(

@@ -15,4 +15,5 @@ class BatchesConfig(AppConfig):
 
         from batches.models import Batch
 
-        auditlog.register(Batch)
+        # The quote at the gate is a fact of the trail already.
+        auditlog.register(Batch, exclude_fields=["quote"])

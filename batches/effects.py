@@ -40,6 +40,8 @@ PATIENCE_WITH_OPEN_CALLS = 2.0
 """Seconds that a restore waits for an open forward call to end before it is sent beside it."""
 SETTLE_LOOK = 0.2
 RETRY_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+SETTLING_PER_SLOT = 4
+"""How many tenants per slot may wait for late calls without counting as work in hand."""
 
 
 @dataclass(slots=True)
@@ -104,6 +106,10 @@ class _Run:
         self.clock = clock
         self.own_slots = asyncio.Semaphore(max(1, job.parallelism))
         self.progress = Progress()
+        self.active: set[asyncio.Task[None]] = set()
+        self.broken: asyncio.Task[None] | None = None
+        self.settling = 0
+        self.changed = asyncio.Event()
 
     @property
     def halted(self) -> bool:
@@ -114,27 +120,41 @@ class _Run:
 
     async def until_done(self) -> Progress:
         """Keep claiming while there is work, a little ahead of the free slots."""
-        active: set[asyncio.Task[None]] = set()
         more = True
         width = max(1, min(self.job.parallelism, self.gate.deployer.parallelism))
         chunk = min(CLAIM_CHUNK, max(1, width // 2))
         try:
             while True:
-                room = width + chunk - len(active)
+                # Who waits for a late call to be over holds no slot, and nobody else up.
+                waiting = min(self.settling, SETTLING_PER_SLOT * width)
+                room = width + chunk - len(self.active) + waiting
                 if more and room >= chunk and not self.halted:
                     claimed = await self.ledger.claim_many(min(room, CLAIM_CHUNK))
                     self.progress.tasks += len(claimed)
-                    active.update(asyncio.create_task(self._one(task)) for task in claimed)
+                    for task in claimed:
+                        self._begin(task)
                     more = bool(claimed)
                     continue
-                if not active:
+                if not self.active:
                     return self.progress
-                done, active = await asyncio.wait(active, return_when=asyncio.FIRST_COMPLETED)
-                for finished in done:
-                    finished.result()
+                await self.changed.wait()
+                self.changed.clear()
+                if self.broken is not None:
+                    self.broken.result()
         finally:
-            for task in active:
-                task.cancel()
+            for running in self.active:
+                running.cancel()
+
+    def _begin(self, task: Task) -> None:
+        running = asyncio.create_task(self._one(task))
+        self.active.add(running)
+        running.add_done_callback(self._ended)
+
+    def _ended(self, running: asyncio.Task[None]) -> None:
+        self.active.discard(running)
+        if not running.cancelled() and running.exception() is not None:
+            self.broken = self.broken or running
+        self.changed.set()
 
     async def _one(self, task: Task) -> None:
         if task.direction == "install":
@@ -146,6 +166,7 @@ class _Run:
 
     async def _observe(self, task: Task) -> Observed | ObserveFailed:
         async with self.own_slots, self.gate.slots:
+            asked_at = self.clock.monotonic()
             try:
                 observed = await self.gate.deployer.observe(
                     task.tenant, self.job.plugin, timeout=self.job.call_timeout
@@ -153,6 +174,7 @@ class _Run:
             except ObserveFailed as failed:
                 self._note_unauthorized(failed.unauthorized, failed.reason)
                 return failed
+            self.progress.looks.append(self.clock.monotonic() - asked_at)
         self.progress.last_read_back_at = self.clock.now()
         reach("effects.observed")
         return observed
@@ -392,6 +414,14 @@ class _Run:
 
         `patience` bounds the wait in seconds; an open call usually ends long before its time-out.
         """
+        self.settling += 1
+        self.changed.set()
+        try:
+            await self._until_settled(task, patience)
+        finally:
+            self.settling -= 1
+
+    async def _until_settled(self, task: Task, patience: float | None) -> None:
         began = self.clock.monotonic()
         while True:
             settles_at = await self.ledger.settles_at(task)

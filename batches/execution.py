@@ -21,6 +21,7 @@ from batches.effects import EffectLoop
 from batches.leases import Keeper
 from batches.ledger import DatabaseLedger
 from batches.ledger_claims import Scope
+from batches.ledger_writes import note_durations
 from batches.models import Batch, Rollback, TenantUpgrade
 from batches.rollback import in_scope
 from plans import events
@@ -179,9 +180,20 @@ async def _perform(loop: EffectLoop, run: Run) -> Progress:
     ledger = DatabaseLedger(run.scope)
     ledger.__enter__()
     try:
-        return await loop.run(run.job, ledger)
+        progress = await loop.run(run.job, ledger)
     finally:
         await asyncio.to_thread(ledger.__exit__)
+    if progress.looks:
+        await asyncio.to_thread(
+            _in_database(lambda: _note_looks(run.scope.deployer, list(progress.looks)))
+        )
+    return progress
+
+
+def _note_looks(deployer: str, seconds: list[float]) -> None:
+    """Keep how long looks take: the rollback quote counts two for each tenant."""
+    with transaction.atomic():
+        note_durations(deployer, "observe", seconds)
 
 
 async def call_batch(loop: EffectLoop, *, batch_id: int, plan_id: Any, executor: str) -> bool:

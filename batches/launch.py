@@ -8,7 +8,7 @@ from django_q.tasks import async_task
 
 from batches.models import Batch, TenantUpgrade
 from batches.quote import Quote
-from batches.readiness import quote_for
+from batches.readiness import gate_quote, quote_for
 from plans import events, flags
 from plans.drafting import current_revision, policy_of
 from plans.models import Plan, PlanTenant, User
@@ -24,6 +24,12 @@ class NotYet(Refused):
     """The plan may start later: `sentence` says what it waits for."""
 
     default_code = "not_yet"
+
+
+class QuoteExceeded(Refused):
+    """A batch may not begin: everything touched could not be taken back in time."""
+
+    default_code = "quote_exceeds_limit"
 
 
 class TenantsTaken(Refused):
@@ -81,7 +87,7 @@ def _first_quote(plan: Plan, policy: UpgradePolicy) -> Quote:
     places = PlanTenant.objects.filter(plan=plan, excluded=False)
     first = places.order_by("batch_number").values("batch_number")[:1]
     size = places.filter(batch_number__in=first).count()
-    return quote_for(deployer=plan.deployer, policy=policy, touched=size)
+    return quote_for(deployer=plan.deployer, policy=policy, touched=size, plan=plan)
 
 
 def why_not_yet(plan: Plan, now: datetime) -> str:
@@ -169,15 +175,23 @@ def _make_batches(plan: Plan, policy: UpgradePolicy) -> list[Batch]:
 
 
 @transaction.atomic
-def open_batch(*, batch_id: int, quote_sentence: str, now: datetime) -> Batch:
-    """Begin a batch: hand its calls out to the hands within this transaction."""
+def open_batch(*, batch_id: int, now: datetime) -> Batch:
+    """Begin a batch: hand its calls out to the hands within this transaction.
+
+    The gate is taken here, under the plan's lock: measurements, tenants and limits may have changed
+    since the decision. Raises QuoteExceeded when all could not be taken back in time.
+    """
     batch, plan = Batch.objects.locked(batch_id)
     if str(plan.state) != "running":
         raise Refused("A batch opens only while its plan runs.")
+    quote = gate_quote(plan, policy_of(current_revision(plan)))
+    if not quote.fits:
+        raise QuoteExceeded(f"Batch {batch.number} may not begin: {quote.sentence}.")
     batch.move("open")
     batch.opened_at = now
     batch.calling_since = now
     batch.handed_out_at = now
+    batch.quote = quote.to_json()
     batch.save()
     if plan.waiting_for:
         plan.waiting_for = ""
@@ -187,10 +201,10 @@ def open_batch(*, batch_id: int, quote_sentence: str, now: datetime) -> Batch:
         stream=plan,
         kind="batch_opened",
         sentence=f"Batch {batch.number} ({batch.name}) began with {batch.size} tenants;"
-        f" {quote_sentence}.",
+        f" {quote.sentence}.",
         actor=None,
         via="watch",
         now=now,
-        payload={"batch": batch.number, "tenants": batch.size},
+        payload={"batch": batch.number, "tenants": batch.size, "quote": quote.to_json()},
     )
     return batch

@@ -238,14 +238,7 @@ class Writes:
     # What everybody may know.
 
     def _measure(self) -> None:
-        if not self._durations:
-            return
-        row, _made = DeployerMeasurement.objects.select_for_update().get_or_create(
-            deployer=self.scope.deployer, direction=self.scope.direction
-        )
-        row.count += len(self._durations)
-        row.durations = [*row.durations, *(round(d, 4) for d in self._durations)][-MEASURED_CALLS:]
-        row.save()
+        note_durations(self.scope.deployer, self.scope.direction, self._durations)
 
     def _tell(self, now: datetime) -> None:
         if not self._notes.moves:
@@ -270,6 +263,18 @@ class Writes:
             now=now,
             payload={"tenants": dict(self._notes.moves), "errors": dict(self._notes.errors)},
         )
+
+
+def note_durations(deployer: str, direction: str, durations: Sequence[float]) -> None:
+    """Add the seconds of calls (or looks: "observe") to what is known of a deployer's pace."""
+    if not durations:
+        return
+    row, _made = DeployerMeasurement.objects.select_for_update().get_or_create(
+        deployer=deployer, direction=direction
+    )
+    row.count += len(durations)
+    row.durations = [*row.durations, *(round(d, 4) for d in durations)][-MEASURED_CALLS:]
+    row.save()
 
 
 def _changes(outcome: Outcome, now: datetime) -> dict[str, Any]:

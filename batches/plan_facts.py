@@ -10,8 +10,7 @@ from django.db.models import Count, Q
 from batches.decide import BatchFacts, BreachFacts, MissingFacts, PlanFacts, RollbackFacts
 from batches.models import Batch, DeployerCall, Rollback, TenantUpgrade
 from batches.pacing import failures, soak_left
-from batches.quote import Quote
-from batches.readiness import quote_for
+from batches.readiness import gate_quote
 from batches.rollback import NOT_BACK, in_scope
 from plans import flags
 from plans.models import Plan
@@ -114,17 +113,6 @@ def _rollback_facts(plan: Plan) -> RollbackFacts | None:
     )
 
 
-def next_quote(plan: Plan, policy: UpgradePolicy) -> Quote:
-    """Return the quote for everything touched so far and by the next batch."""
-    touched = TenantUpgrade.objects.filter(plan=plan).to_restore().count()
-    upcoming = Batch.objects.filter(plan=plan, state="pending").order_by("number").first()
-    return quote_for(
-        deployer=plan.deployer,
-        policy=policy,
-        touched=touched + (upcoming.size if upcoming is not None else 0),
-    )
-
-
 def plan_facts(
     plan: Plan,
     policy: UpgradePolicy,
@@ -170,7 +158,7 @@ def plan_facts(
 def _gate(plan: Plan, policy: UpgradePolicy, now: datetime) -> dict[str, object]:
     """Return what the next batch depends on beside the plan itself."""
     try:
-        quote = next_quote(plan, policy)
+        quote = gate_quote(plan, policy)
     except BadInput as broken:
         return {"unreadable": str(broken)}
     return {

@@ -17,7 +17,9 @@ from batches.live_messages import watch_age
 from batches.models import Alert, Batch, GuardrailState, Rollback, TenantUpgrade
 from batches.pacing import soak_left
 from batches.pinned_policy import Limit, limits_of
-from batches.readiness import quote_for
+from batches.quote import rollback_quote
+from batches.quote_advice import forecast
+from batches.readiness import AT_STAKE, way_back
 from plans.drafting import policy_of
 from plans.models import Installation, Plan, PlanRevision, PlanTenant, Stream
 from plans.policy import HOLD_BACK, UpgradePolicy
@@ -42,8 +44,6 @@ WORST_FIRST = (
     "excluded",
 )
 """The order in which tenants and counts are shown: what needs eyes comes first."""
-AT_STAKE = (*TENANT_UPGRADE.sources("begin_restore"), "restoring")
-"""Touched tenants in these states are what a rollback would take back."""
 UNENDED = ("draft", "awaiting_approval", "approved", "running", "paused")
 
 
@@ -256,32 +256,34 @@ def _quote(
     at_stake = sum(
         batch["size"] if batch["state"] == "deploying" else batch["touched"] for batch in batches
     )
-    coming = next((batch for batch in batches if batch["state"] == "pending"), None)
+    pending = [batch for batch in batches if batch["state"] == "pending"]
     if str(plan.state) not in UNENDED:
-        coming = None
+        pending = []
     try:
-        quote = quote_for(deployer=plan.deployer, policy=policy, touched=at_stake)
-        after = (
-            quote_for(deployer=plan.deployer, policy=policy, touched=at_stake + coming["size"])
-            if coming is not None
-            else None
-        )
+        way = way_back(deployer=plan.deployer, policy=policy, plan=plan)
     except BadInput as refused:
-        return {"seconds": None, "limit": None, "fits": None, "sentence": refused.sentence}
-    return {
-        "touched": quote.touched,
-        "seconds": quote.seconds,
-        "limit": quote.limit,
-        "fits": quote.fits,
-        "sentence": quote.sentence,
-        "next": coming
-        and after
-        and {
-            "batch": coming["number"],
-            "seconds": after.seconds,
-            "fits": after.fits,
-            "sentence": after.sentence,
-        },
+        return {
+            "touched": at_stake,
+            "seconds": None,
+            "expected_seconds": None,
+            "limit": None,
+            "fits": None,
+            "terms": [],
+            "sentence": refused.sentence,
+            "next": None,
+            "whole": None,
+        }
+    told = forecast(way, [batch["size"] for batch in pending], touched=at_stake)
+    over = told.first_over
+    return rollback_quote(way, touched=at_stake).to_json() | {
+        "next": {"batch": pending[0]["number"], **told.quotes[0].to_json()} if pending else None,
+        "whole": {
+            **told.quotes[-1].to_json(),
+            "first_over": pending[over]["number"] if over is not None else None,
+            "advice": [one.to_json() for one in told.advice],
+        }
+        if pending
+        else None,
     }
 
 
@@ -330,6 +332,8 @@ def _rollback(rollback: Rollback | None) -> dict[str, Any] | None:
         "triggered_at": rollback.triggered_at,
         "deadline": rollback.deadline,
         "quote_seconds": rollback.quote_seconds,
+        "expected_seconds": rollback.expected_seconds,
+        "quote_terms": rollback.quote_terms,
         "touched": rollback.touched,
         "restored": rollback.restored,
         "superseded": rollback.superseded,

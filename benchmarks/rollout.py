@@ -118,7 +118,7 @@ def our_seconds(base: str, tenants: int, number: int) -> tuple[float, float]:
     approval.approve(plan_id=plan.pk, approver=approver, now=now, via="command")
     start(plan_id=plan.pk, by=None, now=now, via="command")
     batch = Batch.objects.get(plan=plan)
-    open_batch(batch_id=batch.pk, quote_sentence="", now=now)
+    open_batch(batch_id=batch.pk, now=now)
     reset(base)
     loop = new_effect_loop()
 
