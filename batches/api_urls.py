@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from batches import api
+from batches import api, calibration_api
 
 PLAN = "api/v1/plans/<str:plan>"
 
@@ -18,4 +18,9 @@ urlpatterns = [
     path(f"{PLAN}/rollback", api.PlanRollback.as_view(), name="api-plan-rollback"),
     path(f"{PLAN}/snapshot", api.PlanSnapshot.as_view(), name="api-plan-snapshot"),
     path(f"{PLAN}/tenants", api.PlanTenants.as_view(), name="api-plan-tenants"),
+    path(
+        "api/v1/calibration",
+        calibration_api.CalibrationOfDeployers.as_view(),
+        name="api-calibration",
+    ),
 ]

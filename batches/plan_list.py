@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
 
 from batches.ladder import BAR_ORDER, Share, shares
-from batches.models import TenantUpgrade
+from batches.models import Rollback, TenantUpgrade
 from plans.lifecycle import PLAN
 from plans.models import Plan, PlanRevision, PlanTenant
 
@@ -46,6 +46,8 @@ class PlanLine:
     rolled_back: int
     bar: tuple[Share, ...]
     started: bool
+    back_in: float | None
+    quoted: float | None
 
 
 def tiles(plans: QuerySet[Plan]) -> list[Tile]:
@@ -89,11 +91,12 @@ def filtered(plans: QuerySet[Plan], chosen: Mapping[str, str]) -> QuerySet[Plan]
 
 
 def lines(plans: Sequence[Plan]) -> list[PlanLine]:
-    """Return one page of plans with their progress: four queries, however many plans."""
+    """Return one page of plans with their progress: five queries, however many plans."""
     ids = [plan.pk for plan in plans]
     counts = _upgrade_counts(ids)
     places = _place_counts(ids)
     versions = from_versions(plans)
+    backs = {row.plan_id: row for row in Rollback.objects.filter(plan__in=ids)}
     return [
         PlanLine(
             plan=plan,
@@ -104,6 +107,8 @@ def lines(plans: Sequence[Plan]) -> list[PlanLine]:
             rolled_back=counts[plan.pk].get("rolled_back", 0),
             bar=tuple(shares(counts[plan.pk], BAR_ORDER)),
             started=plan.started_at is not None,
+            back_in=backs[plan.pk].seconds() if plan.pk in backs else None,
+            quoted=backs[plan.pk].quote_seconds if plan.pk in backs else None,
         )
         for plan in plans
     ]

@@ -312,7 +312,12 @@ def promise(
     if rollback is not None and rollback.verified_at and state in {"rolled_back", "archived"}:
         seconds = (rollback.verified_at - rollback.clock_from).total_seconds()
         word = "Kept" if rollback.verified_at <= rollback.deadline else "Missed"
-        return {"kind": word.lower(), "until": None, "sentence": f"{word}: back in {seconds:.1f} s"}
+        return {
+            "kind": word.lower(),
+            "until": None,
+            "sentence": f"{word}: back in {seconds:.1f} s",
+            "quoted": rollback.quote_seconds,
+        }
     if state in {"running", "paused", "completed"} and quote.get("touched"):
         sentence = f"Everything back within {quote['seconds']:.0f} s, whenever you ask"
         return {"kind": "standing", "until": None, "sentence": sentence}

@@ -2,11 +2,12 @@
 
 from django.urls import path
 
-from batches import views
+from batches import calibration_views, views
 
 PLAN = "plans/<uuid:plan_id>"
 
 urlpatterns = [
+    path("calibration/", calibration_views.calibration_page, name="calibration"),
     path(f"{PLAN}/", views.live_plan, name="live-plan"),
     path(f"{PLAN}/parts/", views.parts, name="live-plan-parts"),
     path(f"{PLAN}/tenants/", views.tenants, name="live-plan-tenants"),

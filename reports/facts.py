@@ -30,6 +30,7 @@ from reports.report_facts import (
     EventFact,
     LimitsFact,
     Person,
+    QuoteFact,
     ReleaseFact,
     ReportFacts,
     RequestFact,
@@ -253,8 +254,26 @@ def _batches(plan: Plan) -> tuple[BatchFact, ...]:
             held_at=row.held_at,
             held_reason=row.held_reason,
             tenants=tuple(tenants[row.pk]),
+            quote=_quote(row.quote),
         )
         for row in rows
+    )
+
+
+def _terms(rows: list[dict[str, Any]]) -> tuple[tuple[str, float], ...]:
+    return tuple((row["label"], row["seconds"]) for row in rows)
+
+
+def _quote(kept: dict[str, Any]) -> QuoteFact | None:
+    """Return the quote that a batch's gate was taken by; batches of older versions kept none."""
+    if not kept:
+        return None
+    return QuoteFact(
+        seconds=kept["seconds"],
+        expected_seconds=kept["expected_seconds"],
+        limit=kept["limit"],
+        touched=kept["touched"],
+        terms=_terms(kept["terms"]),
     )
 
 
@@ -303,6 +322,8 @@ def _rollbacks(plan: Plan) -> tuple[RollbackFact, ...]:
             verified_at=row.verified_at,
             finished_at=row.finished_at,
             missed_at=row.missed_at,
+            expected_seconds=row.expected_seconds,
+            quote_terms=_terms(row.quote_terms),
         )
         for row in rows
     )

@@ -91,6 +91,17 @@ class TenantFact:
 
 
 @dataclass(frozen=True, slots=True)
+class QuoteFact:
+    """The rollback quote at a batch's gate: the worst case, with its terms."""
+
+    seconds: float
+    expected_seconds: float
+    limit: float
+    touched: int
+    terms: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class BatchFact:
     """What became of one batch."""
 
@@ -111,6 +122,7 @@ class BatchFact:
     held_at: datetime | None
     held_reason: str
     tenants: tuple[TenantFact, ...]
+    quote: QuoteFact | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +200,8 @@ class RollbackFact:
     verified_at: datetime | None
     finished_at: datetime | None
     missed_at: datetime | None
+    expected_seconds: float | None = None
+    quote_terms: tuple[tuple[str, float], ...] = ()
 
     @property
     def limit_seconds(self) -> float:

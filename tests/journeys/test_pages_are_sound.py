@@ -86,6 +86,7 @@ PAGES = {
     "policy": ("mara", "/policies/gated/"),
     "trail": ("rita", "/trail/"),
     "reports": ("rita", "/reports/"),
+    "calibration": ("rita", "/calibration/"),
     "plan-report not ready": ("rita", "/plans/{waiting}/report.pdf"),
     "api-docs": ("mara", "/api/docs/"),
     "not found": ("mara", "/no/such/page/"),
@@ -103,6 +104,7 @@ EMPTY_PAGES = (
     "/policies/",
     "/trail/",
     "/reports/",
+    "/calibration/",
 )
 # What is no page: acts, fragments, data and downloads.
 NO_PAGES = {
