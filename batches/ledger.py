@@ -112,6 +112,7 @@ class DatabaseLedger:
     def _run(self) -> None:
         try:
             self._work()
+            self._patiently(self._flush)
         except BaseException as error:
             # Whoever waits must not wait for ever; the error is raised in the loop.
             self._failure = error
@@ -182,11 +183,15 @@ class DatabaseLedger:
         with transaction.atomic():
             results = self._writes.apply([(op.name, op.items) for op in chunk])
             reach("ledger.applied")
-        self._writes.claims.committed()
+        self._writes.committed()
         for name in sorted({op.name for op in chunk} & COMMITTED.keys()):
             reach(COMMITTED[name])
         self._stop = not self._writes.went_on
         return results
+
+    def _flush(self) -> None:
+        with transaction.atomic():
+            self._writes.flush()
 
     def _patiently(self, write: Any) -> Any:
         """Run a transaction, again while the database is busy."""

@@ -1,5 +1,6 @@
 """What the ledger's writer does inside one transaction: claim, journal, record, tell the trail."""
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,6 +17,7 @@ from batches.models import Batch, DeployerCall, DeployerMeasurement, Rollback, T
 from plans import events, flags
 from plans.models import Installation, Plan
 
+MEASURE_SECONDS = 1.0
 MEASURED_CALLS = 200
 """How many of the newest durations a deployer's measurement keeps."""
 STAMP_OF_MOVE = {"confirm": "upgraded_at", "restored": "restored_at"}
@@ -30,6 +32,23 @@ class Writes:
         self.went_on = True
         self._notes = Notes()
         self._durations: list[float] = []
+        self._unmeasured: list[float] = []
+        self._measured_at = 0.0
+        self._written = False
+        self._called = False
+        self._first_call_noted = False
+
+    def committed(self) -> None:
+        """Keep in mind what the transaction did, now that it has happened."""
+        self.claims.committed()
+        self._unmeasured = [] if self._written else [*self._unmeasured, *self._durations]
+        if self._written:
+            self._measured_at = time.monotonic()
+        self._first_call_noted = self._first_call_noted or self._called
+
+    def flush(self) -> None:
+        """Write down the durations that wait; in the caller's transaction."""
+        note_durations(self.scope.deployer, self.scope.direction, self._unmeasured)
 
     def may_go_on(self) -> bool:
         """Tell whether new intents and calls are still wanted from this run."""
@@ -37,11 +56,15 @@ class Writes:
             return False
         if self.scope.rollback_id is not None:
             return Rollback.objects.filter(pk=self.scope.rollback_id, finished_at=None).exists()
-        plan = Plan.objects.filter(
-            pk=self.scope.plan_id, state="running", epoch=self.scope.epoch
-        ).exists()
-        batch = Batch.objects.filter(plan_id=self.scope.plan_id, state="deploying")
-        if not plan or self.scope.batch_id not in batch.values_list("pk", flat=True):
+        # One question per transaction: this is asked before every chunk.
+        calling = Batch.objects.filter(
+            pk=self.scope.batch_id,
+            plan_id=self.scope.plan_id,
+            state="deploying",
+            plan__state="running",
+            plan__epoch=self.scope.epoch,
+        )
+        if not calling.exists():
             return False
         return self.scope.direction == "restore" or flags.is_on(flags.ORCHESTRATOR)
 
@@ -49,6 +72,7 @@ class Writes:
         """Apply operations in order: facts first in the database, one event for all of them."""
         now = timezone.now()
         self._notes, self._durations = Notes(), []
+        self._written = self._called = False
         self.claims.begin(self._notes)
         self.went_on = self.may_go_on()
         results: list[Any] = [None] * len(operations)
@@ -111,35 +135,40 @@ class Writes:
             ]
         )
         self._mark_touched(allowed, now)
-        TenantUpgrade.objects.filter(pk__in=[s.task.upgrade_id for s in allowed]).update(
-            attempts=F("attempts") + 1
-        )
         self._note_first_call(now)
         ids = {id(start): call.pk for start, call in zip(allowed, calls, strict=True)}
         return [ids.get(id(start)) for start in starts]
 
     def _mark_touched(self, starts: Sequence[CallStart], now: datetime) -> None:
-        """Keep version and config as they were right before the first forward call."""
-        if self.scope.direction == "restore":
-            return
+        """Count the attempt; keep version and config as they were before the first forward call."""
         groups: dict[tuple[str, str], list[CallStart]] = defaultdict(list)
+        again: list[int] = []
         for start in starts:
-            if not start.task.touched:
+            if self.scope.direction == "restore" or start.task.touched or start.attempt > 1:
+                again.append(start.task.upgrade_id)
+            else:
                 groups[start.version_before, repr(start.config_before)].append(start)
         for same in groups.values():
-            TenantUpgrade.objects.filter(
-                pk__in=[start.task.upgrade_id for start in same], touched_at=None
-            ).update(
+            ids = [start.task.upgrade_id for start in same]
+            fresh = TenantUpgrade.objects.filter(pk__in=ids, touched_at=None)
+            changed = fresh.update(
                 touched_at=now,
                 version_before=same[0].version_before,
                 config_before=same[0].config_before,
+                attempts=F("attempts") + 1,
             )
+            if changed != len(ids):
+                kept = TenantUpgrade.objects.filter(pk__in=ids).exclude(touched_at=now)
+                again += kept.values_list("pk", flat=True)
+        if again:
+            TenantUpgrade.objects.filter(pk__in=again).update(attempts=F("attempts") + 1)
 
     def _note_first_call(self, now: datetime) -> None:
-        if self.scope.rollback_id is not None:
+        if self.scope.rollback_id is not None and not self._first_call_noted:
             Rollback.objects.filter(pk=self.scope.rollback_id, first_call_at=None).update(
                 first_call_at=now
             )
+            self._called = True
 
     # Facts.
 
@@ -238,7 +267,11 @@ class Writes:
     # What everybody may know.
 
     def _measure(self) -> None:
-        note_durations(self.scope.deployer, self.scope.direction, self._durations)
+        """Write durations once a second at most: the row holds 200 of them."""
+        waiting = [*self._unmeasured, *self._durations]
+        if waiting and time.monotonic() - self._measured_at >= MEASURE_SECONDS:
+            note_durations(self.scope.deployer, self.scope.direction, waiting)
+            self._written = True
 
     def _tell(self, now: datetime) -> None:
         if not self._notes.moves:
