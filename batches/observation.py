@@ -5,15 +5,16 @@ plan, each in one transaction.
 """
 
 import hashlib
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import rfc8785
 from django.db import transaction
 
+from batches.canonical_json import canonical_json
 from batches.configured import dictionary
 from batches.decide import BreachFacts, MissingFacts
 from batches.dictionary import KpiMapping
@@ -40,6 +41,8 @@ from plans import events
 from plans.models import Plan
 from plans.policy import UpgradePolicy
 
+INGEST_SECONDS = 0.3
+"""How long one tick takes answers in before it goes on to decide."""
 LOOKED_AT = ("running", "paused", "rolling_back")
 
 
@@ -48,7 +51,9 @@ class Observer:
 
     def __init__(self, *, on_answer: Callable[[], None] = lambda: None) -> None:
         self._reader = SourceReader(on_answer=on_answer)
+        self._on_answer = on_answer
         self._plans: dict[Any, Watched] = {}
+        self._unread: dict[tuple[Any, str], tuple[dict[str, KpiMapping], SourceAnswer]] = {}
 
     def start(self) -> None:
         """Begin to read."""
@@ -150,13 +155,31 @@ class Observer:
     # Answers.
 
     def ingest_finished(self, now: datetime) -> None:
-        """Take in what the sources answered since the last tick."""
+        """Take in what the sources answered, for as long as a tick may spend on it.
+
+        What is left comes first at the next tick, which follows at once: a look at very many
+        tenants must not keep rollbacks and deadlines of other plans waiting.
+        """
         for answer in self._reader.finished():
-            for plan_id in list(self._plans):
-                watched = self._plans[plan_id]
+            for plan_id, watched in self._plans.items():
                 mappings = watched.waiting.pop(answer.source, None)
-                if mappings is not None and not self._ingest(watched, mappings, answer, now):
-                    del self._plans[plan_id]
+                if mappings is not None:
+                    # An older answer that nobody had time for is dropped: this one says it all.
+                    older = self._unread.pop((plan_id, answer.source), ({}, answer))[0]
+                    self._unread[plan_id, answer.source] = (older | mappings, answer)
+        until = time.monotonic() + INGEST_SECONDS
+        while self._unread and time.monotonic() < until:
+            plan_id, source = next(iter(self._unread))
+            mappings, answer = self._unread.pop((plan_id, source))
+            looked_at = self._plans.get(plan_id)
+            if looked_at is None:
+                continue
+            if not self._ingest(looked_at, mappings, answer, now, until):
+                del self._plans[plan_id]
+            elif mappings:
+                self._unread = {(plan_id, source): (mappings, answer), **self._unread}
+        if self._unread:
+            self._on_answer()
 
     def _ingest(
         self,
@@ -164,8 +187,12 @@ class Observer:
         mappings: dict[str, KpiMapping],
         answer: SourceAnswer,
         now: datetime,
+        until: float,
     ) -> bool:
-        """Keep and judge one answer for one plan; False when the plan is not looked at any more."""
+        """Keep and judge one answer for one plan; False when the plan is not looked at any more.
+
+        Kpis are taken out of `mappings`; those for which there was no time until `until` stay.
+        """
         with transaction.atomic():
             plan = Plan.objects.select_related("release").get(pk=watched.plan_id)
             if str(plan.state) not in LOOKED_AT:
@@ -177,7 +204,11 @@ class Observer:
             )
             upgraded = {key: at for key, state, at in upgrades if state == "upgraded" and at}
             control = [key for key, _state, _at in upgrades if key not in upgraded]
-            for kpi, mapping in mappings.items():
+            done: set[str] = set()
+            while mappings and (not done or time.monotonic() < until):
+                kpi = next(iter(mappings))
+                mapping = mappings.pop(kpi)
+                done.add(kpi)
                 if not self._covered(mapping, answer):
                     # This plan came due after the read had begun; its turn comes with the next.
                     continue
@@ -187,7 +218,7 @@ class Observer:
                 look = self._take(plan, watched, kpi, mapping, answer, upgraded, control)
                 self._remember(watched, kpi, look)
             if str(plan.state) != "rolling_back":
-                self._judge(plan, watched, set(mappings), len(upgraded), now)
+                self._judge(plan, watched, done, len(upgraded), now)
         return True
 
     @staticmethod
@@ -377,4 +408,4 @@ def _named(ruling: GuardrailRuling, key: str) -> GuardrailRuling:
 
 def _inputs_digest(looks: Sequence[LookSample] | deque[LookSample]) -> str:
     """Return the digest of the looks on which a ruling stands."""
-    return hashlib.sha256(rfc8785.dumps([look.to_json() for look in looks])).hexdigest()
+    return hashlib.sha256(canonical_json([look.to_json() for look in looks])).hexdigest()

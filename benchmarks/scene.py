@@ -19,6 +19,11 @@ policies:
 approvals:
   default: {{required_roles: [bench], max_pending_minutes: 60}}
 """
+QUIET = """
+  quiet:
+    batches: [{name: all, percentage: 100, soak_minutes: 1440}]
+    limits: {parallelism: 100, call_timeout_seconds: 5}
+"""
 DEPLOYERS = """
 deployers:
   stub:
