@@ -68,7 +68,8 @@ def forecast(way: WayBack, sizes: Sequence[int], *, touched: int = 0) -> Forecas
     return Forecast(
         tuple(quotes),
         first_over,
-        advice(way, touched=total, first=at_first if first_over == 0 else None),
+        # Only where nothing has begun is it the first batch that could be made smaller.
+        advice(way, touched=total, first=at_first if first_over == 0 and not touched else None),
     )
 
 

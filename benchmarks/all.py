@@ -33,7 +33,8 @@ def table(parts: dict[str, list[dict[str, Any]]], about: dict[str, Any]) -> str:
     """Return the numbers as Markdown."""
     lines = [
         f"Measured {about['at']} UTC at {about['revision']}: {about['cpu']},"
-        f" {about['cores']} cores, {about['system']}, Python {about['python']}, {about['database']};"
+        f" {about['cores']} cores, {about['system']}, Python {about['python']},"
+        f" {about['database']};"
         f" load before the first run {about['load_before']:.1f}.",
     ]
     for name, rows in parts.items():

@@ -37,7 +37,12 @@ deployers:
     parallelism: {in_flight}
     expected_seconds: {latency}
 """
-NO_KPIS = '{"kpis": [], "sources": {}, "mappings": [], "dashboards": []}'
+ONE_KPI = """
+{"kpis": [{"name": "error_rate", "kind": "ratio", "unit": "%", "direction": "lower"}],
+ "sources": {"none": {"kind": "simulated"}},
+ "mappings": [{"kpi": "error_rate", "source": "none", "tenant_label": "tenant",
+   "bad": {"metric": "errors_total"}, "total": {"metric": "requests_total"}}], "dashboards": []}
+"""
 
 
 def prepare(
@@ -49,7 +54,7 @@ def prepare(
     latency: float = 0.2,
     call_timeout: float = 10,
     policies: str = "",
-    dictionary: str = NO_KPIS,
+    dictionary: str = ONE_KPI,
 ) -> None:
     """Set Django up over a new database and fill it; `policies` are further ones, indented by 2."""
     os.environ["UPGRADECONSOLE_DATA"] = str(folder)

@@ -105,6 +105,12 @@ def test_a_plan_that_is_too_large_later_is_told_how_much_of_it_may_be_touched():
     assert (told.first_over, most.value) == (1, 360)
 
 
+def test_a_later_batch_is_never_called_the_first():
+    told = forecast(WAY, [500], touched=100)
+    assert {one.key for one in told.advice} >= {"tenants"}
+    assert "batches.percentage" not in {one.key for one in told.advice}
+
+
 def test_where_nothing_helps_nothing_is_said():
     hopeless = replace(WAY, restore=Pace(200.0, 200.0, 40), deployer_parallelism=20)
     assert advice(hopeless, touched=10) == ()
