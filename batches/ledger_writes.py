@@ -56,6 +56,8 @@ class Writes:
             return False
         if self.scope.rollback_id is not None:
             return Rollback.objects.filter(pk=self.scope.rollback_id, finished_at=None).exists()
+        if self.scope.batch_id is None:
+            return False
         # One question per transaction: this is asked before every chunk.
         calling = Batch.objects.filter(
             pk=self.scope.batch_id,
