@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 from django.utils import timezone
 
 from batches import alerts, control, leases
@@ -192,8 +192,13 @@ async def _perform(loop: EffectLoop, run: Run) -> Progress:
 
 def _note_looks(deployer: str, seconds: list[float]) -> None:
     """Keep how long looks take: the rollback quote counts two for each tenant."""
-    with transaction.atomic():
-        note_durations(deployer, "observe", seconds)
+    try:
+        with transaction.atomic():
+            note_durations(deployer, "observe", seconds)
+    except OperationalError:
+        # The run's work is done and recorded; the next run measures again.
+        logger.warning("The database was busy; the pace of %s was not noted.", deployer)
+    reach("effects.looks_noted")
 
 
 async def call_batch(loop: EffectLoop, *, batch_id: int, plan_id: Any, executor: str) -> bool:

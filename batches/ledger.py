@@ -192,6 +192,7 @@ class DatabaseLedger:
     def _flush(self) -> None:
         with transaction.atomic():
             self._writes.flush()
+        reach("ledger.flushed")
 
     def _patiently(self, write: Any) -> Any:
         """Run a transaction, again while the database is busy."""
