@@ -91,6 +91,9 @@ def _batch_facts(plan: Plan, policy: UpgradePolicy, now: datetime) -> tuple[Batc
 
 
 def _rollback_facts(plan: Plan) -> RollbackFacts | None:
+    # A rollback is open exactly while its plan rolls back; other plans are not asked each second.
+    if str(plan.state) != "rolling_back":
+        return None
     rollback = Rollback.objects.filter(plan=plan, finished_at=None).first()
     if rollback is None:
         return None
@@ -130,6 +133,7 @@ def plan_facts(
     batches = _batch_facts(plan, policy, now)
     live = any(batch.state in {"deploying", "soaking", "held"} for batch in batches)
     window = window_state(policy.windows, policy.not_after, now)
+    off = flags.switched_off()
     gate: dict[str, object] = {"unreadable": unreadable}
     if not live and str(plan.state) == "running":
         gate |= _gate(plan, policy, now)
@@ -140,8 +144,8 @@ def plan_facts(
         on=policy.on,
         batches=batches,
         scope=policy.rollback.scope,
-        orchestrator_on=flags.is_on(flags.ORCHESTRATOR),
-        rollback_on=flags.is_on(flags.ROLLBACK),
+        orchestrator_on=flags.ORCHESTRATOR not in off,
+        rollback_on=flags.ROLLBACK not in off,
         watch_may_call=settings.WATCH_MAY_RUN_BATCHES,
         resume_by=plan.resume_by,
         rollback=_rollback_facts(plan),
