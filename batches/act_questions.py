@@ -183,6 +183,7 @@ def _jump(plan: Plan, asked: AskedFor) -> Question:
         deployer=plan.deployer,
         policy=policy_of(current_revision(plan)),
         touched=touched + len(own),
+        plan=plan,
     )
     return Question(
         act="jump",
@@ -233,7 +234,10 @@ def _rollback(plan: Plan, asked: AskedFor) -> Question:
     if not keys:
         raise Refused("Nothing of it was touched, or it is back already.", code="nothing_touched")
     quote = quote_for(
-        deployer=plan.deployer, policy=policy_of(current_revision(plan)), touched=len(keys)
+        deployer=plan.deployer,
+        policy=policy_of(current_revision(plan)),
+        touched=len(keys),
+        plan=plan,
     )
     others = len(set(asked.tenants) - set(keys))
     said = ["Nothing new starts; the plan then waits, paused, for a person to choose."]

@@ -76,15 +76,10 @@ class Acting:
     # Forward.
 
     def _open_batch(self, plan: Plan, facts: PlanFacts, action: Action, now: datetime) -> None:
-        open_batch(
-            batch_id=_batch_id(action),
-            quote_sentence=action.sentence,
-            now=now,
-            revision=plan.revision,
-        )
+        open_batch(batch_id=_batch_id(action), now=now, revision=plan.revision)
 
     def _reopen_batch(self, plan: Plan, facts: PlanFacts, action: Action, now: datetime) -> None:
-        reopen_batch(batch_id=_batch_id(action), quote_sentence=action.sentence, now=now)
+        reopen_batch(batch_id=_batch_id(action), now=now)
 
     def _call_batch(self, plan: Plan, facts: PlanFacts, action: Action, now: datetime) -> None:
         self._effects.submit(

@@ -159,7 +159,7 @@ def _quotes(plan: Plan, old: UpgradePolicy, new: UpgradePolicy, recut: Recut | N
     new_size = len(recut.waves[0].tenants) if recut is not None and recut.waves else size
 
     def quote(policy: UpgradePolicy, touched: int) -> Quote:
-        return quote_for(deployer=plan.deployer, policy=policy, touched=touched)
+        return quote_for(deployer=plan.deployer, policy=policy, touched=touched, plan=plan)
 
     now, now_before = quote(new, at_stake), quote(old, at_stake)
     if upcoming is None:

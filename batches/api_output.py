@@ -7,7 +7,9 @@ from rest_framework import serializers
 
 from batches.lifecycle import BATCH, TENANT_UPGRADE
 from batches.models import Rollback
-from batches.readiness import quote_for
+from batches.quote import rollback_quote
+from batches.quote_advice import forecast
+from batches.readiness import way_back
 from batches.snapshot import plan_snapshot
 from plans.api_acts import possible_acts
 from plans.api_output import PlanRow, described
@@ -51,6 +53,59 @@ class AftermathOutput(serializers.Serializer[Any]):
     kpis = serializers.ListField(child=serializers.DictField())
 
 
+class QuoteTerm(serializers.Serializer[Any]):
+    """One term of a quote."""
+
+    label = serializers.CharField()  # type: ignore[assignment]
+    seconds = serializers.FloatField()
+
+
+class QuoteOutput(serializers.Serializer[Any]):
+    """What taking tenants back takes; null where the deployers file cannot be read."""
+
+    touched = serializers.IntegerField()
+    seconds = serializers.FloatField(allow_null=True, help_text="In the worst case; gates batches.")
+    expected_seconds = serializers.FloatField(
+        allow_null=True, help_text="As usual, when no call fails or hangs meanwhile."
+    )
+    limit = serializers.FloatField(allow_null=True, help_text="What the promise leaves.")
+    fits = serializers.BooleanField(allow_null=True)
+    terms = QuoteTerm(many=True)
+    sentence = serializers.CharField()
+
+
+class NextQuote(QuoteOutput):
+    """The quote after the next batch: its gate."""
+
+    batch = serializers.IntegerField()
+
+
+class QuoteAdvice(serializers.Serializer[Any]):
+    """One change with which the whole plan, or its first batch, would fit."""
+
+    key = serializers.CharField(help_text="The policy key, or `tenants`.")
+    value = serializers.FloatField()
+    seconds = serializers.FloatField()
+    limit = serializers.FloatField()
+    sentence = serializers.CharField()
+
+
+class WholeQuote(QuoteOutput):
+    """The forecast: the quote after the last batch, and what would help where it does not fit."""
+
+    first_over = serializers.IntegerField(
+        allow_null=True, help_text="The first batch that would not fit."
+    )
+    advice = QuoteAdvice(many=True)
+
+
+class PlanQuote(QuoteOutput):
+    """What taking everything back takes now, after the next batch, and after the last one."""
+
+    next = NextQuote(allow_null=True)
+    whole = WholeQuote(allow_null=True)
+
+
 class RollbackOutput(serializers.Serializer[Any]):
     """One rollback."""
 
@@ -68,6 +123,8 @@ class RollbackOutput(serializers.Serializer[Any]):
     missed_at = serializers.DateTimeField(allow_null=True)
     seconds = serializers.FloatField(allow_null=True)
     quote_seconds = serializers.FloatField(allow_null=True)
+    expected_seconds = serializers.FloatField(allow_null=True)
+    quote_terms = QuoteTerm(many=True)
     touched = serializers.IntegerField()
     restored = serializers.IntegerField()
     needs_hand = serializers.IntegerField()
@@ -122,6 +179,7 @@ class PlanCourse(serializers.Serializer[Any]):
     opening = OpeningOutput(allow_null=True, help_text="Null when nothing comes any more.")
     overrides = OverrideOutput(many=True)
     counts = serializers.DictField(child=serializers.IntegerField())
+    quote = PlanQuote()
     rollback = RollbackOutput(allow_null=True)
     alerts = AlertOutput(many=True)
 
@@ -170,6 +228,7 @@ class PlannedOutput(serializers.Serializer[Any]):
         allow_null=True,
         help_text="To take the whole plan back, at worst; null when it cannot be taken back.",
     )
+    quote = WholeQuote()
     problems = serializers.ListField(child=serializers.CharField())
 
 
@@ -222,13 +281,10 @@ def planned_answer(plan: Plan) -> dict[str, Any]:
     """Return what the API says of a plan that was handed in."""
     revision = current_revision(plan)
     batches = plan_snapshot(plan.pk)["batches"]
-    whole = sum(batch["size"] for batch in batches)
-    quote = quote_for(
-        deployer=plan.deployer,
-        policy=policy_of(revision),
-        touched=whole,
-        irreversible=plan.release.irreversible,
-    )
+    way = way_back(deployer=plan.deployer, policy=policy_of(revision), plan=plan)
+    told = forecast(way, [batch["size"] for batch in batches])
+    whole = told.quotes[-1] if told.quotes else rollback_quote(way, touched=0)
+    over = told.first_over
     answer = PlannedOutput(
         {
             "plan": plan.pk,
@@ -236,7 +292,12 @@ def planned_answer(plan: Plan) -> dict[str, Any]:
             "revision": plan.revision,
             "digest": revision.plan_digest,
             "batches": batches,
-            "quote_seconds": quote.seconds if quote.reversible else None,
+            "quote_seconds": whole.seconds if whole.reversible else None,
+            "quote": {
+                **whole.to_json(),
+                "first_over": batches[over]["number"] if over is not None else None,
+                "advice": [one.to_json() for one in told.advice],
+            },
             "problems": [],
         }
     )

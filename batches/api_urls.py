@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from batches import api, api_adjust, api_person_acts, drill_api
+from batches import api, api_adjust, api_person_acts, calibration_api, drill_api
 
 PLAN = "api/v1/plans/<str:plan>"
 
@@ -34,4 +34,9 @@ urlpatterns = [
     path(f"{PLAN}/tenants", api.PlanTenants.as_view(), name="api-plan-tenants"),
     path("api/v1/drills/", drill_api.Drills.as_view(), name="api-drills"),
     path("api/v1/drill-schedules/", drill_api.DrillSchedules.as_view(), name="api-drill-schedules"),
+    path(
+        "api/v1/calibration",
+        calibration_api.CalibrationOfDeployers.as_view(),
+        name="api-calibration",
+    ),
 ]

@@ -52,7 +52,7 @@ def inbox(person: User, *, now: datetime) -> list[InboxLine]:
                 deployer=request.plan.deployer,
                 policy=policy,
                 touched=tenants,
-                irreversible=request.plan.release.irreversible,
+                plan=request.plan,
             )
         except BadInput as bad:
             trouble = "; ".join(bad.problems)

@@ -17,7 +17,8 @@ class BatchesConfig(AppConfig):
         from batches import adjust_ends, drill_schedules, rehearsing, watch_chores
         from batches.models import Batch, DrillSchedule
 
-        auditlog.register(Batch)
+        # The quote at the gate is a fact of the trail already.
+        auditlog.register(Batch, exclude_fields=["quote"])
         auditlog.register(DrillSchedule)
         watch_chores.register("rehearsals", rehearsing.end_rehearsals)
         watch_chores.register("drill schedules", drill_schedules.run_due)

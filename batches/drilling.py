@@ -79,7 +79,7 @@ def begin_plan_drill(*, batch_id: int, now: datetime) -> RollbackDrill:
         raise Refused("No drill is to begin here.", code="no_drill")
     policy = policy_of(current_revision(plan))
     try:
-        quote = quote_for(deployer=plan.deployer, policy=policy, touched=1).seconds
+        quote = quote_for(deployer=plan.deployer, policy=policy, touched=1, plan=plan).seconds
     except BadInput:
         # A broken deployers file: the calls will say what is wrong with it.
         quote = None

@@ -5,14 +5,16 @@ speak in these values.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 from batches import surroundings
 from batches.deployers.base import Answer, Observed
 
+LOOKS_KEPT = 200
 Direction = Literal["install", "restore"]
 Move = Literal["confirm", "fail", "lose", "release", "restored", "give_up"]
 
@@ -160,6 +162,8 @@ class Progress:
     unauthorized: str = ""
     first_call_at: datetime | None = None
     last_read_back_at: datetime | None = None
+    looks: deque[float] = field(default_factory=lambda: deque(maxlen=LOOKS_KEPT))
+    """Seconds of the newest looks that were answered."""
 
 
 def settle_time(started_at: datetime, *, call_timeout: float, outcome: str) -> datetime | None:

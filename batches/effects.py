@@ -45,6 +45,8 @@ STOOD_STILL = 1.0
 """Seconds between journal and call after which a stop, or a lost lease, keeps the call back."""
 NOT_SENT = "not sent: this process stood still before the call"
 RETRY_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+SETTLING_PER_SLOT = 4
+"""How many tenants per slot may wait for late calls without counting as work in hand."""
 
 
 @dataclass(slots=True)
@@ -116,6 +118,10 @@ class _Run:
             if job.give_up_at is None
             else clock.monotonic() + (job.give_up_at - clock.now()).total_seconds()
         )
+        self.active: set[asyncio.Task[None]] = set()
+        self.broken: asyncio.Task[None] | None = None
+        self.settling = 0
+        self.changed = asyncio.Event()
 
     @property
     def halted(self) -> bool:
@@ -130,29 +136,43 @@ class _Run:
         An empty hand means that nothing is left, or that nothing more may run beside what runs:
         it is asked again when half of that has ended, and once more when all of it has.
         """
-        active: set[asyncio.Task[None]] = set()
         ask_below = sys.maxsize
         width = max(1, min(self.job.parallelism, self.gate.deployer.parallelism))
         chunk = claimed_ahead(width)
         try:
             while True:
-                room = width + chunk - len(active)
-                if len(active) <= ask_below and room >= chunk and not self.halted:
+                # Who waits for a late call to be over holds no slot, and nobody else up.
+                waiting = min(self.settling, SETTLING_PER_SLOT * width)
+                room = width + chunk - len(self.active) + waiting
+                if len(self.active) <= ask_below and room >= chunk and not self.halted:
                     claimed = await self.ledger.claim_many(min(room, CLAIM_CHUNK))
                     self.progress.tasks += len(claimed)
-                    active.update(asyncio.create_task(self._one(task)) for task in claimed)
+                    for task in claimed:
+                        self._begin(task)
                     if claimed:
                         ask_below = sys.maxsize
                         continue
-                    ask_below = len(active) // 2 if active else -1
-                if not active:
+                    ask_below = len(self.active) // 2 if self.active else -1
+                if not self.active:
                     return self.progress
-                done, active = await asyncio.wait(active, return_when=asyncio.FIRST_COMPLETED)
-                for finished in done:
-                    finished.result()
+                await self.changed.wait()
+                self.changed.clear()
+                if self.broken is not None:
+                    self.broken.result()
         finally:
-            for task in active:
-                task.cancel()
+            for running in self.active:
+                running.cancel()
+
+    def _begin(self, task: Task) -> None:
+        running = asyncio.create_task(self._one(task))
+        self.active.add(running)
+        running.add_done_callback(self._ended)
+
+    def _ended(self, running: asyncio.Task[None]) -> None:
+        self.active.discard(running)
+        if not running.cancelled() and running.exception() is not None:
+            self.broken = self.broken or running
+        self.changed.set()
 
     async def _one(self, task: Task) -> None:
         if task.direction == "install":
@@ -164,6 +184,7 @@ class _Run:
 
     async def _observe(self, task: Task) -> Observed | ObserveFailed:
         async with self.own_slots, self.gate.slots:
+            asked_at = self.clock.monotonic()
             try:
                 observed = await self.gate.deployer.observe(
                     task.tenant, self.job.plugin, timeout=self.job.call_timeout
@@ -171,6 +192,7 @@ class _Run:
             except ObserveFailed as failed:
                 self._note_unauthorized(failed.unauthorized, failed.reason)
                 return failed
+            self.progress.looks.append(self.clock.monotonic() - asked_at)
         self.progress.last_read_back_at = self.clock.now()
         reach("effects.observed")
         return observed
@@ -423,6 +445,14 @@ class _Run:
 
         `patience` bounds the wait in seconds; an open call usually ends long before its time-out.
         """
+        self.settling += 1
+        self.changed.set()
+        try:
+            await self._until_settled(task, patience)
+        finally:
+            self.settling -= 1
+
+    async def _until_settled(self, task: Task, patience: float | None) -> None:
         began = self.clock.monotonic()
         known, ends = None, began
         while True:

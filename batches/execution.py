@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from django.db import connections
+from django.db import connections, transaction
 
 from batches import alerts, control, drilling, leases, offline, rehearsing, surroundings
 from batches.configured import deployer_spec
@@ -21,12 +21,14 @@ from batches.effects import EffectLoop
 from batches.leases import Keeper, LeaseLost
 from batches.ledger import DatabaseLedger
 from batches.ledger_claims import Scope
+from batches.ledger_writes import note_durations
 from batches.models import Batch, Rollback, RollbackDrill, TenantUpgrade
 from batches.pacing import allowed_failures
 from batches.rollback import in_scope
 from batches.waiting import places_to_call
 from plans import events
 from plans.commit_notice import notify
+from plans.database_away import DATABASE_AWAY
 from plans.drafting import current_revision, policy_of
 from plans.failpoints import reach
 from plans.freezes import is_frozen
@@ -242,9 +244,25 @@ async def _perform(loop: EffectLoop, run: Run) -> Progress:
     ledger = DatabaseLedger(run.scope)
     ledger.__enter__()
     try:
-        return await loop.run(run.job, ledger)
+        progress = await loop.run(run.job, ledger)
     finally:
         await asyncio.to_thread(ledger.__exit__)
+    if progress.looks:
+        await asyncio.to_thread(
+            _in_database(lambda: _note_looks(run.scope.deployer, list(progress.looks)))
+        )
+    return progress
+
+
+def _note_looks(deployer: str, seconds: list[float]) -> None:
+    """Keep how long looks take: the rollback quote counts two for each tenant."""
+    try:
+        with transaction.atomic():
+            note_durations(deployer, "observe", seconds)
+    except DATABASE_AWAY:
+        # The run's work is done and recorded; the next run measures again.
+        logger.warning("The database was busy; the pace of %s was not noted.", deployer)
+    reach("effects.looks_noted")
 
 
 async def call_batch(loop: EffectLoop, *, batch_id: int, plan_id: Any, executor: str) -> bool:

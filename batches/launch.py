@@ -10,7 +10,7 @@ from django_q.tasks import async_task
 from batches import free_space
 from batches.models import Batch, TenantUpgrade
 from batches.quote import Quote
-from batches.readiness import quote_for
+from batches.readiness import gate_quote, quote_for
 from plans import events, flags
 from plans.drafting import current_revision, irreversible_problem, policy_of
 from plans.freezes import first_places, opening_for
@@ -26,6 +26,12 @@ class NotYet(Refused):
     """The plan may start later: `sentence` says what it waits for."""
 
     default_code = "not_yet"
+
+
+class QuoteExceeded(Refused):
+    """A batch may not begin: everything touched could not be taken back in time."""
+
+    default_code = "quote_exceeds_limit"
 
 
 class TenantsTaken(Refused):
@@ -85,12 +91,7 @@ def start(*, plan_id: Any, by: User | None, now: datetime, via: str) -> Plan:
 
 def _first_quote(plan: Plan, policy: UpgradePolicy) -> Quote:
     size = first_places(plan).count()
-    return quote_for(
-        deployer=plan.deployer,
-        policy=policy,
-        touched=size,
-        irreversible=plan.release.irreversible,
-    )
+    return quote_for(deployer=plan.deployer, policy=policy, touched=size, plan=plan)
 
 
 def why_not_yet(plan: Plan, now: datetime) -> str:
@@ -192,22 +193,35 @@ def _make_batches(plan: Plan, policy: UpgradePolicy) -> list[Batch]:
     return [batches[number] for number in sorted(batches)]
 
 
+def pass_gate(plan: Plan, batch: Batch) -> Quote:
+    """Return the quote with which the batch may begin; raises QuoteExceeded when it may not.
+
+    Asked under the plan's lock: measurements, tenants and limits may have changed since the
+    decision.
+    """
+    quote = gate_quote(plan, policy_of(current_revision(plan)))
+    if not quote.fits:
+        raise QuoteExceeded(f"Batch {batch.number} may not begin: {quote.sentence}.")
+    return quote
+
+
 @transaction.atomic
-def open_batch(
-    *, batch_id: int, quote_sentence: str, now: datetime, revision: int | None = None
-) -> Batch:
+def open_batch(*, batch_id: int, now: datetime, revision: int | None = None) -> Batch:
     """Begin a batch: hand its calls out to the hands within this transaction.
 
     `revision` is the one by which it was decided: under a newer one it has to be decided anew.
+    Raises QuoteExceeded when all could not be taken back in time.
     """
     batch, plan = Batch.objects.locked(batch_id)
     if str(plan.state) != "running":
         raise Refused("A batch opens only while its plan runs.")
     plan.require_revision(revision)
+    quote = pass_gate(plan, batch)
     batch.move("open")
     batch.opened_at = now
     batch.calling_since = now
     batch.handed_out_at = now
+    batch.quote = quote.to_json()
     batch.save()
     if plan.waiting_for:
         plan.waiting_for = ""
@@ -217,10 +231,10 @@ def open_batch(
         stream=plan,
         kind="batch_opened",
         sentence=f"Batch {batch.number} ({batch.name}) began with {batch.size} tenants;"
-        f" {quote_sentence}.",
+        f" {quote.sentence}.",
         actor=None,
         via="watch",
         now=now,
-        payload={"batch": batch.number, "tenants": batch.size},
+        payload={"batch": batch.number, "tenants": batch.size, "quote": quote.to_json()},
     )
     return batch

@@ -113,6 +113,7 @@ class DatabaseLedger:
     def _run(self) -> None:
         try:
             self._work()
+            self._patiently(self._flush)
         except BaseException as error:
             # Whoever waits must not wait for ever; the error is raised in the loop.
             self._failure = error
@@ -183,13 +184,18 @@ class DatabaseLedger:
         with transaction.atomic():
             results = self._writes.apply([(op.name, op.items) for op in chunk])
             reach("ledger.applied")
-        self._writes.claims.committed()
+        self._writes.committed()
         # Before their calls are sent, which wait for this.
         offline.note_touched(self.scope.plan_id, self._writes.first_touched)
         for name in sorted({op.name for op in chunk} & COMMITTED.keys()):
             reach(COMMITTED[name])
         self._stop = not self._writes.went_on
         return results
+
+    def _flush(self) -> None:
+        with transaction.atomic():
+            self._writes.flush()
+        reach("ledger.flushed")
 
     def _patiently(self, write: Any) -> Any:
         """Run a transaction, again while the database is busy or away."""

@@ -245,18 +245,19 @@ class Claims:
         installations = Installation.objects.filter(
             plugin_id=self.scope.plugin_id, tenant_id__in=tenants
         )
-        known = set(installations.values_list("tenant_id", flat=True))
-        Installation.objects.bulk_create(
-            [
-                Installation(plugin_id=self.scope.plugin_id, tenant_id=tenant)
-                for tenant in tenants
-                if tenant not in known
-            ],
-            ignore_conflicts=True,
-        )
         # Locked: two plans that raise the same fence at once must not end on the same number.
         locked = installations.select_for_update(no_key=True).order_by("pk")
-        last = max(locked.values_list("fence", flat=True), default=0)
+        fences = dict(locked.values_list("tenant_id", "fence"))
+        if missing := [tenant for tenant in tenants if tenant not in fences]:
+            Installation.objects.bulk_create(
+                [
+                    Installation(plugin_id=self.scope.plugin_id, tenant_id=tenant)
+                    for tenant in missing
+                ],
+                ignore_conflicts=True,
+            )
+            fences = dict(locked.all().values_list("tenant_id", "fence"))
+        last = max(fences.values(), default=0)
         fence = max(last + 1, int(now.timestamp() * 1000))
         installations.update(fence=fence)
         return fence

@@ -1,5 +1,6 @@
 """What the ledger's writer does inside one transaction: claim, journal, record, tell the trail."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import datetime
@@ -27,6 +28,7 @@ from plans.commit_notice import notify
 from plans.freezes import is_frozen
 from plans.models import Freeze, Installation, Plan
 
+MEASURE_SECONDS = 1.0
 MEASURED_CALLS = 200
 """How many of the newest durations a deployer's measurement keeps."""
 STAMP_OF_MOVE = {"confirm": "upgraded_at", "restored": "restored_at"}
@@ -44,6 +46,23 @@ class Writes:
         self._notes = Notes()
         self._durations: list[float] = []
         self._plan: Plan | None = None
+        self._unmeasured: list[float] = []
+        self._measured_at = -math.inf
+        self._written = False
+        self._called = False
+        self._first_call_noted = False
+
+    def committed(self) -> None:
+        """Keep in mind what the transaction did, now that it has happened."""
+        self.claims.committed()
+        self._unmeasured = [] if self._written else [*self._unmeasured, *self._durations]
+        if self._written:
+            self._measured_at = surroundings.here().monotonic()
+        self._first_call_noted = self._first_call_noted or self._called
+
+    def flush(self) -> None:
+        """Write down the durations that wait; in the caller's transaction."""
+        note_durations(self.scope.deployer, self.scope.direction, self._unmeasured)
 
     def may_go_on(self) -> bool:
         """Tell whether new intents and calls are still wanted from this run."""
@@ -51,18 +70,23 @@ class Writes:
             return False
         if self.scope.rollback_id is not None:
             return Rollback.objects.filter(pk=self.scope.rollback_id, finished_at=None).exists()
-        plan = Plan.objects.filter(
-            pk=self.scope.plan_id, state="running", epoch=self.scope.epoch
-        ).exists()
+        if self.scope.batch_id is None:
+            return False
         drills = self.scope.drill_id is not None
         if (
             drills
             and not RollbackDrill.objects.filter(pk=self.scope.drill_id, ended_at=None).exists()
         ):
             return False
-        state = "soaking" if drills else "deploying"
-        batch = Batch.objects.filter(plan_id=self.scope.plan_id, state=state)
-        if not plan or self.scope.batch_id not in batch.values_list("pk", flat=True):
+        # One question per transaction: this is asked before every chunk.
+        calling = Batch.objects.filter(
+            pk=self.scope.batch_id,
+            plan_id=self.scope.plan_id,
+            state="soaking" if drills else "deploying",
+            plan__state="running",
+            plan__epoch=self.scope.epoch,
+        )
+        if not calling.exists():
             return False
         if self.scope.direction == "restore":
             return True
@@ -89,6 +113,7 @@ class Writes:
         self._plan = Plan.objects.locked(self.scope.plan_id)
         now = surroundings.here().now()
         self._notes, self._durations, self.first_touched = Notes(), [], []
+        self._written = self._called = False
         self.claims.begin(self._notes)
         self.went_on = self.may_go_on()
         results: list[Any] = [None] * len(operations)
@@ -151,38 +176,43 @@ class Writes:
             ]
         )
         self._mark_touched(allowed, now)
-        TenantUpgrade.objects.filter(pk__in=[s.task.upgrade_id for s in allowed]).update(
-            attempts=F("attempts") + 1
-        )
         self._note_first_call(now)
         ids = {id(start): call.pk for start, call in zip(allowed, calls, strict=True)}
         return [ids.get(id(start)) for start in starts]
 
     def _mark_touched(self, starts: Sequence[CallStart], now: datetime) -> None:
-        """Keep version and config as they were right before the first forward call."""
-        if self.scope.direction == "restore":
-            return
+        """Count the attempt; keep version and config as they were before the first forward call."""
         groups: dict[tuple[str, str], list[CallStart]] = defaultdict(list)
+        again: list[int] = []
         for start in starts:
-            if not start.task.touched:
+            if self.scope.direction == "restore" or start.task.touched or start.attempt > 1:
+                again.append(start.task.upgrade_id)
+            else:
                 self.first_touched.append(
                     Touched(start.task.tenant, start.version_before, start.config_before, now)
                 )
                 groups[start.version_before, repr(start.config_before)].append(start)
         for same in groups.values():
-            TenantUpgrade.objects.filter(
-                pk__in=[start.task.upgrade_id for start in same], touched_at=None
-            ).update(
+            ids = [start.task.upgrade_id for start in same]
+            fresh = TenantUpgrade.objects.filter(pk__in=ids, touched_at=None)
+            changed = fresh.update(
                 touched_at=now,
                 version_before=same[0].version_before,
                 config_before=same[0].config_before,
+                attempts=F("attempts") + 1,
             )
+            if changed != len(ids):
+                kept = TenantUpgrade.objects.filter(pk__in=ids).exclude(touched_at=now)
+                again += kept.values_list("pk", flat=True)
+        if again:
+            TenantUpgrade.objects.filter(pk__in=again).update(attempts=F("attempts") + 1)
 
     def _note_first_call(self, now: datetime) -> None:
-        if self.scope.rollback_id is not None:
+        if self.scope.rollback_id is not None and not self._first_call_noted:
             Rollback.objects.filter(pk=self.scope.rollback_id, first_call_at=None).update(
                 first_call_at=now
             )
+            self._called = True
 
     # Facts.
 
@@ -294,15 +324,11 @@ class Writes:
     # What everybody may know.
 
     def _measure(self) -> None:
-        if not self._durations:
-            return
-        # The one row that plans share; nothing that another plan holds is waited for after it.
-        row, _made = DeployerMeasurement.objects.select_for_update(no_key=True).get_or_create(
-            deployer=self.scope.deployer, direction=self.scope.direction
-        )
-        row.count += len(self._durations)
-        row.durations = [*row.durations, *(round(d, 4) for d in self._durations)][-MEASURED_CALLS:]
-        row.save()
+        """Write durations once a second at most: the row holds 200 of them."""
+        waiting = [*self._unmeasured, *self._durations]
+        if waiting and surroundings.here().monotonic() - self._measured_at >= MEASURE_SECONDS:
+            note_durations(self.scope.deployer, self.scope.direction, waiting)
+            self._written = True
 
     def _tell(self, now: datetime) -> None:
         if not self._notes.moves:
@@ -328,6 +354,19 @@ class Writes:
             now=now,
             payload={"tenants": dict(self._notes.moves), "errors": dict(self._notes.errors)},
         )
+
+
+def note_durations(deployer: str, direction: str, durations: Sequence[float]) -> None:
+    """Add the seconds of calls (or looks: "observe") to what is known of a deployer's pace."""
+    if not durations:
+        return
+    # The one row that plans share; nothing that another plan holds is waited for after it.
+    row, _made = DeployerMeasurement.objects.select_for_update(no_key=True).get_or_create(
+        deployer=deployer, direction=direction
+    )
+    row.count += len(durations)
+    row.durations = [*row.durations, *(round(d, 4) for d in durations)][-MEASURED_CALLS:]
+    row.save()
 
 
 def _changes(outcome: Outcome, now: datetime) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import rfc8785
-
+from batches import surroundings
+from batches.canonical_json import canonical_json
 from batches.configured import dictionary
 from batches.decide import BreachFacts, MissingFacts
 from batches.dictionary import KpiMapping
@@ -43,6 +43,8 @@ from plans.drafting import current_revision, policy_of
 from plans.models import Plan
 from plans.policy import UpgradePolicy
 
+INGEST_SECONDS = 0.3
+"""How long one tick takes answers in before it goes on to decide."""
 LOOKED_AT = ("running", "paused", "rolling_back")
 
 
@@ -53,7 +55,9 @@ class Observer:
         self, *, on_answer: Callable[[], None] = lambda: None, build: Build | None = None
     ) -> None:
         self._reader = SourceReader(on_answer=on_answer, build=build)
+        self._on_answer = on_answer
         self._plans: dict[Any, Watched] = {}
+        self._unread: dict[tuple[Any, str], tuple[dict[str, KpiMapping], SourceAnswer]] = {}
 
     def start(self) -> None:
         """Begin to read."""
@@ -174,24 +178,52 @@ class Observer:
             self._plans.pop(plan_id, None)
 
     def ingest_finished(self, now: datetime, *, fence: Fence) -> None:
-        """Take in what the sources answered since the last tick, each plan within its fence."""
+        """Take in what the sources answered, each plan within its fence, for as long as a tick may.
+
+        What is left comes first at the next tick, which follows at once: a look at very many
+        tenants must not keep rollbacks and deadlines of other plans waiting.
+        """
         for answer in self._reader.finished():
-            for plan_id in list(self._plans):
-                watched = self._plans[plan_id]
+            for plan_id, watched in self._plans.items():
                 mappings = watched.waiting.pop(answer.source, None)
-                if mappings is None:
-                    continue
+                if mappings is not None:
+                    # An older answer that nobody had time for is dropped: this one says it all.
+                    older = self._unread.pop((plan_id, answer.source), ({}, answer))[0]
+                    self._unread[plan_id, answer.source] = (older | mappings, answer)
+        until = surroundings.here().monotonic() + INGEST_SECONDS
+        while self._unread and surroundings.here().monotonic() < until:
+            plan_id, source = next(iter(self._unread))
+            mappings, answer = self._unread.pop((plan_id, source))
+            if self._ingest_fenced(plan_id, mappings, answer, now, until, fence) and mappings:
+                self._unread = {(plan_id, source): (mappings, answer), **self._unread}
+        if self._unread:
+            self._on_answer()
+
+    def _ingest_fenced(
+        self,
+        plan_id: Any,
+        mappings: dict[str, KpiMapping],
+        answer: SourceAnswer,
+        now: datetime,
+        until: float,
+        fence: Fence,
+    ) -> bool:
+        """Take one answer in for one plan, if this watch still decides about it."""
+        watched = self._plans.get(plan_id)
+        if watched is None:
+            return False
+        goes_on = False
+        try:
+            with fence(plan_id):
                 seen = _unseen(answer) if watched.blind else answer
-                goes_on = False
-                try:
-                    with fence(plan_id):
-                        goes_on = self._ingest(watched, mappings, seen, now)
-                except LeaseLost:
-                    goes_on = False
-                finally:
-                    # What is known runs ahead of what was written; next time it is read again.
-                    if not goes_on:
-                        self._plans.pop(plan_id, None)
+                goes_on = self._ingest(watched, mappings, seen, now, until)
+        except LeaseLost:
+            goes_on = False
+        finally:
+            # What is known runs ahead of what was written; next time it is read again.
+            if not goes_on:
+                self._plans.pop(plan_id, None)
+        return goes_on
 
     def _ingest(
         self,
@@ -199,8 +231,12 @@ class Observer:
         mappings: dict[str, KpiMapping],
         answer: SourceAnswer,
         now: datetime,
+        until: float,
     ) -> bool:
-        """Keep and judge one answer for one plan; False when the plan is not looked at any more."""
+        """Keep and judge one answer for one plan; False when the plan is not looked at any more.
+
+        Kpis are taken out of `mappings`; those for which there was no time until `until` stay.
+        """
         plan = Plan.objects.select_related("release").get(pk=watched.plan_id)
         if str(plan.state) not in LOOKED_AT:
             return False
@@ -217,7 +253,11 @@ class Observer:
             key: min(at, answer.at) for key, state, at in upgrades if state == "upgraded" and at
         }
         control = [key for key, _state, _at in upgrades if key not in upgraded]
-        for kpi, mapping in mappings.items():
+        done: set[str] = set()
+        while mappings and (not done or surroundings.here().monotonic() < until):
+            kpi = next(iter(mappings))
+            mapping = mappings.pop(kpi)
+            done.add(kpi)
             if not self._covered(mapping, answer):
                 # This plan came due after the read had begun; its turn comes with the next.
                 continue
@@ -227,7 +267,7 @@ class Observer:
             look = self._take(plan, watched, kpi, mapping, answer, upgraded, control)
             self._remember(watched, kpi, look)
         if str(plan.state) != "rolling_back":
-            self._judge(plan, watched, set(mappings), len(upgraded), now)
+            self._judge(plan, watched, done, len(upgraded), now)
         notify()
         return True
 
@@ -425,4 +465,4 @@ def _named(ruling: GuardrailRuling, key: str) -> GuardrailRuling:
 
 def _inputs_digest(looks: Sequence[LookSample] | deque[LookSample]) -> str:
     """Return the digest of the looks on which a ruling stands."""
-    return hashlib.sha256(rfc8785.dumps([look.to_json() for look in looks])).hexdigest()
+    return hashlib.sha256(canonical_json([look.to_json() for look in looks])).hexdigest()

@@ -14,8 +14,7 @@ from batches.decide import BatchFacts, BreachFacts, MissingFacts, PlanFacts, Rol
 from batches.drilling import drill_facts, drilled_upgrades
 from batches.models import Batch, DeployerCall, Rollback, TenantUpgrade
 from batches.pacing import failures, net_of_waiting, soak_left
-from batches.quote import Quote
-from batches.readiness import quote_for
+from batches.readiness import gate_quote
 from batches.rehearsing import goes_back_why
 from batches.rollback import NOT_BACK, in_scope
 from batches.steady_clock import SteadyClock
@@ -136,6 +135,9 @@ def rollback_name(rollback_id: Any) -> str:
 
 
 def _rollback_facts(plan: Plan, clock: SteadyClock) -> RollbackFacts | None:
+    # A rollback is open exactly while its plan rolls back; other plans are not asked each second.
+    if str(plan.state) != "rolling_back":
+        return None
     rollback = Rollback.objects.filter(plan=plan, finished_at=None).first()
     if rollback is None:
         return None
@@ -159,23 +161,6 @@ def _rollback_facts(plan: Plan, clock: SteadyClock) -> RollbackFacts | None:
     )
 
 
-def next_quote(plan: Plan, policy: UpgradePolicy) -> Quote:
-    """Return the quote for everything touched so far and by the next batch."""
-    upgrades = TenantUpgrade.objects.filter(plan=plan)
-    pending = upgrades.filter(state="pending")
-    # A batch that begins again goes before the next new one.
-    again = pending.filter(batch__state__in=("passed", "rolled_back"))
-    waiting = again if again.exists() else pending.filter(batch__state="pending")
-    coming = waiting.order_by("batch__number").values("batch")[:1]
-    return quote_for(
-        deployer=plan.deployer,
-        policy=policy,
-        touched=upgrades.to_restore().count()
-        + upgrades.filter(state="pending", batch__in=coming).count(),
-        irreversible=plan.release.irreversible,
-    )
-
-
 def plan_facts(
     plan: Plan,
     policy: UpgradePolicy,
@@ -196,6 +181,7 @@ def plan_facts(
     batches = _batch_facts(plan, policy, now, clock)
     live = any(batch.state in {"deploying", "soaking", "held"} for batch in batches)
     window = plan_opening(plan, policy, now)
+    off = flags.switched_off()
     gate: dict[str, object] = {"unreadable": unreadable}
     if not live and str(plan.state) == "running":
         gate |= _gate(plan, policy, now)
@@ -206,8 +192,8 @@ def plan_facts(
         on=policy.on,
         batches=batches,
         scope=policy.rollback.scope,
-        orchestrator_on=flags.is_on(flags.ORCHESTRATOR),
-        rollback_on=flags.is_on(flags.ROLLBACK),
+        orchestrator_on=flags.ORCHESTRATOR not in off,
+        rollback_on=flags.ROLLBACK not in off,
         watch_may_call=settings.WATCH_MAY_RUN_BATCHES,
         resume_by=clock.placed(f"plan:{plan.pk}:resume by", plan.resume_by),
         rollback=_rollback_facts(plan, clock),
@@ -228,7 +214,7 @@ def plan_facts(
 def _gate(plan: Plan, policy: UpgradePolicy, now: datetime) -> dict[str, object]:
     """Return what the next batch depends on beside the plan itself."""
     try:
-        quote = next_quote(plan, policy)
+        quote = gate_quote(plan, policy)
     except BadInput as broken:
         return {"unreadable": str(broken)}
     return {

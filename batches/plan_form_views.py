@@ -132,11 +132,14 @@ def _preview(form: PlanForm) -> dict[str, Any]:
         ]
         return {"unfinished": True, "problems": wrong, "previewed": True}
     preview = preview_plan(draft=form.draft(), now=timezone.now())
+    batches = batch_lines(preview)
+    over = preview.forecast.first_over
     return {
         "previewed": True,
         "preview": preview,
         "problems": preview.problems,
-        "batches": batch_lines(preview),
+        "batches": batches,
+        "over": batches[over] if over is not None else None,
         "guardrails": [
             guardrail_line(
                 guardrail, scope=preview.policy.rollback.scope if preview.policy else "plan"

@@ -48,6 +48,8 @@ class PlanLine:
     rolled_back: int
     bar: tuple[Share, ...]
     started: bool
+    back_in: float | None
+    quoted: float | None
 
 
 def tiles(plans: QuerySet[Plan]) -> list[Tile]:
@@ -103,6 +105,7 @@ def lines(plans: Sequence[Plan]) -> list[PlanLine]:
     versions = from_versions(plans)
     aftermaths = _aftermaths(ids)
     shown = {plan.pk: ending_shown(str(plan.state), aftermaths.get(plan.pk, "")) for plan in plans}
+    backs = {row.plan_id: row for row in Rollback.objects.filter(plan__in=ids)}
     return [
         PlanLine(
             plan=plan,
@@ -114,6 +117,8 @@ def lines(plans: Sequence[Plan]) -> list[PlanLine]:
             rolled_back=counts[plan.pk].get("rolled_back", 0),
             bar=tuple(shares(counts[plan.pk], BAR_ORDER)),
             started=plan.started_at is not None,
+            back_in=backs[plan.pk].seconds() if plan.pk in backs else None,
+            quoted=backs[plan.pk].quote_seconds if plan.pk in backs else None,
         )
         for plan in plans
     ]

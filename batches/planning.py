@@ -8,15 +8,15 @@ from datetime import datetime
 from typing import Any
 
 from batches.configured import deployer_spec
-from batches.models import DeployerMeasurement
-from batches.quote import expected_per_restore
+from batches.quote_advice import forecast
 from batches.readiness import (
     PlanPreview,
     expected_duration,
+    forecast_of,
     missing_names,
+    paces_of,
     past_failures,
-    quote_for,
-    quotes_of,
+    way_back,
 )
 from plans import approval, drafting
 from plans.drafting import (
@@ -55,14 +55,6 @@ def preview_plan(*, draft: PlanDraft, now: datetime, seed: str = "preview") -> P
         return PlanPreview(tuple(problems))
     policy = resolved.policy
     spec = deployer_spec(draft.deployer)
-    measured = DeployerMeasurement.objects.filter(
-        deployer=draft.deployer, direction="install"
-    ).first()
-    per_call = expected_per_restore(
-        measured.durations if measured else [],
-        measured.count if measured else 0,
-        spec.expected_seconds,
-    )
     parallelism = min(spec.parallelism, policy.limits.parallelism)
     return PlanPreview(
         problems=(),
@@ -78,9 +70,11 @@ def preview_plan(*, draft: PlanDraft, now: datetime, seed: str = "preview") -> P
             now,
         ).sentence,
         duration_seconds=expected_duration(
-            resolved.arrangement.waves, parallelism=parallelism, per_call=per_call
+            resolved.arrangement.waves,
+            parallelism=parallelism,
+            per_call=paces_of(draft.deployer, spec.expected_seconds)["install"].worst,
         ),
-        quotes=tuple(quotes_of(draft, resolved)),
+        forecast=forecast_of(draft, resolved),
         approval_roles=resolved.roles,
         policy=policy,
         irreversible=resolved.release.irreversible,
@@ -123,15 +117,12 @@ def submit(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
     first = PlanTenant.objects.filter(plan=plan, batch_number=1, excluded=False).count()
     if problem := irreversible_problem(plan.release, policy):
         raise Refused(f"The plan cannot be submitted: {problem}.", code="irreversible")
-    quote = quote_for(
-        deployer=plan.deployer,
-        policy=policy,
-        touched=first,
-        irreversible=plan.release.irreversible,
-    )
-    if not quote.fits:
+    way = way_back(deployer=plan.deployer, policy=policy, plan=plan)
+    told = forecast(way, [first])
+    if not told.fits:
+        helps = [f" {one.sentence[0].upper()}{one.sentence[1:]}." for one in told.advice]
         raise QuoteTooLong(
-            f"The first batch is too large to be taken back in time: {quote.sentence}."
-            " Make it smaller, or raise the parallelism, or shorten call_timeout_seconds."
+            f"The first batch is too large to be taken back in time: {told.quotes[0].sentence}."
+            + ("".join(helps) or " Make it smaller, or use a deployer that answers faster.")
         )
     return approval.submit(plan_id=plan_id, by=by, now=now, via=via)

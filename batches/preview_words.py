@@ -1,6 +1,7 @@
 """The preview of a plan as the page shows it: batches with their quotes, guardrails in words."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from batches.configured import dictionary
 from batches.dictionary import GuardrailUnusable, resolve_guardrail
@@ -29,6 +30,11 @@ class BatchLine:
     quote: Quote
     may_fail: int
     can_fail: int
+
+    @property
+    def terms(self) -> dict[str, Any]:
+        """Return the quote as the partial of its arithmetic takes it."""
+        return self.quote.to_json()
 
 
 @dataclass(frozen=True, slots=True)

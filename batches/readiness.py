@@ -4,13 +4,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, Q
+from django.db.models import Count, Q, Sum
 
 from batches.configured import deployer_spec, dictionary
 from batches.dictionary import GuardrailUnusable, resolve_guardrail
-from batches.models import DeployerMeasurement, TenantUpgrade
-from batches.quote import Quote, expected_per_restore, no_way_back, rollback_quote
+from batches.lifecycle import BATCH, TENANT_UPGRADE
+from batches.models import Batch, DeployerMeasurement, TenantUpgrade
+from batches.quote import Pace, Quote, WayBack, pace, rollback_quote
+from batches.quote_advice import NO_FORECAST, Advice, Forecast, forecast
 from plans.drafting import PlanDraft, Resolved
+from plans.lifecycle import LIVE_PLAN_STATES
+from plans.models import Plan
 from plans.policy import UpgradePolicy
 from plans.refusal import BadInput
 from plans.waves import Wave
@@ -47,26 +51,78 @@ def missing_names(draft_deployer: str, policy: UpgradePolicy | None) -> list[str
     return problems
 
 
-def quote_for(
-    *, deployer: str, policy: UpgradePolicy, touched: int, irreversible: bool = False
-) -> Quote:
-    """Return the rollback quote for so many touched tenants, by what was measured so far."""
-    if irreversible:
-        return no_way_back(touched)
+AT_STAKE = (*TENANT_UPGRADE.sources("begin_restore"), "restoring")
+"""Touched tenants in these states are what a rollback would take back."""
+TOUCHING = (*BATCH.sources("begin_rollback"), "rolling_back")
+"""Batches in these states have touched tenants, or are about to."""
+
+
+def paces_of(deployer: str, configured: float) -> dict[str, Pace]:
+    """Return the pace of each kind of call: measured, or as the deployers file says."""
+    measured = {row.direction: row for row in DeployerMeasurement.objects.filter(deployer=deployer)}
+    # A look has no configured seconds: until it is measured it is a part of the call's.
+    usual = {"install": configured, "restore": configured, "observe": 0.0}
+    return {
+        direction: pace(row.durations, row.count, seconds)
+        if (row := measured.get(direction)) is not None
+        else Pace(seconds, seconds)
+        for direction, seconds in usual.items()
+    }
+
+
+def way_back(
+    *,
+    deployer: str,
+    policy: UpgradePolicy,
+    plan: Plan | None = None,
+    irreversible: bool = False,
+) -> WayBack:
+    """Return what taking tenants of a plan back depends on, by what was measured so far.
+
+    Tenants that other live plans have touched through this deployer count too: what breaks the
+    platform breaks all of them, and all go back through the same connections.
+    """
     spec = deployer_spec(deployer)
-    measured = DeployerMeasurement.objects.filter(deployer=deployer, direction="restore").first()
-    per_restore = expected_per_restore(
-        measured.durations if measured else [],
-        measured.count if measured else 0,
-        spec.expected_seconds,
+    paces = paces_of(deployer, spec.expected_seconds)
+    others = Batch.objects.filter(
+        plan__deployer=deployer, plan__state__in=LIVE_PLAN_STATES, state__in=TOUCHING
     )
-    return rollback_quote(
-        touched=touched,
+    if plan is not None:
+        others = others.exclude(plan=plan)
+    return WayBack(
         parallelism=min(spec.parallelism, policy.limits.parallelism),
-        per_restore=per_restore,
         call_timeout=policy.limits.call_timeout_seconds,
         rollback_seconds=policy.limits.rollback_seconds,
         pause_wait=policy.rollback.rollback_after_seconds,
+        restore=paces["restore"],
+        look=paces["observe"],
+        deployer_parallelism=spec.parallelism,
+        elsewhere=others.aggregate(n=Sum("size"))["n"] or 0,
+        reversible=not (irreversible or (plan is not None and plan.release.irreversible)),
+    )
+
+
+def quote_for(
+    *, deployer: str, policy: UpgradePolicy, touched: int, plan: Plan | None = None
+) -> Quote:
+    """Return the rollback quote for so many touched tenants, by what was measured so far."""
+    return rollback_quote(way_back(deployer=deployer, policy=policy, plan=plan), touched=touched)
+
+
+def gate_quote(plan: Plan, policy: UpgradePolicy) -> Quote:
+    """Return the quote for everything touched so far and by the next batch."""
+    upgrades = TenantUpgrade.objects.filter(plan=plan)
+    pending = upgrades.filter(state="pending")
+    # A batch that begins again goes before the next new one.
+    again = pending.filter(batch__state__in=("passed", "rolled_back"))
+    waiting = again if again.exists() else pending.filter(batch__state="pending")
+    coming = waiting.order_by("batch__number").values("batch")[:1]
+    return quote_for(
+        deployer=plan.deployer,
+        policy=policy,
+        touched=upgrades.touched().filter(state__in=AT_STAKE).count()
+        + pending.filter(batch__in=coming).count(),
+        plan=plan,
     )
 
 
@@ -91,11 +147,21 @@ class PlanPreview:
     guardrails: tuple[Any, ...] = ()
     windows: str = ""
     duration_seconds: float = 0.0
-    quotes: tuple[Quote, ...] = ()
+    forecast: Forecast = NO_FORECAST
     approval_roles: tuple[str, ...] = ()
     policy: UpgradePolicy | None = None
     irreversible: bool = False
     parallelism: int = 1
+
+    @property
+    def quotes(self) -> tuple[Quote, ...]:
+        """Return the quote after each batch."""
+        return self.forecast.quotes
+
+    @property
+    def advice(self) -> tuple[Advice, ...]:
+        """Return what would make it fit where it does not."""
+        return self.forecast.advice
 
     @property
     def quote_seconds(self) -> float:
@@ -108,21 +174,14 @@ class PlanPreview:
         return sum(len(wave.tenants) for wave in self.waves)
 
 
-def quotes_of(draft: PlanDraft, resolved: Resolved) -> list[Quote]:
-    """Return the quote after each batch."""
-    touched = 0
-    quotes: list[Quote] = []
-    for wave in resolved.arrangement.waves:
-        touched += len(wave.tenants)
-        quotes.append(
-            quote_for(
-                deployer=draft.deployer,
-                policy=resolved.policy,
-                touched=touched,
-                irreversible=resolved.release.irreversible,
-            )
-        )
-    return quotes
+def forecast_of(draft: PlanDraft, resolved: Resolved) -> Forecast:
+    """Return the quote after each batch, and what would help where it does not fit."""
+    way = way_back(
+        deployer=draft.deployer,
+        policy=resolved.policy,
+        irreversible=resolved.release.irreversible,
+    )
+    return forecast(way, [len(wave.tenants) for wave in resolved.arrangement.waves])
 
 
 def expected_duration(waves: Sequence[Wave], *, parallelism: int, per_call: float) -> float:

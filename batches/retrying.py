@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Q
 from django_q.tasks import async_task
 
-from batches.launch import reserve_again
+from batches.launch import pass_gate, reserve_again
 from batches.lifecycle import TENANT_UPGRADE
 from batches.models import Batch, TenantUpgrade
 from batches.models.batch import TenantUpgradeQuerySet
@@ -195,14 +195,19 @@ def _begin_again(batch: Batch, now: datetime) -> None:
 
 
 @transaction.atomic
-def reopen_batch(*, batch_id: int, quote_sentence: str, now: datetime) -> Batch:
-    """Begin a batch again that had ended, for the tenants that a person put back to work."""
+def reopen_batch(*, batch_id: int, now: datetime) -> Batch:
+    """Begin a batch again that had ended, for the tenants that a person put back to work.
+
+    Raises QuoteExceeded when all could not be taken back in time.
+    """
     batch, plan = Batch.objects.locked(batch_id)
     insist(plan, "a batch that begins again", states=("running",))
     waiting = TenantUpgrade.objects.filter(batch=batch, state="pending").count()
     if not waiting:
         raise Refused("Nobody of this batch is to be called again.", code="nothing_waits")
+    quote = pass_gate(plan, batch)
     _begin_again(batch, now)
+    batch.quote = quote.to_json()
     batch.save()
     if plan.waiting_for:
         plan.waiting_for = ""
@@ -212,10 +217,10 @@ def reopen_batch(*, batch_id: int, quote_sentence: str, now: datetime) -> Batch:
         stream=plan,
         kind="batch_reopened",
         sentence=f"Batch {batch.number} ({batch.name}) began again for {waiting}"
-        f" tenant{'' if waiting == 1 else 's'}; {quote_sentence}.",
+        f" tenant{'' if waiting == 1 else 's'}; {quote.sentence}.",
         actor=None,
         via="watch",
         now=now,
-        payload={"batch": batch.number, "waiting": waiting},
+        payload={"batch": batch.number, "waiting": waiting, "quote": quote.to_json()},
     )
     return batch

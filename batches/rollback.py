@@ -10,11 +10,13 @@ from django.db.models import F, Max
 from batches import aftermath, drilling
 from batches.adjust import drop_waiting
 from batches.blast_radius import Meeting, meeting
+from batches.effect_ports import settle_time
 from batches.launch import free_reservations
 from batches.lifecycle import TENANT_UPGRADE
-from batches.models import Batch, Rollback, Ruling, TenantUpgrade
+from batches.models import Batch, DeployerCall, Rollback, Ruling, TenantUpgrade
 from batches.models.batch import BatchQuerySet, TenantUpgradeQuerySet
-from batches.readiness import quote_for
+from batches.quote import Quote, rollback_quote
+from batches.readiness import way_back
 from plans import events
 from plans.drafting import current_revision, policy_of
 from plans.models import Adjustment, Plan, User
@@ -127,7 +129,7 @@ def request_rollback(
         if chosen == "tenants":
             _quarantine(rollback)
         rollback.touched = in_scope(rollback).to_restore().count()
-        rollback.quote_seconds = _quoted(plan, policy, rollback.touched)
+        _note_quote(rollback, _quoted(plan, policy, rollback, now))
         who = by.get_full_name() if by else "The console"
         rollback.sentence = (
             f"{who} rolls back {_words(rollback)}: {reason or 'no reason given'}."
@@ -150,6 +152,7 @@ def request_rollback(
                 "touched": rollback.touched,
                 "deadline": rollback.deadline.isoformat(),
                 "quote": rollback.quote_seconds,
+                "expected": rollback.expected_seconds,
             },
         )
     return rollback
@@ -201,18 +204,44 @@ def _close_part(part: Rollback, now: datetime) -> None:
     part.save()
 
 
-def _quoted(plan: Plan, policy: UpgradePolicy, touched: int) -> float | None:
-    """Return the quote in seconds; None when the deployers file is broken: nobody waits for it."""
+def _quoted(plan: Plan, policy: UpgradePolicy, rollback: Rollback, now: datetime) -> Quote | None:
+    """Return the quote; None when the deployers file is broken: nobody waits for it."""
     try:
-        return quote_for(deployer=plan.deployer, policy=policy, touched=touched).seconds
+        way = way_back(deployer=plan.deployer, policy=policy, plan=plan)
     except BadInput:
         return None
+    late = _late_seconds(rollback, policy.limits.call_timeout_seconds, now)
+    return rollback_quote(way, touched=rollback.touched, late_seconds=late)
+
+
+def _late_seconds(rollback: Rollback, call_timeout: float, now: datetime) -> float:
+    """Return how long forward calls that are open or lost now may still be applied."""
+    calls = DeployerCall.objects.filter(
+        plan_id=rollback.plan_id,
+        direction=DeployerCall.INSTALL,
+        outcome__in=("", "unknown"),
+        started_at__gt=now - timedelta(seconds=2 * call_timeout),
+    )
+    last = calls.aggregate(last=Max("started_at"))["last"]
+    until = settle_time(last, call_timeout=call_timeout, outcome="") if last else None
+    return max(0.0, (until - now).total_seconds()) if until is not None else 0.0
+
+
+def _note_quote(rollback: Rollback, quote: Quote | None) -> None:
+    if quote is None:
+        return
+    rollback.quote_seconds = quote.seconds
+    rollback.expected_seconds = quote.expected_seconds
+    rollback.quote_terms = quote.to_json()["terms"]
 
 
 def _quote_words(rollback: Rollback) -> str:
     if rollback.quote_seconds is None:
         return "no quote: the deployers file cannot be read"
-    return f"quoted {rollback.quote_seconds:.0f} s"
+    words = f"quoted {rollback.quote_seconds:.0f} s"
+    if rollback.expected_seconds is not None:
+        words += f" at worst, expected {rollback.expected_seconds:.0f} s"
+    return words
 
 
 def _words(rollback: Rollback) -> str:
@@ -352,6 +381,7 @@ def finish(*, rollback_id: Any, now: datetime, clock_moved: timedelta = timedelt
                 "seconds": rollback.seconds(),
                 "quote": rollback.quote_seconds,
                 "aftermath": rollback.aftermath,
+                "expected": rollback.expected_seconds,
             },
         )
     return plan

@@ -21,8 +21,9 @@ from batches.opening_shown import opening_shown, overrides_shown
 from batches.pacing import soak_left
 from batches.pinned_policy import Limit, limits_of
 from batches.quarantine import failed_of, quarantine_of
-from batches.quote import Quote
-from batches.readiness import quote_for
+from batches.quote import rollback_quote
+from batches.quote_advice import forecast
+from batches.readiness import AT_STAKE, way_back
 from plans.drafting import policy_of
 from plans.models import Installation, Plan, PlanRevision, PlanTenant, Stream
 from plans.policy import HOLD_BACK, UpgradePolicy
@@ -47,8 +48,6 @@ WORST_FIRST = (
     "excluded",
 )
 """The order in which tenants and counts are shown: what needs eyes comes first."""
-AT_STAKE = (*TENANT_UPGRADE.sources("begin_restore"), "restoring")
-"""Touched tenants in these states are what a rollback would take back."""
 UNENDED = ("draft", "awaiting_approval", "approved", "running", "paused")
 
 
@@ -286,44 +285,36 @@ def _quote(
         else batch["touched"]
         for batch in batches
     )
-    coming = next((batch for batch in batches if batch["state"] == "pending"), None)
+    pending = [batch for batch in batches if batch["state"] == "pending"]
     if str(plan.state) not in UNENDED:
-        coming = None
+        pending = []
     try:
-        quote = _quoted(plan, policy, at_stake)
-        after = (
-            _quoted(plan, policy, at_stake + coming["counts"].get("pending", 0))
-            if coming is not None
-            else None
-        )
+        way = way_back(deployer=plan.deployer, policy=policy, plan=plan)
     except BadInput as refused:
-        return {"seconds": None, "limit": None, "fits": None, "sentence": refused.sentence}
-    return {
-        "touched": quote.touched,
-        "reversible": quote.reversible,
-        "seconds": quote.seconds if quote.reversible else None,
-        "limit": quote.limit if quote.reversible else None,
-        "fits": quote.fits,
-        "sentence": quote.sentence,
-        "next": coming
-        and after
-        and after.reversible
-        and {
-            "batch": coming["number"],
-            "seconds": after.seconds,
-            "fits": after.fits,
-            "sentence": after.sentence,
-        },
+        return {
+            "touched": at_stake,
+            "seconds": None,
+            "expected_seconds": None,
+            "limit": None,
+            "fits": None,
+            "terms": [],
+            "sentence": refused.sentence,
+            "next": None,
+            "whole": None,
+        }
+    coming = [batch["counts"].get("pending", 0) for batch in pending]
+    told = forecast(way, coming, touched=at_stake)
+    over = told.first_over
+    return rollback_quote(way, touched=at_stake).to_json() | {
+        "next": {"batch": pending[0]["number"], **told.quotes[0].to_json()} if pending else None,
+        "whole": {
+            **told.quotes[-1].to_json(),
+            "first_over": pending[over]["number"] if over is not None else None,
+            "advice": [one.to_json() for one in told.advice],
+        }
+        if pending
+        else None,
     }
-
-
-def _quoted(plan: Plan, policy: UpgradePolicy, touched: int) -> Quote:
-    return quote_for(
-        deployer=plan.deployer,
-        policy=policy,
-        touched=touched,
-        irreversible=plan.release.irreversible,
-    )
 
 
 def promise(
@@ -353,7 +344,12 @@ def promise(
     if rollback is not None and rollback.verified_at and state in {"rolled_back", "archived"}:
         seconds = (rollback.verified_at - rollback.clock_from).total_seconds()
         word = "Kept" if rollback.verified_at <= rollback.deadline else "Missed"
-        return {"kind": word.lower(), "until": None, "sentence": f"{word}: back in {seconds:.1f} s"}
+        return {
+            "kind": word.lower(),
+            "until": None,
+            "sentence": f"{word}: back in {seconds:.1f} s",
+            "quoted": rollback.quote_seconds,
+        }
     if state in {"running", "paused", "completed", "stopped"} and quote.get("touched"):
         sentence = f"Everything back within {quote['seconds']:.0f} s, whenever you ask"
         return {"kind": "standing", "until": None, "sentence": sentence}
@@ -381,6 +377,8 @@ def _rollback(rollback: Rollback | None) -> dict[str, Any] | None:
         "triggered_at": rollback.triggered_at,
         "deadline": rollback.deadline,
         "quote_seconds": rollback.quote_seconds,
+        "expected_seconds": rollback.expected_seconds,
+        "quote_terms": rollback.quote_terms,
         "touched": rollback.touched,
         "restored": rollback.restored,
         "superseded": rollback.superseded,

@@ -6,7 +6,7 @@ promise never waits for a queue. A commit anywhere wakes it; at most a second pa
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -307,18 +307,18 @@ class Watch:
         over = ["configuration", "watch_failed"]
         if not facts.missing:
             over.append("missing_metrics")
-        if Alert.objects.filter(plan=plan, kind__in=over, resolved_at=None).exists():
+        # One question for all kinds: this is asked for every plan at every tick.
+        known = Alert.objects.filter(plan=plan, kind__in=(*over, WARNING), resolved_at=None)
+        raised = list(known)
+        if any(alert.kind != WARNING for alert in raised):
             with self.duties.fence(plan.pk):
                 alerts.resolve_all(plan=plan, now=now, kinds=over, why="it is mended")
-        self._warn(plan, facts, now)
+        self._warn(plan, facts, [alert for alert in raised if alert.kind == WARNING], now)
 
-    def _warn(self, plan: Plan, facts: PlanFacts, now: datetime) -> None:
+    def _warn(self, plan: Plan, facts: PlanFacts, raised: Sequence[Alert], now: datetime) -> None:
         """Alert of guardrails that are to warn only, as long as they are broken."""
         warnings = {b.key[:120]: b for b in facts.breaches if b.action == "warn"}
-        known = {
-            str(alert.payload.get("guardrail"))
-            for alert in Alert.objects.filter(plan=plan, kind=WARNING, resolved_at=None)
-        }
+        known = {str(alert.payload.get("guardrail")) for alert in raised}
         if warnings.keys() == known:
             return
         with self.duties.fence(plan.pk):

@@ -24,6 +24,11 @@ def is_on(name: str) -> bool:
     return not Flag.objects.filter(name=name, enabled=False).exists()
 
 
+def switched_off() -> frozenset[str]:
+    """Return the names of all switches that are off, in one question."""
+    return frozenset(Flag.objects.filter(enabled=False).values_list("name", flat=True))
+
+
 @transaction.atomic
 def turn(*, name: str, on: bool, reason: str, by: User, now: datetime, via: str) -> Flag:
     """Turn a switch and write down who did and why."""

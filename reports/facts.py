@@ -50,6 +50,7 @@ from reports.report_facts import (
     LimitsFact,
     OverrideFact,
     Person,
+    QuoteFact,
     ReleaseFact,
     ReportFacts,
     RequestFact,
@@ -322,8 +323,26 @@ def _batches(plan: Plan) -> tuple[BatchFact, ...]:
             held_reason=row.held_reason,
             tenants=tuple(tenants[row.pk]),
             waited_seconds=row.waited_seconds,
+            quote=_quote(row.quote),
         )
         for row in rows
+    )
+
+
+def _terms(rows: list[dict[str, Any]]) -> tuple[tuple[str, float], ...]:
+    return tuple((row["label"], row["seconds"]) for row in rows)
+
+
+def _quote(kept: dict[str, Any]) -> QuoteFact | None:
+    """Return the quote that a batch's gate was taken by; batches of older versions kept none."""
+    if not kept:
+        return None
+    return QuoteFact(
+        seconds=kept["seconds"],
+        expected_seconds=kept["expected_seconds"],
+        limit=kept["limit"],
+        touched=kept["touched"],
+        terms=_terms(kept["terms"]),
     )
 
 
@@ -381,6 +400,8 @@ def _rollbacks(plan: Plan) -> tuple[RollbackFact, ...]:
                 AftermathKpi(**{name: kpi[name] for name in AFTERMATH_FIELDS})
                 for kpi in row.aftermath_kpis
             ),
+            expected_seconds=row.expected_seconds,
+            quote_terms=_terms(row.quote_terms),
         )
         for row in rows
     )

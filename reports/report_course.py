@@ -355,6 +355,8 @@ def _rollback_pairs(rollback: RollbackFact) -> Pairs:
             ),
         ),
         ("Quoted before", Cell(quantity(rollback.quote_seconds, "s"))),
+        ("Expected before", Cell(quantity(rollback.expected_seconds, "s"))),
+        ("Arithmetic of the quote", Cell(_arithmetic(rollback.quote_terms))),
         ("Tenants touched", Cell(f"{rollback.touched:,}")),
         ("Tenants restored", Cell(f"{rollback.restored:,}")),
         (
@@ -366,6 +368,10 @@ def _rollback_pairs(rollback: RollbackFact) -> Pairs:
     if rollback.missed_at is not None:
         rows.append(("Limit missed", Cell(precise(rollback.missed_at), tone="bad")))
     return Pairs(tuple(rows))
+
+
+def _arithmetic(terms: tuple[tuple[str, float], ...]) -> str:
+    return "; ".join(f"{label}: {seconds:.1f} s" for label, seconds in terms) or NOTHING
 
 
 def _exceptions(caption: str, tenants: list[TenantFact]) -> Table:

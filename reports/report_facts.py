@@ -123,6 +123,17 @@ class TenantFact:
 
 
 @dataclass(frozen=True, slots=True)
+class QuoteFact:
+    """The rollback quote at a batch's gate: the worst case, with its terms."""
+
+    seconds: float
+    expected_seconds: float
+    limit: float
+    touched: int
+    terms: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class BatchFact:
     """What became of one batch."""
 
@@ -144,6 +155,7 @@ class BatchFact:
     held_reason: str
     tenants: tuple[TenantFact, ...]
     waited_seconds: float = 0.0
+    quote: QuoteFact | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +254,8 @@ class RollbackFact:
     aftermath_until: datetime | None = None
     aftermath_at: datetime | None = None
     aftermath_kpis: tuple[AftermathKpi, ...] = ()
+    expected_seconds: float | None = None
+    quote_terms: tuple[tuple[str, float], ...] = ()
 
     @property
     def limit_seconds(self) -> float:

@@ -56,7 +56,7 @@ def plan_section(facts: ReportFacts) -> Section:
         ("Started", Cell(utc(facts.started_at))),
         ("Ended", Cell(utc(facts.ended_at))),
     )
-    blocks: list[Block] = [Pairs(rows), _revisions(facts)]
+    blocks: list[Block] = [Pairs(rows), _revisions(facts), *_quotes(facts)]
     if facts.left_out:
         blocks.append(_left_out(facts))
     return Section("plan", "What was intended", tuple(blocks))
@@ -255,6 +255,26 @@ def _revisions(facts: ReportFacts) -> Table:
         widths=(5, 18, 14, 17, 13, 33),
         rows=rows,
     )
+
+
+def _quotes(facts: ReportFacts) -> tuple[Block, ...]:
+    """Give the rollback quote that each batch's gate was taken by, with its arithmetic."""
+    quoted = [(batch, batch.quote) for batch in facts.batches if batch.quote is not None]
+    if not quoted:
+        return ()
+    rows = tuple(
+        (
+            Cell(batch.name),
+            Cell(f"{quote.touched:,}", number=True),
+            Cell(f"{quote.seconds:.0f} s of {quote.limit:.0f} s", number=True),
+            Cell(f"{quote.expected_seconds:.0f} s", number=True),
+            Cell("; ".join(f"{label}: {seconds:.1f} s" for label, seconds in quote.terms)),
+        )
+        for batch, quote in quoted
+    )
+    head = ("Batch", "Tenants touched", "At worst, of limit", "Expected", "Arithmetic, worst case")
+    caption = "Rollback quote at each batch's gate: everything touched before and by it"
+    return (Table(caption=caption, head=head, widths=(13, 10, 15, 10, 52), rows=rows),)
 
 
 def _left_out(facts: ReportFacts) -> Table:

@@ -25,6 +25,7 @@ from plans.models import Event, Plan
 BATCH_MINUTES = (0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0)
 ROLLBACK_MS = (1_000, 5_000, 10_000, 30_000, 60_000, 120_000, 180_000, 300_000, 600_000)
 DRILL_SECONDS = (1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 180.0, 300.0)
+QUOTE_RATIOS = (0.25, 0.5, 0.67, 0.75, 0.9, 1.0, 1.25, 1.5, 2.0)
 NEVER = float("inf")
 
 
@@ -47,6 +48,7 @@ class ConsoleCollector(Collector):
         yield self._batch_minutes()
         yield self._rollback_ms()
         yield from self._drills()
+        yield self._quote_ratio()
         yield self._alerts()
         yield self._pauses()
         yield self._plans()
@@ -140,6 +142,28 @@ class ConsoleCollector(Collector):
         yield took
         yield total
         yield success
+
+    def _quote_ratio(self) -> Metric:
+        family = HistogramMetricFamily(
+            "version_rollback_quote_ratio",
+            "Seconds from the trigger to the last read-back / quoted seconds: of the worst case"
+            " (above 1 the quote was wrong) and of the expected time.",
+            labels=["deployer", "quote"],
+        )
+        ratios: dict[tuple[str, str], list[float]] = defaultdict(list)
+        rows = Rollback.objects.filter(verified_at__isnull=False, touched__gt=0).order_by()
+        for deployer, began, ended, worst, expected in rows.values_list(
+            "plan__deployer", "triggered_at", "verified_at", "quote_seconds", "expected_seconds"
+        ).iterator():
+            if ended is None:
+                continue
+            took = (ended - began).total_seconds()
+            for quote, seconds in (("worst", worst), ("expected", expected)):
+                if seconds:
+                    ratios[deployer, quote].append(took / seconds)
+        for labels, values in sorted(ratios.items()):
+            family.add_metric(list(labels), *_histogram(values, QUOTE_RATIOS))
+        return family
 
     def _alerts(self) -> Metric:
         family = CounterMetricFamily(

@@ -73,7 +73,7 @@ def a_started(scene: Scene, **choice: Any) -> Plan:
 def opened(plan: Plan, number: int = 1) -> Batch:
     """Begin a batch; its tenants wait for their calls."""
     batch = Batch.objects.get(plan=plan, number=number)
-    return launch.open_batch(batch_id=batch.pk, quote_sentence="quoted", now=now())
+    return launch.open_batch(batch_id=batch.pk, now=now())
 
 
 def called(batch: Batch, state: str = "upgraded", keys: Sequence[str] = ()) -> None:

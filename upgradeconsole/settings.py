@@ -36,7 +36,8 @@ DICTIONARY_FILE = _config_file(
 POLICIES_FILE = _config_file("UPGRADECONSOLE_POLICIES", "version/upgrade_policies.yaml")
 
 INSTALLED_APPS = [
-    "daphne",
+    # Not daphne: it serves as a program of its own, and as an app it would bring Twisted's 15 MB
+    # into every process.
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

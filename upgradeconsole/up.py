@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 PORT = 8000
 SECONDS_TO_ANSWER = 60.0
+UNCHECKED = ("--skip-checks",)
+"""The checks ran before; once more they would load every page into processes that have none."""
 
 
 class CannotStart(Exception):
@@ -179,9 +181,11 @@ def _children(port: int, data: Path, fleet_port: int | None) -> list[ChildSpec]:
     return [
         ChildSpec("web", [*web, application]),
         *([ChildSpec("fleet", fleet)] if fleet_port else []),
-        ChildSpec("watch", [*manage, "watch"]),
-        ChildSpec("hands-effects", [*manage, "qcluster"]),
-        ChildSpec("hands-paperwork", [*manage, "qcluster"], {"Q_CLUSTER_NAME": "paperwork"}),
+        ChildSpec("watch", [*manage, "watch", *UNCHECKED]),
+        ChildSpec("hands-effects", [*manage, "qcluster", *UNCHECKED]),
+        ChildSpec(
+            "hands-paperwork", [*manage, "qcluster", *UNCHECKED], {"Q_CLUSTER_NAME": "paperwork"}
+        ),
     ]
 
 

@@ -72,6 +72,9 @@ class Batch(Driven, models.Model):
     soak_counted_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     owner = models.CharField(max_length=200, blank=True)
+    quote = models.JSONField(
+        default=dict, blank=True, help_text="The rollback quote at the gate, when it began."
+    )
 
     objects = BatchQuerySet.as_manager()
 

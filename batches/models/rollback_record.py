@@ -48,6 +48,12 @@ class Rollback(models.Model):
     clock_from = models.DateTimeField(help_text="Where the 180 s begin: for a pause, the pause.")
     deadline = models.DateTimeField()
     quote_seconds = models.FloatField(null=True, blank=True)
+    expected_seconds = models.FloatField(
+        null=True, blank=True, help_text="What was expected at the trigger, without bad luck."
+    )
+    quote_terms = models.JSONField(
+        default=list, blank=True, help_text="The terms of the quote: label and seconds each."
+    )
     touched = models.PositiveIntegerField(default=0)
     restored = models.PositiveIntegerField(default=0)
     needs_hand = models.PositiveIntegerField(default=0)

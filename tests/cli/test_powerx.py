@@ -121,6 +121,16 @@ def test_upgrade_sends_what_was_asked_with_the_token_in_the_header(console, powe
     assert PLAN in out
 
 
+def test_a_plan_that_cannot_be_taken_back_in_time_is_told_what_would_help(console, powerx, capsys):
+    advice = {"key": "limits.parallelism", "sentence": "with parallelism 43 instead of 10 it fits"}
+    quote = {"first_over": 2, "limit": 120.0, "advice": [advice]}
+    console.will("/internal/version/upgrade/plan", (201, planned(quote=quote)))
+    assert powerx(f"{UPGRADE} --tenants all") == 0
+    out = capsys.readouterr().out
+    assert "From batch 2 on that is more than the 120 s" in out
+    assert "with parallelism 43 instead of 10 it fits" in out
+
+
 @pytest.mark.parametrize(
     ("selector", "sent"),
     [("all", "all"), ("acorn,birch", ["acorn", "birch"]), ("acorn", ["acorn"])],

@@ -93,6 +93,7 @@ PAGES = {
     "drill-new": ("mara", "/drills/new/"),
     "drill-schedule-new": ("mara", "/drills/schedules/new/"),
     "reports": ("rita", "/reports/"),
+    "calibration": ("rita", "/calibration/"),
     "plan-report not ready": ("rita", "/plans/{waiting}/report.pdf"),
     "api-docs": ("mara", "/api/docs/"),
     "not found": ("mara", "/no/such/page/"),
@@ -112,6 +113,7 @@ EMPTY_PAGES = (
     "/trail/",
     "/drills/",
     "/reports/",
+    "/calibration/",
 )
 # What is no page: acts, fragments, data and downloads.
 NO_PAGES = {

@@ -3,12 +3,14 @@
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from batches.charts import quantile_of
 from batches.kpi_points import HistogramPoint, LookSample
 from batches.models import Batch, KpiSample, Rollback, TenantUpgrade
-from plans.models import Plan, User
+from plans.models import Plan, Tenant, User
 from tests.live.live_scene import Scene, configure, happens, now, upgraded
 from tests.web.api_scene import approved, handed_in
 
@@ -50,6 +52,37 @@ def test_the_page_opens_in_every_state_after_the_start(scene, state):
     Plan.objects.filter(pk=plan.pk).update(state=state)
     assert browser(scene.rita).get(page(plan)).status_code == 200
     assert browser(scene.rita).get(page(plan, "parts/")).status_code == 200
+
+
+def more_tenants(plan: Plan, kind: str, n: int) -> None:
+    tenants = Tenant.objects.bulk_create(Tenant(key=f"{kind}-{number}") for number in range(n))
+    batch = plan.batches.get(number=2)
+    TenantUpgrade.objects.bulk_create(
+        TenantUpgrade(plan=plan, batch=batch, tenant=tenant, tenant_key=tenant.key)
+        for tenant in tenants
+    )
+
+
+def queries_of(client: Client, plan: Plan, part: str = "") -> int:
+    with CaptureQueriesContext(connection) as captured:
+        assert client.get(page(plan, part)).status_code == 200
+    return len(captured)
+
+
+def test_a_plan_of_1000_tenants_asks_no_more_than_one_of_ten(scene):
+    plan = upgraded(scene)
+    olga = browser(scene.olga)
+    more_tenants(plan, "oak", 7)
+    few = [queries_of(olga, plan, part) for part in ("", "", "parts/", "tenants/")][1:]
+    more_tenants(plan, "elm", 990)
+    assert [queries_of(olga, plan, part) for part in ("", "parts/", "tenants/")] == few
+
+
+def test_the_arithmetic_of_the_next_gate_can_be_unfolded(scene):
+    text = browser(scene.olga).get(page(upgraded(scene))).content.decode()
+    assert "The arithmetic after batch 2" in text
+    assert "one call that times out" in text
+    assert "as usual, when no call fails or hangs" in text
 
 
 def test_a_stranger_sees_no_plan_and_nobody_sees_the_log_in_first(scene):

@@ -254,7 +254,7 @@ def test_no_batch_opens_after_a_pause(scene):
     first = Batch.objects.get(plan=plan, number=1)
     results = at_once(
         pausing(plan, scene.olga),
-        *[lambda: launch.open_batch(batch_id=first.pk, quote_sentence="", now=now())] * 4,
+        *[lambda: launch.open_batch(batch_id=first.pk, now=now())] * 4,
     )
     lost(results, Refused)
     assert not isinstance(results[0], Exception), results[0]

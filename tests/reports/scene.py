@@ -111,7 +111,7 @@ class Scene:
         plan = self.approved()
         launch.start(plan_id=plan.pk, by=self.olga, now=after(30), via="page")
         batch = Batch.objects.get(plan=plan, number=1)
-        launch.open_batch(batch_id=batch.pk, quote_sentence="quoted 3 s", now=after(31))
+        launch.open_batch(batch_id=batch.pk, now=after(31))
         TenantUpgrade.objects.filter(batch=batch).update(
             state="upgraded",
             generation=1,

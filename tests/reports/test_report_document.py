@@ -8,7 +8,7 @@ import pytest
 from reports.report_blocks import NOTHING, Document, Listing, Pairs, Paragraph, Statements, Table
 from reports.report_course import rollback_sentence, rollbacks_section, tenant_annex
 from reports.report_document import compose, digest, report_json, success_percent
-from reports.report_facts import AftermathKpi, DrillFact, ReportFacts
+from reports.report_facts import AftermathKpi, DrillFact, QuoteFact, ReportFacts
 from reports.report_intent import people_section, separation
 from reports.report_proof import excerpt, negative_statements
 from tests.reports.sample_facts import (
@@ -143,6 +143,24 @@ def test_a_rollback_is_measured_against_its_limit():
     assert "Measured: 37.4 s of 180 s" in text
     assert "Quoted before: 64 s" in text
     assert "Reason: error_rate is 9.4 %, more than 5 % in 2 looks running" in text
+
+
+def test_each_batch_is_given_with_the_quote_of_its_gate_and_its_arithmetic():
+    quote = QuoteFact(44.0, 16.1, 180.0, 300, (("3 rounds of up to 100 restores", 15.0),))
+    facts = completed_facts()
+    quoted = replace(facts.batches[0], quote=quote)
+    text = said(composed(replace(facts, batches=(quoted, *facts.batches[1:]))), "plan")
+    assert "300 | 44 s of 180 s | 16 s | 3 rounds of up to 100 restores: 15.0 s" in text
+    assert "of 180 s" not in said(composed(facts), "plan")
+
+
+def test_a_rollback_is_given_with_what_was_expected_and_the_arithmetic_of_its_quote():
+    record = replace(
+        rollback(), expected_seconds=21.0, quote_terms=(("one call that times out", 20.0),)
+    )
+    text = said(composed(replace(rolled_back_facts(), rollbacks=(record,))), "rollbacks")
+    assert "Expected before: 21 s" in text
+    assert "Arithmetic of the quote: one call that times out: 20.0 s" in text
 
 
 @pytest.mark.parametrize(

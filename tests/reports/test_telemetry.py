@@ -185,3 +185,15 @@ def test_a_scrape_costs_the_same_number_of_queries_for_one_plan_or_none(
     scene.running()
     with django_assert_max_num_queries(9):
         exposition(after(60))
+
+
+def test_quotes_are_compared_with_what_was_measured_per_deployer(scene):
+    plan = scene.running()
+    record = rolled_back(plan, seconds=30)
+    Rollback.objects.filter(pk=record.pk).update(touched=3, quote_seconds=40, expected_seconds=25)
+    name = "version_rollback_quote_ratio_bucket"
+    deployer = plan.deployer
+    assert value(name, deployer=deployer, quote="worst", le="0.75") == 1
+    assert value(name, deployer=deployer, quote="worst", le="0.67") == 0
+    assert value(name, deployer=deployer, quote="expected", le="1") == 0
+    assert value(name, deployer=deployer, quote="expected", le="1.25") == 1

@@ -288,7 +288,7 @@ def test_a_batch_does_not_open_by_a_quote_of_an_older_revision(scene, plan):
     batch = Batch.objects.get(plan=plan, number=1)
     change(scene, plan, limits={"failure_rate": 2})
     with pytest.raises(Refused, match="changed to revision 2"):
-        launch.open_batch(batch_id=batch.pk, quote_sentence="", now=now(), revision=1)
+        launch.open_batch(batch_id=batch.pk, now=now(), revision=1)
     assert str(Batch.objects.get(pk=batch.pk).state) == "pending"
 
 
@@ -298,7 +298,7 @@ def test_a_batch_that_is_gone_is_refused_not_an_error(scene, plan):
     change(scene, plan, batches={"wave-1": {"percentage": 80}, "wave-2": None})
     agree(scene, plan)
     with pytest.raises(Refused, match="not there any more"):
-        launch.open_batch(batch_id=gone.pk, quote_sentence="", now=now(), revision=1)
+        launch.open_batch(batch_id=gone.pk, now=now(), revision=1)
 
 
 def test_a_soak_does_not_pass_by_an_older_revision(scene, plan):

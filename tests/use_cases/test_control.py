@@ -91,7 +91,7 @@ def test_no_batch_opens_in_a_paused_plan(scene):
     plan = a_started(scene)
     pause(scene, plan)
     with pytest.raises(Refused, match="only while its plan runs"):
-        launch.open_batch(batch_id=the_batch(plan).pk, quote_sentence="", now=now())
+        launch.open_batch(batch_id=the_batch(plan).pk, now=now())
 
 
 def hold(batch, kind="missing_metrics", at=None) -> Batch:

@@ -56,7 +56,7 @@ def test_fault_06_the_next_batch_waits_and_a_rollback_would_not(scene, settings)
     assert decide(plan_facts(plan, policy, now())).do == "open_batch"
     # Once it was opened, room is no reason any more to leave it half done.
     batch = Batch.objects.get(plan=plan, number=1)
-    open_batch(batch_id=batch.pk, quote_sentence="fine", now=now())
+    open_batch(batch_id=batch.pk, now=now())
     settings.MIN_FREE_MB = MORE_THAN_THERE_IS_MB
     assert decide(plan_facts(plan, policy, now())).do != "wait"
 

@@ -112,21 +112,23 @@ def test_the_watch_reopens_it_with_a_word(scene, plan):
     passed(plan)
     quarantined(plan)
     retry(scene, plan)
-    retrying.reopen_batch(batch_id=the_batch(plan).pk, quote_sentence="quoted", now=now())
+    retrying.reopen_batch(batch_id=the_batch(plan).pk, now=now())
     assert str(the_batch(plan).state) == "deploying"
     assert kinds(plan)[-1] == "batch_reopened"
-    assert "for 1 tenant; quoted" in Event.objects.get(kind="batch_reopened").sentence
+    told = Event.objects.get(kind="batch_reopened")
+    assert "for 1 tenant; " in told.sentence
+    assert told.payload["quote"]["fits"]
 
 
 def test_nothing_is_reopened_for_nobody_or_in_a_paused_plan(scene, plan):
     batch = passed(plan)
     with pytest.raises(Refused, match="Nobody of this batch"):
-        retrying.reopen_batch(batch_id=batch.pk, quote_sentence="", now=now())
+        retrying.reopen_batch(batch_id=batch.pk, now=now())
     quarantined(plan)
     retry(scene, plan)
     control.pause(plan_id=plan.pk, by=scene.olga, reason="", now=now(), via="page")
     with pytest.raises(NotPossibleNow, match="paused"):
-        retrying.reopen_batch(batch_id=batch.pk, quote_sentence="", now=now())
+        retrying.reopen_batch(batch_id=batch.pk, now=now())
 
 
 def test_a_plan_does_not_complete_over_somebody_who_is_to_be_called_again(scene, plan):

@@ -131,9 +131,18 @@ def print_planned(out: Terminal, name: str, answer: Mapping[str, Any]) -> None:
     if answer["batches"]:
         out.print(_batches(answer["batches"]))
     if answer["quote_seconds"] is not None:
-        out.print(f"Taking everything back would take {answer['quote_seconds']:.0f} s")
+        out.print(f"Taking everything back would take {answer['quote_seconds']:.0f} s at worst")
     else:
         out.print(Text("It cannot be taken back.", style="bold red"))
+    quote = answer.get("quote") or {}
+    if quote.get("first_over") is not None:
+        out.print(
+            f"From batch {quote['first_over']} on that is more than the {quote['limit']:.0f} s that"
+            " the promise leaves",
+            soft_wrap=True,
+        )
+    for one in quote.get("advice", ()):
+        out.print(f"  - {printable(one['sentence'])}", soft_wrap=True)
     for problem in answer["problems"]:
         out.print(f"  - {printable(problem)}", soft_wrap=True)
 

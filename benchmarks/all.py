@@ -1,0 +1,85 @@
+"""Every benchmark one after another; with --write its numbers replace those in docs/benchmarks.md.
+
+`./console bench all [--write] [--large] [--rounds 5]`. Only on a machine that does nothing else.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.results import Result, machine
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- numbers: begin -->", "<!-- numbers: end -->"
+
+
+def commands(*, large: bool, rounds: int) -> dict[str, list[str]]:
+    """Return the arguments of each benchmark."""
+    more = ["--large"] if large else []
+    return {
+        "rollout": ["--rounds", str(rounds), *more],
+        "watch": ["--table"],
+        "push": [],
+        "memory": ["--demo"],
+        "pages": ["--rounds", str(rounds)],
+    }
+
+
+def table(parts: dict[str, list[dict[str, Any]]], about: dict[str, Any]) -> str:
+    """Return the numbers as Markdown."""
+    lines = [
+        f"Measured {about['at']} UTC at {about['revision']}: {about['cpu']},"
+        f" {about['cores']} cores, {about['system']}, Python {about['python']},"
+        f" {about['database']};"
+        f" load before the first run {about['load_before']:.1f}.",
+    ]
+    for name, rows in parts.items():
+        lines += ["", f"### {name}", "", "| what | median | spread | goal | remark |"]
+        lines.append("| --- | --- | --- | --- | --- |")
+        for row in rows:
+            one = Result(**{**row, "values": tuple(row["values"])})
+            spread = f"{min(one.values):.3g} to {max(one.values):.3g} ({len(one.values)})"
+            goal = "" if one.goal is None else f"{one.goal:g}: {'kept' if one.kept else 'missed'}"
+            lines.append(
+                f"| {one.name} | {one.median:.3g} {one.unit} | {spread} | {goal} | {one.note} |"
+            )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run everything and print, or write down, what was found."""
+    parser = argparse.ArgumentParser(prog="bench all")
+    parser.add_argument("--write", action="store_true", help="into docs/benchmarks.md")
+    parser.add_argument("--large", action="store_true", help="also what takes long")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="names of benchmarks, with commas")
+    options = parser.parse_args()
+    about = machine()
+    parts: dict[str, list[dict[str, Any]]] = {}
+    for name, arguments in commands(large=options.large, rounds=options.rounds).items():
+        if options.only and name not in options.only.split(","):
+            continue
+        print(f"== {name}", flush=True)
+        with tempfile.NamedTemporaryFile(suffix=".json") as out:
+            command = [sys.executable, "-m", f"benchmarks.{name}", *arguments, "--json", out.name]
+            if subprocess.run(command, check=False).returncode:
+                print(f"{name} failed; the others go on", flush=True)
+                continue
+            parts[name] = json.loads(Path(out.name).read_text(encoding="utf-8"))["results"]
+    text = table(parts, about)
+    if not options.write:
+        print(text)
+        return
+    document = DOCUMENT.read_text(encoding="utf-8")
+    before, _begin, rest = document.partition(BEGIN)
+    _old, _end, after = rest.partition(END)
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+    print(f"{DOCUMENT.name} has the new numbers.")
+
+
+if __name__ == "__main__":
+    main()
