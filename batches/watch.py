@@ -84,7 +84,7 @@ class Watch:
         try:
             free_space.release_when_full()
             self.tick(now)
-            self._outage.answered(now=timezone.now())
+            self._outage.answered(now=timezone.now(), leads=self._keeper is not None)
         except OperationalError as error:
             # Effects that run go on: the ledger is as patient.
             self._outage.failed(error, began=now, now=timezone.now())
