@@ -9,6 +9,7 @@ import hashlib
 import logging
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -150,7 +151,10 @@ def take_in_records(now: datetime) -> None:
             take_in(record, now=now, via="watch")
         except (NotOurs, BadInput, Refused) as refused:
             logger.error("The record of an offline rollback is put aside: %s", refused)
-            record.rename(record.with_suffix(".refused"))
+            with suppress(OSError):
+                record.rename(record.with_suffix(".refused"))
+        except OSError as error:
+            logger.error("The record of an offline rollback cannot be taken in yet: %s", error)
 
 
 def take_in(record: Path, *, now: datetime, via: str) -> None:

@@ -36,10 +36,11 @@ class Outage:
                 " is started or taken back until it does, every deadline keeps running",
             )
 
-    def answered(self, *, now: datetime) -> None:
+    def answered(self, *, now: datetime, leads: bool) -> None:
         """End the outage, if there is one: say in the trail how long nothing was looked at.
 
-        The trail of every plan that was held up says so, and that of the system.
+        The trail of every plan that was held up says so, and that of the system; of several
+        watches the one that leads says it.
         """
         since = self.since
         if since is None:
@@ -50,17 +51,22 @@ class Outage:
                 f"The database did not answer for {lag.total_seconds():.0f} s, since"
                 f" {since:%H:%M:%S} UTC; the watch goes on."
             )
-            with transaction.atomic():
-                for stream in [*Plan.objects.live().order_by("pk"), None]:
-                    events.record(
-                        stream=stream,
-                        kind="watch_lagged",
-                        sentence=sentence,
-                        actor=None,
-                        via="watch",
-                        now=now,
-                        payload={"since": since.isoformat(), "seconds": lag.total_seconds()},
-                    )
+            if leads:
+                _say_in_trails(sentence, since, now)
             if self._told:
                 local_alerts.tell(KIND, f"over: {sentence.rstrip('.')}")
         self.since, self._told = None, False
+
+
+@transaction.atomic
+def _say_in_trails(sentence: str, since: datetime, now: datetime) -> None:
+    for stream in [*Plan.objects.live().order_by("pk"), None]:
+        events.record(
+            stream=stream,
+            kind="watch_lagged",
+            sentence=sentence,
+            actor=None,
+            via="watch",
+            now=now,
+            payload={"since": since.isoformat(), "seconds": (now - since).total_seconds()},
+        )

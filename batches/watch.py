@@ -118,7 +118,7 @@ class Watch:
         try:
             free_space.release_when_full()
             self.tick(now, steady)
-            self._outage.answered(now=surroundings.here().now())
+            self._outage.answered(now=surroundings.here().now(), leads=self.duties.leads)
         except DATABASE_AWAY as error:
             # Effects that run go on: the ledger is as patient.
             self._outage.failed(error, began=now, now=surroundings.here().now())

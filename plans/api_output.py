@@ -144,5 +144,5 @@ class Problem(serializers.Serializer[Any]):
 
 
 PROBLEMS: dict[tuple[int, str], type[Problem]] = {
-    (status, "application/problem+json"): Problem for status in (400, 401, 403, 404, 409, 422)
+    (status, "application/problem+json"): Problem for status in (400, 401, 403, 404, 409, 422, 503)
 }

@@ -34,11 +34,15 @@ SECONDS_TO_TRY_STATUS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """What to run; `env` is added to the supervisor's own environment."""
+    """What to run; `env` is added to the supervisor's own environment.
+
+    `longest_back_off`: how long a program that dies again and again waits at most, in seconds.
+    """
 
     name: str
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
+    longest_back_off: float = LONGEST_BACK_OFF
 
 
 class Run:
@@ -148,7 +152,7 @@ class Child:
         if now - ran_since >= SETTLED_AFTER:
             self._back_off = FIRST_BACK_OFF
         wait = self._back_off
-        self._back_off = min(LONGEST_BACK_OFF, wait * 2)
+        self._back_off = min(self.spec.longest_back_off, wait * 2)
         self.start_at = now + wait
         self.restarts += 1
         return wait

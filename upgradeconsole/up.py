@@ -181,7 +181,8 @@ def _children(port: int, data: Path, fleet_port: int | None) -> list[ChildSpec]:
     return [
         ChildSpec("web", [*web, application]),
         *([ChildSpec("fleet", fleet)] if fleet_port else []),
-        ChildSpec("watch", [*manage, "watch", *UNCHECKED]),
+        # Its successor has ten seconds in all, eight of which the lease of a dead watch may take.
+        ChildSpec("watch", [*manage, "watch", *UNCHECKED], longest_back_off=1.0),
         ChildSpec("hands-effects", [*manage, "qcluster", *UNCHECKED]),
         ChildSpec(
             "hands-paperwork", [*manage, "qcluster", *UNCHECKED], {"Q_CLUSTER_NAME": "paperwork"}

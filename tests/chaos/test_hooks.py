@@ -5,6 +5,7 @@ The platform's own log says what reached it and what it did.
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -70,7 +71,9 @@ def stack(console: Stack) -> Iterator[Stack]:
     console.turn(**AT_REST)
 
 
-def calls_of(stack: Stack, plan: str, tenant: str, direction: str = "install") -> list[dict]:
+def calls_of(
+    stack: Stack, plan: str, tenant: str, direction: str = "install"
+) -> list[dict[str, Any]]:
     return [call for call in stack.calls(plan, direction) if call["tenant"] == tenant]
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,5 +99,5 @@ def _soaks(stack: Stack, plan: str) -> bool:
     return any(batch["state"] == "soaking" for batch in stack.snapshot(plan)["batches"])
 
 
-def _told(stack: Stack, plan: str) -> list[dict]:
+def _told(stack: Stack, plan: str) -> list[dict[str, Any]]:
     return [event for event in stack.events(plan) if event["kind"] == "offline_rollback"]

@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -78,11 +79,8 @@ class Killer:
             killed = time.time()
             kill(self.stack, self.plan, victim)
             # What was under way ends on the platform by itself; what begins later is new work.
-            wait_until(
-                lambda killed=killed: self._goes_on(direction, killed, ended),
-                60,
-                f"work goes on after {victim} was killed",
-            )
+            goes_on = partial(self._goes_on, direction, killed, ended)
+            wait_until(goes_on, 60, f"work goes on after {victim} was killed")
             self.kills.append((victim, self._gap(direction, killed)))
 
     def _goes_on(self, direction: str, killed: float, ended: str) -> bool:

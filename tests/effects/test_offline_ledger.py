@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ class Offline:
         ledger.end()
         return ledger
 
-    def lines(self, kind: str) -> list[dict]:
+    def lines(self, kind: str) -> list[dict[str, Any]]:
         return [body for body in read_lines(self.record, key=KEY)[0] if body["line"] == kind]
 
 

@@ -250,6 +250,14 @@ def test_restarts_slow_down_to_a_limit_and_a_good_run_forgives(tmp_path):
     assert after_a_good_run == FIRST_BACK_OFF
 
 
+def test_what_must_be_replaced_soon_never_waits_longer_than_its_own_bound(tmp_path):
+    watch = Child(ChildSpec("watch", ["true"], longest_back_off=1.0), tmp_path / "watch.log")
+    waits = [watch.plan_restart(time.monotonic()) for _death in range(8)]
+    watch.close_log()
+    assert waits[0] == FIRST_BACK_OFF
+    assert max(waits) == waits[-1] == 1.0
+
+
 def test_fault_06_a_full_disk_ends_nobody_and_the_status_is_written_as_soon_as_it_can_be(tmp_path):
     in_the_way = tmp_path / "supervisor.new"
     in_the_way.mkdir()

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ def a_record(plan: Plan, *, ended: bool = True, key: bytes | None = None) -> Pat
     record = offline.record_of(offline.file_of(plan.pk), now())
     about = {"plan": str(plan.pk), "at": now().isoformat()}
     call = {"line": "call", "tenant": "acorn", "call": 1, **about}
-    bodies = [
+    bodies: list[dict[str, Any]] = [
         {"line": "begun", "by": "Olga", "reason": "the database is gone", **about},
         call,
         {"line": "outcome", "tenant": "acorn", "move": "restored", **about},

@@ -44,14 +44,24 @@ def test_fault_04_an_outage_is_told_once_while_it_lasts_and_once_when_it_is_over
         outage.failed(LOCKED, began=began, now=began + timedelta(seconds=seconds))
     assert len(lines(told)) == 1
     assert "database is locked" in lines(told)[0]
-    outage.answered(now=began + timedelta(seconds=42))
+    outage.answered(now=began + timedelta(seconds=42), leads=True)
     assert lines(told)[1].startswith("over: The database did not answer for 42 s")
     # The plan that was held up and the system each have one event of it.
     assert {event.stream.key for event in lagged()} == {f"plan:{plan.pk}", "system"}
     assert [event.payload["seconds"] for event in lagged()] == [42, 42]
     check_invariants(plan)
-    outage.answered(now=began + timedelta(seconds=43))
+    outage.answered(now=began + timedelta(seconds=43), leads=True)
     assert len(lagged()) == 2
+
+
+def test_of_several_watches_the_one_that_leads_says_it_in_the_trail(scene, told):
+    a_started(scene)
+    began = now()
+    outage = Outage()
+    outage.failed(LOCKED, began=began, now=began + timedelta(seconds=6))
+    outage.answered(now=began + timedelta(seconds=7), leads=False)
+    assert lagged() == []
+    assert len(lines(told)) == 2
 
 
 def test_a_moment_without_an_answer_is_nobodys_business(scene, told):
@@ -59,7 +69,7 @@ def test_a_moment_without_an_answer_is_nobodys_business(scene, told):
     began = now()
     outage = Outage()
     outage.failed(LOCKED, began=began, now=began + timedelta(seconds=1))
-    outage.answered(now=began + timedelta(seconds=2))
+    outage.answered(now=began + timedelta(seconds=2), leads=True)
     assert lines(told) == []
     assert lagged() == []
 
@@ -69,7 +79,7 @@ def test_a_second_outage_is_told_like_the_first(scene, told):
     for _time in range(2):
         began = now()
         outage.failed(LOCKED, began=began, now=began + timedelta(seconds=6))
-        outage.answered(now=began + timedelta(seconds=7))
+        outage.answered(now=began + timedelta(seconds=7), leads=True)
     assert len(lines(told)) == 4
 
 

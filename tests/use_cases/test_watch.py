@@ -9,6 +9,7 @@ import time_machine
 from batches import control, decide
 from batches.models import Alert, Batch, Lease, Ruling, TenantUpgrade
 from batches.rollback import request_rollback
+from batches.watch import TICK_SECONDS
 from batches.watch_duties import DECIDE_LEASE
 from plans import flags
 from plans.models import Plan
@@ -384,6 +385,16 @@ def test_a_second_watch_stands_by_until_the_first_has_gone(scene, fleet, setting
     fleet.tick()
     assert Lease.objects.get(name=DECIDE_LEASE).holder == fleet.watch.holder
     assert live_state(plan) == "deploying"
+
+
+def test_a_watch_that_stands_by_looks_again_as_soon_as_the_lease_could_run_out(scene, fleet):
+    expires = datetime.now(UTC) + timedelta(seconds=0.4)
+    Lease.objects.create(name=DECIDE_LEASE, holder="another", kind="watch", expires_at=expires)
+    fleet.tick()
+    assert 0 < fleet.watch._patience < 0.5
+    Lease.objects.filter(name=DECIDE_LEASE).update(expires_at=expires + timedelta(seconds=60))
+    fleet.tick()
+    assert fleet.watch._patience == TICK_SECONDS
 
 
 def test_a_plan_that_cannot_be_decided_about_keeps_no_other_plan_from_going_on(
