@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from batches.configured import dictionary
+from batches.decide import TAKEOVER_SECONDS
 from batches.dictionary import resolve_guardrail
 from batches.increments import LookSample, max_age
 from batches.models import (
@@ -469,6 +470,22 @@ def i12_the_way_back_is_never_refused(world: World) -> Iterator[str]:
             yield f"{record} began at {begin:.1f} s, its first call at {first:.1f} s"
 
 
+def batches_are_called(world: World) -> Iterator[str]:
+    """A batch that was opened is called within seconds: by the hands, or else by the watch."""
+    for place, entry in enumerate(world.trail):
+        if entry.kind != "batch_opened":
+            continue
+        limit = entry.at + TAKEOVER_SECONDS + grace(world, entry.at, entry.at + 20)
+        later = [
+            e.at
+            for e in world.trail[place + 1 :]
+            if e.stream == entry.stream
+            and e.kind in ("tenants_moved", "plan_paused", "rollback_begun", "batch_held")
+        ]
+        if min(later, default=world.ended_at) > limit:
+            yield f"nobody called the batch that was opened at {entry.at:.1f} s"
+
+
 DURING: dict[str, Invariant] = {
     "I1": i1_one_live_batch_per_tenant,
     "I6": i6_each_event_follows_its_predecessor,
@@ -488,6 +505,7 @@ AFTERWARDS: dict[str, Invariant] = {
     "I9": i9_rulings_replay,
     "I10": i10_events_fold_to_the_snapshot,
     "I11, I13": i11_and_i13_nothing_passes_unseen,
+    "batches": batches_are_called,
     "I12": i12_the_way_back_is_never_refused,
 }
 

@@ -181,7 +181,7 @@ FAULTS: dict[str, Planted] = {
         Planted(no_wait_for_late_calls, (scenarios.late,), ("I4",)),
         Planted(deadline_from_process_time, (scenarios.missed,), ("I3",)),
         Planted(reservation_forgotten, (scenarios.rivals,), ("I1",)),
-        Planted(lost_wake_up, (scenarios.unhanded,), ("stuck",)),
+        Planted(lost_wake_up, (scenarios.unhanded,), ("nobody called",)),
         Planted(orphans_are_forgotten, (scenarios.crashes,), ("stuck", "I2")),
         Planted(no_read_back, (scenarios.flaky,), ("I2 platform",)),
         Planted(restore_is_believed, (scenarios.stubborn,), ("I2 platform",)),

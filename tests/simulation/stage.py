@@ -1,5 +1,6 @@
 """What all worlds of a test process share: the database's first state, the cast, the files."""
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,9 @@ class Stage:
             with time_machine.travel(BEGAN, tick=False):
                 self._cast = _first_rows()
         self._template = Template(self._shared)
+        # What is here stays: the collector need not look at it again in every world.
+        gc.collect()
+        gc.freeze()
 
     def play(self, scenario: Scenario | int) -> World:
         """Play a scenario, or that of a seed, to its end; return the world to be judged."""

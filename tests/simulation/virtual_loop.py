@@ -9,6 +9,7 @@ to the loop wherever a thread would wait, and wherever a test wants another proc
 import asyncio
 import contextvars
 import heapq
+import itertools
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -91,11 +92,26 @@ def _end_task(task: "asyncio.Task[Any]") -> None:
         return
 
 
+class _Task(asyncio.Task[Any]):
+    """A task with a number: sets of tasks are walked in the same order in every replay."""
+
+    def __init__(self, number: int, coro: Any, **options: Any) -> None:
+        self._number = number
+        super().__init__(coro, **options)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """An event loop whose time is a number."""
 
     def __init__(self) -> None:
         super().__init__()
+        numbers = itertools.count()
+        self.set_task_factory(
+            lambda loop, coro, **options: _Task(next(numbers), coro, loop=loop, **options)
+        )
         self._at = 0.0
         self.outside = contextvars.Context()
         self.on_error: Callable[[dict[str, Any]], None] = lambda context: None

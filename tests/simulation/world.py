@@ -626,7 +626,7 @@ def play(world: World) -> None:
         watch_chores.CHORES.clear()
     complaints = _Complaints(world)
     log = logging.getLogger("batches")
-    post_transition.connect(world._noted)
+    post_transition.connect(world._noted, weak=False)
     with ExitStack() as stack:
         stack.callback(failpoints.trap, old_trap)
         stack.callback(surroundings.move_to, old_place)
