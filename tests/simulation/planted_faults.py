@@ -176,13 +176,13 @@ class Planted:
 FAULTS: dict[str, Planted] = {
     fault.plant.__name__: fault
     for fault in (
-        Planted(no_fence, (scenarios.paused, scenarios.flaky), ("I4", "I2", "stuck")),
+        Planted(no_fence, (scenarios.interrupted,), ("I4", "I2")),
         Planted(call_before_the_journal, (scenarios.calm,), ("I4",)),
         Planted(no_wait_for_late_calls, (scenarios.late,), ("I4",)),
         Planted(deadline_from_process_time, (scenarios.missed,), ("I3",)),
         Planted(reservation_forgotten, (scenarios.rivals,), ("I1",)),
         Planted(lost_wake_up, (scenarios.unhanded,), ("nobody called",)),
-        Planted(orphans_are_forgotten, (scenarios.crashes,), ("stuck", "I2")),
+        Planted(orphans_are_forgotten, (scenarios.crashes,), ("stuck", "I2", "I3")),
         Planted(no_read_back, (scenarios.flaky,), ("I2 platform",)),
         Planted(restore_is_believed, (scenarios.stubborn,), ("I2 platform",)),
         Planted(lease_outlives_its_holder, (scenarios.crashes,), ("nobody took over",)),

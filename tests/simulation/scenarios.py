@@ -303,13 +303,26 @@ def parts(scenario: Scenario, dice: random.Random) -> None:
 
 
 def drifting(scenario: Scenario, dice: random.Random) -> None:
-    """Somebody else changes a tenant while, or right after, it is taken back."""
+    """Somebody else changes a tenant right after it was taken back."""
     scenario.plans.append(PlanSpec(_some(dice, 3, 6), "two"))
-    tenant = dice.choice(scenario.plans[0].tenants)
-    scenario.cue("batch_passed", "roll_back", dice.uniform(0.1, 1))
-    scenario.cues.append(Cue("tenants_restored", f"drift@{tenant}", dice.uniform(0, 0.2), 1))
-    if dice.random() < 0.5:
-        scenario.parallelism = 1
+    scenario.parallelism = dice.choice([1, 1, 5])
+    scenario.cue("batch_passed", "roll_back", dice.uniform(0.1, 1), dice.randint(1, 2))
+    scenario.cue("tenants_restored", "drift", dice.uniform(0, 0.1))
+
+
+def handed(scenario: Scenario, dice: random.Random) -> None:
+    """Tenants of a part cannot be taken back; the plan goes on, then a person settles them."""
+    scenario.plans.append(PlanSpec(_some(dice, 3, 5), dice.choice(["two", "three"])))
+    for tenant in scenario.plans[0].tenants:
+        scenario.faults[tenant] = Fault("refuse", directions=BACK)
+    event = dice.choice(["batch_calls_settled", "batch_passed"])
+    act = dice.choice(["roll_back_batch", "roll_back_batch", "roll_back_tenants"])
+    scenario.cue(event, act, dice.uniform(0.1, 1))
+    scenario.cue("rollback_finished", "resume", 1)
+    outcomes = ["settle_rolled_back", "settle_upgraded", "settle_excluded"]
+    if dice.random() < 0.3:
+        scenario.cue("rollback_finished", dice.choice(outcomes), 0.5)
+    scenario.cue("plan_needs_hand", dice.choice(outcomes), 1)
 
 
 def late(scenario: Scenario, dice: random.Random) -> None:
@@ -325,6 +338,16 @@ def late(scenario: Scenario, dice: random.Random) -> None:
     scenario.cue("batch_opened", "roll_back", dice.uniform(0.5, 2.5), dice.randint(1, 2))
     if dice.random() < 0.3:
         scenario.cue("batch_opened", "pause", dice.uniform(0.2, 2))
+
+
+def interrupted(scenario: Scenario, dice: random.Random) -> None:
+    """A long batch is paused or taken back in the middle of its calls."""
+    scenario.plans.append(PlanSpec(_some(dice, 6, 8), "two"))
+    scenario.parallelism, scenario.latency = 1, 0.6
+    act = dice.choice(["roll_back", "pause"])
+    scenario.cue("batch_opened", act, dice.uniform(0.8, 3), dice.randint(1, 2))
+    if act == "pause" and dice.random() < 0.5:
+        scenario.cue("plan_paused", "resume", dice.uniform(0.1, 6))
 
 
 def unhanded(scenario: Scenario, dice: random.Random) -> None:
@@ -349,16 +372,14 @@ def _base_for_trouble(scenario: Scenario, dice: random.Random) -> None:
 def crashes(scenario: Scenario, dice: random.Random) -> None:
     """Processes die at named points and at any touch of database or network."""
     _base_for_trouble(scenario, dice)
+    if not scenario.bad_share:
+        scenario.cue("batch_passed", "roll_back", 0.5)
     points = [*POINTS, *TOUCHES]
-    # Each seed begins with another point, so that every one gets its share.
-    first = points[(scenario.seed * 7 // len(FAMILIES)) % len(points)]
-    if first.startswith("rollback.") and not scenario.bad_share:
-        scenario.cue("batch_calls_settled", "roll_back", 1)
-    chosen = [first, *(dice.choice(points) for _one in range(dice.randint(0, 2)))]
-    for place, point in enumerate(chosen):
-        nth = dice.randint(1, 2 if place == 0 else 8)
-        if point.startswith("rollback."):
-            nth = 1
+    # Each such world takes the next few points, so that every one gets its share.
+    turn = scenario.seed // len(FAMILIES) * CRASHES + scenario.seed % len(FAMILIES) // EVERY
+    for place in range(AT_ONCE):
+        point = points[(turn * AT_ONCE + place) % len(points)]
+        nth = 1 if point.startswith(("rollback.", "hands.", "lease.")) else dice.randint(1, 3)
         scenario.strikes.append(Strike("crash", point, nth=nth, seconds=dice.uniform(0.3, 2)))
     scenario.watches = dice.choice([1, 2, 2, 3])
     scenario.hands = dice.choice([1, 1, 2])
@@ -456,37 +477,53 @@ def messages_more(scenario: Scenario, dice: random.Random) -> None:
     scenario.happen(dice.uniform(0, 20), "monitoring", dice.choice(["down", "nan"]), 8.0)
 
 
-FAMILIES: tuple[Family, ...] = (
+OTHERS: tuple[Family, ...] = (
     calm,
-    crashes,
+    agreed,
     breach,
     flaky,
-    crashes,
     paused,
     held,
-    crashes,
+    handed,
     stubborn,
-    missed,
-    crashes,
-    superseded,
-    rivals,
-    crashes,
     agreed,
-    parts,
-    crashes,
+    missed,
+    superseded,
     drifting,
+    rivals,
+    parts,
     late,
-    crashes,
+    held,
+    interrupted,
     unhanded,
     quoted,
+    agreed,
     frozen,
-    crashes,
+    flaky,
     busy,
+    drifting,
     clocks,
     messages,
-    crashes,
+    handed,
     chaos,
 )
+EVERY = 3
+"""Every third world is about crashes."""
+AT_ONCE = 4
+"""In how many points such a world may crash."""
+
+
+def _mixed() -> tuple[Family, ...]:
+    mixed: list[Family] = []
+    for place, family in enumerate(OTHERS):
+        mixed.append(family)
+        if place % (EVERY - 1) == EVERY - 2:
+            mixed.append(crashes)
+    return tuple(mixed)
+
+
+FAMILIES = _mixed()
+CRASHES = sum(family is crashes for family in FAMILIES)
 
 
 def scenario_of(seed: int, family: Family | None = None) -> Scenario:

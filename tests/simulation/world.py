@@ -157,6 +157,7 @@ class World:
         self._heard: Counter[tuple[str, str]] = Counter()
         self._cues = list(scenario.cues)
         self._over = False
+        self._restored: list[str] = []
         self.happenings: dict[str, Callable[..., None]] = {
             "monitoring": self._break_monitoring,
             "lock_database": self._lock_database,
@@ -301,8 +302,12 @@ class World:
             )
             self.trail.append(entry)
             self._cue(entry, kind)
-            if kind == "tenants_moved" and "rolled_back" in entry.payload["tenants"].values():
-                self._cue(entry, "tenants_restored")
+            if kind == "tenants_moved":
+                moved = entry.payload["tenants"]
+                back = [key for key, state in moved.items() if state == "rolled_back"]
+                if back:
+                    self._restored = back
+                    self._cue(entry, "tenants_restored")
 
     def _copy_journal(self) -> None:
         rows = self.shared.raw.execute(
@@ -330,9 +335,14 @@ class World:
     def _on_cue(self, cue: Cue) -> None:
         act, _at, about = cue.act.partition("@")
         if act == "drift":
-            self.fleet.drift(about, "1.5.0")
+            self._drift()
         else:
             self.act(act, int(about) if about else cue.plan)
+
+    def _drift(self) -> None:
+        """Let somebody who is not the console install again what was just taken back."""
+        if self._restored:
+            self.fleet.drift(self._restored[0], "1.5.0")
 
     def _later(self, seconds: float, do: Callable[..., Any], *arguments: Any) -> None:
         self.loop.outside.run(self.loop.call_later, seconds, do, *arguments)
