@@ -19,7 +19,7 @@ from batches.ledger_writes import Writes
 from batches.observation import Observer
 from plans import approval
 from tests.simulation import scenarios
-from tests.simulation.scenarios import Family
+from tests.simulation.scenarios import Family, Scenario
 
 
 def _in_place_of(owner: Any, name: str, new: Any) -> AbstractContextManager[Any]:
@@ -90,9 +90,24 @@ def orphans_are_forgotten() -> AbstractContextManager[Any]:
     return _in_place_of(Claims, "_claimable", claimable)
 
 
-def no_read_back() -> AbstractContextManager[Any]:
+@contextmanager
+def no_read_back() -> Iterator[None]:
     """An answer of 200 is believed without looking at the tenant."""
-    return _in_place_of(effects, "installed", lambda task, seen: not isinstance(seen, Exception))
+    original = effects._Run._read_back
+
+    async def believe(self: Any, task: Any, *, patient: bool) -> Any:
+        if patient and task.direction == "install":
+            return effects.Observed(task.version)
+        return await original(self, task, patient=patient)
+
+    with mock.patch.object(effects._Run, "_read_back", believe):
+        yield
+
+
+def _lying(scenario: Scenario, dice: Any) -> None:
+    """The platform says yes and does nothing."""
+    scenario.plans.append(scenarios.PlanSpec(scenarios.TENANTS[:3], "two"))
+    scenario.faults[scenarios.TENANTS[0]] = scenarios.Fault("ok", applies="never")
 
 
 def restore_is_believed() -> AbstractContextManager[Any]:
@@ -176,14 +191,14 @@ class Planted:
 FAULTS: dict[str, Planted] = {
     fault.plant.__name__: fault
     for fault in (
-        Planted(no_fence, (scenarios.interrupted,), ("I4", "I2")),
+        Planted(no_fence, (scenarios.interrupted,), ("I4 stop",)),
         Planted(call_before_the_journal, (scenarios.calm,), ("I4",)),
         Planted(no_wait_for_late_calls, (scenarios.late,), ("I4",)),
         Planted(deadline_from_process_time, (scenarios.missed,), ("I3",)),
         Planted(reservation_forgotten, (scenarios.rivals,), ("I1",)),
         Planted(lost_wake_up, (scenarios.unhanded,), ("nobody called",)),
         Planted(orphans_are_forgotten, (scenarios.crashes,), ("stuck", "I2", "I3")),
-        Planted(no_read_back, (scenarios.flaky,), ("I2 platform",)),
+        Planted(no_read_back, (_lying,), ("I2 platform",)),
         Planted(restore_is_believed, (scenarios.stubborn,), ("I2 platform",)),
         Planted(lease_outlives_its_holder, (scenarios.crashes,), ("nobody took over",)),
         Planted(event_outside_of_its_change, (scenarios.breach,), ("I10",)),

@@ -123,12 +123,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def take_back(self, parked: "deque[asyncio.Handle]") -> None:
         """Let handles go on that were put aside."""
-        self._ready.extend(parked)  # type: ignore[attr-defined]
+        self._ready.extend(parked)
         parked.clear()
 
     def _run_once(self) -> None:
-        ready: deque[asyncio.Handle] = self._ready  # type: ignore[attr-defined]
-        timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
+        ready: deque[asyncio.Handle] = self._ready
+        timers: list[asyncio.TimerHandle] = self._scheduled
         while timers and timers[0].cancelled():
             heapq.heappop(timers)._scheduled = False
         if not ready:
@@ -167,7 +167,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
             process.tasks.append(task)
         return task
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> "asyncio.Future[Any]":
+    def run_in_executor(  # type: ignore[override]  # what comes back is of any type here
+        self, executor: Any, func: Any, *args: Any
+    ) -> "asyncio.Future[Any]":
         """Run blocking work in a fiber instead of a thread."""
         process = PROCESS.get()
         if process is not None and not process.alive:

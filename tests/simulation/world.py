@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 from django.db import IntegrityError, OperationalError
@@ -131,6 +131,8 @@ class World:
         self.plans: dict[int, Any] = {}
         self.trail: list[TrailEntry] = []
         self.journal: list[JournalEntry] = []
+        self.sampled: list[float] = []
+        """When each look was committed, in the order of their rows."""
         self.problems: list[str] = []
         self.refused: Counter[str] = Counter()
         self.refusals: list[tuple[float, str, str]] = []
@@ -153,6 +155,7 @@ class World:
         self._told = False
         self._enqueued = False
         self._journalled = False
+        self._sampled = False
         self._moved: list[tuple[str, str]] = []
         self._heard: Counter[tuple[str, str]] = Counter()
         self._cues = list(scenario.cues)
@@ -240,6 +243,8 @@ class World:
             self._told = True
         elif sql.startswith('INSERT INTO "batches_deployercall"'):
             self._journalled = True
+        elif sql.startswith('INSERT INTO "batches_kpisample"'):
+            self._sampled = True
         elif sql.startswith('INSERT INTO "django_q_ormq"'):
             self._enqueued = True
         self.touch("statement")
@@ -273,6 +278,13 @@ class World:
         for process, hint in self.hints.items():
             if process is not PROCESS.get() and self.dice.random() >= self.scenario.lose_hints:
                 hint.nudge()
+        if self._sampled:
+            self._sampled = False
+            (newest,) = self.shared.raw.execute(
+                "SELECT COALESCE(MAX(id), 0) FROM batches_kpisample"
+            ).fetchone()
+            while len(self.sampled) < newest:
+                self.sampled.append(self.loop.time())
         if self._journalled:
             self._journalled = False
             self._copy_journal()
@@ -626,7 +638,7 @@ def play(world: World) -> None:
     """Run the world in its own surroundings, until its end."""
     shared = world.shared
     old_trap = failpoints.trap(world.reach)
-    old_place = surroundings.move_to(world.machine)
+    old_place = surroundings.move_to(cast("surroundings.Surroundings", world.machine))
     shared.before_statement = world.before_statement
     shared.before_commit = world.before_commit
     shared.after_commit = world.after_commit
