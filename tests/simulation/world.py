@@ -275,25 +275,30 @@ class World:
             self._hear()
         for check in self.on_commit:
             check(self)
-        for process, hint in self.hints.items():
-            if process is not PROCESS.get() and self.dice.random() >= self.scenario.lose_hints:
-                hint.nudge()
-        if self._sampled:
-            self._sampled = False
-            (newest,) = self.shared.raw.execute(
-                "SELECT COALESCE(MAX(id), 0) FROM batches_kpisample"
-            ).fetchone()
-            while len(self.sampled) < newest:
-                self.sampled.append(self.loop.time())
+        self._nudge_others()
         if self._journalled:
             self._journalled = False
             self._copy_journal()
+        if self._sampled:
+            self._sampled = False
+            self._date_samples()
         if self._enqueued:
             self._enqueued = False
             for hands in self.hands:
                 hands.hint()
         if PROCESS.get() is not None:
             self.touch("committed")
+
+    def _nudge_others(self) -> None:
+        for process, hint in self.hints.items():
+            if process is not PROCESS.get() and self.dice.random() >= self.scenario.lose_hints:
+                hint.nudge()
+
+    def _date_samples(self) -> None:
+        query = "SELECT COALESCE(MAX(id), 0) FROM batches_kpisample"
+        (newest,) = self.shared.raw.execute(query).fetchone()
+        while len(self.sampled) < newest:
+            self.sampled.append(self.loop.time())
 
     def _noted(self, sender: type, name: str, **_more: Any) -> None:
         noun = getattr(sender, "lifecycle", None)
