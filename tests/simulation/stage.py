@@ -14,15 +14,17 @@ from plans.policies import save_policy_text
 from plans.releases import register_release
 from tests.simulation.invariants import ask_afterwards, ask_during
 from tests.simulation.operators import Cast
+from tests.simulation.playing import play
 from tests.simulation.policies import POLICIES
-from tests.simulation.scenarios import TENANTS, Scenario, scenario_of
+from tests.simulation.scenario import TENANTS, Scenario
+from tests.simulation.scenarios import scenario_of
 from tests.simulation.simulated_database import (
     Template,
     in_memory,
     in_place_of_the_real_one,
 )
 from tests.simulation.simulated_machine import BEGAN
-from tests.simulation.world import World, play
+from tests.simulation.world import World
 from tests.web.api_scene import DICTIONARY_TEXT, Scene, now
 
 DEPLOYERS = "deployers:\n  fleet: {kind: simulated, parallelism: 5, expected_seconds: 0.3}\n"
