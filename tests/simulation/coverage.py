@@ -73,7 +73,7 @@ class Coverage:
 
     def add(self, world: World) -> None:
         """Count a world."""
-        self.met.update(f"{noun}: {name}" for (noun, name) in world.moves.elements())
+        self.met.update(f"{noun}: {name}" for (noun, name) in world.feed.moves.elements())
         self.met.update(f"tenant upgrade: {name}" for name in tenant_moves(world))
         for strike in world.strikes.done:
             self.met[f"{strike.act} at {strike.at}"] += 1

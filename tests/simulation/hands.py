@@ -41,7 +41,7 @@ class Hands:
                 row, arguments = task
                 self._machine.sleep(dice.random() * self._scenario.hands_delay)
                 for _time in range(1 + (dice.random() < self._scenario.deliver_twice)):
-                    tasks.run_batch(*arguments, effects=self._effects)
+                    tasks.run_batch(arguments[0], effects=self._effects)
                 OrmQ.objects.filter(pk=row).delete()
 
     def _take(self) -> tuple[int, tuple[Any, ...]] | None:

@@ -55,7 +55,7 @@ def _approve_as(name: str) -> Act:
 
 def _reject(moment: Moment, plan: Plan) -> object:
     return approval.reject(
-        plan_id=plan.pk, approver=moment.cast.aram, reason="not now", now=moment.now, via="page"
+        plan_id=plan.pk, approver=moment.cast.sona, reason="not now", now=moment.now, via="page"
     )
 
 

@@ -13,13 +13,15 @@ from typing import Any
 from unittest import mock
 
 from batches import control, effects, execution, launch, leases, plan_facts, rollback, watch
+from batches.deployers.simulated_deployer import Fault
 from batches.effect_ports import CallEnd
 from batches.ledger_claims import Claims
 from batches.ledger_writes import Writes
 from batches.observation import Observer
 from plans import approval
-from tests.simulation import scenarios
-from tests.simulation.scenarios import Family
+from tests.simulation import families, scenarios
+from tests.simulation.families import Family
+from tests.simulation.scenario import TENANTS, PlanSpec, Scenario
 
 
 def _in_place_of(owner: Any, name: str, new: Any) -> AbstractContextManager[Any]:
@@ -90,9 +92,24 @@ def orphans_are_forgotten() -> AbstractContextManager[Any]:
     return _in_place_of(Claims, "_claimable", claimable)
 
 
-def no_read_back() -> AbstractContextManager[Any]:
+@contextmanager
+def no_read_back() -> Iterator[None]:
     """An answer of 200 is believed without looking at the tenant."""
-    return _in_place_of(effects, "installed", lambda task, seen: not isinstance(seen, Exception))
+    original = effects._Run._read_back
+
+    async def believe(self: Any, task: Any, *, patient: bool) -> Any:
+        if patient and task.direction == "install":
+            return effects.Observed(task.version)
+        return await original(self, task, patient=patient)
+
+    with mock.patch.object(effects._Run, "_read_back", believe):
+        yield
+
+
+def _lying(scenario: Scenario, dice: Any) -> None:
+    """The platform says yes and does nothing."""
+    scenario.plans.append(PlanSpec(TENANTS[:3], "two"))
+    scenario.faults[TENANTS[0]] = Fault("ok", applies="never")
 
 
 def restore_is_believed() -> AbstractContextManager[Any]:
@@ -176,22 +193,22 @@ class Planted:
 FAULTS: dict[str, Planted] = {
     fault.plant.__name__: fault
     for fault in (
-        Planted(no_fence, (scenarios.paused, scenarios.flaky), ("I4", "I2", "stuck")),
-        Planted(call_before_the_journal, (scenarios.calm,), ("I4",)),
-        Planted(no_wait_for_late_calls, (scenarios.late,), ("I4",)),
-        Planted(deadline_from_process_time, (scenarios.missed,), ("I3",)),
-        Planted(reservation_forgotten, (scenarios.rivals,), ("I1",)),
-        Planted(lost_wake_up, (scenarios.unhanded,), ("stuck",)),
-        Planted(orphans_are_forgotten, (scenarios.crashes,), ("stuck", "I2")),
-        Planted(no_read_back, (scenarios.flaky,), ("I2 platform",)),
-        Planted(restore_is_believed, (scenarios.stubborn,), ("I2 platform",)),
+        Planted(no_fence, (families.interrupted,), ("I4 stop",)),
+        Planted(call_before_the_journal, (families.calm,), ("I4",)),
+        Planted(no_wait_for_late_calls, (families.late,), ("I4",)),
+        Planted(deadline_from_process_time, (families.missed,), ("I3",)),
+        Planted(reservation_forgotten, (families.rivals,), ("I1",)),
+        Planted(lost_wake_up, (families.unhanded,), ("nobody called",)),
+        Planted(orphans_are_forgotten, (scenarios.crashes,), ("stuck", "I2", "I3")),
+        Planted(no_read_back, (_lying,), ("I2 platform",)),
+        Planted(restore_is_believed, (families.stubborn,), ("I4 back",)),
         Planted(lease_outlives_its_holder, (scenarios.crashes,), ("nobody took over",)),
-        Planted(event_outside_of_its_change, (scenarios.breach,), ("I10",)),
-        Planted(missing_data_passes, (scenarios.held,), ("I11",)),
-        Planted(one_approval_is_enough, (scenarios.calm,), ("I5",)),
-        Planted(quote_is_ignored, (scenarios.quoted,), ("I14",)),
-        Planted(pause_is_forgotten, (scenarios.paused,), ("I3 pause",)),
-        Planted(escalation_is_silent, (scenarios.missed,), ("I3",)),
-        Planted(untouched_are_forgotten, (scenarios.breach,), ("I2",)),
+        Planted(event_outside_of_its_change, (families.breach,), ("I10",)),
+        Planted(missing_data_passes, (families.held,), ("I11",)),
+        Planted(one_approval_is_enough, (families.calm,), ("I5",)),
+        Planted(quote_is_ignored, (families.quoted,), ("I14",)),
+        Planted(pause_is_forgotten, (families.paused,), ("I3 pause",)),
+        Planted(escalation_is_silent, (families.missed,), ("I3",)),
+        Planted(untouched_are_forgotten, (families.breach,), ("I2",)),
     )
 }

@@ -1,5 +1,7 @@
 """The policies of the simulated plans: everything takes seconds where people would say minutes."""
 
+from collections.abc import Mapping
+
 _TWO = (("canary", 34), ("rest", 66))
 _HALVES = (("canary", 50), ("rest", 50))
 _THREE = (("canary", 20), ("some", 30), ("rest", 50))
@@ -21,7 +23,7 @@ def _text(
     *,
     batches: tuple[tuple[str, int], ...] = _TWO,
     manual: bool = False,
-    limits: dict[str, float] | None = None,
+    limits: Mapping[str, float] | None = None,
     guardrail: str = "",
     more: tuple[str, ...] = (_PAUSE,),
     pending: float = 60,
@@ -30,7 +32,7 @@ def _text(
     for place, (batch, share) in enumerate(batches):
         gate = ", advance: manual" if manual and place else ""
         lines.append(f"      - {{name: {batch}, percentage: {share}, soak_minutes: 0.05{gate}}}")
-    numbers = ", ".join(f"{key}: {value}" for key, value in (_LIMITS | (limits or {})).items())
+    numbers = ", ".join(f"{key}: {value}" for key, value in {**_LIMITS, **(limits or {})}.items())
     lines.append(f"    limits: {{{numbers}}}")
     lines.append(f"    guardrails: [{{{_GUARDRAIL}{guardrail}}}]")
     lines += [f"    {line}" for line in more]

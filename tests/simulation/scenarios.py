@@ -1,492 +1,77 @@
-"""From a seed to a scenario: what is planned, what goes wrong, who does what and when.
-
-Each family aims at some part of what can happen, so that all of it is met often; the rest of the
-scenario is left to the dice. To add a family: one function here, and its line in FAMILIES.
-"""
+"""From a seed to its scenario, always the same one. Every third is about crashes."""
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
 
-from batches.deployers.simulated_deployer import Fault
 from plans.failpoints import POINTS
-from tests.simulation.faults import FREEZABLE, TOUCHES, Strike, Timed
-from tests.simulation.operators import DURING_A_RUN
-
-TENANTS = ("acorn", "birch", "cedar", "dogwood", "elm", "fir", "gorse", "hazel")
-CALL_TIMEOUT = 3.0
-BOTH = frozenset({"install", "restore"})
-BACK = frozenset({"restore"})
-FORWARD = frozenset({"install"})
-
-
-@dataclass(frozen=True, slots=True)
-class Cue:
-    """After the n-th event of a kind in a plan's trail somebody does something."""
-
-    event: str
-    act: str
-    delay: float = 0.5
-    nth: int = 1
-    plan: int = 0
-
-
-@dataclass(slots=True)
-class PlanSpec:
-    """One plan of the world; `comes_at`: when it is drafted."""
-
-    tenants: tuple[str, ...]
-    policy: str
-    version: str = "1.5.0"
-    comes_at: float = 0.0
-    after_event: str = ""
-    acts: tuple[str, ...] = ("submit", "approve_as_aram", "approve_as_sona")
-
-
-@dataclass(slots=True)
-class Scenario:
-    """All that makes one world."""
-
-    seed: int
-    family: str = ""
-    dice: random.Random = field(default_factory=random.Random)
-    plans: list[PlanSpec] = field(default_factory=list)
-    watches: int = 1
-    hands: int = 1
-    strict: bool = False
-    parallelism: int = 5
-    latency: float = 0.2
-    faults: dict[str, Fault] = field(default_factory=dict)
-    bad_share: dict[str, float] = field(default_factory=dict)
-    strikes: list[Strike] = field(default_factory=list)
-    happenings: list[Timed] = field(default_factory=list)
-    cues: list[Cue] = field(default_factory=list)
-    settles: bool = True
-    """Whether people clear up at the end; else what is left must be left honestly."""
-    seconds: float = 60.0
-    paperwork: bool = False
-    give_way: float = 0.04
-    lose_hints: float = 0.0
-    deliver_twice: float = 0.0
-    hands_delay: float = 0.3
-    slowness: float = 1.0
-    """How much longer than a second the watch takes from look to look."""
-
-    def cue(self, event: str, act: str, delay: float = 0.5, nth: int = 1, plan: int = 0) -> None:
-        """Let somebody act after an event."""
-        self.cues.append(Cue(event, act, delay, nth, plan))
-
-    def happen(self, at: float, what: str, *with_: object) -> None:
-        """Let something happen at a time."""
-        self.happenings.append(Timed(at, what, with_))
-
-
-Family = Callable[[Scenario, random.Random], None]
-
-
-def _some(dice: random.Random, least: int, most: int) -> tuple[str, ...]:
-    return tuple(sorted(dice.sample(TENANTS, dice.randint(least, most))))
-
-
-def _policy(dice: random.Random) -> str:
-    return dice.choice(["two", "two", "three", "lenient"])
-
-
-def calm(scenario: Scenario, dice: random.Random) -> None:
-    """Nothing goes wrong; afterwards the plan is archived, or taken back after all."""
-    scenario.plans.append(PlanSpec(_some(dice, 3, 8), dice.choice(["two", "three", "manual"])))
-    if scenario.plans[0].policy == "manual":
-        scenario.cue("batch_passed", "promote", dice.uniform(0, 4))
-        scenario.cue("batch_passed", "promote", dice.uniform(0, 4))
-        scenario.cue("plan_waits", "promote", dice.uniform(0, 4))
-    scenario.cue("plan_completed", dice.choice(["archive", "roll_back", "archive"]), 2)
-    scenario.cue("rollback_finished", "archive", 2)
-
-
-def breach(scenario: Scenario, dice: random.Random) -> None:
-    """The new version answers with errors: the console takes it back by itself."""
-    scenario.plans.append(PlanSpec(_some(dice, 3, 8), dice.choice(["two", "three", "pausing"])))
-    scenario.bad_share["1.5.0"] = dice.choice([0.5, 0.9, 1.0])
-    if dice.random() < 0.3:
-        scenario.cue("rollback_begun", dice.choice(["roll_back", "pause"]), dice.uniform(0, 2))
-    if dice.random() < 0.3:
-        _one_fault(scenario, dice, BACK)
-
-
-def flaky(scenario: Scenario, dice: random.Random) -> None:
-    """Some tenants fail, hang, are cut off, or change only long after the answer."""
-    policy = dice.choice(["two", "lenient", "lenient", "holding"])
-    scenario.plans.append(PlanSpec(_some(dice, 4, 8), policy))
-    for _one in range(dice.randint(1, 3)):
-        _one_fault(scenario, dice, dice.choice([FORWARD, FORWARD, BOTH]))
-    scenario.cue("batch_held", dice.choice(["release_hold", "roll_back"]), dice.uniform(0.2, 5))
-    if dice.random() < 0.5:
-        scenario.cue("batch_opened", dice.choice(["roll_back", "pause"]), dice.uniform(0.2, 3))
-
-
-def _one_fault(scenario: Scenario, dice: random.Random, directions: frozenset[str]) -> None:
-    tenant = dice.choice(scenario.plans[0].tenants)
-    times = dice.choice([1, 1, 2, 3, None])
-    late = dice.uniform(0.3, CALL_TIMEOUT * 0.9)
-    scenario.faults[tenant] = dice.choice(
-        [
-            Fault("fail", times=times, directions=directions),
-            Fault("fail", applies="now", times=times, directions=directions),
-            Fault("ok", applies="never", times=times, directions=directions),
-            Fault("hang", times=times, directions=directions),
-            Fault("hang", applies="late", late_seconds=late, times=times, directions=directions),
-            Fault("reset", applies="now", times=times, directions=directions),
-            Fault("reset", applies="late", late_seconds=late, times=times, directions=directions),
-            Fault("refuse", times=times, directions=directions),
-            Fault("throttle", times=times, directions=directions),
-            Fault("ok", latency_seconds=CALL_TIMEOUT * 1.5, times=times, directions=directions),
-            Fault("unauthorized", times=times, directions=directions),
-        ]
-    )
-
-
-def paused(scenario: Scenario, dice: random.Random) -> None:
-    """A person pauses; somebody resumes in time, too late, twice, or nobody does."""
-    scenario.plans.append(PlanSpec(_some(dice, 3, 8), dice.choice(["two", "three"])))
-    event = dice.choice(["batch_opened", "tenants_moved", "batch_calls_settled", "batch_passed"])
-    scenario.cue(event, "pause", dice.uniform(0, 1.5), dice.randint(1, 2))
-    if dice.random() < 0.7:
-        scenario.cue("plan_paused", "resume", dice.uniform(0.1, 12))
-    if dice.random() < 0.3:
-        scenario.cue(
-            "plan_paused", dice.choice(["resume", "pause", "roll_back"]), dice.uniform(0, 9)
-        )
-    if dice.random() < 0.5:
-        scenario.latency = 1.0
-        _one_fault(scenario, dice, FORWARD)
-
-
-def held(scenario: Scenario, dice: random.Random) -> None:
-    """Monitoring goes away or calls take too long: the batch is held until a person decides."""
-    scenario.plans.append(PlanSpec(_some(dice, 3, 6), dice.choice(["two", "slow"])))
-    if scenario.plans[0].policy == "slow":
-        scenario.latency = 2.4
-        scenario.parallelism = 1
-    else:
-        scenario.happen(
-            dice.uniform(0, 6),
-            "monitoring",
-            dice.choice(["down", "nan", "stale", "empty", "slow"]),
-            dice.uniform(16, 30),
-        )
-    if dice.random() < 0.8:
-        scenario.cue(
-            "batch_held",
-            dice.choice(["release_hold", "release_hold", "roll_back"]),
-            dice.uniform(0.5, 20),
-        )
-    if dice.random() < 0.3:
-        scenario.cue("batch_held", dice.choice(["pause", "roll_back_tenants"]), 1)
-
-
-def stubborn(scenario: Scenario, dice: random.Random) -> None:
-    """Tenants do not come back: escalated, missed, handed to a person, settled or tried again."""
-    scenario.plans.append(PlanSpec(_some(dice, 3, 5), "two"))
-    tenants = scenario.plans[0].tenants
-    for tenant in dice.sample(tenants, dice.randint(1, 2)):
-        scenario.faults[tenant] = dice.choice(
-            [
-                Fault("refuse", directions=BACK),
-                Fault("refuse", directions=BACK),
-                Fault("fail", directions=BACK),
-                Fault("ok", applies="never", directions=BACK),
-            ]
-        )
-    if dice.random() < 0.4:
-        scenario.bad_share["1.5.0"] = 1.0
-    else:
-        event = dice.choice(["batch_calls_settled", "batch_passed"])
-        act = dice.choice(["roll_back", "roll_back", "roll_back_batch", "roll_back_tenants"])
-        scenario.cue(event, act, dice.uniform(0.1, 2))
-    settle = dice.choice(["settle_rolled_back", "settle_upgraded", "settle_excluded", "retry"])
-    scenario.cue("plan_needs_hand", settle, 2)
-    scenario.cue("rollback_finished", settle, 3)
-    scenario.cue("rollback_finished", "settle_upgraded", 6, 2)
-    if dice.random() < 0.5:
-        scenario.happen(20, "mend_tenants")
-    scenario.seconds = 70
-    scenario.slowness = dice.choice([1.0, 2.0])
-
-
-def missed(scenario: Scenario, dice: random.Random) -> None:
-    """A tenant hangs through the whole deadline, or through half of it."""
-    scenario.plans.append(PlanSpec(_some(dice, 3, 4), dice.choice(["short", "short", "two"])))
-    tenant = dice.choice(scenario.plans[0].tenants)
-    scenario.faults[tenant] = Fault(dice.choice(["hang", "fail", "throttle"]), directions=BACK)
-    scenario.cue("batch_passed", "roll_back", 0.5)
-    if dice.random() < 0.6:
-        scenario.happen(dice.uniform(30, 190), "mend_tenants")
-    scenario.cue("plan_needs_hand", dice.choice(["settle_rolled_back", "retry"]), 2)
-    scenario.cue("rollback_finished", "settle_excluded", 2)
-    scenario.seconds = 100
-    scenario.slowness = 3.0
-
-
-def superseded(scenario: Scenario, dice: random.Random) -> None:
-    """A newer plan has moved the tenants on when the older one is taken back."""
-    tenants = _some(dice, 3, 5)
-    scenario.plans.append(PlanSpec(tenants, "two"))
-    scenario.plans.append(
-        PlanSpec(
-            tenants[: dice.randint(1, len(tenants))],
-            "two",
-            version="1.6.0",
-            after_event="plan_completed",
-        )
-    )
-    when = dice.choice(["plan_completed", "batch_opened", "batch_passed"])
-    scenario.cue(when, "roll_back", dice.uniform(0, 3), 1, 1)
-    scenario.cues[-1] = Cue(when, "roll_back@0", dice.uniform(0, 3), 1, 1)
-    if dice.random() < 0.4:
-        scenario.cue("plan_completed", "roll_back", dice.uniform(4, 9), 1, 1)
-    scenario.seconds = 80
-
-
-def rivals(scenario: Scenario, dice: random.Random) -> None:
-    """Two plans want the same tenants at once."""
-    tenants = _some(dice, 4, 7)
-    for number in range(2):
-        mine = tuple(sorted({tenants[0], *dice.sample(tenants, dice.randint(2, len(tenants)))}))
-        scenario.plans.append(
-            PlanSpec(
-                mine,
-                "two",
-                version=dice.choice(["1.5.0", "1.6.0"]),
-                comes_at=number * dice.uniform(0, 1.5),
-            )
-        )
-    if dice.random() < 0.6:
-        scenario.cue("plan_started", dice.choice(["roll_back", "pause"]), dice.uniform(0.1, 5))
-    scenario.seconds = 90
-
-
-def agreed(scenario: Scenario, dice: random.Random) -> None:
-    """Approvals: given twice, by the wrong one, refused, too late; revised, cancelled, archived."""
-    ways: list[tuple[str, ...]] = [
-        ("submit", "reject", "revise", "submit", "approve_as_aram", "approve_as_sona"),
-        ("submit", "approve_as_mara", "approve_as_aram", "approve_as_aram", "reject", "archive"),
-        ("submit", "approve_as_sona", "reject", "archive", "archive"),
-        ("submit", "approve_as_aram", "revise", "submit", "approve", "approve", "approve"),
-        ("submit", "submit", "cancel", "archive"),
-        ("cancel", "submit", "archive"),
-        ("submit", "approve_as_aram"),
-        ("submit", "approve_as_sona", "start"),
-        ("submit", "approve_as_sona", "approve_as_aram", "start", "start", "cancel"),
-    ]
-    scenario.plans.append(
-        PlanSpec(
-            _some(dice, 3, 4), dice.choice(["two", "hasty", "closing"]), acts=dice.choice(ways)
-        )
-    )
-    scenario.cue("plan_expired", "archive", 1)
-    scenario.cue("plan_rejected", dice.choice(["archive", "revise", "submit"]), 1)
-    scenario.settles = dice.random() < 0.5
-
-
-def parts(scenario: Scenario, dice: random.Random) -> None:
-    """A batch or some tenants go back; the rest is resumed, paused, or follows."""
-    scenario.plans.append(PlanSpec(_some(dice, 4, 8), "three"))
-    event = dice.choice(["batch_opened", "batch_calls_settled", "batch_passed"])
-    act = dice.choice(["roll_back_batch", "roll_back_tenants"])
-    scenario.cue(event, act, dice.uniform(0, 2), dice.randint(1, 2))
-    after = dice.choice(["resume", "resume", "roll_back", "roll_back_tenants"])
-    scenario.cue("rollback_finished", after, dice.uniform(0.2, 4))
-    if dice.random() < 0.3:
-        scenario.cue("rollback_begun", "roll_back", dice.uniform(0, 1.5))
-    if dice.random() < 0.3:
-        _one_fault(scenario, dice, BACK)
-
-
-def drifting(scenario: Scenario, dice: random.Random) -> None:
-    """Somebody else changes a tenant while, or right after, it is taken back."""
-    scenario.plans.append(PlanSpec(_some(dice, 3, 6), "two"))
-    tenant = dice.choice(scenario.plans[0].tenants)
-    scenario.cue("batch_passed", "roll_back", dice.uniform(0.1, 1))
-    scenario.cues.append(Cue("tenants_restored", f"drift@{tenant}", dice.uniform(0, 0.2), 1))
-    if dice.random() < 0.5:
-        scenario.parallelism = 1
-
-
-def late(scenario: Scenario, dice: random.Random) -> None:
-    """A forward call is still under way, or lost and applied late, when the way back begins."""
-    scenario.plans.append(PlanSpec(_some(dice, 3, 6), dice.choice(["two", "lenient"])))
-    for tenant in dice.sample(scenario.plans[0].tenants, 2):
-        scenario.faults[tenant] = Fault(
-            dice.choice(["hang", "reset"]),
-            applies="late",
-            late_seconds=dice.uniform(1.5, CALL_TIMEOUT * 0.9),
-            directions=FORWARD,
-        )
-    scenario.cue("batch_opened", "roll_back", dice.uniform(0.5, 2.5), dice.randint(1, 2))
-    if dice.random() < 0.3:
-        scenario.cue("batch_opened", "pause", dice.uniform(0.2, 2))
-
-
-def unhanded(scenario: Scenario, dice: random.Random) -> None:
-    """There are no hands, or only slow ones: the watch does their work."""
-    scenario.plans.append(PlanSpec(_some(dice, 3, 5), "two"))
-    scenario.hands = dice.choice([0, 0, 1])
-    scenario.hands_delay = 5.0
-
-
-def quoted(scenario: Scenario, dice: random.Random) -> None:
-    """The way back from the second batch would take too long: it waits for a person."""
-    scenario.plans.append(PlanSpec(_some(dice, 7, 8), "tight"))
-    if dice.random() < 0.5:
-        scenario.cue("plan_waits", "roll_back", dice.uniform(0.5, 5))
-
-
-def _base_for_trouble(scenario: Scenario, dice: random.Random) -> None:
-    dice.choice([calm, breach, breach, flaky, paused, parts, stubborn, late])(scenario, dice)
-    scenario.seconds = max(scenario.seconds, 50)
+from tests.simulation import families
+from tests.simulation.families import Family, base_for_trouble
+from tests.simulation.faults import TOUCHES, Strike
+from tests.simulation.scenario import Scenario
 
 
 def crashes(scenario: Scenario, dice: random.Random) -> None:
     """Processes die at named points and at any touch of database or network."""
-    _base_for_trouble(scenario, dice)
+    base_for_trouble(scenario, dice)
+    if not scenario.bad_share:
+        scenario.cue("batch_passed", "roll_back", 0.5)
     points = [*POINTS, *TOUCHES]
-    # Each seed begins with another point, so that every one gets its share.
-    first = points[(scenario.seed * 7 // len(FAMILIES)) % len(points)]
-    if first.startswith("rollback.") and not scenario.bad_share:
-        scenario.cue("batch_calls_settled", "roll_back", 1)
-    chosen = [first, *(dice.choice(points) for _one in range(dice.randint(0, 2)))]
-    for place, point in enumerate(chosen):
-        nth = dice.randint(1, 2 if place == 0 else 8)
-        if point.startswith("rollback."):
-            nth = 1
+    # Each such world takes the next few points, so that every one gets its share.
+    turn = scenario.seed // len(FAMILIES) * CRASHES + scenario.seed % len(FAMILIES) // EVERY
+    for place in range(AT_ONCE):
+        point = points[(turn * AT_ONCE + place) % len(points)]
+        nth = 1 if point.startswith(("rollback.", "hands.", "lease.")) else dice.randint(1, 3)
         scenario.strikes.append(Strike("crash", point, nth=nth, seconds=dice.uniform(0.3, 2)))
     scenario.watches = dice.choice([1, 2, 2, 3])
     scenario.hands = dice.choice([1, 1, 2])
 
 
-def frozen(scenario: Scenario, dice: random.Random) -> None:
-    """Processes stand still and wake up into a world that went on without them."""
-    _base_for_trouble(scenario, dice)
-    scenario.strict = dice.random() < 0.5
-    points = [*POINTS, *TOUCHES] if scenario.strict else list(FREEZABLE)
-    for _one in range(dice.randint(1, 3)):
-        scenario.strikes.append(
-            Strike(
-                "freeze",
-                dice.choice(points),
-                kind=dice.choice(["", "watch", "hands"]),
-                nth=dice.randint(1, 25),
-                seconds=dice.choice([1.0, 2.5, 9.0, 14.0, 40.0]),
-                leader=dice.random() < 0.3,
-            )
-        )
-    scenario.watches = dice.choice([2, 2, 3])
-    scenario.hands = dice.choice([1, 2])
-
-
-def busy(scenario: Scenario, dice: random.Random) -> None:
-    """The database is locked, for a moment or for longer than its patience."""
-    _base_for_trouble(scenario, dice)
-    for _one in range(dice.randint(1, 3)):
-        scenario.happen(dice.uniform(0, 25), "lock_database", dice.choice([0.5, 3.0, 12.0, 26.0]))
-    for _one in range(dice.randint(0, 3)):
-        scenario.strikes.append(
-            Strike("busy", "statement", nth=dice.randint(1, 200), kind=dice.choice(["", "watch"]))
-        )
-
-
-def clocks(scenario: Scenario, dice: random.Random) -> None:
-    """The wall clock jumps, and the processes' clocks differ a little."""
-    _base_for_trouble(scenario, dice)
-    for _one in range(dice.randint(1, 2)):
-        scenario.happen(
-            dice.uniform(2, 30), "jump_clock", dice.choice([-20.0, -6.0, -2.0, 2.0, 6.0, 20.0])
-        )
-    scenario.watches = dice.choice([1, 2])
-
-
-def messages(scenario: Scenario, dice: random.Random) -> None:
-    """Tasks come late, twice or in another order; wake-ups are lost; counters begin anew."""
-    _base_for_trouble(scenario, dice)
-    scenario.deliver_twice = dice.choice([0.0, 0.6])
-    scenario.hands_delay = dice.choice([0.0, 1.9, 4.0])
-    scenario.lose_hints = dice.choice([0.0, 0.5, 1.0])
-    scenario.hands = dice.choice([0, 1, 2, 3])
-    scenario.watches = dice.choice([1, 2, 3])
-    scenario.happen(dice.uniform(0, 20), "reset_counters")
-    scenario.paperwork = dice.random() < 0.3
-
-
-def chaos(scenario: Scenario, dice: random.Random) -> None:
-    """Everything at once, and people who do anything at any time."""
-    _base_for_trouble(scenario, dice)
-    for trouble in dice.sample([crashes_more, frozen_more, busy_more, messages_more], 2):
-        trouble(scenario, dice)
-    for _one in range(dice.randint(2, 6)):
-        scenario.happen(dice.uniform(0.5, 40), "act", dice.choice(DURING_A_RUN))
-    scenario.watches = max(scenario.watches, 2)
-
-
-def crashes_more(scenario: Scenario, dice: random.Random) -> None:
-    for _one in range(2):
-        scenario.strikes.append(
-            Strike(
-                "crash",
-                dice.choice([*POINTS, *TOUCHES]),
-                nth=dice.randint(1, 30),
-                seconds=dice.uniform(0.3, 3),
-            )
-        )
-
-
-def frozen_more(scenario: Scenario, dice: random.Random) -> None:
-    scenario.strikes.append(
-        Strike(
-            "freeze", dice.choice(FREEZABLE), nth=dice.randint(1, 30), seconds=dice.uniform(1, 20)
-        )
-    )
-
-
-def busy_more(scenario: Scenario, dice: random.Random) -> None:
-    scenario.happen(dice.uniform(0, 25), "lock_database", dice.uniform(0.5, 6))
-
-
-def messages_more(scenario: Scenario, dice: random.Random) -> None:
-    scenario.deliver_twice, scenario.lose_hints = 0.3, 0.3
-    scenario.happen(dice.uniform(0, 20), "monitoring", dice.choice(["down", "nan"]), 8.0)
-
-
-FAMILIES: tuple[Family, ...] = (
-    calm,
-    crashes,
-    breach,
-    flaky,
-    crashes,
-    paused,
-    held,
-    crashes,
-    stubborn,
-    missed,
-    crashes,
-    superseded,
-    rivals,
-    crashes,
-    agreed,
-    parts,
-    crashes,
-    drifting,
-    late,
-    crashes,
-    unhanded,
-    quoted,
-    frozen,
-    crashes,
-    busy,
-    clocks,
-    messages,
-    crashes,
-    chaos,
+OTHERS: tuple[Family, ...] = (
+    families.calm,
+    families.agreed,
+    families.breach,
+    families.flaky,
+    families.paused,
+    families.held,
+    families.handed,
+    families.stubborn,
+    families.agreed,
+    families.missed,
+    families.superseded,
+    families.drifting,
+    families.rivals,
+    families.parts,
+    families.late,
+    families.held,
+    families.interrupted,
+    families.unhanded,
+    families.quoted,
+    families.agreed,
+    families.frozen,
+    families.flaky,
+    families.busy,
+    families.drifting,
+    families.clocks,
+    families.messages,
+    families.handed,
+    families.chaos,
 )
+EVERY = 3
+"""Every third world is about crashes."""
+AT_ONCE = 4
+"""In how many points such a world may crash."""
+
+
+def _mixed() -> tuple[Family, ...]:
+    mixed: list[Family] = []
+    for place, family in enumerate(OTHERS):
+        mixed.append(family)
+        if place % (EVERY - 1) == EVERY - 2:
+            mixed.append(crashes)
+    return tuple(mixed)
+
+
+FAMILIES = _mixed()
+CRASHES = sum(family is crashes for family in FAMILIES)
 
 
 def scenario_of(seed: int, family: Family | None = None) -> Scenario:

@@ -1,6 +1,6 @@
 """Play many worlds in one test, and tell of everything that went wrong with its replay command."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import pytest
 
@@ -13,7 +13,7 @@ FULL = 1000
 MOST_SHOWN = 10
 
 
-def seeds_of(config: pytest.Config, shard: int, shards: int) -> Iterable[int]:
+def seeds_of(config: pytest.Config, shard: int, shards: int) -> Sequence[int]:
     """Return the seeds of one shard; those of all shards are all."""
     only = config.getoption("--world-seed")
     if only is not None:

@@ -36,9 +36,9 @@ class SharedConnection(DatabaseWrapper):
         try:
             self.before_commit()
         except BaseException:
-            super()._rollback()
+            super()._rollback()  # type: ignore[misc]  # the base has it
             raise
-        super()._commit()
+        super()._commit()  # type: ignore[misc]  # the base has it
         self.after_commit()
 
     @property

@@ -1,5 +1,6 @@
 """What all worlds of a test process share: the database's first state, the cast, the files."""
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,15 +14,17 @@ from plans.policies import save_policy_text
 from plans.releases import register_release
 from tests.simulation.invariants import ask_afterwards, ask_during
 from tests.simulation.operators import Cast
+from tests.simulation.playing import play
 from tests.simulation.policies import POLICIES
-from tests.simulation.scenarios import TENANTS, Scenario, scenario_of
+from tests.simulation.scenario import TENANTS, Scenario
+from tests.simulation.scenarios import scenario_of
 from tests.simulation.simulated_database import (
     Template,
     in_memory,
     in_place_of_the_real_one,
 )
 from tests.simulation.simulated_machine import BEGAN
-from tests.simulation.world import World, play
+from tests.simulation.world import World
 from tests.web.api_scene import DICTIONARY_TEXT, Scene, now
 
 DEPLOYERS = "deployers:\n  fleet: {kind: simulated, parallelism: 5, expected_seconds: 0.3}\n"
@@ -40,6 +43,9 @@ class Stage:
             with time_machine.travel(BEGAN, tick=False):
                 self._cast = _first_rows()
         self._template = Template(self._shared)
+        # What is here stays: the collector need not look at it again in every world.
+        gc.collect()
+        gc.freeze()
 
     def play(self, scenario: Scenario | int) -> World:
         """Play a scenario, or that of a seed, to its end; return the world to be judged."""

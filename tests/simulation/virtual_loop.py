@@ -9,6 +9,7 @@ to the loop wherever a thread would wait, and wherever a test wants another proc
 import asyncio
 import contextvars
 import heapq
+import itertools
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -91,11 +92,26 @@ def _end_task(task: "asyncio.Task[Any]") -> None:
         return
 
 
+class _Task(asyncio.Task[Any]):
+    """A task with a number: sets of tasks are walked in the same order in every replay."""
+
+    def __init__(self, number: int, coro: Any, **options: Any) -> None:
+        self._number = number
+        super().__init__(coro, **options)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """An event loop whose time is a number."""
 
     def __init__(self) -> None:
         super().__init__()
+        numbers = itertools.count()
+        self.set_task_factory(
+            lambda loop, coro, **options: _Task(next(numbers), coro, loop=loop, **options)
+        )
         self._at = 0.0
         self.outside = contextvars.Context()
         self.on_error: Callable[[dict[str, Any]], None] = lambda context: None
@@ -107,12 +123,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def take_back(self, parked: "deque[asyncio.Handle]") -> None:
         """Let handles go on that were put aside."""
-        self._ready.extend(parked)  # type: ignore[attr-defined]
+        self._ready.extend(parked)
         parked.clear()
 
     def _run_once(self) -> None:
-        ready: deque[asyncio.Handle] = self._ready  # type: ignore[attr-defined]
-        timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
+        ready: deque[asyncio.Handle] = self._ready
+        timers: list[asyncio.TimerHandle] = self._scheduled
         while timers and timers[0].cancelled():
             heapq.heappop(timers)._scheduled = False
         if not ready:
@@ -151,7 +167,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
             process.tasks.append(task)
         return task
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> "asyncio.Future[Any]":
+    def run_in_executor(  # type: ignore[override]  # what comes back is of any type here
+        self, executor: Any, func: Any, *args: Any
+    ) -> "asyncio.Future[Any]":
         """Run blocking work in a fiber instead of a thread."""
         process = PROCESS.get()
         if process is not None and not process.alive:

@@ -1,0 +1,43 @@
+"""What the invariants share: how exact they are, and what disturbances may cost."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from plans.models import Plan
+from tests.simulation.simulated_machine import BEGAN
+from tests.simulation.world import World
+
+Invariant = Callable[[World], Iterator[str]]
+MOMENT = 0.1
+"""What two things may be apart that happen at once."""
+TICK = 3.0
+"""How long the watch may take to see something: a tick, and one that was skipped."""
+TAKEOVER = 12.0
+PARALLELISM = 5
+
+
+FOLDED = {"tenants_moved", "tenants_settled", "rollback_checked"}
+
+
+# How long something may take in a world in which processes, database or clock were disturbed.
+
+
+def grace(world: World, begin: float, end: float) -> float:
+    """Return the seconds that disturbances between two times may cost."""
+    extra = TICK * world.scenario.slowness
+    for since, until, _name in world.downs:
+        if since < end and until + TAKEOVER > begin:
+            extra += min(until - since, TAKEOVER) + TAKEOVER
+    for since, until in world.locks:
+        if since < end and until + 1 > begin:
+            extra += until - since + 2
+    extra += sum(abs(seconds) for at, seconds in world.jumps if at < end)
+    return extra
+
+
+def seconds_of(at: datetime) -> float:
+    return (at - BEGAN).total_seconds()
+
+
+def all_plans() -> list[Plan]:
+    return list(Plan.objects.select_related("release", "plugin").order_by("external_id"))
