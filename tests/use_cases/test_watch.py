@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import time_machine
 
-from batches import control, decide, leases
+from batches import control, decide
 from batches.models import Alert, Batch, Heartbeat, Lease, Ruling, TenantUpgrade
 from batches.rollback import request_rollback
 from batches.watch import TICK_SECONDS
 from batches.watch_duties import DECIDE_LEASE
-from plans import failpoints, flags
+from plans import flags
 from plans.models import Plan
 from tests.builders import FOREST, a_started, an_approved, check_invariants, kinds, states
 from tests.use_cases.watched_fleet import WatchedFleet, alerts_of, quick_policy, the_rollback
@@ -446,22 +446,6 @@ def kinds_of_alerts(plan):
 
 
 # Several watches.
-
-
-def test_a_watch_that_stood_still_does_not_act_on_what_it_saw_before(scene, fleet):
-    plan = began(scene)
-
-    def stand_still(point: str) -> None:
-        if point == "watch.decided":
-            fleet.watch._keeper._renewed -= leases.LEASE_SECONDS + 1
-
-    before = failpoints.trap(stand_still)
-    try:
-        fleet.tick()
-    finally:
-        failpoints.trap(before)
-    assert live_state(plan) == "pending"
-    fleet.until_plan(plan, "completed")
 
 
 def test_a_standby_tells_of_itself_once_a_second_at_most(scene, fleet):
