@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batches.canonical_json import DIFFERENT, canonical_json
+from batches.kpi_points import compact
 
 numbers = st.one_of(
     st.integers(-(2**53) + 1, 2**53 - 1), st.floats(allow_nan=False, allow_infinity=False)
@@ -31,5 +32,10 @@ def test_counts_and_shares_have_them_too(value):
 def test_the_looks_of_a_fleet_take_the_fast_way():
     import json
 
-    looks = [{"kpi": "error_rate", "canary": {f"t{n}": ["r", n, 100 + n / 7] for n in range(50)}}]
+    looks = [
+        {
+            "kpi": "error_rate",
+            "canary": {f"t{n}": ["r", n, compact(100 + n / 7)] for n in range(50)},
+        }
+    ]
     assert DIFFERENT.search(json.dumps(looks, separators=(",", ":"))) is None

@@ -8,7 +8,7 @@ from django.db import connections
 
 from batches import control, leaving_out, progress, rollback
 from batches.models import Batch, TenantUpgrade
-from batches.plan_facts import next_quote, plan_facts
+from batches.readiness import gate_quote, plan_facts
 from plans.drafting import current_revision, policy_of
 from plans.models import Event, Plan, PlanTenant
 from plans.models.driven import NotPossibleNow
@@ -194,7 +194,7 @@ def test_a_jump_skips_what_lies_between_and_the_quote_is_of_the_batch_that_comes
     assert batch_states(plan) == ["passed", "skipped", "pending"]
     told = Event.objects.get(kind="batches_skipped")
     assert (told.payload["batches"], told.payload["jumped_to"]) == ([2], 3)
-    coming = next_quote(Plan.objects.get(pk=plan.pk), policy_of(current_revision(plan)))
+    coming = gate_quote(Plan.objects.get(pk=plan.pk), policy_of(current_revision(plan)))
     assert coming.touched == len(keys_of(plan, 1)) + len(keys_of(plan, 3))
     with pytest.raises(Refused, match="comes next already"):
         jump(scene, plan, 3)
@@ -202,7 +202,7 @@ def test_a_jump_skips_what_lies_between_and_the_quote_is_of_the_batch_that_comes
 
 def test_the_quote_counts_only_who_would_be_called(scene, plan):
     exclude(scene, plan, keys_of(plan, 1)[0])
-    coming = next_quote(Plan.objects.get(pk=plan.pk), policy_of(current_revision(plan)))
+    coming = gate_quote(Plan.objects.get(pk=plan.pk), policy_of(current_revision(plan)))
     assert coming.touched == len(keys_of(plan, 1)) - 1
 
 
