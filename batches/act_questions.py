@@ -267,7 +267,7 @@ QUESTIONS: Mapping[str, Callable[[Plan, AskedFor], Question]] = {
     "skip-rest": _skip_rest,
     "rollback": _rollback,
 }
-ACTION_OF = {"unskip": "skip", "jump": "skip"}
+ACTION_OF = {"unskip": "skip", "jump": "skip", "skip-rest": "skip"}
 """Which permission an act needs, where it has no name of its own."""
 
 

@@ -1,5 +1,6 @@
 """The PDF process: reads back right, reaches nothing, and fails in words."""
 
+import os
 import shutil
 import subprocess
 import threading
@@ -185,7 +186,14 @@ def test_the_child_gets_no_secret_from_the_environment():
 @pytest.mark.slow
 def test_fault_33_ten_thousand_tenants_are_ready_in_ten_seconds():
     facts = large_facts(10_000)
-    page_began = time.monotonic()
+    spent = _cpu_seconds()
     pdf = render_pdf(page_of(facts), timeout=60, made_at=facts.cut_off)
     assert len(pdf) > 100_000
-    assert time.monotonic() - page_began < 10
+    # Of the processor, not of the clock: tests run beside others.
+    assert _cpu_seconds() - spent < 10
+
+
+def _cpu_seconds() -> float:
+    """Return what this process and the renderers that it waited for have used."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system

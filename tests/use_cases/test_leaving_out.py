@@ -8,7 +8,8 @@ from django.db import connections
 
 from batches import control, leaving_out, progress, rollback
 from batches.models import Batch, TenantUpgrade
-from batches.readiness import gate_quote, plan_facts
+from batches.plan_facts import plan_facts
+from batches.readiness import gate_quote
 from plans.drafting import current_revision, policy_of
 from plans.models import Event, Plan, PlanTenant
 from plans.models.driven import NotPossibleNow

@@ -9,7 +9,7 @@ from django.db import OperationalError, connection
 from django.test import Client
 
 from plans.models import Plan
-from plans.refusal import DATABASE_AWAY
+from plans.refusal import NO_ANSWER
 from tests.web.api_scene import Scene, configure, post, started, url
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -40,7 +40,7 @@ def test_fault_04_the_api_answers_503_and_nothing_has_changed(scene):
     with nothing_is_written():
         answer = post(olga, url("pause"))
     assert (answer.status_code, answer.json()["code"]) == (503, "database_away")
-    assert answer.json()["detail"] == DATABASE_AWAY
+    assert answer.json()["detail"] == NO_ANSWER
     assert answer["Retry-After"] == "1"
     assert Plan.objects.get().state == "running"
     assert post(olga, url("pause")).status_code == 200
@@ -59,5 +59,5 @@ def test_fault_04_a_page_says_it_to_people_and_to_its_script(scene, accept):
         assert "The database does not answer" in answer.content.decode()
         assert "Try again in a moment" in answer.content.decode()
     else:
-        assert answer.json() == {"refused": True, "sentence": DATABASE_AWAY}
+        assert answer.json() == {"refused": True, "sentence": NO_ANSWER}
     assert Plan.objects.get().state == "running"
