@@ -12,6 +12,7 @@ from batches import leases, surroundings
 from batches.leases import LeaseLost
 from batches.models import Lease
 from plans.database_away import DATABASE_AWAY
+from plans.failpoints import reach
 
 
 @dataclass(slots=True)
@@ -106,6 +107,7 @@ class KeptLeases:
                 del self._held[name]
         if not names:
             return
+        reach("lease.renewing")
         mine = Lease.objects.filter(name__in=names, holder=self.holder)
         until = surroundings.here().now() + timedelta(seconds=leases.LEASE_SECONDS)
         kept = names
