@@ -20,7 +20,7 @@ from batches.models import (
     TenantUpgrade,
 )
 from batches.observation import _inputs_digest
-from batches.quote import expected_per_restore, rollback_quote
+from batches.quote import Quote, WayBack, pace, rollback_quote
 from batches.verdict import GuardState, guardrail_key, judge, measure
 from plans import events
 from plans.drafting import current_revision, policy_of
@@ -37,12 +37,13 @@ from tests.simulation.invariants_of_effects import (
     i4_nothing_starts_in_a_stopped_plan,
 )
 from tests.simulation.judging import (
-    FOLDED,
+    EXPECTED_SECONDS,
     PARALLELISM,
     TICK,
     Invariant,
     all_plans,
     grace,
+    moved_by,
     seconds_of,
 )
 from tests.simulation.scenario import CALL_TIMEOUT
@@ -90,27 +91,48 @@ def i7_tenants_add_up(world: World) -> Iterator[str]:
 def i14_quote_fits_at_each_opening(world: World) -> Iterator[str]:
     """No batch starts whose rollback quote, of all touched and by it, exceeds the limit."""
     for entry in world.trail[world.quoted :]:
-        if entry.kind != "batch_opened":
+        if entry.kind not in {"batch_opened", "batch_reopened"}:
             continue
-        plan_id = entry.stream.removeprefix("plan:").replace("-", "")
-        (touched,) = world.shared.raw.execute(
-            "SELECT COUNT(*) FROM batches_tenantupgrade WHERE plan_id = ?"
-            " AND touched_at IS NOT NULL"
-            " AND state IN ('upgrading', 'upgraded', 'failed', 'unknown', 'needs_hand')",
-            (plan_id,),
-        ).fetchone()
-        policy, measured = world.policy_of(plan_id), world.measured()
-        quote = rollback_quote(
-            touched=touched + entry.payload["tenants"],
-            parallelism=min(PARALLELISM, policy.limits.parallelism),
-            per_restore=expected_per_restore(measured, len(measured), 0.3),
-            call_timeout=policy.limits.call_timeout_seconds,
-            rollback_seconds=policy.limits.rollback_seconds,
-            pause_wait=policy.rollback.rollback_after_seconds,
-        )
+        told = entry.payload["quote"]
+        if not told["fits"]:
+            yield f"batch {entry.payload['batch']} began although {told['sentence']}"
+        quote = _quoted_now(world, entry.stream.removeprefix("plan:").replace("-", ""))
         if not quote.fits:
             yield f"batch {entry.payload['batch']} began although {quote.sentence}"
+        if abs(quote.seconds - told["seconds"]) > 0.01:
+            yield f"batch {entry.payload['batch']}: {told['sentence']}; in truth {quote.sentence}"
     world.quoted = len(world.trail)
+
+
+def _quoted_now(world: World, plan_id: str) -> Quote:
+    """Return the quote for all that is touched or is about to be, from the rows as they are."""
+    ask = world.shared.raw.execute
+    (touched,) = ask(
+        "SELECT COUNT(*) FROM batches_tenantupgrade u JOIN batches_batch b ON b.id = u.batch_id"
+        " WHERE u.plan_id = ? AND (u.touched_at IS NOT NULL"
+        " AND u.state IN ('upgrading', 'upgraded', 'failed', 'unknown', 'needs_hand', 'restoring')"
+        " OR u.state = 'pending' AND b.state = 'deploying')",
+        (plan_id,),
+    ).fetchone()
+    (elsewhere,) = ask(
+        "SELECT COALESCE(SUM(b.size), 0) FROM batches_batch b"
+        " JOIN plans_plan p ON p.id = b.plan_id WHERE p.id <> ?"
+        " AND p.state IN ('running', 'paused', 'rolling_back', 'needs_hand') AND b.state IN"
+        " ('deploying', 'soaking', 'held', 'passed', 'stopped', 'needs_hand', 'rolling_back')",
+        (plan_id,),
+    ).fetchone()
+    policy = world.policy_of(plan_id)
+    way = WayBack(
+        parallelism=min(PARALLELISM, policy.limits.parallelism),
+        call_timeout=policy.limits.call_timeout_seconds,
+        rollback_seconds=policy.limits.rollback_seconds,
+        pause_wait=policy.rollback.rollback_after_seconds,
+        restore=pace(*world.measured("restore"), EXPECTED_SECONDS),
+        look=pace(*world.measured("observe"), 0.0),
+        deployer_parallelism=PARALLELISM,
+        elsewhere=elsewhere,
+    )
+    return rollback_quote(way, touched=touched)
 
 
 def i5_every_start_was_agreed_to(world: World) -> Iterator[str]:
@@ -257,8 +279,7 @@ def i10_events_fold_to_the_snapshot(world: World) -> Iterator[str]:
         folded = dict.fromkeys(rows, "pending")
         state, scope = "", "plan"
         for event in told:
-            if event.kind in FOLDED:
-                folded |= event.payload["tenants"]
+            folded |= moved_by(event.payload)
             state = PLAN_AFTER.get(event.kind, state)
             if event.kind == "rollback_begun":
                 scope = event.payload["scope"]

@@ -10,7 +10,7 @@ from plans.drafting import current_revision, policy_of
 from plans.lifecycle import PLAN
 from plans.models import Plan
 from plans.policy import PAUSE_SECONDS
-from tests.simulation.judging import FOLDED, MOMENT, TICK, all_plans, grace, seconds_of
+from tests.simulation.judging import MOMENT, TICK, all_plans, grace, moved_by, seconds_of
 from tests.simulation.scenario import CALL_TIMEOUT
 from tests.simulation.world import World
 
@@ -134,8 +134,8 @@ def _moves(world: World, plan: Plan) -> dict[str, list[tuple[float, str]]]:
     """Return when each tenant of a plan came into which state, as the trail says."""
     moved: dict[str, list[tuple[float, str]]] = defaultdict(list)
     for entry in world.trail:
-        if entry.stream == plan.stream_key and entry.kind in FOLDED:
-            for tenant, state in entry.payload["tenants"].items():
+        if entry.stream == plan.stream_key:
+            for tenant, state in moved_by(entry.payload).items():
                 moved[tenant].append((entry.at, state))
     return moved
 

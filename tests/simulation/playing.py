@@ -14,7 +14,7 @@ from django_fsm.signals import post_transition
 
 from batches import effects, hands_loop, leases, ledger, surroundings, watch_chores
 from plans import failpoints
-from tests.simulation.virtual_loop import ProcessDied
+from tests.simulation.virtual_loop import OfEachProcess, ProcessDied
 from tests.simulation.world import World
 
 LOOKS = (
@@ -60,7 +60,6 @@ def play(world: World) -> None:
     shared.before_statement = world.before_statement
     shared.before_commit = world.before_commit
     shared.after_commit = world.after_commit
-    leases._seen.clear()
     chores = dict(watch_chores.CHORES)
     if not world.scenario.paperwork:
         watch_chores.CHORES.clear()
@@ -77,6 +76,7 @@ def play(world: World) -> None:
         log.addHandler(complaints)
         log.propagate = False
         stack.enter_context(mock.patch.object(timezone, "now", world.machine.now))
+        stack.enter_context(mock.patch.object(leases, "_seen", OfEachProcess()))
         stack.enter_context(_seeded_entropy(world.scenario.seed))
         for owner, name, seconds in LOOKS:
             pace = seconds * world.scenario.slowness

@@ -67,6 +67,9 @@ class Stage:
                 DEPLOYERS_FILE=self._folder / "deployers.yaml",
                 DICTIONARY_FILE=self._folder / "dictionary.json",
                 REPORTS_DIR=self._folder / "reports",
+                DATA_DIR=self._folder,
+                DISK_RESERVE_MB=0,
+                MIN_FREE_MB=0,
             ),
         ):
             yield

@@ -12,6 +12,7 @@ from typing import Any
 from django.db import OperationalError
 
 from batches import surroundings
+from batches.aftermath_watch import AftermathWatch
 from batches.deployers.simulated_deployer import SimulatedOptions
 from batches.effect_thread import EffectThread
 from batches.effects import EffectLoop
@@ -242,14 +243,15 @@ class World:
             " ORDER BY number DESC LIMIT 1",
             (plan_id,),
         ).fetchone()
-        return drafting._pinned_policy(text, name)
+        return drafting._parsed(text).policies[name]
 
-    def measured(self) -> list[float]:
-        """Return the measured durations of restores, as the quote knows them."""
+    def measured(self, direction: str) -> tuple[list[float], int]:
+        """Return the measured durations of calls and their number, as the quote knows them."""
         row = self.shared.raw.execute(
-            "SELECT durations FROM batches_deployermeasurement WHERE direction = 'restore'"
+            "SELECT durations, count FROM batches_deployermeasurement WHERE direction = ?",
+            (direction,),
         ).fetchone()
-        return list(json.loads(row[0])) if row else []
+        return (list(json.loads(row[0])), row[1]) if row else ([], 0)
 
     def journal_keys(self) -> list[tuple[str, int]]:
         """Return what must be written down once."""
@@ -303,8 +305,14 @@ class World:
         def live() -> None:
             effects = EffectThread(self._effects(process))
             observer = Observer(on_answer=hint.nudge, build=self.monitoring.build)
-            watch = Watch(signal=hint, effects=effects, observer=observer)
-            watch.holder = process.name
+            aftermath = AftermathWatch(on_answer=hint.nudge, build=self.monitoring.build)
+            watch = Watch(
+                signal=hint,
+                effects=effects,
+                observer=observer,
+                aftermath=aftermath,
+                holder=process.name,
+            )
             watch.run()
 
         self._watched(process, process.start(live))
