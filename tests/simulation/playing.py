@@ -65,7 +65,8 @@ def play(world: World) -> None:
     ContentType.objects.clear_cache()
     chores = dict(watch_chores.CHORES)
     if not world.scenario.paperwork:
-        watch_chores.CHORES.clear()
+        for name in chores.keys() - set(world.scenario.chores):
+            del watch_chores.CHORES[name]
     complaints = _Complaints(world)
     log = logging.getLogger("batches")
     post_transition.connect(world.feed.moved, weak=False)

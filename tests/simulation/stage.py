@@ -16,7 +16,7 @@ from tests.simulation.invariants import ask_afterwards, ask_during
 from tests.simulation.operators import Cast
 from tests.simulation.playing import play, seeded_entropy
 from tests.simulation.policies import POLICIES
-from tests.simulation.scenario import TENANTS, Scenario
+from tests.simulation.scenario import ONE_WAY, TENANTS, Scenario
 from tests.simulation.scenarios import scenario_of
 from tests.simulation.simulated_database import (
     Template,
@@ -79,6 +79,8 @@ def _first_rows() -> Cast:
     scene = Scene()
     envelope = scene.envelope("pay", "1.6.0")
     register_release(envelope=envelope, by=None, now=now(), via="command")
+    one_way = scene.envelope("pay", ONE_WAY)
+    register_release(envelope=one_way, by=None, now=now(), via="command", irreversible=True)
     for text in POLICIES.values():
         save_policy_text(text=text, source="test", by=None, now=now(), via="command")
     for key in TENANTS:

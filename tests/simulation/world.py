@@ -36,7 +36,7 @@ TAKEOVER = 10.0
 QUIET = 7.0
 CLEARING_UP = 420.0
 """Seconds in which everything must have ended after the last fault, with people who help."""
-OVER = ("completed", "rolled_back", "rejected", "expired", "cancelled", "archived")
+OVER = ("completed", "stopped", "rolled_back", "rejected", "expired", "cancelled", "archived")
 HINT_SECONDS = 0.4
 """How far apart two wake-ups by commits are; the real ones are 0.05 s apart."""
 
@@ -239,8 +239,8 @@ class World:
     def policy_of(self, plan_id: str) -> UpgradePolicy:
         """Return the policy under which a plan runs, read past the processes."""
         text, name = self.shared.raw.execute(
-            "SELECT policy_text, policy_name FROM plans_planrevision WHERE plan_id = ?"
-            " ORDER BY number DESC LIMIT 1",
+            "SELECT r.policy_text, r.policy_name FROM plans_planrevision r JOIN plans_plan p"
+            " ON p.id = r.plan_id AND p.revision = r.number WHERE p.id = ?",
             (plan_id,),
         ).fetchone()
         return drafting._parsed(text).policies[name]
