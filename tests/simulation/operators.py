@@ -283,7 +283,7 @@ def _freeze(moment: Moment, plan: Plan) -> object:
 
 
 def _lift(moment: Moment, plan: Plan) -> object:
-    freeze = Freeze.objects.filter(ended_at=None).order_by("pk").first()
+    freeze = Freeze.objects.filter(lifted_at=None).order_by("declared_at").first()
     if freeze is None:
         raise Refused("nothing is frozen")
     return freezing.lift_freeze(
