@@ -173,7 +173,7 @@ class People:
             if state == "paused" or (state == "running" and waits):
                 self.act(way_out, number)
             if state == "running" and (plan_id.hex,) in held:
-                self.act("release_hold", number)
+                self.act("stop_here" if way_out == "stop_here" else "release_hold", number)
             elif state == "running" and spec.policy == "manual":
                 self.act("promote", number)
             elif state in needs:

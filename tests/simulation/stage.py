@@ -46,6 +46,7 @@ class Stage:
         # What is here stays: the collector need not look at it again in every world.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(100_000, 20, 20)
 
     def play(self, scenario: Scenario | int) -> World:
         """Play a scenario, or that of a seed, to its end; return the world to be judged."""

@@ -37,7 +37,7 @@ QUIET = 7.0
 CLEARING_UP = 420.0
 """Seconds in which everything must have ended after the last fault, with people who help."""
 OVER = ("completed", "stopped", "rolled_back", "rejected", "expired", "cancelled", "archived")
-HINT_SECONDS = 0.4
+HINT_SECONDS = 0.6
 """How far apart two wake-ups by commits are; the real ones are 0.05 s apart."""
 
 
