@@ -25,7 +25,7 @@ from batches.dictionary import (
 from batches.increments import LookSample, failed_look, max_age, take_look
 from batches.models import AftermathCursor, AftermathSample, Rollback
 from batches.recall import Guard
-from batches.source_reader import SourceAnswer, SourceReader
+from batches.source_reader import Build, SourceAnswer, SourceReader
 from batches.verdict import guardrail_key
 from plans.database_away import DATABASE_AWAY
 from plans.drafting import current_revision, policy_of
@@ -65,8 +65,10 @@ class Followed:
 class AftermathWatch:
     """The watch's eyes after a rollback."""
 
-    def __init__(self, *, on_answer: Callable[[], None] = lambda: None) -> None:
-        self._reader = SourceReader(on_answer=on_answer)
+    def __init__(
+        self, *, on_answer: Callable[[], None] = lambda: None, build: Build | None = None
+    ) -> None:
+        self._reader = SourceReader(on_answer=on_answer, build=build)
         self._followed: dict[Any, Followed] = {}
 
     def start(self) -> None:

@@ -92,6 +92,8 @@ class DrillFacts:
     step: str
     sentence: str = ""
     pk: str = ""
+    closed: str = ""
+    """Why its tenant may not be called forward now, by windows and freezes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,6 +387,8 @@ def _drill(facts: PlanFacts) -> Action | None:
     if not facts.orchestrator_on or facts.unreadable:
         # The soak waits and says why.
         return None
+    if drill.closed:
+        return Action("wait", f"the drill waits: {drill.closed}")
     if drill.step == "begin":
         if not facts.rollback_on:
             return Action("wait", "no drill begins while plugin-upgrade-rollback is off")

@@ -3,6 +3,7 @@
 The calls go through the effect loop like any other; here are the rows, the Events and the facts.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from batches.models import Batch, RollbackDrill, TenantUpgrade
 from batches.readiness import quote_for
 from plans import events
 from plans.drafting import current_revision, policy_of
+from plans.freezes import opening_for, places_of
 from plans.models import Plan
 from plans.policy import UpgradePolicy
 from plans.refusal import BadInput, Refused
@@ -21,20 +23,33 @@ from plans.refusal import BadInput, Refused
 FAILED = "drill_failed"
 
 
-def drill_facts(plan: Plan, policy: UpgradePolicy) -> DrillFacts | None:
+def drill_facts(plan: Plan, policy: UpgradePolicy, now: datetime) -> DrillFacts | None:
     """Return how it stands with the plan's drill; None when nothing of it is to be done."""
     drill = plan_drill(plan)
     if drill is None:
-        if not policy.rollback.drill or _candidate(plan) is None:
+        candidate = _candidate(plan) if policy.rollback.drill else None
+        if candidate is None:
             return None
-        return DrillFacts("begin")
+        return DrillFacts("begin", closed=closed_for(plan, policy, [candidate], now))
     if drill.ended_at is not None:
         return (
             DrillFacts("failed", drill.sentence.rstrip(".")) if drill.outcome == "failed" else None
         )
     step, sentence = next_step(drill.phase, _drilled(drill))
     # A drill that has failed is ended first; that it failed holds the plan at the next look.
-    return DrillFacts("lost" if step == "failed" else step, sentence, str(drill.pk))
+    forward = step == "run" and drill.phase == "forward"
+    closed = closed_for(plan, policy, drill.tenants, now) if forward else ""
+    return DrillFacts("lost" if step == "failed" else step, sentence, str(drill.pk), closed)
+
+
+def closed_for(plan: Plan, policy: UpgradePolicy, tenants: Sequence[str], now: datetime) -> str:
+    """Return why these tenants may not be called forward now; empty when they may.
+
+    A drill is not begun then either: its tenant would wait on the version before.
+    """
+    places = places_of(plan).filter(tenant__key__in=tenants)
+    found = opening_for(plan, policy, places, now, begun=True)
+    return "" if found.is_open else found.sentence.rstrip(".")
 
 
 def plan_drill(plan: Plan) -> RollbackDrill | None:

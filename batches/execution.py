@@ -190,8 +190,11 @@ def prepare_drill(drill_id: Any, executor: str, keeper: Keeper) -> Run | None:
     if drill.phase not in RUN_STATES or str(plan.state) != "running" or batch is None:
         return None
     now = surroundings.here().now()
-    drill = drilling.restart_clock(drill_id=drill.pk, epoch=plan.epoch, now=now)
+    policy = policy_of(current_revision(plan))
     forward = drill.phase == "forward"
+    if forward and drilling.closed_for(plan, policy, drill.tenants, now):
+        return None
+    drill = drilling.restart_clock(drill_id=drill.pk, epoch=plan.epoch, now=now)
     began = drill.clock_from if drill.phase == "back" else now
     return _run(
         plan,
@@ -203,6 +206,7 @@ def prepare_drill(drill_id: Any, executor: str, keeper: Keeper) -> Run | None:
         tenants=tuple(drill.tenants),
         drill_id=drill.pk,
         states=RUN_STATES[drill.phase],
+        closes_at=window_state(policy.windows_over(begun=True), policy.not_after, now).closes_at,
     )
 
 

@@ -107,9 +107,15 @@ TENANT_UPGRADE = Lifecycle(
         Transition("exclude", ("pending", "failed", "rolled_back"), "excluded", "left out"),
         Transition(
             "retry",
-            ("failed", "unknown", "rolled_back", "excluded"),
+            ("failed", "rolled_back", "excluded"),
             "pending",
             "a person has it called again",
+        ),
+        Transition(
+            "retry_touched",
+            ("failed", "unknown"),
+            "unknown",
+            "a person has it called again, and nobody knows what it runs",
         ),
         Transition("call_off", ("pending",), "rolled_back", "its retry was never called"),
     ),

@@ -164,7 +164,7 @@ def take_in(record: Path, *, now: datetime, via: str) -> None:
     if plan is None:
         raise BadInput([f"{record}: there is no plan {replay.plan} here"])
     why = f"{replay.by} took it back offline: {replay.reason}"
-    if str(plan.state) in {"running", "paused", "completed", "needs_hand"}:
+    if plan.lifecycle.allows(str(plan.state), "begin_rollback"):
         request_rollback(plan_id=plan.pk, by=None, reason=why, now=now, via=via, trigger="person")
     if not replay.ended and now.timestamp() - record.stat().st_mtime < ABANDONED_SECONDS:
         return

@@ -206,7 +206,7 @@ def plan_facts(
         promotable=promotable[0],
         promotable_sentence=promotable[1],
         rehearsal=goes_back_why(plan, now) if str(plan.state) == "running" else "",
-        drill=drill_facts(plan, policy) if str(plan.state) == "running" else None,
+        drill=drill_facts(plan, policy, now) if str(plan.state) == "running" else None,
         **gate,  # type: ignore[arg-type]
     )
 

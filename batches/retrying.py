@@ -129,17 +129,7 @@ def retry(
     chosen = chosen_for_retry(plan, tenant_keys=tenant_keys, batch_number=batch_number)
     keys = chosen.keys
     reserve_again(plan, keys)
-    changed = TenantUpgrade.objects.filter(
-        plan=plan, tenant_key__in=keys, state__in=TENANT_UPGRADE.sources("retry")
-    ).update(
-        state=TENANT_UPGRADE.named("retry").target,
-        exhausted_at=None,
-        set_aside="",
-        set_aside_at=None,
-        set_aside_why="",
-    )
-    if changed != len(keys):
-        raise RuntimeError(f"put back {changed} of {len(keys)} tenants")
+    states = _put_back(plan, keys)
     for number in chosen.by_batch:
         _go_on_with(
             plan, Batch.objects.select_for_update(no_key=True).get(plan=plan, number=number), now
@@ -154,12 +144,34 @@ def retry(
         via=via,
         now=now,
         payload={
-            "tenants": dict.fromkeys(keys, "pending"),
+            "tenants": states,
             "batches": list(chosen.by_batch),
             "reason": reason,
         },
     )
     return plan
+
+
+def _put_back(plan: Plan, keys: Sequence[str]) -> dict[str, str]:
+    """Let tenants be called again; return their new states.
+
+    What a failed call has reached and nobody has taken back may run either version: it is unknown
+    until it is read, so that a rollback before its next call takes it back all the same.
+    """
+    rows = TenantUpgrade.objects.filter(plan=plan, tenant_key__in=keys)
+    touched = rows.touched().filter(state__in=TENANT_UPGRADE.sources("retry_touched"))
+    moves = {"retry_touched": list(touched.values_list("tenant_key", flat=True))}
+    moves["retry"] = sorted(set(keys) - set(moves["retry_touched"]))
+    states: dict[str, str] = {}
+    for move, chosen in moves.items():
+        target = str(TENANT_UPGRADE.named(move).target)
+        changed = rows.filter(tenant_key__in=chosen, state__in=TENANT_UPGRADE.sources(move)).update(
+            state=target, exhausted_at=None, set_aside="", set_aside_at=None, set_aside_why=""
+        )
+        if changed != len(chosen):
+            raise RuntimeError(f"put back {changed} of {len(chosen)} tenants")
+        states |= dict.fromkeys(chosen, target)
+    return states
 
 
 def _named(keys: Sequence[str]) -> str:

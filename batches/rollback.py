@@ -355,7 +355,7 @@ def finish(*, rollback_id: Any, now: datetime, clock_moved: timedelta = timedelt
                 rollback.missed_at = now
         watched = aftermath.begin(rollback, plan, policy_of(current_revision(plan)), now)
         rollback.save()
-        _call_off_retries(plan, rollback, now)
+        call_off_retries(plan, in_scope(rollback), now=now)
         _account_for_untouched(plan, rollback, now)
         _end_batches(plan)
         if rollback.scope != "plan":
@@ -402,9 +402,9 @@ def _closing_sentence(rollback: Rollback, needs_hand: Sequence[str]) -> str:
     return f"{told}."
 
 
-def _call_off_retries(plan: Plan, rollback: Rollback, now: datetime) -> None:
+def call_off_retries(plan: Plan, rows: TenantUpgradeQuerySet, *, now: datetime) -> None:
     """Leave tenants that were to be called again where they are: back on the version before."""
-    waiting = in_scope(rollback).touched().filter(state="pending")
+    waiting = rows.touched().filter(state="pending")
     keys = sorted(waiting.values_list("tenant_key", flat=True))
     if not keys:
         return

@@ -12,7 +12,7 @@ from django.db import transaction
 from batches import alerts
 from batches.launch import free_reservations
 from batches.models import Batch, DeployerCall, TenantUpgrade
-from batches.rollback import exclude_untouched
+from batches.rollback import call_off_retries, exclude_untouched
 from plans import events
 from plans.drafting import current_revision, policy_of
 from plans.models import Plan, User
@@ -45,6 +45,7 @@ def stop_here(*, plan_id: Any, reason: str, by: User, now: datetime, via: str) -
         batches=Batch.objects.filter(plan=plan),
         states=("failed", "pending", "upgrading"),
     )
+    call_off_retries(plan, TenantUpgrade.objects.filter(plan=plan), now=now)
     left = _hand_over_half_done(plan, now)
     _end_batches(plan, now)
     if left:

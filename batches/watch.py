@@ -68,11 +68,12 @@ class Watch:
         observer: Observer | None = None,
         aftermath: AftermathWatch | None = None,
         steady: Callable[[], float] | None = None,
+        holder: str = "",
     ) -> None:
         self.steady = steady or surroundings.here().monotonic
         self.clock = SteadyClock()
         self._moved = 0.0
-        self.holder = leases.new_holder("watch")
+        self.holder = holder or leases.new_holder("watch")
         self.stopping = surroundings.here().flag()
         self.signal = signal or commit_signal()
         self.effects = effects or EffectThread()

@@ -12,6 +12,7 @@ from batches.lifecycle import BATCH, TENANT_UPGRADE
 from plans.failpoints import POINTS
 from plans.lifecycle import PLAN
 from tests.simulation.faults import TOUCHES
+from tests.simulation.judging import moved_by
 from tests.simulation.world import World
 
 LEAST = 20
@@ -37,6 +38,12 @@ _TENANT_MOVES = {
     ("rolled_back", "unknown"): "reopen",
     ("restoring", "needs_hand"): "give_up",
     ("unknown", "needs_hand"): "give_up",
+    ("failed", "needs_hand"): "give_up",
+    ("failed", "pending"): "retry",
+    ("unknown", "pending"): "retry",
+    ("rolled_back", "pending"): "retry",
+    ("excluded", "pending"): "retry",
+    ("pending", "rolled_back"): "call_off",
     ("upgraded", "excluded"): "supersede",
     ("unknown", "excluded"): "supersede",
     ("restoring", "excluded"): "supersede",
@@ -52,9 +59,7 @@ def tenant_moves(world: World) -> Iterator[str]:
     """Yield the name of every move of a tenant that the trail tells of."""
     states: dict[tuple[str, str], str] = {}
     for entry in world.trail:
-        if entry.kind not in {"tenants_moved", "tenants_settled", "rollback_checked"}:
-            continue
-        for tenant, state in entry.payload["tenants"].items():
+        for tenant, state in moved_by(entry.payload).items():
             before = states.get((entry.stream, tenant), "pending")
             states[entry.stream, tenant] = state
             if entry.kind == "tenants_settled":

@@ -1,15 +1,13 @@
 """The families of scenarios: each aims at some part of what can happen, the dice do the rest.
 
-To add one: a function here, and its line in OTHERS of scenarios.py.
+What people decide on the way is in families_of_choices.py, what goes wrong with processes and
+clocks in families_of_trouble.py. To add one: a function, and its line in OTHERS of scenarios.py.
 """
 
 import random
 from collections.abc import Callable
 
 from batches.deployers.simulated_deployer import Fault
-from plans.failpoints import POINTS
-from tests.simulation.faults import FREEZABLE, TOUCHES, Strike
-from tests.simulation.operators import DURING_A_RUN
 from tests.simulation.scenario import (
     BACK,
     BOTH,
@@ -24,7 +22,7 @@ from tests.simulation.scenario import (
 Family = Callable[[Scenario, random.Random], None]
 
 
-def _some(dice: random.Random, least: int, most: int) -> tuple[str, ...]:
+def some(dice: random.Random, least: int, most: int) -> tuple[str, ...]:
     return tuple(sorted(dice.sample(TENANTS, dice.randint(least, most))))
 
 
@@ -34,7 +32,7 @@ def _policy(dice: random.Random) -> str:
 
 def calm(scenario: Scenario, dice: random.Random) -> None:
     """Nothing goes wrong; afterwards the plan is archived, or taken back after all."""
-    scenario.plans.append(PlanSpec(_some(dice, 3, 8), dice.choice(["two", "three", "manual"])))
+    scenario.plans.append(PlanSpec(some(dice, 3, 8), dice.choice(["two", "three", "manual"])))
     if scenario.plans[0].policy == "manual":
         scenario.cue("batch_passed", "promote", dice.uniform(0, 4))
         scenario.cue("batch_passed", "promote", dice.uniform(0, 4))
@@ -45,26 +43,26 @@ def calm(scenario: Scenario, dice: random.Random) -> None:
 
 def breach(scenario: Scenario, dice: random.Random) -> None:
     """The new version answers with errors: the console takes it back by itself."""
-    scenario.plans.append(PlanSpec(_some(dice, 3, 8), dice.choice(["two", "three", "pausing"])))
+    scenario.plans.append(PlanSpec(some(dice, 3, 8), dice.choice(["two", "three", "pausing"])))
     scenario.bad_share["1.5.0"] = dice.choice([0.5, 0.9, 1.0])
     if dice.random() < 0.3:
         scenario.cue("rollback_begun", dice.choice(["roll_back", "pause"]), dice.uniform(0, 2))
     if dice.random() < 0.3:
-        _one_fault(scenario, dice, BACK)
+        one_fault(scenario, dice, BACK)
 
 
 def flaky(scenario: Scenario, dice: random.Random) -> None:
     """Some tenants fail, hang, are cut off, or change only long after the answer."""
     policy = dice.choice(["two", "lenient", "lenient", "holding"])
-    scenario.plans.append(PlanSpec(_some(dice, 4, 8), policy))
+    scenario.plans.append(PlanSpec(some(dice, 4, 8), policy))
     for _one in range(dice.randint(1, 3)):
-        _one_fault(scenario, dice, dice.choice([FORWARD, FORWARD, BOTH]))
+        one_fault(scenario, dice, dice.choice([FORWARD, FORWARD, BOTH]))
     scenario.cue("batch_held", dice.choice(["release_hold", "roll_back"]), dice.uniform(0.2, 5))
     if dice.random() < 0.5:
         scenario.cue("batch_opened", dice.choice(["roll_back", "pause"]), dice.uniform(0.2, 3))
 
 
-def _one_fault(scenario: Scenario, dice: random.Random, directions: frozenset[str]) -> None:
+def one_fault(scenario: Scenario, dice: random.Random, directions: frozenset[str]) -> None:
     tenant = dice.choice(scenario.plans[0].tenants)
     times = dice.choice([1, 2, None, None])
     late = dice.uniform(0.3, CALL_TIMEOUT * 0.9)
@@ -87,7 +85,7 @@ def _one_fault(scenario: Scenario, dice: random.Random, directions: frozenset[st
 
 def paused(scenario: Scenario, dice: random.Random) -> None:
     """A person pauses; somebody resumes in time, too late, twice, or nobody does."""
-    scenario.plans.append(PlanSpec(_some(dice, 3, 8), dice.choice(["two", "three"])))
+    scenario.plans.append(PlanSpec(some(dice, 3, 8), dice.choice(["two", "three"])))
     event = dice.choice(["batch_opened", "tenants_moved", "batch_calls_settled", "batch_passed"])
     scenario.cue(event, "pause", dice.uniform(0, 1.5), dice.randint(1, 2))
     if dice.random() < 0.7:
@@ -98,12 +96,12 @@ def paused(scenario: Scenario, dice: random.Random) -> None:
         )
     if dice.random() < 0.5:
         scenario.latency = 1.0
-        _one_fault(scenario, dice, FORWARD)
+        one_fault(scenario, dice, FORWARD)
 
 
 def held(scenario: Scenario, dice: random.Random) -> None:
     """Monitoring goes away or calls take too long: the batch is held until a person decides."""
-    scenario.plans.append(PlanSpec(_some(dice, 3, 6), dice.choice(["two", "slow"])))
+    scenario.plans.append(PlanSpec(some(dice, 3, 6), dice.choice(["two", "slow"])))
     if scenario.plans[0].policy == "slow":
         scenario.latency = 2.4
         scenario.parallelism = 1
@@ -126,7 +124,7 @@ def held(scenario: Scenario, dice: random.Random) -> None:
 
 def stubborn(scenario: Scenario, dice: random.Random) -> None:
     """Tenants do not come back: escalated, missed, handed to a person, settled or tried again."""
-    scenario.plans.append(PlanSpec(_some(dice, 3, 5), "two"))
+    scenario.plans.append(PlanSpec(some(dice, 3, 5), "two"))
     tenants = scenario.plans[0].tenants
     for tenant in dice.sample(tenants, dice.randint(1, 2)):
         scenario.faults[tenant] = dice.choice(
@@ -155,7 +153,7 @@ def stubborn(scenario: Scenario, dice: random.Random) -> None:
 
 def missed(scenario: Scenario, dice: random.Random) -> None:
     """A tenant hangs through the whole deadline, or through half of it."""
-    scenario.plans.append(PlanSpec(_some(dice, 3, 4), dice.choice(["short", "short", "two"])))
+    scenario.plans.append(PlanSpec(some(dice, 3, 4), dice.choice(["short", "short", "two"])))
     tenant = dice.choice(scenario.plans[0].tenants)
     scenario.faults[tenant] = Fault(dice.choice(["hang", "fail", "throttle"]), directions=BACK)
     scenario.cue("batch_passed", "roll_back", 0.5)
@@ -169,7 +167,7 @@ def missed(scenario: Scenario, dice: random.Random) -> None:
 
 def superseded(scenario: Scenario, dice: random.Random) -> None:
     """A newer plan has moved the tenants on when the older one is taken back."""
-    tenants = _some(dice, 3, 5)
+    tenants = some(dice, 3, 5)
     scenario.plans.append(PlanSpec(tenants, "two"))
     scenario.plans.append(
         PlanSpec(
@@ -189,7 +187,7 @@ def superseded(scenario: Scenario, dice: random.Random) -> None:
 
 def rivals(scenario: Scenario, dice: random.Random) -> None:
     """Two plans want the same tenants at once."""
-    tenants = _some(dice, 4, 7)
+    tenants = some(dice, 4, 7)
     for number in range(2):
         mine = tuple(sorted({tenants[0], *dice.sample(tenants, dice.randint(2, len(tenants)))}))
         scenario.plans.append(
@@ -221,9 +219,7 @@ def agreed(scenario: Scenario, dice: random.Random) -> None:
         ("submit", "approve_as_sona", "approve_as_aram", "start", "start", "cancel"),
     ]
     scenario.plans.append(
-        PlanSpec(
-            _some(dice, 3, 4), dice.choice(["two", "hasty", "closing"]), acts=dice.choice(ways)
-        )
+        PlanSpec(some(dice, 3, 4), dice.choice(["two", "hasty", "closing"]), acts=dice.choice(ways))
     )
     scenario.cue("plan_expired", "archive", 1)
     scenario.cue("plan_rejected", dice.choice(["archive", "revise", "submit"]), 1)
@@ -232,7 +228,7 @@ def agreed(scenario: Scenario, dice: random.Random) -> None:
 
 def parts(scenario: Scenario, dice: random.Random) -> None:
     """A batch or some tenants go back; the rest is resumed, paused, or follows."""
-    scenario.plans.append(PlanSpec(_some(dice, 4, 8), "three"))
+    scenario.plans.append(PlanSpec(some(dice, 4, 8), "three"))
     event = dice.choice(["batch_opened", "batch_calls_settled", "batch_passed"])
     act = dice.choice(["roll_back_batch", "roll_back_tenants"])
     scenario.cue(event, act, dice.uniform(0, 2), dice.randint(1, 2))
@@ -241,12 +237,12 @@ def parts(scenario: Scenario, dice: random.Random) -> None:
     if dice.random() < 0.3:
         scenario.cue("rollback_begun", "roll_back", dice.uniform(0, 1.5))
     if dice.random() < 0.3:
-        _one_fault(scenario, dice, BACK)
+        one_fault(scenario, dice, BACK)
 
 
 def drifting(scenario: Scenario, dice: random.Random) -> None:
     """Somebody else changes a tenant right after it was taken back."""
-    scenario.plans.append(PlanSpec(_some(dice, 3, 6), "two"))
+    scenario.plans.append(PlanSpec(some(dice, 3, 6), "two"))
     scenario.parallelism = dice.choice([1, 1, 5])
     scenario.cue("batch_passed", "roll_back", dice.uniform(0.1, 1), dice.randint(1, 2))
     scenario.cue("tenants_restored", "drift", dice.uniform(0, 0.1))
@@ -254,7 +250,7 @@ def drifting(scenario: Scenario, dice: random.Random) -> None:
 
 def handed(scenario: Scenario, dice: random.Random) -> None:
     """Tenants of a part cannot be taken back; the plan goes on, then a person settles them."""
-    scenario.plans.append(PlanSpec(_some(dice, 3, 5), "lenient"))
+    scenario.plans.append(PlanSpec(some(dice, 3, 5), "lenient"))
     for tenant in scenario.plans[0].tenants:
         scenario.faults[tenant] = Fault("refuse", directions=BACK)
     event = dice.choice(["batch_calls_settled", "batch_passed"])
@@ -269,7 +265,7 @@ def handed(scenario: Scenario, dice: random.Random) -> None:
 
 def late(scenario: Scenario, dice: random.Random) -> None:
     """A forward call is still under way, or lost and applied late, when the way back begins."""
-    scenario.plans.append(PlanSpec(_some(dice, 3, 6), dice.choice(["two", "lenient"])))
+    scenario.plans.append(PlanSpec(some(dice, 3, 6), dice.choice(["two", "lenient"])))
     for tenant in dice.sample(scenario.plans[0].tenants, 2):
         scenario.faults[tenant] = Fault(
             dice.choice(["hang", "reset"]),
@@ -284,7 +280,7 @@ def late(scenario: Scenario, dice: random.Random) -> None:
 
 def interrupted(scenario: Scenario, dice: random.Random) -> None:
     """A long batch is paused or taken back in the middle of its calls."""
-    scenario.plans.append(PlanSpec(_some(dice, 6, 8), "two"))
+    scenario.plans.append(PlanSpec(some(dice, 6, 8), "two"))
     scenario.parallelism, scenario.latency = 1, 0.6
     act = dice.choice(["roll_back", "pause"])
     scenario.cue("batch_opened", act, dice.uniform(0.8, 3), dice.randint(1, 2))
@@ -294,110 +290,13 @@ def interrupted(scenario: Scenario, dice: random.Random) -> None:
 
 def unhanded(scenario: Scenario, dice: random.Random) -> None:
     """There are no hands, or only slow ones: the watch does their work."""
-    scenario.plans.append(PlanSpec(_some(dice, 3, 5), "two"))
+    scenario.plans.append(PlanSpec(some(dice, 3, 5), "two"))
     scenario.hands = dice.choice([0, 0, 1])
     scenario.hands_delay = 5.0
 
 
 def quoted(scenario: Scenario, dice: random.Random) -> None:
     """The way back from the second batch would take too long: it waits for a person."""
-    scenario.plans.append(PlanSpec(_some(dice, 7, 8), "tight"))
+    scenario.plans.append(PlanSpec(some(dice, 7, 8), "tight"))
     if dice.random() < 0.5:
         scenario.cue("plan_waits", "roll_back", dice.uniform(0.5, 5))
-
-
-def base_for_trouble(scenario: Scenario, dice: random.Random) -> None:
-    dice.choice([calm, breach, breach, flaky, paused, parts, stubborn, late])(scenario, dice)
-    scenario.seconds = max(scenario.seconds, 50)
-
-
-def frozen(scenario: Scenario, dice: random.Random) -> None:
-    """Processes stand still and wake up into a world that went on without them."""
-    base_for_trouble(scenario, dice)
-    scenario.strict = dice.random() < 0.5
-    points = [*POINTS, *TOUCHES] if scenario.strict else list(FREEZABLE)
-    for _one in range(dice.randint(1, 3)):
-        scenario.strikes.append(
-            Strike(
-                "freeze",
-                dice.choice(points),
-                kind=dice.choice(["", "watch", "hands"]),
-                nth=dice.randint(1, 25),
-                seconds=dice.choice([1.0, 2.5, 9.0, 14.0, 40.0]),
-                leader=dice.random() < 0.3,
-            )
-        )
-    scenario.watches = dice.choice([2, 2, 3])
-    scenario.hands = dice.choice([1, 2])
-
-
-def busy(scenario: Scenario, dice: random.Random) -> None:
-    """The database is locked, for a moment or for longer than its patience."""
-    base_for_trouble(scenario, dice)
-    for _one in range(dice.randint(1, 3)):
-        scenario.happen(dice.uniform(0, 25), "lock_database", dice.choice([0.5, 3.0, 12.0, 26.0]))
-    for _one in range(dice.randint(0, 3)):
-        scenario.strikes.append(
-            Strike("busy", "statement", nth=dice.randint(1, 200), kind=dice.choice(["", "watch"]))
-        )
-
-
-def clocks(scenario: Scenario, dice: random.Random) -> None:
-    """The wall clock jumps, and the processes' clocks differ a little."""
-    base_for_trouble(scenario, dice)
-    for _one in range(dice.randint(1, 2)):
-        scenario.happen(
-            dice.uniform(2, 30), "jump_clock", dice.choice([-20.0, -6.0, -2.0, 2.0, 6.0, 20.0])
-        )
-    scenario.watches = dice.choice([1, 2])
-
-
-def messages(scenario: Scenario, dice: random.Random) -> None:
-    """Tasks come late, twice or in another order; wake-ups are lost; counters begin anew."""
-    base_for_trouble(scenario, dice)
-    scenario.deliver_twice = dice.choice([0.0, 0.6])
-    scenario.hands_delay = dice.choice([0.0, 1.9, 4.0])
-    scenario.lose_hints = dice.choice([0.0, 0.5, 1.0])
-    scenario.hands = dice.choice([0, 1, 2, 3])
-    scenario.watches = dice.choice([1, 2, 3])
-    scenario.happen(dice.uniform(0, 20), "reset_counters")
-    scenario.paperwork = dice.random() < 0.3
-
-
-def chaos(scenario: Scenario, dice: random.Random) -> None:
-    """Everything at once, and people who do anything at any time."""
-    base_for_trouble(scenario, dice)
-    for trouble in dice.sample([crashes_more, frozen_more, busy_more, messages_more], 2):
-        trouble(scenario, dice)
-    for _one in range(dice.randint(2, 6)):
-        scenario.happen(dice.uniform(0.5, 40), "act", dice.choice(DURING_A_RUN))
-    scenario.watches = max(scenario.watches, 2)
-
-
-def crashes_more(scenario: Scenario, dice: random.Random) -> None:
-    for _one in range(2):
-        scenario.strikes.append(
-            Strike(
-                "crash",
-                dice.choice([*POINTS, *TOUCHES]),
-                nth=dice.randint(1, 30),
-                seconds=dice.uniform(0.3, 3),
-            )
-        )
-
-
-def frozen_more(scenario: Scenario, dice: random.Random) -> None:
-    scenario.strikes.append(
-        Strike(
-            "freeze", dice.choice(FREEZABLE), nth=dice.randint(1, 30), seconds=dice.uniform(1, 20)
-        )
-    )
-
-
-def busy_more(scenario: Scenario, dice: random.Random) -> None:
-    scenario.happen(dice.uniform(0, 25), "lock_database", dice.uniform(0.5, 6))
-
-
-def messages_more(scenario: Scenario, dice: random.Random) -> None:
-    scenario.deliver_twice, scenario.lose_hints = 0.3, 0.3
-    scenario.happen(dice.uniform(0, 20), "monitoring", dice.choice(["down", "nan"]), 8.0)

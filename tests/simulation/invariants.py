@@ -20,11 +20,19 @@ from batches.models import (
     TenantUpgrade,
 )
 from batches.observation import _inputs_digest
-from batches.quote import expected_per_restore, rollback_quote
+from batches.quote import Quote, WayBack, pace, rollback_quote
 from batches.verdict import GuardState, guardrail_key, judge, measure
 from plans import events
 from plans.drafting import current_revision, policy_of
-from plans.models import Approval, ApprovalRequest, Event, Plan, PlanRevision, Stream
+from plans.models import (
+    Adjustment,
+    Approval,
+    ApprovalRequest,
+    Event,
+    Plan,
+    PlanRevision,
+    Stream,
+)
 from tests.simulation.invariants_of_effects import (
     batches_are_called,
     i2_nothing_is_left_half_done,
@@ -35,14 +43,16 @@ from tests.simulation.invariants_of_effects import (
     i4_back_means_back,
     i4_nothing_goes_forward_after_the_way_back,
     i4_nothing_starts_in_a_stopped_plan,
+    i4_nothing_starts_while_closed,
 )
 from tests.simulation.judging import (
-    FOLDED,
+    EXPECTED_SECONDS,
     PARALLELISM,
     TICK,
     Invariant,
     all_plans,
     grace,
+    moved_by,
     seconds_of,
 )
 from tests.simulation.scenario import CALL_TIMEOUT
@@ -90,27 +100,50 @@ def i7_tenants_add_up(world: World) -> Iterator[str]:
 def i14_quote_fits_at_each_opening(world: World) -> Iterator[str]:
     """No batch starts whose rollback quote, of all touched and by it, exceeds the limit."""
     for entry in world.trail[world.quoted :]:
-        if entry.kind != "batch_opened":
+        if entry.kind not in {"batch_opened", "batch_reopened"}:
             continue
-        plan_id = entry.stream.removeprefix("plan:").replace("-", "")
-        (touched,) = world.shared.raw.execute(
-            "SELECT COUNT(*) FROM batches_tenantupgrade WHERE plan_id = ?"
-            " AND touched_at IS NOT NULL"
-            " AND state IN ('upgrading', 'upgraded', 'failed', 'unknown', 'needs_hand')",
-            (plan_id,),
-        ).fetchone()
-        policy, measured = world.policy_of(plan_id), world.measured()
-        quote = rollback_quote(
-            touched=touched + entry.payload["tenants"],
-            parallelism=min(PARALLELISM, policy.limits.parallelism),
-            per_restore=expected_per_restore(measured, len(measured), 0.3),
-            call_timeout=policy.limits.call_timeout_seconds,
-            rollback_seconds=policy.limits.rollback_seconds,
-            pause_wait=policy.rollback.rollback_after_seconds,
-        )
+        told = entry.payload["quote"]
+        if not told["reversible"]:
+            continue
+        if not told["fits"]:
+            yield f"batch {entry.payload['batch']} began although {told['sentence']}"
+        quote = _quoted_now(world, entry.stream.removeprefix("plan:").replace("-", ""))
         if not quote.fits:
             yield f"batch {entry.payload['batch']} began although {quote.sentence}"
+        if abs(quote.seconds - told["seconds"]) > 0.01:
+            yield f"batch {entry.payload['batch']}: {told['sentence']}; in truth {quote.sentence}"
     world.quoted = len(world.trail)
+
+
+def _quoted_now(world: World, plan_id: str) -> Quote:
+    """Return the quote for all that is touched or is about to be, from the rows as they are."""
+    ask = world.shared.raw.execute
+    (touched,) = ask(
+        "SELECT COUNT(*) FROM batches_tenantupgrade u JOIN batches_batch b ON b.id = u.batch_id"
+        " WHERE u.plan_id = ? AND (u.touched_at IS NOT NULL"
+        " AND u.state IN ('upgrading', 'upgraded', 'failed', 'unknown', 'needs_hand', 'restoring')"
+        " OR u.state = 'pending' AND b.state = 'deploying')",
+        (plan_id,),
+    ).fetchone()
+    (elsewhere,) = ask(
+        "SELECT COALESCE(SUM(b.size), 0) FROM batches_batch b"
+        " JOIN plans_plan p ON p.id = b.plan_id WHERE p.id <> ?"
+        " AND p.state IN ('running', 'paused', 'rolling_back', 'needs_hand') AND b.state IN"
+        " ('deploying', 'soaking', 'held', 'passed', 'stopped', 'needs_hand', 'rolling_back')",
+        (plan_id,),
+    ).fetchone()
+    policy = world.policy_of(plan_id)
+    way = WayBack(
+        parallelism=min(PARALLELISM, policy.limits.parallelism),
+        call_timeout=policy.limits.call_timeout_seconds,
+        rollback_seconds=policy.limits.rollback_seconds,
+        pause_wait=policy.rollback.rollback_after_seconds,
+        restore=pace(*world.measured("restore"), EXPECTED_SECONDS),
+        look=pace(*world.measured("observe"), 0.0),
+        deployer_parallelism=PARALLELISM,
+        elsewhere=elsewhere,
+    )
+    return rollback_quote(way, touched=touched)
 
 
 def i5_every_start_was_agreed_to(world: World) -> Iterator[str]:
@@ -118,17 +151,23 @@ def i5_every_start_was_agreed_to(world: World) -> Iterator[str]:
     for plan in all_plans():
         if plan.started_at is None:
             continue
-        revision = current_revision(plan)
+        applied = Adjustment.objects.filter(plan=plan).exclude(applied_at=None)
+        first = applied.order_by("revision__number").first()
+        revision = current_revision(plan) if first is None else first.before
         request = (
-            ApprovalRequest.objects.filter(plan=plan, outcome="approved")
+            ApprovalRequest.objects.filter(plan=plan, action="start", outcome="approved")
             .order_by("-opened_at")
             .first()
         )
+        for loose in applied.filter(direction="looser", restores=None):
+            if loose.request is None or loose.request.outcome != "approved":
+                yield f"{plan} was loosened without an approval"
         if request is None or request.plan_digest != revision.plan_digest:
             yield f"{plan} was started without an approval of what it is"
             continue
         given = list(request.approvals.filter(verdict=Approval.APPROVED))
-        writers = set(PlanRevision.objects.filter(plan=plan).values_list("author_id", flat=True))
+        mine = PlanRevision.objects.filter(plan=plan, number__lte=revision.number)
+        writers = set(mine.values_list("author_id", flat=True))
         if {one.role for one in given} != set(request.roles):
             yield f"{plan} was started without all roles"
         if len({one.user_id for one in given}) != len(given):
@@ -167,6 +206,9 @@ def i9_rulings_replay(world: World) -> Iterator[str]:
     """From the stored looks and the policy come the stored verdicts, in their order."""
     for plan in all_plans():
         if plan.started_at is None:
+            continue
+        if Adjustment.objects.filter(plan=plan).exclude(applied_at=None).exists():
+            # Each look was judged by the rules of its moment.
             continue
         policy = policy_of(current_revision(plan))
         for guardrail in policy.guardrails:
@@ -246,6 +288,13 @@ PLAN_AFTER = {
 }
 
 
+def _settled_as(sentence: str) -> str:
+    for words, state in (("rolled back", "rolled_back"), ("stopped", "stopped")):
+        if words in sentence:
+            return state
+    return "completed"
+
+
 def i10_events_fold_to_the_snapshot(world: World) -> Iterator[str]:
     """Sequences have no gap, and what the events tell is what the rows say."""
     for plan in all_plans():
@@ -257,16 +306,17 @@ def i10_events_fold_to_the_snapshot(world: World) -> Iterator[str]:
         folded = dict.fromkeys(rows, "pending")
         state, scope = "", "plan"
         for event in told:
-            if event.kind in FOLDED:
-                folded |= event.payload["tenants"]
+            folded |= moved_by(event.payload)
             state = PLAN_AFTER.get(event.kind, state)
             if event.kind == "rollback_begun":
                 scope = event.payload["scope"]
             if event.kind == "rollback_finished":
                 hand = "needs_hand" if event.payload["needs_hand"] else "rolled_back"
                 state = hand if scope == "plan" else "paused"
+            if event.kind == "plan_stopped_here":
+                state = "needs_hand" if event.payload["needs_hand"] else "stopped"
             if event.kind == "plan_settled":
-                state = "rolled_back" if "rolled back" in event.sentence else "completed"
+                state = _settled_as(event.sentence)
         if folded != rows:
             wrong = {k: (folded.get(k), v) for k, v in rows.items() if folded.get(k) != v}
             yield f"the events say otherwise than the tenants of {plan}: {wrong}"
@@ -302,7 +352,8 @@ def i11_and_i13_nothing_passes_unseen(world: World) -> Iterator[str]:
 def i12_the_way_back_is_never_refused(world: World) -> Iterator[str]:
     """A rollback begins at once, and asking for one is refused only where nothing was started."""
     for at, act, words in world.people.refusals:
-        if act == "roll_back" and "not possible now" not in words:
+        possible = "not possible now" not in words and "cannot be taken back" not in words
+        if act == "roll_back" and possible:
             yield f"a rollback was refused at {at:.1f} s: {words}"
     for record in Rollback.objects.exclude(touched=0):
         begin = seconds_of(record.triggered_at)
@@ -328,6 +379,7 @@ AFTERWARDS: dict[str, Invariant] = {
     "I3 quote": i3_measured_is_within_the_quote,
     "I4": i4_nothing_goes_forward_after_the_way_back,
     "I4 stop": i4_nothing_starts_in_a_stopped_plan,
+    "I4 closed": i4_nothing_starts_while_closed,
     "I5": i5_every_start_was_agreed_to,
     "I6 chain": i6_the_chain_verifies,
     "I8": i8_same_key_same_answer,

@@ -2,30 +2,41 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from batches.decide import TAKEOVER_SECONDS
 from batches.models import Batch, Rollback, TenantUpgrade
 from plans.drafting import current_revision, policy_of
 from plans.lifecycle import PLAN
-from plans.models import Plan
+from plans.models import Freeze, Plan
 from plans.policy import PAUSE_SECONDS
-from tests.simulation.judging import FOLDED, MOMENT, TICK, all_plans, grace, seconds_of
+from tests.simulation.judging import MOMENT, TICK, all_plans, grace, moved_by, seconds_of
 from tests.simulation.scenario import CALL_TIMEOUT
 from tests.simulation.world import World
 
-STOPS = {"plan_paused", "batch_held", "rollback_begun"}
-GOES_ON = {"plan_resumed", "hold_released", "batch_opened"}
+PAUSES = {"plan_paused", "rollback_begun", "plan_stopped_here"}
+HOLDS = {"batch_held", "batch_waits"}
+STARTS_AGAIN = {
+    "plan_resumed": PAUSES,
+    "hold_released": {"batch_held"},
+    "tenants_retried": {"batch_held"},
+    "batch_goes_on": {"batch_waits"},
+    "batch_opened": HOLDS,
+    "batch_reopened": HOLDS,
+}
+"""What ends which kind of standing still."""
+
+
+ENDS_A_PAUSE = {"plan_resumed", "rollback_begun", "plan_stopped_here"}
+FOR_EVER = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 def i4_back_means_back(world: World) -> Iterator[str]:
     """Whoever counts as taken back runs the version before, at that moment."""
     drifted = {change.tenant for change in world.fleet.applied if not change.key}
     for entry in world.trail[world.proven :]:
-        if entry.kind != "tenants_moved":
-            continue
-        for tenant, state in entry.payload["tenants"].items():
-            if state != "rolled_back" or tenant in drifted:
+        for tenant, state in moved_by(entry.payload).items():
+            if entry.kind == "tenants_settled" or state != "rolled_back" or tenant in drifted:
                 continue
             (before,) = world.shared.raw.execute(
                 "SELECT version_before FROM batches_tenantupgrade"
@@ -44,7 +55,7 @@ def i2_nothing_is_left_half_done(world: World) -> Iterator[str]:
     for plan in all_plans():
         state = str(plan.state)
         rows = list(TenantUpgrade.objects.filter(plan=plan))
-        if state in {"completed", "rolled_back", "archived", "needs_hand"}:
+        if state in {"completed", "stopped", "rolled_back", "archived", "needs_hand"}:
             fine = allowed | ({"needs_hand"} if state == "needs_hand" else set())
             for row in rows:
                 if row.state not in fine:
@@ -108,12 +119,13 @@ def _told_in_time(world: World, record: Rollback) -> Iterator[str]:
 
 def i3_pauses_end(world: World) -> Iterator[str]:
     """A pause that nobody ends is rolled back when its wait is over."""
+    one_way = {plan.stream_key for plan in all_plans() if plan.release.irreversible}
     for place, entry in enumerate(world.trail):
-        if entry.kind != "plan_paused":
+        if entry.kind != "plan_paused" or entry.stream in one_way:
             continue
         due = entry.at + 8.0
         later = [e for e in world.trail[place + 1 :] if e.stream == entry.stream]
-        ended = [e.at for e in later if e.kind in {"plan_resumed", "rollback_begun"}]
+        ended = [e.at for e in later if e.kind in ENDS_A_PAUSE]
         limit = due + grace(world, entry.at, due + 30)
         if (ended[0] if ended else world.ended_at) > limit:
             yield f"the pause of {entry.at:.1f} s was not ended by {limit:.1f} s"
@@ -134,8 +146,8 @@ def _moves(world: World, plan: Plan) -> dict[str, list[tuple[float, str]]]:
     """Return when each tenant of a plan came into which state, as the trail says."""
     moved: dict[str, list[tuple[float, str]]] = defaultdict(list)
     for entry in world.trail:
-        if entry.stream == plan.stream_key and entry.kind in FOLDED:
-            for tenant, state in entry.payload["tenants"].items():
+        if entry.stream == plan.stream_key:
+            for tenant, state in moved_by(entry.payload).items():
                 moved[tenant].append((entry.at, state))
     return moved
 
@@ -166,19 +178,44 @@ def i4_nothing_goes_forward_after_the_way_back(world: World) -> Iterator[str]:
 
 def i4_nothing_starts_in_a_stopped_plan(world: World) -> Iterator[str]:
     """No forward call is begun while the plan is paused, held or going back."""
-    stopped: dict[str, float] = {}
+    stopped: dict[str, dict[str, float]] = defaultdict(dict)
     story: list[tuple[float, int, str, str]] = [
         (entry.at, 0, entry.kind, entry.stream.removeprefix("plan:")) for entry in world.trail
     ]
     story += [(row.at, 1, "call", row.key) for row in world.journal if row.install]
     for at, _order, kind, about in sorted(story):
         plan = about.partition(":")[0]
-        if kind in STOPS:
-            stopped.setdefault(plan, at)
-        elif kind in GOES_ON:
-            stopped.pop(plan, None)
-        elif kind == "call" and plan in stopped and at > stopped[plan] + MOMENT:
-            yield f"{about} was begun {at - stopped[plan]:.2f} s after its plan was stopped"
+        if kind in PAUSES | HOLDS:
+            stopped[plan].setdefault(kind, at)
+        for ended in STARTS_AGAIN.get(kind, ()):
+            stopped[plan].pop(ended, None)
+        since = min(stopped[plan].values(), default=at)
+        if kind == "call" and at > since + MOMENT:
+            yield f"{about} was begun {at - since:.2f} s after its plan was stopped"
+
+
+def i4_nothing_starts_while_closed(world: World) -> Iterator[str]:
+    """No covered tenant is called forward during a freeze, and nobody outside of the window."""
+    if world.jumps:
+        return
+    closed = [
+        (seconds_of(one.declared_at), seconds_of(one.lifted_at or FOR_EVER), set(one.tenants))
+        for one in Freeze.objects.all()
+    ]
+    windowed = {
+        str(plan_id)
+        for number, plan_id in world.plans.items()
+        if world.scenario.plans[number].policy == "windowed"
+    }
+    for row in world.journal:
+        plan, tenant = row.key.split(":")[:2]
+        if not row.install:
+            continue
+        for begin, end, tenants in closed:
+            if begin + MOMENT < row.at < end and (not tenants or tenant in tenants):
+                yield f"{row.key} was begun {row.at - begin:.2f} s after its tenant was frozen"
+        if plan in windowed and 60 + MOMENT < row.at < 120:
+            yield f"{row.key} was begun at {row.at:.2f} s, outside of the window"
 
 
 def _forward_between(world: World, mine: str, at: float, until: float, state: str) -> Iterator[str]:
@@ -202,7 +239,7 @@ def batches_are_called(world: World) -> Iterator[str]:
             e.at
             for e in world.trail[place + 1 :]
             if e.stream == entry.stream
-            and e.kind in ("tenants_moved", "plan_paused", "rollback_begun", "batch_held")
+            and e.kind in ("tenants_moved", "batch_waits", *PAUSES, *HOLDS)
         ]
         if min(later, default=world.ended_at) > limit:
             yield f"nobody called the batch that was opened at {entry.at:.1f} s"

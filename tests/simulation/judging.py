@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from typing import Any
 
 from plans.models import Plan
 from tests.simulation.simulated_machine import BEGAN
@@ -14,9 +15,13 @@ TICK = 3.0
 """How long the watch may take to see something: a tick, and one that was skipped."""
 TAKEOVER = 12.0
 PARALLELISM = 5
+EXPECTED_SECONDS = 0.3
 
 
-FOLDED = {"tenants_moved", "tenants_settled", "rollback_checked"}
+def moved_by(payload: dict[str, Any]) -> dict[str, str]:
+    """Return the tenants of which an event says what they are now."""
+    tenants = payload.get("tenants")
+    return tenants if isinstance(tenants, dict) else {}
 
 
 # How long something may take in a world in which processes, database or clock were disturbed.

@@ -6,12 +6,16 @@ To add an act: write one function here and put it into ACTS; scenarios name it.
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from batches import control, launch, planning, rollback, settling
-from batches.models import TenantUpgrade
-from plans import approval, drafting
-from plans.models import Plan, User
+from batches import control, launch, leaving_out, planning, retrying, rollback, settling, stopping
+from batches.adjust import adjust
+from batches.adjust_input import ChangeSet
+from batches.adjust_proposal import Expiry
+from batches.models import Batch, TenantUpgrade
+from plans import approval, drafting, freezing
+from plans.models import Freeze, Plan, User
+from plans.refusal import Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +161,136 @@ def _retry(moment: Moment, plan: Plan) -> object:
     )
 
 
+# Other ways on, and out.
+
+
+def _stop_here(moment: Moment, plan: Plan) -> object:
+    return stopping.stop_here(
+        plan_id=plan.pk, reason="it stays so", by=moment.cast.olga, now=moment.now, via="page"
+    )
+
+
+def _of_plan(moment: Moment, plan: Plan, *states: str) -> list[str]:
+    """Return one or two of the plan's tenants in these states, all that there are when few."""
+    rows = TenantUpgrade.objects.filter(plan=plan, state__in=states)
+    keys = sorted(rows.values_list("tenant_key", flat=True))
+    return moment.dice.sample(keys, k=min(len(keys), moment.dice.randint(1, 2)))
+
+
+def _exclude(moment: Moment, plan: Plan) -> object:
+    return leaving_out.exclude(
+        plan_id=plan.pk,
+        tenant_keys=_of_plan(moment, plan, "pending", "rolled_back", "failed"),
+        reason="they asked us to wait",
+        by=moment.cast.olga,
+        now=moment.now,
+        via="page",
+    )
+
+
+def _number(moment: Moment, plan: Plan, state: str, which: str) -> int:
+    numbers = Batch.objects.filter(plan=plan, state=state).order_by("number")
+    found = list(numbers.values_list("number", flat=True))
+    if not found:
+        raise Refused(f"no batch is {state}")
+    return found[-1] if which == "last" else found[0]
+
+
+def _skip(which: str) -> Act:
+    def act(moment: Moment, plan: Plan) -> object:
+        return leaving_out.skip_batch(
+            plan_id=plan.pk,
+            batch_number=_number(moment, plan, "pending", which),
+            reason="not these",
+            by=moment.cast.olga,
+            now=moment.now,
+            via="page",
+        )
+
+    return act
+
+
+def _jump(moment: Moment, plan: Plan) -> object:
+    return leaving_out.jump(
+        plan_id=plan.pk,
+        batch_number=_number(moment, plan, "pending", "last"),
+        reason="the last ones first",
+        by=moment.cast.olga,
+        now=moment.now,
+        via="page",
+    )
+
+
+def _unskip(moment: Moment, plan: Plan) -> object:
+    return leaving_out.unskip_batch(
+        plan_id=plan.pk,
+        batch_number=_number(moment, plan, "skipped", "first"),
+        by=moment.cast.olga,
+        now=moment.now,
+        via="page",
+    )
+
+
+def _skip_rest(moment: Moment, plan: Plan) -> object:
+    return leaving_out.skip_rest(
+        plan_id=plan.pk, reason="enough", by=moment.cast.olga, now=moment.now, via="page"
+    )
+
+
+def _retry_failed(moment: Moment, plan: Plan) -> object:
+    return retrying.retry(
+        plan_id=plan.pk, by=moment.cast.olga, now=moment.now, via="page", reason="it was mended"
+    )
+
+
+def _retry_some(moment: Moment, plan: Plan) -> object:
+    return retrying.retry(
+        plan_id=plan.pk,
+        tenant_keys=_of_plan(moment, plan, "rolled_back", "failed", "unknown", "excluded"),
+        by=moment.cast.olga,
+        now=moment.now,
+        via="api",
+    )
+
+
+def _adjust(reason: str, ends_after: float | None = None, **limits: float) -> Act:
+    def act(moment: Moment, plan: Plan) -> object:
+        ends = None if ends_after is None else Expiry(after=timedelta(seconds=ends_after))
+        return adjust(
+            plan_id=plan.pk,
+            wanted=ChangeSet(limits=limits),
+            by=moment.cast.mara,
+            reason=reason,
+            now=moment.now,
+            via="page",
+            expiry=ends,
+        )
+
+    return act
+
+
+def _freeze(moment: Moment, plan: Plan) -> object:
+    rows = TenantUpgrade.objects.filter(plan=plan)
+    keys = sorted(rows.values_list("tenant_key", flat=True))
+    return freezing.declare_freeze(
+        name=f"quiet at {moment.now:%H:%M:%S.%f}",
+        reason="the books are closed",
+        tenants=moment.dice.choice([(), keys[: len(keys) // 2 + 1]]),
+        by=moment.cast.olga,
+        now=moment.now,
+        via="page",
+    )
+
+
+def _lift(moment: Moment, plan: Plan) -> object:
+    freeze = Freeze.objects.filter(lifted_at=None).order_by("declared_at").first()
+    if freeze is None:
+        raise Refused("nothing is frozen")
+    return freezing.lift_freeze(
+        freeze_id=freeze.pk, why="done", by=moment.cast.olga, now=moment.now, via="page"
+    )
+
+
 ACTS: dict[str, Act] = {
     "submit": _submit,
     "approve": _approve,
@@ -179,6 +313,20 @@ ACTS: dict[str, Act] = {
     "settle_upgraded": _settle_as("upgraded"),
     "settle_excluded": _settle_as("excluded"),
     "retry": _retry,
+    "stop_here": _stop_here,
+    "exclude": _exclude,
+    "skip_first": _skip("first"),
+    "skip_last": _skip("last"),
+    "jump": _jump,
+    "unskip": _unskip,
+    "skip_rest": _skip_rest,
+    "retry_failed": _retry_failed,
+    "retry_some": _retry_some,
+    "tighten": _adjust("be careful", failure_rate=1),
+    "loosen": _adjust("we know why", failure_rate=60),
+    "loosen_for_a_while": _adjust("for this night", 3.0, hold_minutes=30),
+    "freeze": _freeze,
+    "lift": _lift,
 }
 DURING_A_RUN = (
     "pause",
@@ -191,4 +339,16 @@ DURING_A_RUN = (
     "start",
     "retry",
     "settle_rolled_back",
+    "stop_here",
+    "exclude",
+    "skip_first",
+    "jump",
+    "unskip",
+    "skip_rest",
+    "retry_failed",
+    "retry_some",
+    "tighten",
+    "loosen_for_a_while",
+    "freeze",
+    "lift",
 )

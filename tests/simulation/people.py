@@ -12,7 +12,7 @@ from plans.models import Plan
 from plans.refusal import BadInput, Refused
 from tests.simulation.feed import TrailEntry
 from tests.simulation.operators import ACTS, Moment
-from tests.simulation.scenario import Cue, PlanSpec
+from tests.simulation.scenario import ONE_WAY, Cue, PlanSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,20 +155,26 @@ class People:
             "draft": "cancel",
             "awaiting_approval": "cancel",
             "approved": "cancel",
-            "paused": "roll_back",
             "needs_hand": self._world.dice.choice(SETTLING),
         }
+        frozen = self._world.shared.raw.execute(
+            "SELECT 1 FROM plans_freeze WHERE lifted_at IS NULL"
+        ).fetchone()
+        if frozen:
+            self.act("lift")
         states = self._world.states()
         waits = self._world.feed.quiet_for() > PATIENCE
         for number, plan_id in self._world.plans.items():
             if plan_id is None:
                 continue
             state = states[plan_id.hex]
-            if state == "running" and waits:
-                self.act("roll_back", number)
+            spec = self._world.scenario.plans[number]
+            way_out = "stop_here" if spec.version == ONE_WAY else "roll_back"
+            if state == "paused" or (state == "running" and waits):
+                self.act(way_out, number)
             if state == "running" and (plan_id.hex,) in held:
-                self.act("release_hold", number)
-            elif state == "running" and self._world.scenario.plans[number].policy == "manual":
+                self.act("stop_here" if way_out == "stop_here" else "release_hold", number)
+            elif state == "running" and spec.policy == "manual":
                 self.act("promote", number)
             elif state in needs:
                 self.act(needs[state], number)

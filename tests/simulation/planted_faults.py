@@ -12,16 +12,30 @@ from datetime import timedelta
 from typing import Any
 from unittest import mock
 
-from batches import control, effects, execution, launch, leases, plan_facts, rollback, watch
+from batches import (
+    control,
+    effects,
+    execution,
+    launch,
+    leases,
+    ledger_writes,
+    plan_facts,
+    readiness,
+    retrying,
+    rollback,
+    stopping,
+    watch,
+)
 from batches.deployers.simulated_deployer import Fault
 from batches.effect_ports import CallEnd
 from batches.ledger_claims import Claims
 from batches.ledger_writes import Writes
+from batches.models import TenantUpgrade
 from batches.observation import Observer
 from plans import approval
-from tests.simulation import families, scenarios
+from tests.simulation import families, families_of_choices, scenarios
 from tests.simulation.families import Family
-from tests.simulation.scenario import TENANTS, PlanSpec, Scenario
+from tests.simulation.scenario import FORWARD, TENANTS, PlanSpec, Scenario
 
 
 def _in_place_of(owner: Any, name: str, new: Any) -> AbstractContextManager[Any]:
@@ -61,8 +75,8 @@ def deadline_from_process_time() -> Iterator[None]:
     """The deadline of a rollback is counted anew by whoever looks at it."""
     original = plan_facts._rollback_facts
 
-    def facts(plan: Any) -> Any:
-        found = original(plan)
+    def facts(plan: Any, clock: Any) -> Any:
+        found = original(plan, clock)
         later = rollback.Rollback.objects.filter(plan=plan, finished_at=None).first()
         if found is None or later is None:
             return found
@@ -147,14 +161,54 @@ def _first_only(request: Any, given: Any) -> list[str]:
     return [] if list(given) else list(request.roles)
 
 
-def quote_is_ignored() -> AbstractContextManager[Any]:
+@contextmanager
+def quote_is_ignored() -> Iterator[None]:
     """Batches begin however long the way back would take."""
-    original = plan_facts._gate
+    original = readiness.gate_quote
 
-    def gate(plan: Any, policy: Any, now: Any) -> dict[str, object]:
-        return original(plan, policy, now) | {"quote_fits": True}
+    def gate(plan: Any, policy: Any) -> Any:
+        return replace(original(plan, policy), limit=1e9)
 
-    return _in_place_of(plan_facts, "_gate", gate)
+    with _in_place_of(plan_facts, "gate_quote", gate), _in_place_of(launch, "gate_quote", gate):
+        yield
+
+
+def freeze_is_ignored() -> AbstractContextManager[Any]:
+    """Whoever calls a batch goes on calling although a freeze has begun."""
+    return _in_place_of(ledger_writes, "is_frozen", lambda *arguments: False)
+
+
+def retry_forgets_the_touch() -> AbstractContextManager[Any]:
+    """Who failed and is to be called again counts as never reached."""
+
+    def put_back(plan: Any, keys: Any) -> dict[str, str]:
+        rows = TenantUpgrade.objects.filter(plan=plan, tenant_key__in=keys)
+        rows.update(state="pending", exhausted_at=None, set_aside="", set_aside_at=None)
+        return dict.fromkeys(keys, "pending")
+
+    return _in_place_of(retrying, "_put_back", put_back)
+
+
+def _retry_and_regret(scenario: Scenario, dice: Any) -> None:
+    """A call has failed and was applied; it is to be made again, and then all goes back."""
+    scenario.plans.append(PlanSpec(TENANTS[:4], "holding"))
+    scenario.faults[TENANTS[0]] = Fault("fail", applies="now", directions=FORWARD)
+    scenario.cue("batch_held", "pause", 0.2)
+    scenario.cue("plan_paused", "retry_failed", 0.2)
+    scenario.cue("tenants_retried", "roll_back", 0.2)
+
+
+def retries_outlive_a_stop() -> AbstractContextManager[Any]:
+    """Who was to be called again stays so in a plan that is stopped."""
+    return _in_place_of(stopping, "call_off_retries", lambda *arguments, **more: None)
+
+
+def _retry_and_stop(scenario: Scenario, dice: Any) -> None:
+    """Who was taken back is to be called again, and then the plan is stopped."""
+    scenario.plans.append(PlanSpec(TENANTS[:4], "lenient"))
+    scenario.cue("batch_passed", "roll_back_tenants", 0.2)
+    scenario.cue("rollback_finished", "retry_some", 0.2)
+    scenario.cue("tenants_retried", "stop_here", 0.2)
 
 
 def pause_is_forgotten() -> AbstractContextManager[Any]:
@@ -207,6 +261,9 @@ FAULTS: dict[str, Planted] = {
         Planted(missing_data_passes, (families.held,), ("I11",)),
         Planted(one_approval_is_enough, (families.calm,), ("I5",)),
         Planted(quote_is_ignored, (families.quoted,), ("I14",)),
+        Planted(freeze_is_ignored, (families_of_choices.closed,), ("I4 closed",)),
+        Planted(retry_forgets_the_touch, (_retry_and_regret,), ("I2", "I4 back")),
+        Planted(retries_outlive_a_stop, (_retry_and_stop,), ("I2",)),
         Planted(pause_is_forgotten, (families.paused,), ("I3 pause",)),
         Planted(escalation_is_silent, (families.missed,), ("I3",)),
         Planted(untouched_are_forgotten, (families.breach,), ("I2",)),

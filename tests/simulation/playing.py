@@ -8,13 +8,14 @@ from contextlib import ExitStack, contextmanager
 from typing import cast
 from unittest import mock
 
+from django.contrib.contenttypes.models import ContentType
 from django.db import OperationalError
 from django.utils import timezone
 from django_fsm.signals import post_transition
 
 from batches import effects, hands_loop, leases, ledger, surroundings, watch_chores
 from plans import failpoints
-from tests.simulation.virtual_loop import ProcessDied
+from tests.simulation.virtual_loop import OfEachProcess, ProcessDied
 from tests.simulation.world import World
 
 LOOKS = (
@@ -41,7 +42,7 @@ class _Complaints(logging.Handler):
 
 
 @contextmanager
-def _seeded_entropy(seed: int) -> Iterator[None]:
+def seeded_entropy(seed: int) -> Iterator[None]:
     """Let ids and names be the same each time the seed is played."""
     source = random.Random(f"entropy {seed}")
     with (
@@ -60,10 +61,12 @@ def play(world: World) -> None:
     shared.before_statement = world.before_statement
     shared.before_commit = world.before_commit
     shared.after_commit = world.after_commit
-    leases._seen.clear()
+    # What a process remembers from the world before would make another story of the same seed.
+    ContentType.objects.clear_cache()
     chores = dict(watch_chores.CHORES)
     if not world.scenario.paperwork:
-        watch_chores.CHORES.clear()
+        for name in chores.keys() - set(world.scenario.chores):
+            del watch_chores.CHORES[name]
     complaints = _Complaints(world)
     log = logging.getLogger("batches")
     post_transition.connect(world.feed.moved, weak=False)
@@ -77,7 +80,8 @@ def play(world: World) -> None:
         log.addHandler(complaints)
         log.propagate = False
         stack.enter_context(mock.patch.object(timezone, "now", world.machine.now))
-        stack.enter_context(_seeded_entropy(world.scenario.seed))
+        stack.enter_context(mock.patch.object(leases, "_seen", OfEachProcess()))
+        stack.enter_context(seeded_entropy(world.scenario.seed))
         for owner, name, seconds in LOOKS:
             pace = seconds * world.scenario.slowness
             stack.enter_context(mock.patch.object(owner, name, pace))

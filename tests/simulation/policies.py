@@ -14,7 +14,16 @@ _LIMITS = {
     "hold_minutes": 0.4,
     "batch_minutes": 0.5,
 }
-_PAUSE = "rollback: {on_manual_pause: {rollback_after_seconds: 8}}"
+
+
+def _rollback(**rules: str) -> str:
+    """Return the rules of the rollback; what follows one is watched for some seconds."""
+    named = {"watch_after_minutes": "0.05", **rules}
+    words = ", ".join(f"{key}: {value}" for key, value in named.items())
+    return f"rollback: {{on_manual_pause: {{rollback_after_seconds: 8}}, {words}}}"
+
+
+_PAUSE = _rollback()
 _GUARDRAIL = "kpi: error_rate, at_most: 10, window: 10s, min_samples: 5"
 
 
@@ -57,6 +66,19 @@ POLICIES = {
     "tight": _text("tight", batches=_HALVES, limits={"rollback_seconds": 11.7}),
     "short": _text("short", limits={"rollback_seconds": 60}),
     "hasty": _text("hasty", pending=0.05),
+    "drilling": _text("drilling", more=(_rollback(drill="true"),)),
+    "one_way": _text("one_way", batches=_THREE, more=(_rollback(irreversible="freeze"),)),
+    "sparing": _text("sparing", batches=_THREE, limits=LENIENT, more=(_rollback(scope="tenant"),)),
+    "batchwise": _text("batchwise", batches=_THREE, more=(_rollback(scope="batch"),)),
+    "closing_soon": _text("closing_soon", more=(_PAUSE, "not_after: 2026-11-24T09:00:05Z")),
+    "windowed": _text(
+        "windowed",
+        more=(
+            _PAUSE,
+            "windows:",
+            "  - {kind: deny, days: [tue], from: '09:01', to: '09:02', timezone: UTC}",
+        ),
+    ),
     "closing": _text(
         "closing",
         more=(

@@ -11,6 +11,8 @@ CALL_TIMEOUT = 3.0
 BOTH = frozenset({"install", "restore"})
 BACK = frozenset({"restore"})
 FORWARD = frozenset({"install"})
+ONE_WAY = "1.7.0"
+"""The release that cannot be taken back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class Scenario:
     """Whether people clear up at the end; else what is left must be left honestly."""
     seconds: float = 60.0
     paperwork: bool = False
+    chores: tuple[str, ...] = ()
+    """The chores that the watch does; all of them with `paperwork`."""
     give_way: float = 0.04
     lose_hints: float = 0.0
     deliver_twice: float = 0.0

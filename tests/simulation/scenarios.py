@@ -1,25 +1,36 @@
 """From a seed to its scenario, always the same one. Every third is about crashes."""
 
 import random
+from collections.abc import Mapping
 
 from plans.failpoints import POINTS
-from tests.simulation import families
-from tests.simulation.families import Family, base_for_trouble
+from tests.simulation import families, families_of_choices, families_of_trouble
+from tests.simulation.families import Family
+from tests.simulation.families_of_trouble import base_for_trouble
 from tests.simulation.faults import TOUCHES, Strike
 from tests.simulation.scenario import Scenario
+
+LEADS_TO: Mapping[str, Family] = {
+    "adjust.restoring": families_of_choices.adjusted,
+    "aftermath.judged": families.breach,
+    "drill.called": families_of_choices.drilled,
+}
+"""Points to which only some stories lead."""
+RARE = ("rollback.", "hands.", "lease.", "adjust.", "aftermath.", "drill.", "effects.looks_noted")
 
 
 def crashes(scenario: Scenario, dice: random.Random) -> None:
     """Processes die at named points and at any touch of database or network."""
-    base_for_trouble(scenario, dice)
-    if not scenario.bad_share:
-        scenario.cue("batch_passed", "roll_back", 0.5)
     points = [*POINTS, *TOUCHES]
     # Each such world takes the next few points, so that every one gets its share.
     turn = scenario.seed // len(FAMILIES) * CRASHES + scenario.seed % len(FAMILIES) // EVERY
-    for place in range(AT_ONCE):
-        point = points[(turn * AT_ONCE + place) % len(points)]
-        nth = 1 if point.startswith(("rollback.", "hands.", "lease.")) else dice.randint(1, 3)
+    mine = [points[(turn * AT_ONCE + place) % len(points)] for place in range(AT_ONCE)]
+    base = next((LEADS_TO[point] for point in mine if point in LEADS_TO), base_for_trouble)
+    base(scenario, dice)
+    if not scenario.bad_share and base is base_for_trouble:
+        scenario.cue("batch_passed", "roll_back", 0.5)
+    for point in mine:
+        nth = 1 if point.startswith(RARE) else dice.randint(1, 3)
         scenario.strikes.append(Strike("crash", point, nth=nth, seconds=dice.uniform(0.3, 2)))
     scenario.watches = dice.choice([1, 2, 2, 3])
     scenario.hands = dice.choice([1, 1, 2])
@@ -28,32 +39,40 @@ def crashes(scenario: Scenario, dice: random.Random) -> None:
 OTHERS: tuple[Family, ...] = (
     families.calm,
     families.agreed,
+    families_of_choices.stopped,
     families.breach,
     families.flaky,
+    families_of_choices.retried,
     families.paused,
     families.held,
+    families_of_choices.left_out,
     families.handed,
     families.stubborn,
     families.agreed,
+    families_of_choices.adjusted,
     families.missed,
     families.superseded,
+    families_of_choices.one_way,
     families.drifting,
     families.rivals,
+    families_of_choices.drilled,
     families.parts,
     families.late,
-    families.held,
+    families_of_choices.closed,
+    families_of_choices.stopped,
     families.interrupted,
     families.unhanded,
     families.quoted,
     families.agreed,
-    families.frozen,
-    families.flaky,
-    families.busy,
+    families_of_trouble.frozen,
+    families_of_choices.retried,
+    families_of_trouble.busy,
     families.drifting,
-    families.clocks,
-    families.messages,
+    families_of_trouble.clocks,
+    families_of_choices.left_out,
+    families_of_trouble.messages,
     families.handed,
-    families.chaos,
+    families_of_trouble.chaos,
 )
 EVERY = 3
 """Every third world is about crashes."""

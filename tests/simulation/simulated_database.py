@@ -59,7 +59,9 @@ def locked() -> OperationalError:
 
 def in_memory() -> SharedConnection:
     """Return an empty database in memory."""
-    shared = SharedConnection({**connections["default"].settings_dict, "NAME": ":memory:"})
+    shared = SharedConnection(
+        {**connections["default"].settings_dict, "NAME": "file:worlds?mode=memory"}
+    )
     shared.ensure_connection()
     return shared
 

@@ -14,9 +14,9 @@ from plans.policies import save_policy_text
 from plans.releases import register_release
 from tests.simulation.invariants import ask_afterwards, ask_during
 from tests.simulation.operators import Cast
-from tests.simulation.playing import play
+from tests.simulation.playing import play, seeded_entropy
 from tests.simulation.policies import POLICIES
-from tests.simulation.scenario import TENANTS, Scenario
+from tests.simulation.scenario import ONE_WAY, TENANTS, Scenario
 from tests.simulation.scenarios import scenario_of
 from tests.simulation.simulated_database import (
     Template,
@@ -40,12 +40,13 @@ class Stage:
         self._shared = in_memory()
         with self._set():
             call_command("migrate", verbosity=0)
-            with time_machine.travel(BEGAN, tick=False):
+            with time_machine.travel(BEGAN, tick=False), seeded_entropy(0):
                 self._cast = _first_rows()
         self._template = Template(self._shared)
         # What is here stays: the collector need not look at it again in every world.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(100_000, 20, 20)
 
     def play(self, scenario: Scenario | int) -> World:
         """Play a scenario, or that of a seed, to its end; return the world to be judged."""
@@ -67,6 +68,9 @@ class Stage:
                 DEPLOYERS_FILE=self._folder / "deployers.yaml",
                 DICTIONARY_FILE=self._folder / "dictionary.json",
                 REPORTS_DIR=self._folder / "reports",
+                DATA_DIR=self._folder,
+                DISK_RESERVE_MB=0,
+                MIN_FREE_MB=0,
             ),
         ):
             yield
@@ -76,6 +80,8 @@ def _first_rows() -> Cast:
     scene = Scene()
     envelope = scene.envelope("pay", "1.6.0")
     register_release(envelope=envelope, by=None, now=now(), via="command")
+    one_way = scene.envelope("pay", ONE_WAY)
+    register_release(envelope=one_way, by=None, now=now(), via="command", irreversible=True)
     for text in POLICIES.values():
         save_policy_text(text=text, source="test", by=None, now=now(), via="command")
     for key in TENANTS:

@@ -23,6 +23,16 @@ class ProcessDied(BaseException):
     """Raised inside a process that was killed: it touches nothing any more."""
 
 
+class OfEachProcess(dict[Any, Any]):
+    """A module's own dictionary: each process has one, and a new process an empty one."""
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return super().get((PROCESS.get(), key), default)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__((PROCESS.get(), key), value)
+
+
 class EverybodyWaits(Exception):
     """Nobody can go on and no timer is set: a wake-up was lost for good."""
 

@@ -12,6 +12,7 @@ from typing import Any
 from django.db import OperationalError
 
 from batches import surroundings
+from batches.aftermath_watch import AftermathWatch
 from batches.deployers.simulated_deployer import SimulatedOptions
 from batches.effect_thread import EffectThread
 from batches.effects import EffectLoop
@@ -35,8 +36,8 @@ TAKEOVER = 10.0
 QUIET = 7.0
 CLEARING_UP = 420.0
 """Seconds in which everything must have ended after the last fault, with people who help."""
-OVER = ("completed", "rolled_back", "rejected", "expired", "cancelled", "archived")
-HINT_SECONDS = 0.4
+OVER = ("completed", "stopped", "rolled_back", "rejected", "expired", "cancelled", "archived")
+HINT_SECONDS = 0.6
 """How far apart two wake-ups by commits are; the real ones are 0.05 s apart."""
 
 
@@ -238,18 +239,19 @@ class World:
     def policy_of(self, plan_id: str) -> UpgradePolicy:
         """Return the policy under which a plan runs, read past the processes."""
         text, name = self.shared.raw.execute(
-            "SELECT policy_text, policy_name FROM plans_planrevision WHERE plan_id = ?"
-            " ORDER BY number DESC LIMIT 1",
+            "SELECT r.policy_text, r.policy_name FROM plans_planrevision r JOIN plans_plan p"
+            " ON p.id = r.plan_id AND p.revision = r.number WHERE p.id = ?",
             (plan_id,),
         ).fetchone()
-        return drafting._pinned_policy(text, name)
+        return drafting._parsed(text).policies[name]
 
-    def measured(self) -> list[float]:
-        """Return the measured durations of restores, as the quote knows them."""
+    def measured(self, direction: str) -> tuple[list[float], int]:
+        """Return the measured durations of calls and their number, as the quote knows them."""
         row = self.shared.raw.execute(
-            "SELECT durations FROM batches_deployermeasurement WHERE direction = 'restore'"
+            "SELECT durations, count FROM batches_deployermeasurement WHERE direction = ?",
+            (direction,),
         ).fetchone()
-        return list(json.loads(row[0])) if row else []
+        return (list(json.loads(row[0])), row[1]) if row else ([], 0)
 
     def journal_keys(self) -> list[tuple[str, int]]:
         """Return what must be written down once."""
@@ -303,8 +305,14 @@ class World:
         def live() -> None:
             effects = EffectThread(self._effects(process))
             observer = Observer(on_answer=hint.nudge, build=self.monitoring.build)
-            watch = Watch(signal=hint, effects=effects, observer=observer)
-            watch.holder = process.name
+            aftermath = AftermathWatch(on_answer=hint.nudge, build=self.monitoring.build)
+            watch = Watch(
+                signal=hint,
+                effects=effects,
+                observer=observer,
+                aftermath=aftermath,
+                holder=process.name,
+            )
             watch.run()
 
         self._watched(process, process.start(live))

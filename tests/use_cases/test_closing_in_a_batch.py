@@ -13,6 +13,7 @@ from batches.leases import Keeper, acquire
 from batches.ledger_writes import Writes
 from batches.models import Batch, DeployerCall, TenantUpgrade
 from batches.plan_facts import plan_facts
+from batches.retrying import retry
 from batches.rollback import CannotBeTakenBack, request_rollback
 from batches.settling import retry_needs_hand, settle
 from batches.stopping import stop_here
@@ -314,6 +315,18 @@ def test_what_is_half_done_when_it_is_stopped_needs_a_hand(one_way):
         by=one_way.olga, now=now(), via="page",
     )  # fmt: skip
     assert str(Plan.objects.get(pk=plan.pk).state) == "stopped"
+
+
+def test_a_retry_that_was_never_called_is_called_off_when_the_plan_is_stopped(scene):
+    plan = a_started(scene)
+    batch = opened(plan)
+    one = str(TenantUpgrade.objects.filter(batch=batch)[0].tenant_key)
+    called(batch, "rolled_back", [one])
+    TenantUpgrade.objects.filter(tenant_key=one).update(version_before="1.0.0", touched_at=now())
+    retry(plan_id=plan.pk, tenant_keys=[one], by=scene.olga, now=now(), via="page")
+    plan = stop(scene, plan)
+    assert str(plan.state) == "stopped"
+    assert states(plan)[one] == "rolled_back"
 
 
 def test_a_plan_is_not_stopped_while_calls_are_under_way(scene):

@@ -69,6 +69,14 @@ def test_a_record_stops_its_plan_and_is_told_in_the_trail_once(plan):
     check_invariants(plan)
 
 
+@pytest.mark.parametrize("ended", ["completed", "stopped"])
+def test_a_record_of_a_plan_that_had_ended_takes_it_back_too(plan, ended):
+    Plan.objects.filter(pk=plan.pk).update(state=ended)
+    a_record(plan)
+    offline.take_in_records(now())
+    assert state_of(plan) == "rolling_back"
+
+
 def test_a_replay_that_goes_on_stops_its_plan_at_once_and_is_told_at_its_end(plan):
     record = a_record(plan, ended=False)
     offline.take_in_records(now())

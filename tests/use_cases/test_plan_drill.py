@@ -9,7 +9,8 @@ from batches.models import Batch, DeployerCall, DeployerMeasurement, RollbackDri
 from batches.rollback import request_rollback
 from batches.success_rate import success_rates
 from plans import flags
-from plans.models import Plan
+from plans.freezing import declare_freeze, lift_freeze
+from plans.models import Freeze, Plan
 from plans.refusal import Refused
 from tests.builders import FOREST, a_started, check_invariants, kinds, states
 from tests.use_cases.watched_fleet import WatchedFleet, alerts_of, quick_policy
@@ -74,6 +75,40 @@ def test_one_tenant_goes_back_and_forward_again_and_the_plan_completes(scene, fl
 def test_nobody_is_drilled_unless_the_policy_says_so(scene, fleet):
     plan = fleet.until_plan(a_started(scene, policy=quick_policy()), "completed")
     assert drill_of(plan) is None
+
+
+def test_a_freeze_lets_no_drill_begin(scene, fleet):
+    plan = began(scene)
+    fleet.until_batch(plan, "deploying")
+    fleet.until(lambda: not DeployerCall.objects.filter(plan=plan, ended_at=None).exists())
+    freeze = frozen(scene)
+    fleet.until_batch(plan, "soaking")
+    fleet.tick(3)
+    assert drill_of(plan) is None
+    assert "the drill waits" in Plan.objects.get(pk=plan.pk).waiting_for
+    lift_freeze(freeze_id=freeze.pk, why="done", by=scene.olga, now=now(), via="page")
+    fleet.until_plan(plan, "completed")
+    assert drill_of(plan).outcome == "passed"
+
+
+def test_a_drilled_tenant_does_not_go_forward_during_a_freeze(scene, fleet):
+    for tenant in FOREST:
+        fleet.fault(tenant, "ok", latency_seconds=0.3, directions=frozenset({"restore"}))
+    plan = began(scene)
+    until_drill(fleet, plan, phase="back")
+    freeze = frozen(scene)
+    fleet.until(lambda: drilled(plan).state == "rolled_back")
+    fleet.until(lambda: "the drill waits" in Plan.objects.get(pk=plan.pk).waiting_for)
+    assert (drilled(plan).state, drilled(plan).generation) == ("rolled_back", 2)
+    lift_freeze(freeze_id=freeze.pk, why="done", by=scene.olga, now=now(), via="page")
+    fleet.until_plan(plan, "completed")
+    assert drilled(plan).generation == 3
+
+
+def frozen(scene) -> Freeze:
+    return declare_freeze(
+        name="quiet", reason="the books are closed", by=scene.olga, now=now(), via="page"
+    )
 
 
 def test_a_drill_is_no_failure_of_its_tenant(scene, fleet):

@@ -72,6 +72,39 @@ def test_the_failed_one_waits_for_its_call_and_the_others_are_left_alone(scene, 
     assert "the node is back" in told.sentence
 
 
+def failed_in_a_hold(plan) -> str:
+    """Let a call have failed, nobody knows how far it came, and the batch be held for it."""
+    batch = opened(plan)
+    upgrade = TenantUpgrade.objects.filter(batch=batch).order_by("position")[0]
+    TenantUpgrade.objects.filter(pk=upgrade.pk).update(
+        state="failed", touched_at=now(), exhausted_at=now(), version_before="1.0.0"
+    )
+    control.hold(batch_id=batch.pk, kind="failure_rate", reason="it failed", now=now())
+    return upgrade.tenant_key
+
+
+def test_who_failed_and_was_not_taken_back_is_unknown_until_it_is_called_again(scene, plan):
+    key = failed_in_a_hold(plan)
+    retry(scene, plan)
+    assert states(plan)[key] == "unknown"
+    assert Event.objects.get(kind="tenants_retried").payload["tenants"] == {key: "unknown"}
+    assert (
+        facts_of(plan).batches[0].forward_left
+        == TenantUpgrade.objects.filter(batch__plan=plan, batch__number=1).count()
+    )
+
+
+def test_a_rollback_before_that_call_takes_it_back(scene, plan):
+    key = failed_in_a_hold(plan)
+    retry(scene, plan)
+    record = rollback.request_rollback(
+        plan_id=plan.pk, by=scene.olga, reason="no", now=now(), via="page"
+    )
+    assert key in rollback.in_scope(record).to_restore().values_list("tenant_key", flat=True)
+    with pytest.raises(Refused, match="Not every tenant is back yet"):
+        rollback.finish(rollback_id=record.pk, now=now())
+
+
 def test_a_soaking_batch_goes_on_at_once_and_soaks_anew(scene, plan):
     batch = soaking(plan)
     Batch.objects.filter(pk=batch.pk).update(soak_left=3)

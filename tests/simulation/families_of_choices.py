@@ -1,0 +1,142 @@
+"""Families in which people decide on the way: stop, leave out, try again, adjust, drill, freeze."""
+
+import random
+
+from batches.deployers.simulated_deployer import Fault
+from tests.simulation.families import one_fault, some
+from tests.simulation.scenario import BACK, FORWARD, ONE_WAY, PlanSpec, Scenario
+
+LIVE_EVENTS = ("batch_opened", "tenants_moved", "batch_calls_settled", "batch_passed")
+SETTLE = ("settle_rolled_back", "settle_upgraded", "settle_excluded")
+
+
+def stopped(scenario: Scenario, dice: random.Random) -> None:
+    """A plan is stopped where it stands: at once, from a pause, with tenants that need a hand."""
+    scenario.plans.append(PlanSpec(some(dice, 3, 6), dice.choice(["two", "three"])))
+    way = dice.choice(["soak", "soak", "pause", "part", "part", "part"])
+    if way == "soak":
+        scenario.cue(
+            "batch_calls_settled", "stop_here", dice.uniform(0.1, 2), dice.choice([1, 1, 2])
+        )
+    elif way == "pause":
+        scenario.cue("batch_opened", "pause", dice.uniform(0, 1.5))
+        scenario.cue("plan_paused", "stop_here", dice.uniform(0.5, 7.5))
+        scenario.cue("plan_paused", "stop_here", 7.7)
+    else:
+        for tenant in scenario.plans[0].tenants:
+            scenario.faults[tenant] = Fault("refuse", directions=BACK)
+        act = dice.choice(["roll_back_batch", "roll_back_tenants"])
+        scenario.cue("batch_passed", act, dice.uniform(0.1, 1))
+        scenario.cue("rollback_finished", "stop_here", dice.uniform(0.5, 3))
+        scenario.cue("plan_stopped_here", dice.choice(SETTLE), 1)
+        scenario.cue("plan_stopped_here", dice.choice(SETTLE), 3)
+    if way != "part":
+        scenario.cue("plan_stopped_here", dice.choice(["roll_back", "archive", "roll_back"]), 2)
+    scenario.cue("rollback_finished", "archive", 2, 2)
+
+
+def one_way(scenario: Scenario, dice: random.Random) -> None:
+    """A release that cannot be taken back: what fails goes to a person, what breaches stops."""
+    scenario.plans.append(PlanSpec(some(dice, 4, 7), "one_way", version=ONE_WAY))
+    if dice.random() < 0.4:
+        scenario.bad_share[ONE_WAY] = 0.9
+    for _one in range(dice.randint(1, 2)):
+        one_fault(scenario, dice, FORWARD)
+    tenant = dice.choice(scenario.plans[0].tenants)
+    scenario.faults[tenant] = Fault("refuse", directions=FORWARD)
+    held = dice.choice(["release_hold", "release_hold", "stop_here", "retry_failed"])
+    scenario.cue("batch_held", held, dice.uniform(0.5, 3))
+    scenario.cue("batch_held", dice.choice(["release_hold", "stop_here"]), dice.uniform(4, 8))
+    scenario.cue(dice.choice(LIVE_EVENTS), dice.choice(["roll_back", "pause", "exclude"]), 0.5)
+    scenario.cue("plan_paused", dice.choice(["resume", "stop_here"]), dice.uniform(1, 12))
+    scenario.cue("plan_needs_hand", dice.choice(SETTLE), 1)
+
+
+def left_out(scenario: Scenario, dice: random.Random) -> None:
+    """Tenants are excluded, batches skipped, jumped over and brought back, the rest left."""
+    scenario.plans.append(PlanSpec(some(dice, 4, 8), dice.choice(["three", "three", "batchwise"])))
+    acts = ["skip_first", "skip_last", "jump", "exclude", "exclude", "skip_rest"]
+    scenario.cue(dice.choice(LIVE_EVENTS), dice.choice(acts), dice.uniform(0, 1.5))
+    scenario.cue(dice.choice(LIVE_EVENTS), dice.choice(acts), dice.uniform(0, 2.5))
+    scenario.cue("batches_skipped", "unskip", dice.uniform(0.2, 2))
+    scenario.cue("rest_skipped", dice.choice(["unskip", "roll_back", "pause"]), dice.uniform(0, 2))
+    if dice.random() < 0.3:
+        scenario.cue("tenants_excluded", dice.choice(["roll_back", "retry_some"]), 0.5)
+    if dice.random() < 0.3:
+        one_fault(scenario, dice, FORWARD)
+
+
+def retried(scenario: Scenario, dice: random.Random) -> None:
+    """Tenants that failed, or whose batch went back, are called again; or it is called off."""
+    policy = dice.choice(["sparing", "sparing", "lenient", "holding", "batchwise"])
+    scenario.plans.append(PlanSpec(some(dice, 4, 7), policy))
+    scenario.cue("plan_paused", "resume", dice.uniform(0.5, 3))
+    scenario.cue("batch_held", dice.choice(["retry_failed", "retry_some", "release_hold"]), 1)
+    if dice.random() < 0.5:
+        tenants = dice.sample(scenario.plans[0].tenants, 2)
+        for tenant in tenants:
+            scenario.faults[tenant] = Fault(
+                dice.choice(["refuse", "fail"]),
+                applies=dice.choice(["never", "now"]),
+                times=dice.choice([1, 2, 4]),
+                directions=FORWARD,
+            )
+        again = dice.choice(["batch_calls_settled", "batch_passed"])
+        scenario.cue(again, "retry_failed", dice.uniform(0.2, 2))
+    else:
+        part = dice.choice(["roll_back_batch", "roll_back_tenants"])
+        scenario.cue("batch_passed", part, dice.uniform(0.1, 1))
+        scenario.cue("rollback_finished", "retry_some", dice.uniform(0.2, 1))
+    after = dice.choice(["resume", "roll_back", "roll_back", "pause", "exclude", "stop_here"])
+    scenario.cue("tenants_retried", after, dice.uniform(0, 0.6))
+    scenario.cue("tenants_retried", "resume", 2)
+    scenario.cue("rollback_finished", "resume", dice.uniform(2, 4))
+
+
+def adjusted(scenario: Scenario, dice: random.Random) -> None:
+    """The rules of a running plan change: tighter at once, looser when agreed, or for a while."""
+    scenario.plans.append(PlanSpec(some(dice, 3, 7), dice.choice(["two", "three", "lenient"])))
+    scenario.chores = ("adjustments",)
+    scenario.cue(dice.choice(LIVE_EVENTS), dice.choice(["tighten", "loosen"]), dice.uniform(0, 2))
+    scenario.cue("batch_opened", "loosen_for_a_while", dice.uniform(0, 2))
+    scenario.cue("adjustment_asked", "approve_as_aram", dice.uniform(0.2, 2))
+    last = dice.choice([*["approve_as_sona"] * 3, "reject", "tighten"])
+    scenario.cue("adjustment_asked", last, dice.uniform(0.5, 3))
+    if dice.random() < 0.4:
+        one_fault(scenario, dice, FORWARD)
+    if dice.random() < 0.3:
+        scenario.cue("plan_adjusted", dice.choice(["roll_back", "pause"]), dice.uniform(0, 2))
+
+
+def drilled(scenario: Scenario, dice: random.Random) -> None:
+    """One tenant goes back and forward again before the plan widens; or something comes between."""
+    scenario.plans.append(PlanSpec(some(dice, 3, 6), "drilling"))
+    if dice.random() < 0.5:
+        one_fault(scenario, dice, dice.choice([FORWARD, BACK]))
+    if dice.random() < 0.3:
+        scenario.bad_share["1.5.0"] = 0.9
+    if dice.random() < 0.5:
+        act = dice.choice(["pause", "roll_back", "stop_here", "skip_rest", "exclude", "freeze"])
+        scenario.cue("batch_calls_settled", act, dice.uniform(0, 3))
+    scenario.cue("plan_paused", "resume", dice.uniform(0.5, 6))
+    scenario.cue("freeze_declared", "lift", dice.uniform(1, 6))
+    scenario.cue("batch_held", dice.choice(["release_hold", "roll_back", "stop_here"]), 2)
+
+
+def closed(scenario: Scenario, dice: random.Random) -> None:
+    """A freeze begins in the middle of a batch, or its window closes; rollbacks go on."""
+    policy = dice.choice(["two", "three", "windowed", "closing_soon"])
+    spec = PlanSpec(some(dice, 5, 8), policy)
+    scenario.plans.append(spec)
+    scenario.parallelism, scenario.latency = dice.choice([1, 2]), 0.6
+    if policy == "windowed":
+        spec.comes_at = 60 - dice.uniform(4, 9)
+        scenario.seconds = 130
+    elif policy != "closing_soon":
+        event = dice.choice(["batch_opened", "tenants_moved", "batch_passed"])
+        scenario.cue(event, "freeze", dice.uniform(0, 2.5))
+        scenario.happen(dice.uniform(12, 30), "act", "lift")
+    if dice.random() < 0.4:
+        scenario.cue("batch_waits", dice.choice(["roll_back", "pause", "stop_here"]), 2)
+    if dice.random() < 0.3:
+        one_fault(scenario, dice, FORWARD)
