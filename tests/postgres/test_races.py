@@ -119,7 +119,7 @@ def test_of_twenty_starts_one_starts(scene):
     check_invariants(plan)
 
 
-def test_twenty_rollbacks_are_one(scene):
+def test_fault_19_twenty_rollbacks_are_one(scene):
     plan = a_started(scene)
     soaking(plan)
     results = at_once(*[taking_back(plan, scene.olga)] * CROWD)
@@ -135,7 +135,7 @@ def test_twenty_pauses_are_one(scene):
     assert Plan.objects.get(pk=plan.pk).epoch == 1
 
 
-def test_of_two_promotions_one_wins_and_the_other_learns_who_and_when(scene):
+def test_fault_20_of_two_promotions_one_wins_and_the_other_learns_who_and_when(scene):
     plan = a_started(scene, policy=MANUAL)
     results = at_once(promoting(plan, scene.olga), promoting(plan, scene.mara))
     assert len(won(results)) == 1
@@ -222,7 +222,7 @@ def test_a_report_is_handed_out_once(scene):
 # Opposites.
 
 
-def test_a_pause_is_always_accepted_and_beats_a_promotion(scene):
+def test_fault_20_a_pause_is_always_accepted_and_beats_a_promotion(scene):
     plan = a_started(scene, policy=MANUAL)
     paused, promoted = at_once(pausing(plan, scene.olga), promoting(plan, scene.mara))
     assert not isinstance(paused, Exception), paused
@@ -233,7 +233,7 @@ def test_a_pause_is_always_accepted_and_beats_a_promotion(scene):
         assert lost([promoted], Refused)
 
 
-def test_a_rollback_is_always_accepted_and_beats_promotions_and_passing_soaks(scene):
+def test_fault_20_a_rollback_is_always_accepted_and_beats_promotions_and_passing_soaks(scene):
     plan = a_started(scene, policy=MANUAL)
     batch = soaking(plan)
     results = at_once(

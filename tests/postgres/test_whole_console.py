@@ -123,7 +123,7 @@ def test_two_machines_that_start_at_once_prepare_the_database_once(server, tmp_p
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["stopped", "crashed"])
-def test_a_batch_goes_on_when_the_server_is_back(stack, server, how):
+def test_fault_05_a_batch_goes_on_when_the_server_is_back(stack, server, how):
     tenants = stack.take_tenants(6)
     plan = stack.begin(tenants, policy="one-go")
     stack.wait_for_calls(plan, "install", 2)
@@ -140,7 +140,7 @@ def test_a_batch_goes_on_when_the_server_is_back(stack, server, how):
     }
 
 
-def test_a_rollback_keeps_its_deadline_although_the_server_was_away(stack, server):
+def test_fault_05_a_rollback_keeps_its_deadline_although_the_server_was_away(stack, server):
     tenants = stack.take_tenants(6)
     plan = stack.begin(tenants, policy="one-go")
     stack.wait_for_calls(plan, "install", 3)
@@ -154,7 +154,7 @@ def test_a_rollback_keeps_its_deadline_although_the_server_was_away(stack, serve
     assert_nothing_doubled(stack, plan)
 
 
-def test_a_second_watch_takes_over_from_a_frozen_one_which_wakes_up_and_does_no_harm(
+def test_fault_01_a_second_watch_takes_over_from_a_frozen_one_which_wakes_up_and_does_no_harm(
     stack, tmp_path
 ):
     tenants = stack.take_tenants(8)

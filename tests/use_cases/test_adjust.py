@@ -73,7 +73,7 @@ def holds_together(plan: Plan) -> None:
 # Tightening.
 
 
-def test_what_is_tighter_is_in_force_at_once_as_a_revision_of_its_own(scene, plan):
+def test_fault_26_what_is_tighter_is_in_force_at_once_as_a_revision_of_its_own(scene, plan):
     done = change(scene, plan, guardrails={"error_rate": 2})
     assert done.waiting is None
     revision = current_revision(fresh(plan))
@@ -311,7 +311,7 @@ def test_a_soak_does_not_pass_by_an_older_revision(scene, plan):
 # Loosening.
 
 
-def test_what_is_looser_waits_for_two_people_and_is_then_in_force(scene, plan):
+def test_fault_26_what_is_looser_waits_for_two_people_and_is_then_in_force(scene, plan):
     done = change(scene, plan, guardrails={"error_rate": 9})
     assert done.applied is None
     assert fresh(plan).revision == 1

@@ -68,7 +68,9 @@ def told(plan: Plan) -> list[str]:
 
 
 @pytest.mark.parametrize("moved", [600, -600], ids=["forward", "back"])
-def test_a_moved_clock_moves_neither_escalation_nor_the_end_of_the_promise(scene, clocks, moved):
+def test_fault_12_a_moved_clock_moves_neither_escalation_nor_the_end_of_the_promise(
+    scene, clocks, moved
+):
     plan = taking_back(scene, clocks)
     clocks.moved = moved
     clocks.tick(3)
@@ -135,7 +137,7 @@ def facts_of(plan: Plan, at: datetime, clock: SteadyClock):
 
 
 @pytest.mark.parametrize("moved", [600, -600], ids=["forward", "back"])
-def test_a_moved_clock_neither_shortens_nor_lengthens_a_soak(scene, moved):
+def test_fault_12_a_moved_clock_neither_shortens_nor_lengthens_a_soak(scene, moved):
     plan = a_started(scene)
     batch = soaking(plan)
     clock, at, steady = SteadyClock(), now(), 1000.0

@@ -78,7 +78,7 @@ def first_batch(plan: Plan) -> Batch:
     return Batch.objects.get(plan=plan, number=1)
 
 
-def test_a_freeze_in_a_batch_lets_calls_end_and_starts_nothing_new(scene, fleet):
+def test_fault_24_a_freeze_in_a_batch_lets_calls_end_and_starts_nothing_new(scene, fleet):
     plan = one_by_one(fleet, scene)
     freeze = frozen(scene)
     began = calls_of(plan)
@@ -101,7 +101,7 @@ def test_a_freeze_in_a_batch_lets_calls_end_and_starts_nothing_new(scene, fleet)
     check_invariants(plan)
 
 
-def test_a_breach_while_a_batch_waits_takes_back_in_spite_of_the_freeze(scene, fleet):
+def test_fault_24_a_breach_while_a_batch_waits_takes_back_in_spite_of_the_freeze(scene, fleet):
     plan = one_by_one(fleet, scene)
     frozen(scene)
     fleet.until(lambda: first_batch(plan).waits_since is not None)
@@ -209,7 +209,7 @@ def test_only_a_batch_that_is_called_waits(scene):
             act()
 
 
-def test_a_window_that_closes_in_a_run_ends_its_claims(scene):
+def test_fault_24_a_window_that_closes_in_a_run_ends_its_claims(scene):
     batch = opened(a_started(scene))
     lease = acquire("test", holder="me", kind="watch", now=now())
     assert lease is not None
