@@ -378,7 +378,8 @@ def _drill(facts: PlanFacts) -> Action | None:
     live, drill = facts.live, facts.drill
     if drill is None or live is None or live.state != "soaking" or facts.state != "running":
         return None
-    if live.pk != facts.batches[0].pk:
+    if live.pk != facts.batches[0].pk or facts.irreversible:
+        # Whoever was taken forward for good is not taken back to see how that would be.
         return None
     if drill.step == "failed":
         if "drill_failed" in live.acknowledged:

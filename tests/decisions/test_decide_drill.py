@@ -51,6 +51,10 @@ def test_only_the_first_batch_is_drilled_and_held():
         assert does(DrillFacts(step, "so it is"), batches=later).do == "pass_soak"
 
 
+def test_what_cannot_be_taken_back_is_not_drilled():
+    assert does(DrillFacts("begin"), irreversible=True).do == "pass_soak"
+
+
 @pytest.mark.parametrize("state", ["paused", "rolling_back"])
 def test_nothing_is_drilled_while_the_plan_does_not_run(state):
     assert does(DrillFacts("run", pk="d-1"), state=state).do == "stop"
