@@ -206,16 +206,17 @@ class Watch:
         if role == self._role and ended - self._beat_at < HEARTBEAT_SECONDS:
             return
         self._role, self._beat_at = role, ended
-        Heartbeat.objects.update_or_create(
-            # Where plans are shared out, every watch counts; else there is one that matters.
-            name=self.holder if role == "standby" or self.duties.shared else "watch",
-            defaults={
-                "kind": "watch",
-                "at": surroundings.here().now(),
-                "tick_ms": round(spent, 2),
-                "detail": {"role": role, "holder": self.holder},
-            },
-        )
+        # Where plans are shared out, every watch counts; else there is one that matters.
+        name = self.holder if role == "standby" or self.duties.shared else "watch"
+        told = {
+            "kind": "watch",
+            "at": surroundings.here().now(),
+            "tick_ms": round(spent, 2),
+            "detail": {"role": role, "holder": self.holder},
+        }
+        # One statement as long as the row is there, which is always but once.
+        if not Heartbeat.objects.filter(name=name).update(**told):
+            Heartbeat.objects.update_or_create(name=name, defaults=told)
 
     # Plans.
 

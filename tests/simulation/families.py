@@ -148,7 +148,7 @@ def stubborn(scenario: Scenario, dice: random.Random) -> None:
     if dice.random() < 0.5:
         scenario.happen(20, "mend_tenants")
     scenario.seconds = 70
-    scenario.slowness = dice.choice([1.0, 2.0])
+    scenario.slowness = dice.choice([1.4, 2.0])
 
 
 def missed(scenario: Scenario, dice: random.Random) -> None:

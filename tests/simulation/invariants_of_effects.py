@@ -101,8 +101,13 @@ def i3_back_or_told_in_time(world: World) -> Iterator[str]:
 
 def _told_in_time(world: World, record: Rollback) -> Iterator[str]:
     begin, deadline = seconds_of(record.triggered_at), seconds_of(record.deadline)
-    back = record.verified_at or record.finished_at
-    done = seconds_of(back) if back is not None else world.ended_at
+    # By the world's own time: what the record says of itself is what is judged.
+    ended = [
+        e.at
+        for e in world.trail
+        if e.kind == "rollback_finished" and e.payload["rollback"] == str(record.pk)
+    ]
+    done = ended[0] if ended else world.ended_at
     late = grace(world, begin, deadline + 30)
     warned, warn_at = record.escalated_at, max(begin, deadline - 30)
     if min(done, world.ended_at) > warn_at + late and warned is None:

@@ -192,7 +192,9 @@ def retry_forgets_the_touch() -> AbstractContextManager[Any]:
 def _retry_and_regret(scenario: Scenario, dice: Any) -> None:
     """A call has failed and was applied; it is to be made again, and then all goes back."""
     scenario.plans.append(PlanSpec(TENANTS[:4], "holding"))
-    scenario.faults[TENANTS[0]] = Fault("fail", applies="now", directions=FORWARD)
+    scenario.faults[TENANTS[0]] = Fault(
+        "fail", applies="late", late_seconds=2.5, directions=FORWARD
+    )
     scenario.cue("batch_held", "pause", 0.2)
     scenario.cue("plan_paused", "retry_failed", 0.2)
     scenario.cue("tenants_retried", "roll_back", 0.2)

@@ -47,6 +47,8 @@ class Scenario:
     dice: random.Random = field(default_factory=random.Random)
     plans: list[PlanSpec] = field(default_factory=list)
     watches: int = 1
+    shared: bool = False
+    """Whether the watches share the plans out, as on PostgreSQL."""
     hands: int = 1
     strict: bool = False
     parallelism: int = 5
@@ -66,7 +68,7 @@ class Scenario:
     lose_hints: float = 0.0
     deliver_twice: float = 0.0
     hands_delay: float = 0.3
-    slowness: float = 1.0
+    slowness: float = 1.4
     """How much longer than a second the watch takes from look to look."""
 
     def cue(self, event: str, act: str, delay: float = 0.5, nth: int = 1, plan: int = 0) -> None:

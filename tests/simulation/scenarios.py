@@ -102,4 +102,5 @@ def scenario_of(seed: int, family: Family | None = None) -> Scenario:
     scenario.parallelism = dice.choice([2, 5, 5, 20])
     scenario.watches = dice.choice([1, 1, 2])
     chosen(scenario, dice)
+    scenario.shared = scenario.watches > 1 and dice.random() < 0.4
     return scenario

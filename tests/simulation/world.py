@@ -54,8 +54,9 @@ class CommitHint:
 
     def wait(self, seconds: float, *, stop: surroundings.Flag | None = None) -> bool:
         seconds *= self._slowness
-        self._machine.sleep(min(seconds, HINT_SECONDS))
-        woken = self._flag.wait(max(0.0, seconds - HINT_SECONDS))
+        gap = min(seconds, HINT_SECONDS * self._slowness)
+        self._machine.sleep(gap)
+        woken = self._flag.wait(seconds - gap)
         self._flag.clear()
         return woken
 
@@ -313,6 +314,7 @@ class World:
                 aftermath=aftermath,
                 holder=process.name,
             )
+            watch.duties.shared = self.scenario.shared
             watch.run()
 
         self._watched(process, process.start(live))
