@@ -12,6 +12,7 @@ from batches import leaving_out
 from batches.models import Batch, TenantUpgrade
 from batches.readiness import quote_for
 from batches.retrying import chosen_for_retry
+from batches.rollback import need_a_way_back
 from batches.who_was_first import insist
 from plans.drafting import current_revision, policy_of
 from plans.models import Plan
@@ -207,19 +208,21 @@ def _skip_rest(plan: Plan, asked: AskedFor) -> Question:
     kept = TenantUpgrade.objects.filter(plan=plan, state__in=("upgraded", "upgrading")).count()
     said = ["The batch under way soaks to its end and may still be taken back; then the plan ends."]
     if str(plan.state) == "paused":
-        said.append("The plan stays paused: resume it, or it is taken back as every pause.")
+        clock = ", or it is taken back as after any pause" if plan.resume_by else ""
+        said.append(f"The plan stays paused: resume it{clock}.")
     return Question(
         act="skip-rest",
         title="Upgrade nobody else?",
         sentence=f"{_do(kept, 'keeps', 'keep')} the new version; {count(len(keys))} will not be"
         " called any more. Nothing is taken back.",
-        confirm="Skip the rest",
+        confirm="Upgrade nobody else",
         tenants=keys,
         consequences=said,
     )
 
 
 def _rollback(plan: Plan, asked: AskedFor) -> Question:
+    need_a_way_back(plan)
     insist(plan, "a rollback", states=plan.lifecycle.sources("begin_rollback"))
     rows = TenantUpgrade.objects.filter(plan=plan).to_restore()
     if asked.tenants:

@@ -49,6 +49,21 @@ class CannotBeTakenBack(Refused):
     default_code = "irreversible"
 
 
+def need_a_way_back(plan: Plan) -> None:
+    """Raise CannotBeTakenBack when the plan's release is irreversible."""
+    if plan.release.irreversible:
+        raise CannotBeTakenBack(
+            f"{plan.release.version} cannot be taken back, so nothing is restored. Pause the"
+            " plan and stop it here: no further tenant is upgraded then, and what runs the new"
+            " version stays on it.",
+            possible=[
+                name
+                for name in plan.lifecycle.possible(str(plan.state))
+                if name != "begin_rollback"
+            ],
+        )
+
+
 def request_rollback(
     *,
     plan_id: Any,
@@ -73,17 +88,7 @@ def request_rollback(
         plan = Plan.objects.locked(plan_id)
         if by is not None:
             require(by, "rollback", plan)
-        if plan.release.irreversible:
-            raise CannotBeTakenBack(
-                f"{plan.release.version} cannot be taken back, so nothing is restored. Pause the"
-                " plan and stop it here: no further tenant is upgraded then, and what runs the new"
-                " version stays on it.",
-                possible=[
-                    name
-                    for name in plan.lifecycle.possible(str(plan.state))
-                    if name != "begin_rollback"
-                ],
-            )
+        need_a_way_back(plan)
         running = open_rollback(plan)
         chosen = "tenants" if tenants else scope or "plan"
         policy = policy_of(current_revision(plan))

@@ -54,6 +54,8 @@ def person(request: HttpRequest) -> User:
 def _acting(request: HttpRequest, plan: Plan) -> dict[str, Any]:
     """Return what the person may do with the plan, and whether tenants can be chosen for it."""
     allowed = {action: may(person(request), action, plan) for action in ACTIONS}
+    # Nobody is offered what the release forbids; the way out is to stop the plan.
+    allowed["rollback"] = allowed["rollback"] and not plan.release.irreversible
     under_way = str(plan.state) in UNDER_WAY
     return {
         "may": allowed,

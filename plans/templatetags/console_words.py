@@ -24,6 +24,12 @@ def short(digest: str) -> str:
 
 
 @register.filter
+def words(code: str) -> str:
+    """Return a code word as people would write it."""
+    return code.replace("_", " ")
+
+
+@register.filter
 def pairs(labels: Mapping[str, Any]) -> list[str]:
     """Return labels as name=value, in order of their names."""
     return [f"{name}={value}" for name, value in sorted(labels.items())]

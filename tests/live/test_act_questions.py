@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from batches.models import Batch, Rollback, TenantUpgrade
-from plans.models import Plan, User
+from plans.models import Plan, Release, User
 from tests.live.live_scene import Scene, configure, many_tenants, now, upgraded
 from tests.web.api_scene import approved
 
@@ -112,6 +112,30 @@ def test_what_is_not_possible_is_a_sentence(scene, plan):
     assert olga.get(where, **IN_DIALOG).status_code == 422
     page = olga.get(f"{where}?batch=1", follow=True)
     assert "only a batch that waits can be skipped" in page.content.decode()
+
+
+def test_a_release_without_a_way_back_is_not_asked_to_go_back(scene, plan):
+    olga = browser(scene.olga)
+    page = olga.get(f"/plans/{plan.pk}/").content.decode()
+    assert "Roll this batch back" in page
+    assert "Roll chosen back" in page
+    Release.objects.update(irreversible=True)
+    page = olga.get(f"/plans/{plan.pk}/").content.decode()
+    assert "Roll this batch back" not in page
+    assert "Roll chosen back" not in page
+    told = olga.get(asking(plan, "rollback"), **IN_DIALOG)
+    assert (told.status_code, "stop it here" in told.json()["sentence"]) == (409, True)
+
+
+def test_only_a_pause_with_a_clock_threatens_to_take_back(scene, plan):
+    olga = browser(scene.olga)
+    Plan.objects.update(state="paused", resume_by=now())
+    assert "taken back as after any pause" in str(
+        olga.get(asking(plan, "skip-rest"), **IN_DIALOG).content
+    )
+    Plan.objects.update(resume_by=None)
+    told = str(olga.get(asking(plan, "skip-rest"), **IN_DIALOG).content)
+    assert "stays paused: resume it." in told
 
 
 def test_a_skip_asked_and_confirmed_can_be_brought_back(scene, plan):
