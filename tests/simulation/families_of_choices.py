@@ -4,7 +4,14 @@ import random
 
 from batches.deployers.simulated_deployer import Fault
 from tests.simulation.families import one_fault, some
-from tests.simulation.scenario import BACK, FORWARD, ONE_WAY, PlanSpec, Scenario
+from tests.simulation.scenario import (
+    BACK,
+    CALL_TIMEOUT,
+    FORWARD,
+    ONE_WAY,
+    PlanSpec,
+    Scenario,
+)
 
 LIVE_EVENTS = ("batch_opened", "tenants_moved", "batch_calls_settled", "batch_passed")
 SETTLE = ("settle_rolled_back", "settle_upgraded", "settle_excluded")
@@ -56,9 +63,9 @@ def left_out(scenario: Scenario, dice: random.Random) -> None:
     """Tenants are excluded, batches skipped, jumped over and brought back, the rest left."""
     scenario.plans.append(PlanSpec(some(dice, 4, 8), dice.choice(["three", "three", "batchwise"])))
     acts = ["skip_first", "skip_last", "jump", "exclude", "exclude", "skip_rest"]
-    scenario.cue(dice.choice(LIVE_EVENTS), dice.choice(acts), dice.uniform(0, 1.5))
-    scenario.cue(dice.choice(LIVE_EVENTS), dice.choice(acts), dice.uniform(0, 2.5))
-    scenario.cue("batches_skipped", "unskip", dice.uniform(0.2, 2))
+    scenario.cue("batch_opened", dice.choice(["skip_first", "skip_last", "jump"]), 0.3)
+    scenario.cue(dice.choice(LIVE_EVENTS), dice.choice(acts), dice.uniform(0.5, 2.5))
+    scenario.cue("batches_skipped", "unskip", dice.uniform(0.2, 1))
     scenario.cue("rest_skipped", dice.choice(["unskip", "roll_back", "pause"]), dice.uniform(0, 2))
     if dice.random() < 0.3:
         scenario.cue("tenants_excluded", dice.choice(["roll_back", "retry_some"]), 0.5)
@@ -68,27 +75,30 @@ def left_out(scenario: Scenario, dice: random.Random) -> None:
 
 def retried(scenario: Scenario, dice: random.Random) -> None:
     """Tenants that failed, or whose batch went back, are called again; or it is called off."""
-    policy = dice.choice(["sparing", "sparing", "lenient", "holding", "batchwise"])
-    scenario.plans.append(PlanSpec(some(dice, 4, 7), policy))
+    way = dice.choice(["held", "quarantined", "part", "part"])
+    policies = {"held": ["holding"], "quarantined": ["sparing"], "part": ["lenient", "batchwise"]}
+    scenario.plans.append(PlanSpec(some(dice, 4, 7), dice.choice(policies[way])))
     scenario.cue("plan_paused", "resume", dice.uniform(0.5, 3))
-    scenario.cue("batch_held", dice.choice(["retry_failed", "retry_some", "release_hold"]), 1)
-    if dice.random() < 0.5:
-        tenants = dice.sample(scenario.plans[0].tenants, 2)
-        for tenant in tenants:
-            scenario.faults[tenant] = Fault(
-                dice.choice(["refuse", "fail"]),
-                applies=dice.choice(["never", "now"]),
-                times=dice.choice([1, 2, 4]),
-                directions=FORWARD,
-            )
-        again = dice.choice(["batch_calls_settled", "batch_passed"])
-        scenario.cue(again, "retry_failed", dice.uniform(0.2, 2))
-    else:
+    if way == "part":
         part = dice.choice(["roll_back_batch", "roll_back_tenants"])
         scenario.cue("batch_passed", part, dice.uniform(0.1, 1))
         scenario.cue("rollback_finished", "retry_some", dice.uniform(0.2, 1))
-    after = dice.choice(["resume", "roll_back", "roll_back", "pause", "exclude", "stop_here"])
-    scenario.cue("tenants_retried", after, dice.uniform(0, 0.6))
+    else:
+        for tenant in scenario.plans[0].tenants[: dice.choice([2, 7])]:
+            # What was refused or failed is not applied later; what was cut off may be.
+            mode, applies = dice.choice([("refuse", "never"), ("fail", "never"), ("reset", "late")])
+            scenario.faults[tenant] = Fault(
+                mode,
+                applies=applies,
+                late_seconds=CALL_TIMEOUT * 0.8,
+                times=dice.choice([1, 2, 4]),
+                directions=FORWARD,
+            )
+        scenario.cue("batch_held", dice.choice(["retry_failed", "retry_some"]), 1)
+        scenario.cue("rollback_finished", dice.choice(["retry_failed", "retry_some"]), 0.5)
+    if dice.random() < 0.5:
+        after = dice.choice(["roll_back", "roll_back", "pause", "exclude", "stop_here"])
+        scenario.cue("tenants_retried", after, dice.uniform(0, 0.6))
     scenario.cue("tenants_retried", "resume", 2)
     scenario.cue("rollback_finished", "resume", dice.uniform(2, 4))
 

@@ -21,7 +21,6 @@ from batches import (
     ledger_writes,
     plan_facts,
     readiness,
-    retrying,
     rollback,
     stopping,
     watch,
@@ -30,12 +29,11 @@ from batches.deployers.simulated_deployer import Fault
 from batches.effect_ports import CallEnd
 from batches.ledger_claims import Claims
 from batches.ledger_writes import Writes
-from batches.models import TenantUpgrade
 from batches.observation import Observer
 from plans import approval
 from tests.simulation import families, families_of_choices, scenarios
 from tests.simulation.families import Family
-from tests.simulation.scenario import FORWARD, TENANTS, PlanSpec, Scenario
+from tests.simulation.scenario import TENANTS, PlanSpec, Scenario
 
 
 def _in_place_of(owner: Any, name: str, new: Any) -> AbstractContextManager[Any]:
@@ -178,28 +176,6 @@ def freeze_is_ignored() -> AbstractContextManager[Any]:
     return _in_place_of(ledger_writes, "is_frozen", lambda *arguments: False)
 
 
-def retry_forgets_the_touch() -> AbstractContextManager[Any]:
-    """Who failed and is to be called again counts as never reached."""
-
-    def put_back(plan: Any, keys: Any) -> dict[str, str]:
-        rows = TenantUpgrade.objects.filter(plan=plan, tenant_key__in=keys)
-        rows.update(state="pending", exhausted_at=None, set_aside="", set_aside_at=None)
-        return dict.fromkeys(keys, "pending")
-
-    return _in_place_of(retrying, "_put_back", put_back)
-
-
-def _retry_and_regret(scenario: Scenario, dice: Any) -> None:
-    """A call has failed and was applied; it is to be made again, and then all goes back."""
-    scenario.plans.append(PlanSpec(TENANTS[:4], "holding"))
-    scenario.faults[TENANTS[0]] = Fault(
-        "fail", applies="late", late_seconds=2.5, directions=FORWARD
-    )
-    scenario.cue("batch_held", "pause", 0.2)
-    scenario.cue("plan_paused", "retry_failed", 0.2)
-    scenario.cue("tenants_retried", "roll_back", 0.2)
-
-
 def retries_outlive_a_stop() -> AbstractContextManager[Any]:
     """Who was to be called again stays so in a plan that is stopped."""
     return _in_place_of(stopping, "call_off_retries", lambda *arguments, **more: None)
@@ -264,7 +240,6 @@ FAULTS: dict[str, Planted] = {
         Planted(one_approval_is_enough, (families.calm,), ("I5",)),
         Planted(quote_is_ignored, (families.quoted,), ("I14",)),
         Planted(freeze_is_ignored, (families_of_choices.closed,), ("I4 closed",)),
-        Planted(retry_forgets_the_touch, (_retry_and_regret,), ("I2", "I4 back")),
         Planted(retries_outlive_a_stop, (_retry_and_stop,), ("I2",)),
         Planted(pause_is_forgotten, (families.paused,), ("I3 pause",)),
         Planted(escalation_is_silent, (families.missed,), ("I3",)),

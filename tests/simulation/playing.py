@@ -37,6 +37,9 @@ class _Complaints(logging.Handler):
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, ProcessDied | OperationalError):
             return
+        if record.name == "batches.local_alerts" and self._world.locks:
+            # That the database did not answer is what has to be told in such a world.
+            return
         words = f"{record.getMessage()} {type(error).__name__}: {error}"
         self._world.problems.append(words)
 

@@ -69,6 +69,7 @@ class Stage:
                 DICTIONARY_FILE=self._folder / "dictionary.json",
                 REPORTS_DIR=self._folder / "reports",
                 DATA_DIR=self._folder,
+                LOCAL_ALERTS_FILE=self._folder / "local-alerts.jsonl",
                 DISK_RESERVE_MB=0,
                 MIN_FREE_MB=0,
             ),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.simulation import families
+from tests.simulation import families_of_trouble
 from tests.simulation.families import Family
 from tests.simulation.scenarios import FAMILIES, crashes, scenario_of
 from tests.simulation.simulated_machine import SimulatedMachine
@@ -109,7 +109,7 @@ def test_what_a_thread_raises_is_raised_where_it_is_awaited(loop):
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("family", [crashes, families.frozen, families.chaos])
+@pytest.mark.parametrize("family", [crashes, families_of_trouble.frozen, families_of_trouble.chaos])
 def test_a_seed_is_one_replay(stage: Stage, family: Family) -> None:
     first, again = stage.play(scenario_of(7, family)), stage.play(scenario_of(7, family))
     assert first.trail == again.trail
