@@ -31,23 +31,29 @@ def rows_of(plan: Plan) -> list[Batch]:
 
 
 def standing_of(plan: Plan) -> Standing:
-    """Return how many batches of the policy have begun, and which of them are over."""
-    begun = [row for row in rows_of(plan) if str(row.state) != "pending"]
-    over = frozenset(row.name for row in begun if str(row.state) not in SOAK_RUNS)
-    return Standing(begun=len(begun), over=over)
+    """Return how many batches of the policy stand as they are, and which of them are over.
+
+    A batch that waits in front of a skipped one stands, too: the skipped one keeps its place and
+    its tenants, so that it can be brought back.
+    """
+    rows = rows_of(plan)
+    moved = [index for index, row in enumerate(rows) if str(row.state) != "pending"]
+    settled = frozenset(rows[i].name for i in moved if str(rows[i].state) not in SOAK_RUNS)
+    return Standing(begun=max(moved, default=-1) + 1, over=settled)
 
 
 def recut_of(plan: Plan, policy: UpgradePolicy, standing: Standing) -> Recut:
     """Return how the tenants that wait would be shared out over the policy's waiting batches."""
     upgrades = TenantUpgrade.objects.filter(plan=plan).order_by("batch__number", "position")
-    rows = upgrades.values_list("batch__name", "batch__state", "batch__hold_back", "tenant_key")
+    rows = upgrades.values_list("batch_id", "batch__name", "batch__hold_back", "tenant_key")
+    waiting = {row.pk for row in rows_of(plan)[standing.begun :]}
     listed: dict[str, list[str]] = {}
     line: list[str] = []
     held_back: dict[str, list[str]] = {}
-    for name, state, hold_back, key in rows:
+    for batch_id, name, hold_back, key in rows:
         if hold_back:
             held_back.setdefault(name, []).append(key)
-        elif state == "pending":
+        elif batch_id in waiting:
             line.append(key)
         else:
             listed.setdefault(name, []).append(key)

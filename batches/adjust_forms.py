@@ -6,13 +6,13 @@ from typing import Any
 
 from django import forms
 
-from batches.adjust_batches import standing_of
+from batches.adjust_batches import rows_of, standing_of
 from batches.adjust_input import ChangeSet, in_kpi_words, slots_of
 from batches.adjust_proposal import Expiry
 from plans.adjustment import limit_text
 from plans.drafting import current_revision, written_policy
 from plans.models import Plan
-from plans.policy import UpgradePolicy
+from plans.policy import BatchSpec, UpgradePolicy
 from plans.policy_text import is_threshold
 
 _LIMITS = {
@@ -76,6 +76,7 @@ class AdjustForm(forms.Form):
         self.fields["text"].initial = self._revision.policy_text
         self._slots = slots_of(self._policy)
         standing = standing_of(plan)
+        self._pending = {row.name for row in rows_of(plan) if str(row.state) == "pending"}
         self._open = [
             (index, batch, index >= standing.begun)
             for index, batch in enumerate(self._policy.batches)
@@ -111,7 +112,7 @@ class AdjustForm(forms.Form):
             self._choice(f"rail_{index}_action", "On a breach", rule.action, actions)
 
     def _add_batches(self) -> None:
-        gates = [("automatic", "by itself"), ("manual", "a person lets it")]
+        gates = [("automatic", "by itself"), ("manual", "by a person")]
         for index, batch, waits in self._open:
             if waits:
                 self._number(f"batch_{index}_percentage", "Share (%)", batch.percentage)
@@ -132,9 +133,12 @@ class AdjustForm(forms.Form):
     def batch_rows(self) -> list[Row]:
         """Return the fields of each batch that is not over."""
         return [
-            Row(batch.name, "" if waits else "has begun", self._fields(f"batch_{index}_"))
+            Row(batch.name, "" if waits else self._stands(batch), self._fields(f"batch_{index}_"))
             for index, batch, waits in self._open
         ]
+
+    def _stands(self, batch: BatchSpec) -> str:
+        return "in front of a skipped batch" if batch.name in self._pending else "has begun"
 
     def limit_fields(self) -> tuple[Any, ...]:
         """Return the fields of the limits."""

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from django.conf import settings
 
-from batches.adjust_batches import rows_of
+from batches.adjust_batches import rows_of, standing_of
 from batches.adjust_input import ChangeSet
 from batches.adjust_proposal import Expiry, Proposal, Quotes, part_of, propose
 from batches.guardrail_replay import Replayed, replay
@@ -185,8 +185,8 @@ def _batches(plan: Plan, proposal: Proposal) -> list[BatchBeforeAfter]:
     before = {row.name: row.size for row in rows_of(plan)}
     after = dict(before)
     if proposal.recut is not None:
-        begun = {row.name for row in rows_of(plan) if str(row.state) != "pending"}
-        after = {name: n for name, n in before.items() if name in begun}
+        standing = [row.name for row in rows_of(plan)[: standing_of(plan).begun]]
+        after = {name: before[name] for name in standing}
         after |= {wave.name: len(wave.tenants) for wave in proposal.recut.waves}
     return [
         BatchBeforeAfter(

@@ -100,7 +100,7 @@ class Claims:
             raise RuntimeError(f"claimed {changed} of {len(rows)} tenants")
         self.claimed_now.update(ids)
         if self.scope.direction == "restore" and self.scope.rollback_id is None:
-            self._quarantine(ids, now)
+            self._quarantine([row.pk for row in rows if self._failed_for_good(row)], now)
         for row in rows:
             self.notes.moves[row.tenant_key] = target
         return self._tasks(rows, fence)
@@ -135,6 +135,10 @@ class Claims:
         if self.scope.batch_id is None:
             raise ValueError("A failure budget belongs to a batch.")
         return TenantUpgrade.objects.filter(batch_id=self.scope.batch_id)
+
+    def _failed_for_good(self, row: TenantUpgrade) -> bool:
+        """Tell whether a tenant goes back since it failed: a drill takes one back that did not."""
+        return self.scope.drill_id is None or row.exhausted_at is not None
 
     @staticmethod
     def _quarantine(ids: Sequence[int], now: datetime) -> None:

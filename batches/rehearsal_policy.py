@@ -94,7 +94,7 @@ class Rehearsed:
 
 def outcome_of(rehearsed: Rehearsed) -> tuple[str, str]:
     """Return passed, failed or cut_short with its sentence; an empty outcome while it goes on."""
-    word = rehearsed.inject.replace("_", " ")
+    word = "no fault" if rehearsed.inject == "none" else rehearsed.inject.replace("_", " ")
     if rehearsed.state in {"rejected", "expired", "cancelled", "draft"}:
         return "cut_short", f"Drill ({word}) did not take place: its plan is {rehearsed.state}."
     if not rehearsed.rolled_back:

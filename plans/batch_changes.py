@@ -12,7 +12,7 @@ from plans.policy_words import span
 def batch_changes(
     before: UpgradePolicy, after: UpgradePolicy, standing: Standing
 ) -> tuple[list[Change], list[str]]:
-    """Return what changes in the batches, and what may not since they have begun or are over."""
+    """Return what changes in the batches, and what may not since they stand or are over."""
     begun, old, new = standing.begun, before.batches, after.batches
     refused: list[str] = []
     changes: list[Change] = []
@@ -20,8 +20,8 @@ def batch_changes(
         reads = new[index] if index < len(new) else None
         if reads is None or (was.name, was.percentage) != (reads.name, reads.percentage):
             refused.append(
-                f"batches.{was.name}: it has begun, so it stays batch {index + 1} with"
-                f" {was.percentage:g} %; change the batches behind it"
+                f"batches.{was.name}: it has begun or stands in front of a skipped batch, so it"
+                f" stays batch {index + 1} with {was.percentage:g} %; change the batches behind it"
             )
             continue
         refused += _begun_refusals(was, reads, over=was.name in standing.over)
@@ -45,7 +45,10 @@ def batch_changes(
 
 def _begun_refusals(was: BatchSpec, reads: BatchSpec, *, over: bool) -> Iterable[str]:
     if was.advance != reads.advance:
-        yield f"batches.{was.name}.advance: it has begun already; change it for a later batch"
+        yield (
+            f"batches.{was.name}.advance: it has begun already, or stands in front of a skipped"
+            " batch; change it for a later batch"
+        )
     if over and (was.soak_seconds, was.metrics) != (reads.soak_seconds, reads.metrics):
         yield f"batches.{was.name}: it is over; change a batch that is not"
 

@@ -33,7 +33,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How far the plan is: how many of the policy's batches have begun, and which are over."""
+    """How far the plan is: how many of the policy's batches stand, and which are over."""
 
     begun: int = 0
     over: frozenset[str] = frozenset()

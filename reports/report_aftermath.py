@@ -77,7 +77,7 @@ def drill_blocks(facts: ReportFacts) -> list[Block]:
             (
                 Cell(moment(drill.started_at)),
                 Cell("this plan" if drill.kind == "rehearsal" else "one tenant of it"),
-                Cell(words(drill.inject)),
+                Cell("nothing" if drill.inject == "none" else words(drill.inject)),
                 Cell(quantity(drill.seconds, "s"), number=True),
                 Cell(quantity(drill.quote_seconds, "s"), number=True),
                 Cell(words(drill.outcome) or NOTHING, tone=DRILL_TONES.get(drill.outcome, "plain")),

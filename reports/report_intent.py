@@ -214,7 +214,7 @@ def _freezes(facts: ReportFacts) -> list[Block]:
         (
             Cell(override.freeze),
             Cell(str(override.by)),
-            Cell(override.role),
+            Cell(words(override.role)),
             Cell(moment(override.at)),
             Cell(override.reason, tone="warn"),
         )

@@ -119,6 +119,10 @@ class DrillSchedule(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def fault_words(self) -> list[str]:
+        """Return what goes wrong on purpose, in its turns."""
+        return [fault_words(inject) for inject in self.injects]
+
 
 class DrillApproval(models.Model):
     """One person's standing yes to every run of a schedule, for one role."""

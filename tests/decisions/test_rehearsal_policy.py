@@ -73,6 +73,7 @@ def test_a_rehearsal_that_was_found_out_and_is_back_in_time_has_passed():
         "passed",
         "Drill (breach) passed: 2 tenants back 41.0 s after the trigger.",
     )
+    assert outcome_of(replace(GOOD, inject="none"))[1].startswith("Drill (no fault)")
 
 
 @pytest.mark.parametrize(

@@ -119,10 +119,12 @@ def test_a_release_without_a_way_back_is_not_asked_to_go_back(scene, plan):
     page = olga.get(f"/plans/{plan.pk}/").content.decode()
     assert "Roll this batch back" in page
     assert "Roll chosen back" in page
+    assert "After it, all could be back within" in page
     Release.objects.update(irreversible=True)
     page = olga.get(f"/plans/{plan.pk}/").content.decode()
     assert "Roll this batch back" not in page
     assert "Roll chosen back" not in page
+    assert "After it, all could be back within" not in page
     told = olga.get(asking(plan, "rollback"), **IN_DIALOG)
     assert (told.status_code, "stop it here" in told.json()["sentence"]) == (409, True)
 

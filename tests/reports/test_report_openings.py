@@ -47,7 +47,7 @@ def test_windows_freezes_and_overrides_are_listed():
     assert "Upgrades may start every day from 22:00 to 04:00 (UTC)." in rules
     assert "Black Friday | the shops are full | 2026-11-23 09:10:00" in rules
     assert "lifted by Olga Petrova <olga@example.com>: the rush is over" in rules
-    assert "release_manager" in rules
+    assert "release manager" in rules
     assert "a hole is used" in rules
     assert dict(negative_statements(facts))["1 freeze override used."] == "warn"
 

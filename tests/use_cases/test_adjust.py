@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from batches import adjust_ends, control, launch, progress, rollback
+from batches import adjust_ends, control, launch, leaving_out, progress, rollback
 from batches.adjust import adjust
 from batches.adjust_input import ChangeSet
 from batches.adjust_proposal import Expiry, NotAdjustable
@@ -520,3 +520,20 @@ def test_what_may_not_go_back_stays_loose_with_an_alert_until_it_may(scene, plan
     adjust_ends.end_what_is_over(now() + timedelta(minutes=63))
     assert policy_now(plan).limits.call_timeout_seconds == 20
     assert not Alert.objects.filter(kind="loosening_not_ended", resolved_at=None).exists()
+
+
+def test_a_batch_in_front_of_a_skipped_one_keeps_its_tenants(scene, plan):
+    soaking(plan)
+    leaving_out.skip_batch(
+        plan_id=plan.pk, batch_number=3, reason="frozen", by=scene.olga, now=now(), via="page"
+    )
+    before = sizes(plan)
+    with pytest.raises(BadInput, match="stands in front of a skipped batch"):
+        change(scene, plan, batches={"wave-1": {"percentage": 20}, "wave-2": {"percentage": 60}})
+    assert sizes(plan) == before
+    # How long it soaks may still change.
+    change(scene, plan, batches={"wave-1": {"soak_minutes": 600}})
+    assert Batch.objects.get(plan=plan, name="wave-1").soak_seconds == 36000
+    holds_together(plan)
+    leaving_out.unskip_batch(plan_id=plan.pk, batch_number=3, by=scene.olga, now=now(), via="page")
+    holds_together(plan)

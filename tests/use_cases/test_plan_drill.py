@@ -63,6 +63,8 @@ def test_one_tenant_goes_back_and_forward_again_and_the_plan_completes(scene, fl
     # Every intent has its own fence, and the tenant counts anew from its last confirmation.
     assert len({call.fence for call in calls}) == 3
     assert row.upgraded_at > drill.restored_at
+    # Nothing failed: it is not among those that are in quarantine.
+    assert (row.state, row.set_aside, row.set_aside_at) == ("upgraded", "", None)
     assert DeployerCall.objects.filter(plan=plan, direction="restore").count() == 1
     assert fleet.versions(FOREST) == {"1.5.0"}
     told = kinds(plan)
@@ -131,7 +133,8 @@ def test_a_drill_that_cannot_go_forward_again_holds_the_plan(scene, fleet):
     assert drill_of(plan).outcome == "failed"
     assert "did not go forward again" in drill_of(plan).sentence
     # It stays on the version that works, not half way.
-    assert drilled(plan).state == "rolled_back"
+    assert (drilled(plan).state, drilled(plan).set_aside) == ("rolled_back", "quarantined")
+    assert drilled(plan).set_aside_why
     assert str(Batch.objects.get(plan=plan, number=2).state) == "pending"
     fleet.fleet.faults.clear()
     control.release_hold(plan_id=plan.pk, by=scene.olga, reason="known", now=now(), via="page")

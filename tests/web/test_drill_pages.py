@@ -128,7 +128,9 @@ def test_a_stranger_sees_no_drills(scene):
 
 def test_a_schedule_is_made_agreed_to_run_and_switched_off(scene, mara):
     schedule = a_schedule(scene, mara)
-    assert "Waits for approval" in text_of(mara.get(LIST))
+    listed = text_of(mara.get(LIST))
+    assert "Waits for approval" in listed
+    assert "nothing, hung hook" in listed
     assert "waits for" in said(act(browser(scene.olga), schedule, "run")).lower()
     for person in (scene.aram, scene.sona):
         assert f"Agree to {schedule.name}" in text_of(browser(person).get(LIST))

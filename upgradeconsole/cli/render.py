@@ -48,6 +48,11 @@ def printable(text: object) -> str:
     return "".join(c for c in flat if unicodedata.category(c) not in ("Cc", "Cf"))
 
 
+def moment(stamp: str) -> str:
+    """Return day and time, in UTC, of an RFC 3339 stamp."""
+    return datetime.fromisoformat(stamp).strftime("%Y-%m-%d %H:%MZ")
+
+
 def clock(stamp: str) -> str:
     """Return the UTC time of day of an RFC 3339 stamp."""
     return datetime.fromisoformat(stamp).strftime("%H:%M:%SZ")
@@ -158,7 +163,7 @@ def print_change(out: Terminal, answer: Mapping[str, Any]) -> None:
         out.print(f"At the next look: {printable(change['sentence'])}", soft_wrap=True)
     request = told.get("request") or {}
     roles = printable(", ".join(request.get("roles") or answer.get("roles") or ()))
-    until = f" until {clock(request['deadline'])}" if request else ""
+    until = f" until {moment(request['deadline'])}" if request else ""
     for change in told["waiting_for_approval"]:
         words = f"Waits for {roles}{until}: {printable(change['sentence'])}"
         out.print(words, soft_wrap=True)

@@ -3,6 +3,30 @@
 const PAUSE_MS = 1000;
 const TOKEN = /name="csrfmiddlewaretoken" value="[^"]*"/g;
 
+const summaryOf = (details) => details.querySelector("summary")?.textContent.trim();
+
+// What a person has opened, typed and ticked in a part, to be given back to the fresh one.
+function enteredIn(part) {
+  return {
+    opened: new Set(Array.from(part.querySelectorAll("details[open]"), summaryOf)),
+    fields: Array.from(part.querySelectorAll("input[id], select[id], textarea[id]")).filter(
+      (field) => field.matches("select") || field.value !== field.defaultValue || field.checked !== field.defaultChecked,
+    ),
+  };
+}
+
+function giveBack(part, entered) {
+  for (const details of part.querySelectorAll("details")) {
+    if (entered.opened.has(summaryOf(details))) details.open = true;
+  }
+  for (const was of entered.fields) {
+    const field = part.querySelector(`#${CSS.escape(was.id)}`);
+    if (!field) continue;
+    if (field.matches("[type=checkbox], [type=radio]")) field.checked = was.checked;
+    else field.value = was.value;
+  }
+}
+
 export class PartRefresher {
   constructor(page) {
     this.page = page;
@@ -51,7 +75,9 @@ export class PartRefresher {
     // Whoever is typing into a part keeps it until they are done.
     if (part.contains(document.activeElement) && document.activeElement.matches("input, select, textarea")) return;
     const focused = part.contains(document.activeElement) ? document.activeElement.textContent.trim() : null;
+    const entered = enteredIn(part);
     part.innerHTML = html;
+    giveBack(part, entered);
     part.dataset.shown = shown;
     this.onSwap(part);
     if (focused) Array.from(part.querySelectorAll("button, a")).find((node) => node.textContent.trim() === focused)?.focus();
