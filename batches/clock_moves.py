@@ -12,16 +12,19 @@ from plans import events
 
 KIND = "clock_jump"
 QUIET_AFTER = timedelta(minutes=10)
+RUNS = ("soaking", "running")
 
 
 @transaction.atomic
 def note_move(*, seconds: float, clock: SteadyClock, now: datetime) -> None:
     """Alert of a clock that was moved, and put the soaks that run on the new time."""
     soaks = 0
-    running = Batch.objects.select_for_update(no_key=True).filter(
-        state="soaking", plan__state="running"
-    )
-    for batch in running.exclude(soak_counted_at=None):
+    running = Batch.objects.filter(state="soaking", plan__state="running")
+    # Plan by plan and always in the same order, so that nobody waits crosswise.
+    for batch_id in running.order_by("plan_id").values_list("pk", flat=True):
+        batch, plan = Batch.objects.locked(batch_id)
+        if batch.soak_counted_at is None or (str(batch.state), str(plan.state)) != RUNS:
+            continue
         counted = clock.placed(soak_name(batch.pk), batch.soak_counted_at)
         batch.soak_left = soak_left(batch.soak_left, counted, now, counting=True)
         batch.soak_counted_at = now

@@ -194,7 +194,7 @@ def hold(*, batch_id: int, kind: str, reason: str, now: datetime, via: str = "wa
 @transaction.atomic
 def acknowledge(*, batch_id: int, condition: str, now: datetime) -> Batch:
     """Let a condition of a batch pass from now on; the event of the caller's act tells of it."""
-    batch = Batch.objects.select_for_update(no_key=True).get(pk=batch_id)
+    batch, _plan = Batch.objects.locked(batch_id)
     batch.acknowledged = {**batch.acknowledged, condition: now.isoformat()}
     batch.save()
     return batch

@@ -31,6 +31,7 @@ REFERRED_TO = OF_A_PLAN | SHARED - {"batches_deployermeasurement"} | {PLAN, "pla
 
 _LOCKS = re.compile(r'FROM "(\w+)".* FOR (NO KEY )?UPDATE\b', re.DOTALL)
 _CHANGES = re.compile(r'\s*UPDATE "?(\w+)"?\s')
+_MAKES_A_PLAN = re.compile(r'\s*INSERT INTO "plans_plan"')
 
 
 def locked_by(sql: str) -> tuple[str, bool] | None:
@@ -71,6 +72,9 @@ class LockOrder:
             if problem := problem_with(tables, table, with_key=with_key):
                 self.problems.append(f"{problem}\n    {sql[:300]}")
             tables.append(table)
+        elif tables is not None and _MAKES_A_PLAN.match(sql):
+            # Nobody else can see it, let alone wait for it, before this transaction has ended.
+            tables.append(PLAN)
         return execute(sql, params, many, context)
 
     def entered(self) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 from batches import control, decide
 from batches.execution import prepare_forward, prepare_stragglers
@@ -219,7 +220,8 @@ def test_fault_24_a_window_that_closes_in_a_run_ends_its_claims(scene):
     soon = Writes(replace(run.scope, closes_at=now() - timedelta(seconds=1)))
     assert writes.may_go_on()
     assert not soon.may_go_on()
-    assert soon.apply([("claim", [5])]) == [[]]
+    with transaction.atomic():
+        assert soon.apply([("claim", [5])]) == [[]]
     assert set(states(batch.plan).values()) == {"pending"}
 
 
