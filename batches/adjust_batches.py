@@ -31,23 +31,30 @@ def rows_of(plan: Plan) -> list[Batch]:
 
 
 def standing_of(plan: Plan) -> Standing:
-    """Return how many batches of the policy have begun, and which of them are over."""
-    begun = [row for row in rows_of(plan) if str(row.state) != "pending"]
-    over = frozenset(row.name for row in begun if str(row.state) not in SOAK_RUNS)
-    return Standing(begun=len(begun), over=over)
+    """Return how many batches of the policy have begun, and which of them are over.
+
+    A batch that waits although one behind it has begun, or was skipped, keeps its place and share.
+    """
+    rows = rows_of(plan)
+    begun = max((i for i, row in enumerate(rows, 1) if str(row.state) != "pending"), default=0)
+    over = frozenset(
+        row.name for row in rows[:begun] if str(row.state) not in {"pending", *SOAK_RUNS}
+    )
+    return Standing(begun=begun, over=over)
 
 
 def recut_of(plan: Plan, policy: UpgradePolicy, standing: Standing) -> Recut:
     """Return how the tenants that wait would be shared out over the policy's waiting batches."""
     upgrades = TenantUpgrade.objects.filter(plan=plan).order_by("batch__number", "position")
-    rows = upgrades.values_list("batch__name", "batch__state", "batch__hold_back", "tenant_key")
+    waiting = {row.name for row in rows_of(plan)[standing.begun :]}
+    rows = upgrades.values_list("batch__name", "batch__hold_back", "tenant_key")
     listed: dict[str, list[str]] = {}
     line: list[str] = []
     held_back: dict[str, list[str]] = {}
-    for name, state, hold_back, key in rows:
+    for name, hold_back, key in rows:
         if hold_back:
             held_back.setdefault(name, []).append(key)
-        elif state == "pending":
+        elif name in waiting:
             line.append(key)
         else:
             listed.setdefault(name, []).append(key)

@@ -185,7 +185,7 @@ def _batches(plan: Plan, proposal: Proposal) -> list[BatchBeforeAfter]:
     before = {row.name: row.size for row in rows_of(plan)}
     after = dict(before)
     if proposal.recut is not None:
-        begun = {row.name for row in rows_of(plan) if str(row.state) != "pending"}
+        begun = {row.name for row in rows_of(plan)[: proposal.standing.begun]}
         after = {name: n for name, n in before.items() if name in begun}
         after |= {wave.name: len(wave.tenants) for wave in proposal.recut.waves}
     return [

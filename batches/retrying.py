@@ -199,6 +199,8 @@ def _begin_again(batch: Batch, now: datetime) -> None:
     batch.soak_counted_at = batch.calls_done_at = batch.ended_at = batch.held_at = None
     batch.held_from = batch.held_kind = batch.held_reason = ""
     batch.calling_since = batch.handed_out_at = now
+    # How long it waited for openings belongs to the clock of its earlier calls.
+    batch.waits_since, batch.waited_seconds = None, 0
     batch.acknowledged = {
         condition: at
         for condition, at in batch.acknowledged.items()

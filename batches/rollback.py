@@ -12,9 +12,10 @@ from batches.adjust import drop_waiting
 from batches.blast_radius import Meeting, meeting
 from batches.effect_ports import settle_time
 from batches.launch import free_reservations
-from batches.lifecycle import TENANT_UPGRADE
+from batches.lifecycle import LIVE_BATCH_STATES, TENANT_UPGRADE
 from batches.models import Batch, DeployerCall, Rollback, Ruling, TenantUpgrade
 from batches.models.batch import BatchQuerySet, TenantUpgradeQuerySet
+from batches.pacing import soak_left
 from batches.quote import Quote, rollback_quote
 from batches.readiness import way_back
 from plans import events
@@ -103,7 +104,7 @@ def request_rollback(
         aftermath.cut_short(
             plan, why="Not watched to the end: another rollback of this plan began.", now=now
         )
-        drilling.cut_short(plan, now=now)
+        drilling.cut_short(plan, now=now, tenants=tenants)
         plan.epoch += 1
         clock_from, deadline = now, now + timedelta(seconds=policy.limits.rollback_seconds)
         if trigger == "pause" and was_paused_at is not None:
@@ -272,16 +273,27 @@ def _locked_batches(plan: Plan) -> BatchQuerySet:
 def _move_batches(plan: Plan, rollback: Rollback) -> None:
     batches = _locked_batches(plan).filter(state__in=ROLLED_BACK_FROM)
     if rollback.scope == "tenants":
-        # Batches keep their states: only some of their tenants go back.
+        # Batches keep their states: only some of their tenants go back. A soak stands still
+        # meanwhile; resuming the plan starts it again.
+        for batch in batches.filter(state="soaking").exclude(soak_counted_at=None):
+            _stop_soak(batch, rollback.triggered_at)
         return
     if rollback.scope == "batch":
-        batches = batches.order_by("-number")[:1]
+        # The one under way is the newest, also where it had ended once and began again.
+        live = batches.filter(state__in=LIVE_BATCH_STATES)
+        batches = live if live.exists() else batches.order_by("-number")[:1]
     for batch in batches:
         if rollback.scope == "batch":
             rollback.batch = batch
         batch.move("begin_rollback")
-        batch.soak_counted_at = None
+        batch.soak_counted_at = batch.waits_since = None
         batch.save()
+
+
+def _stop_soak(batch: Batch, now: datetime) -> None:
+    batch.soak_left = soak_left(batch.soak_left, batch.soak_counted_at, now, counting=True)
+    batch.soak_counted_at = None
+    batch.save()
 
 
 @transaction.atomic

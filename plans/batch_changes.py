@@ -20,8 +20,8 @@ def batch_changes(
         reads = new[index] if index < len(new) else None
         if reads is None or (was.name, was.percentage) != (reads.name, reads.percentage):
             refused.append(
-                f"batches.{was.name}: it has begun, so it stays batch {index + 1} with"
-                f" {was.percentage:g} %; change the batches behind it"
+                f"batches.{was.name}: it has begun, or one behind it has, so it stays batch"
+                f" {index + 1} with {was.percentage:g} %; change the batches behind it"
             )
             continue
         refused += _begun_refusals(was, reads, over=was.name in standing.over)
