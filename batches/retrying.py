@@ -216,7 +216,10 @@ def reopen_batch(*, batch_id: int, now: datetime) -> Batch:
     """
     batch, plan = Batch.objects.locked(batch_id)
     insist(plan, "a batch that begins again", states=("running",))
-    waiting = TenantUpgrade.objects.filter(batch=batch, state="pending").count()
+    rows = TenantUpgrade.objects.filter(batch=batch)
+    # Whoever is unknown with attempts left is read, and called again if need be.
+    to_call = Q(state="pending") | Q(state="unknown", exhausted_at=None)
+    waiting = rows.filter(to_call).count()
     if not waiting:
         raise Refused("Nobody of this batch is to be called again.", code="nothing_waits")
     quote = pass_gate(plan, batch)

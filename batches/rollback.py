@@ -279,15 +279,24 @@ def _move_batches(plan: Plan, rollback: Rollback) -> None:
             _stop_soak(batch, rollback.triggered_at)
         return
     if rollback.scope == "batch":
-        # The one under way is the newest, also where it had ended once and began again.
-        live = batches.filter(state__in=LIVE_BATCH_STATES)
-        batches = live if live.exists() else batches.order_by("-number")[:1]
+        newest = newest_batch(plan)
+        batches = batches.filter(pk=newest.pk) if newest is not None else batches.none()
     for batch in batches:
         if rollback.scope == "batch":
             rollback.batch = batch
         batch.move("begin_rollback")
         batch.soak_counted_at = batch.waits_since = None
         batch.save()
+
+
+def newest_batch(plan: Plan) -> Batch | None:
+    """Return the batch that a rollback of one batch takes back, None when none has begun.
+
+    The one under way is the newest, also where it had ended once and began again.
+    """
+    begun = Batch.objects.filter(plan=plan, state__in=ROLLED_BACK_FROM)
+    live = begun.filter(state__in=LIVE_BATCH_STATES).first()
+    return live or begun.order_by("-number").first()
 
 
 def _stop_soak(batch: Batch, now: datetime) -> None:
@@ -481,3 +490,13 @@ def _end_batches(plan: Plan) -> None:
         left = TenantUpgrade.objects.filter(batch=batch, state="needs_hand").exists()
         batch.move("escalate" if left else "finish_rollback")
         batch.save()
+    end_settled_batches(plan)
+
+
+def end_settled_batches(plan: Plan) -> None:
+    """End batches of which no tenant needs a hand any more."""
+    for batch in _locked_batches(plan).filter(state="needs_hand"):
+        counts = TenantUpgrade.objects.filter(batch=batch).counts()
+        if not counts.get("needs_hand"):
+            batch.move("settle_passed" if counts.get("upgraded") else "settle_rolled_back")
+            batch.save()

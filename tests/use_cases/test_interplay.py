@@ -4,18 +4,33 @@ from datetime import timedelta
 
 import pytest
 
-from batches import control, drilling, leaving_out, retrying, rollback, waiting
+from batches import (
+    alerts,
+    control,
+    drilling,
+    launch,
+    leaving_out,
+    offline,
+    retrying,
+    rollback,
+    settling,
+    waiting,
+)
 from batches.adjust_batches import standing_of
-from batches.models import Batch, Rollback, RollbackDrill, TenantUpgrade
+from batches.execution import _failures_allowed as failures_allowed
+from batches.models import Alert, Batch, Rollback, RollbackDrill, TenantUpgrade
+from batches.offline_file import Touched
 from batches.plan_facts import plan_facts
 from batches.stopping import stop_here
+from batches.success_rate import alert_below
 from plans.drafting import current_revision, policy_of
 from plans.freezing import declare_freeze
-from plans.models import Plan
+from plans.models import Plan, PlanTenant
 from plans.refusal import BadInput
 from tests.builders import (
     FOREST,
     a_started,
+    called,
     opened,
     passed,
     soaking,
@@ -23,6 +38,7 @@ from tests.builders import (
     tenants,
 )
 from tests.use_cases.adjusted import change, three_waves
+from tests.use_cases.watched_fleet import WatchedFleet
 from tests.web.api_scene import now
 
 FOUR = """
@@ -201,3 +217,99 @@ def test_a_plan_that_is_stopped_in_a_drill_gives_its_tenant_to_a_person(scene, d
     assert "stopped where it stands" in drill.sentence
     assert states(drilled)[drill.tenants[0]] == "needs_hand"
     assert not drilling.under_drill()
+
+
+def test_who_is_unknown_and_may_be_called_again_lets_an_ended_batch_begin_again(scene, plan):
+    batch = passed(plan)
+    TenantUpgrade.objects.filter(batch=batch).update(state="unknown", exhausted_at=None)
+    assert facts_of(plan, now()).to_reopen is not None
+    assert str(retrying.reopen_batch(batch_id=batch.pk, now=now()).state) == "deploying"
+
+
+def test_a_batch_whose_last_tenant_was_taken_back_at_another_try_needs_no_hand_any_more(
+    scene, plan
+):
+    batch = opened(plan)
+    called(batch, "needs_hand")
+    stop_here(plan_id=plan.pk, reason="enough", by=scene.olga, now=now(), via="page")
+    assert str(batch_of(plan).state) == "needs_hand"
+    settling.retry_needs_hand(plan_id=plan.pk, by=scene.olga, now=now(), via="page")
+    is_back(plan)
+    assert str(batch_of(plan).state) == "rolled_back"
+
+
+def test_a_batch_that_is_brought_back_takes_nobody_from_another_plan(scene, plan):
+    passed(plan)
+    leaving_out.skip_batch(
+        plan_id=plan.pk, batch_number=3, reason="later", by=scene.olga, now=now(), via="page"
+    )
+    # As after it had ended and a part of it went back: its tenants were let go.
+    PlanTenant.objects.filter(plan=plan).update(reserved=False)
+    key = keys_of(plan, 3)[0]
+    other = a_started(scene, external_id="pay-8", keys=(key,))
+    with pytest.raises(launch.TenantsTaken, match="pay-8"):
+        leaving_out.unskip_batch(
+            plan_id=plan.pk, batch_number=3, by=scene.olga, now=now(), via="page"
+        )
+    assert str(batch_of(plan, 3).state) == "skipped"
+    PlanTenant.objects.filter(plan=other).update(reserved=False)
+    leaving_out.unskip_batch(plan_id=plan.pk, batch_number=3, by=scene.olga, now=now(), via="page")
+    assert PlanTenant.objects.get(plan=plan, tenant__key=key).reserved
+
+
+def test_a_failed_drill_uses_up_nothing_of_the_batch_s_budget(scene, drilled):
+    batch = batch_of(drilled)
+    allowed = failures_allowed(batch)
+    drill = RollbackDrill.objects.get(plan=drilled)
+    TenantUpgrade.objects.filter(plan=drilled, tenant_key=drill.tenants[0]).update(
+        state="needs_hand", exhausted_at=now()
+    )
+    drilling.advance(drill_id=drill.pk, step="lost", why="it hangs", now=now())
+    assert failures_allowed(batch) == allowed + 1
+
+
+def test_a_wider_rollback_counts_who_is_on_the_way_back_already(scene, plan):
+    passed(plan)
+    soaking(plan, 2)
+    touched = len(keys_of(plan)) + len(keys_of(plan, 2))
+    take_back(scene, plan, scope="batch")
+    TenantUpgrade.objects.filter(plan=plan, batch__number=2).update(state="restoring")
+    assert take_back(scene, plan, scope="plan").touched == touched
+
+
+def test_a_rate_that_is_not_there_any_more_alerts_nobody(scene, plan):
+    called(opened(plan), "failed")
+    alert_below(now())
+    assert Alert.objects.filter(kind="success_rate", resolved_at=None).count() == 1
+    alert_below(now() + timedelta(days=31))
+    assert not Alert.objects.filter(kind="success_rate", resolved_at=None).exists()
+
+
+def test_what_a_person_let_pass_alerts_no_longer(scene, plan):
+    batch = soaking(plan)
+    control.hold(batch_id=batch.pk, kind="missing_metrics", reason="no data", now=now())
+    for kind in ("missing_metrics", "hold_expired", "pause_expired", "frozen"):
+        alerts.fire(plan=plan, kind=kind, sentence="look", now=now())
+    control.release_hold(plan_id=plan.pk, by=scene.olga, reason="seen", now=now(), via="page")
+    control.pause(plan_id=plan.pk, by=scene.olga, reason="", now=now(), via="page")
+    control.resume(plan_id=plan.pk, by=scene.olga, now=now(), via="page")
+    assert [alert.kind for alert in Alert.objects.filter(resolved_at=None)] == ["frozen"]
+
+
+def test_a_release_without_a_way_back_is_not_taken_back_offline_either(scene, plan):
+    policy = policy_of(current_revision(plan))
+    plan.release.irreversible = True
+    offline.open_file(plan, policy)
+    offline.note_touched(plan.pk, [Touched("acorn", "1.0.0", None, now())])
+    assert not offline.file_of(plan.pk).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_alert_of_a_wait_ends_with_the_wait(scene, settings, tmp_path):
+    tenants(*FOREST)
+    plan = a_started(scene, policy=three_waves(more="advance: manual"))
+    with WatchedFleet(settings, tmp_path, FOREST) as fleet:
+        for kind in ("quote_exceeds_limit", "cannot_start", "hold_expired"):
+            alerts.fire(plan=plan, kind=kind, sentence="it waits", now=now())
+        fleet.tick(2)
+        assert [alert.kind for alert in Alert.objects.filter(resolved_at=None)] == ["hold_expired"]
