@@ -1,6 +1,6 @@
 """Two things at once: rollbacks of a part, retries, openings, drills and changes of a plan meet."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -79,6 +79,7 @@ def take_back(scene, plan: Plan, *, at=None, **part) -> Rollback:
 def is_back(plan: Plan, *, at=None, **rows) -> Plan:
     """Let the effect loop's work be done and the rollback end."""
     open_one = rollback.open_rollback(plan)
+    assert open_one is not None
     rollback.in_scope(open_one).touched().filter(
         **rows, state__in=("upgraded", "restoring", "unknown", "needs_hand", "upgrading")
     ).update(state="rolled_back", restored_at=at or now(), observed_at=at or now())
@@ -93,6 +94,7 @@ def keys_of(plan: Plan, number: int = 1) -> list[str]:
 def test_a_soak_stands_still_while_some_of_its_tenants_go_back_and_the_plan_waits(scene, plan):
     batch = soaking(plan)
     began = batch.soak_counted_at
+    assert isinstance(began, datetime)
     take_back(scene, plan, at=began + timedelta(seconds=20), tenants=keys_of(plan)[:1])
     is_back(plan, at=began + timedelta(seconds=30))
     assert str(fresh(plan).state) == "paused"
