@@ -12,7 +12,7 @@ from batches import leaving_out
 from batches.models import Batch, TenantUpgrade
 from batches.readiness import quote_for
 from batches.retrying import chosen_for_retry
-from batches.rollback import need_a_way_back
+from batches.rollback import need_a_way_back, newest_batch
 from batches.who_was_first import insist
 from plans.drafting import current_revision, policy_of
 from plans.models import Plan
@@ -228,8 +228,7 @@ def _rollback(plan: Plan, asked: AskedFor) -> Question:
     if asked.tenants:
         rows, what = rows.filter(tenant_key__in=asked.tenants), "tenants"
     else:
-        begun = Batch.objects.filter(plan=plan, state__in=Batch.lifecycle.sources("begin_rollback"))
-        newest = begun.order_by("-number").first()
+        newest = newest_batch(plan)
         if newest is None:
             raise Refused("No batch has begun.", code="nothing_to_take_back")
         rows, what = rows.filter(batch=newest), f"batch {newest.number}, {newest.name}"

@@ -227,6 +227,8 @@ class Acting:
             moved = facts.rollback.deadline - written
             ended = rollback.finish(rollback_id=facts.rollback.pk, now=now, clock_moved=moved)
             record = Rollback.objects.get(pk=facts.rollback.pk)
+            over = "the rollback has ended"
+            alerts.resolve_all(plan=ended, now=now, kinds=("rollback_late",), why=over)
             if record.needs_hand:
                 alerts.fire(
                     plan=ended,

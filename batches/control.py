@@ -6,6 +6,7 @@ from typing import Any
 from django.db import transaction
 from django_q.tasks import async_task
 
+from batches import alerts
 from batches.models import Batch
 from batches.pacing import soak_left
 from batches.who_was_first import insist
@@ -93,6 +94,7 @@ def resume(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
         batch.handed_out_at = now
         batch.save()
         async_task("batches.tasks.run_batch", batch.pk, cluster="effects")
+    alerts.resolve_all(plan=plan, now=now, kinds=("pause_expired",), why="the plan was resumed")
     events.record(
         stream=plan,
         kind="plan_resumed",
@@ -219,6 +221,8 @@ def release_hold(*, plan_id: Any, by: User, reason: str, now: datetime, via: str
     batch.save()
     if str(batch.state) == "deploying" and str(plan.state) == "running":
         async_task("batches.tasks.run_batch", batch.pk, cluster="effects")
+    told = (held_kind, "hold_expired")
+    alerts.resolve_all(plan=plan, now=now, kinds=told, why="a person let the batch go on")
     events.record(
         stream=plan,
         kind="hold_released",

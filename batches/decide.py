@@ -14,6 +14,8 @@ from plans.policy import Conditions, Limits
 
 ESCALATE_BEFORE_DEADLINE = timedelta(seconds=30)
 TAKEOVER_SECONDS = 2.0
+WAITS_TOLD = ("closed_for_good", "release_not_trusted", "quote_exceeds_limit")
+"""What a plan waits for that its people are told of, for as long as it waits."""
 STOPS_WIDENING = (
     "; the release cannot be taken back, so nothing is restored and no further tenant is upgraded"
 )

@@ -156,13 +156,25 @@ def restart_clock(*, drill_id: Any, epoch: int, now: datetime) -> RollbackDrill:
     return drill
 
 
-def cut_short(plan: Plan, *, now: datetime) -> None:
-    """End a drill over which a rollback goes; its tenant is taken care of by that rollback."""
+def cut_short(
+    plan: Plan,
+    *,
+    now: datetime,
+    tenants: Sequence[str] = (),
+    why: str = "the plan is rolled back",
+) -> None:
+    """End a drill over which something goes that takes care of its tenant.
+
+    `tenants`: only they are taken care of. A drill of another one goes on when the plan does:
+    nobody else would take its tenant forward, or back, again.
+    """
     open_ones = RollbackDrill.objects.select_for_update(no_key=True).filter(
         plan=plan, kind=RollbackDrill.PLAN, ended_at=None
     )
     for drill in open_ones:
-        _end(drill, "cut_short", "Drill cut short: the plan is rolled back.", now)
+        if tenants and not {*drill.tenants} & {*tenants}:
+            continue
+        _end(drill, "cut_short", f"Drill cut short: {why}.", now)
         drill.save()
 
 

@@ -20,7 +20,7 @@ from batches.effect_ports import Job, Progress
 from batches.effects import EffectLoop
 from batches.leases import Keeper, LeaseLost
 from batches.ledger import DatabaseLedger
-from batches.ledger_claims import Scope
+from batches.ledger_claims import FAILED_STATES, Scope
 from batches.ledger_writes import note_durations
 from batches.models import Batch, Rollback, RollbackDrill, TenantUpgrade
 from batches.pacing import allowed_failures
@@ -140,7 +140,14 @@ def _failures_allowed(batch: Batch) -> int | None:
     left_out = TenantUpgrade.objects.filter(
         batch=batch, state="excluded", touched_at=None, exhausted_at=None
     ).count()
-    return allowed_failures(batch.size - left_out, limits.failure_rate, limits.failures)
+    # What a drill did to its tenant is no failure of the batch; the ledger counts it as one.
+    drilled = TenantUpgrade.objects.filter(
+        pk__in=drilling.drilled_upgrades(batch.plan),
+        batch=batch,
+        state__in=FAILED_STATES,
+        exhausted_at__isnull=False,
+    ).count()
+    return drilled + allowed_failures(batch.size - left_out, limits.failure_rate, limits.failures)
 
 
 def prepare_stragglers(batch_id: int, executor: str, keeper: Keeper) -> Run | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db import transaction
 
+from batches.launch import reserve_again
 from batches.lifecycle import TENANT_UPGRADE
 from batches.models import Batch, TenantUpgrade
 from batches.models.batch import TenantUpgradeQuerySet
@@ -184,7 +185,10 @@ def skip_batch(
 def unskip_batch(
     *, plan_id: Any, batch_number: int, by: User, now: datetime, via: str, reason: str = ""
 ) -> Plan:
-    """Have a skipped batch done after all, in its place; tenants left out one by one stay out."""
+    """Have a skipped batch done after all, in its place; tenants left out one by one stay out.
+
+    Raises TenantsTaken when another plan has one of its tenants by now.
+    """
     plan = Plan.objects.locked(plan_id)
     require(by, "skip", plan)
     insist(plan, "bringing a batch back")
@@ -202,6 +206,8 @@ def unskip_batch(
             f"All tenants of batch {batch_number} were left out one by one; it has nobody to call.",
             code="nobody_left",
         )
+    # A plan that had ended and was reopened by a rollback of a part has let them go.
+    reserve_again(plan, keys)
     batch.move("unskip")
     batch.save()
     rows.update(

@@ -59,7 +59,9 @@ def file_of(plan_id: Any) -> Path:
 
 
 def open_file(plan: Plan, policy: UpgradePolicy) -> None:
-    """Begin the plan's file at its first batch on this machine."""
+    """Begin the plan's file at its first batch on this machine; none where there is no way back."""
+    if plan.release.irreversible:
+        return
     try:
         folder().mkdir(mode=0o700, exist_ok=True)
         file = file_of(plan.pk)
@@ -82,10 +84,12 @@ def open_file(plan: Plan, policy: UpgradePolicy) -> None:
 
 def note_touched(plan_id: Any, touched: Sequence[Touched]) -> None:
     """Write what tenants were before their first call; a disk that fails holds nobody up."""
-    if not touched:
+    file = file_of(plan_id)
+    if not touched or not file.exists():
+        # Without its beginning nobody could replay it.
         return
     try:
-        append(file_of(plan_id), [touched_line(str(plan_id), one) for one in touched], key=key())
+        append(file, [touched_line(str(plan_id), one) for one in touched], key=key())
     except OSError as error:
         _not_written(error)
 
@@ -164,7 +168,10 @@ def take_in(record: Path, *, now: datetime, via: str) -> None:
     if plan is None:
         raise BadInput([f"{record}: there is no plan {replay.plan} here"])
     why = f"{replay.by} took it back offline: {replay.reason}"
-    if plan.lifecycle.allows(str(plan.state), "begin_rollback"):
+    # A part that goes back right now is widened: offline everything was taken back.
+    if str(plan.state) == "rolling_back" or plan.lifecycle.allows(
+        str(plan.state), "begin_rollback"
+    ):
         request_rollback(plan_id=plan.pk, by=None, reason=why, now=now, via=via, trigger="person")
     if not replay.ended and now.timestamp() - record.stat().st_mtime < ABANDONED_SECONDS:
         return

@@ -98,7 +98,7 @@ def outcome_of(rehearsed: Rehearsed) -> tuple[str, str]:
     if rehearsed.state in {"rejected", "expired", "cancelled", "draft"}:
         return "cut_short", f"Drill ({word}) did not take place: its plan is {rehearsed.state}."
     if not rehearsed.rolled_back:
-        if rehearsed.state in {"completed", "archived", "needs_hand"}:
+        if rehearsed.state in {"completed", "stopped", "archived", "needs_hand"}:
             told = rehearsed.state.replace("_", " ")
             return "failed", f"Drill ({word}) failed: nothing was taken back, its plan {told}."
         return "", ""

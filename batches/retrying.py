@@ -199,6 +199,8 @@ def _begin_again(batch: Batch, now: datetime) -> None:
     batch.soak_counted_at = batch.calls_done_at = batch.ended_at = batch.held_at = None
     batch.held_from = batch.held_kind = batch.held_reason = ""
     batch.calling_since = batch.handed_out_at = now
+    # How long it waited for openings belongs to the clock of its earlier calls.
+    batch.waits_since, batch.waited_seconds = None, 0
     batch.acknowledged = {
         condition: at
         for condition, at in batch.acknowledged.items()
@@ -214,7 +216,10 @@ def reopen_batch(*, batch_id: int, now: datetime) -> Batch:
     """
     batch, plan = Batch.objects.locked(batch_id)
     insist(plan, "a batch that begins again", states=("running",))
-    waiting = TenantUpgrade.objects.filter(batch=batch, state="pending").count()
+    rows = TenantUpgrade.objects.filter(batch=batch)
+    # Whoever is unknown with attempts left is read, and called again if need be.
+    to_call = Q(state="pending") | Q(state="unknown", exhausted_at=None)
+    waiting = rows.filter(to_call).count()
     if not waiting:
         raise Refused("Nobody of this batch is to be called again.", code="nothing_waits")
     quote = pass_gate(plan, batch)

@@ -12,9 +12,10 @@ from batches.adjust import drop_waiting
 from batches.blast_radius import Meeting, meeting
 from batches.effect_ports import settle_time
 from batches.launch import free_reservations
-from batches.lifecycle import TENANT_UPGRADE
+from batches.lifecycle import LIVE_BATCH_STATES, TENANT_UPGRADE
 from batches.models import Batch, DeployerCall, Rollback, Ruling, TenantUpgrade
 from batches.models.batch import BatchQuerySet, TenantUpgradeQuerySet
+from batches.pacing import soak_left
 from batches.quote import Quote, rollback_quote
 from batches.readiness import way_back
 from plans import events
@@ -108,7 +109,7 @@ def request_rollback(
         aftermath.cut_short(
             plan, why="Not watched to the end: another rollback of this plan began.", now=now
         )
-        drilling.cut_short(plan, now=now)
+        drilling.cut_short(plan, now=now, tenants=tenants)
         plan.epoch += 1
         clock_from, deadline = now, now + timedelta(seconds=policy.limits.rollback_seconds)
         if trigger == "pause" and was_paused_at is not None:
@@ -277,16 +278,36 @@ def _locked_batches(plan: Plan) -> BatchQuerySet:
 def _move_batches(plan: Plan, rollback: Rollback) -> None:
     batches = _locked_batches(plan).filter(state__in=ROLLED_BACK_FROM)
     if rollback.scope == "tenants":
-        # Batches keep their states: only some of their tenants go back.
+        # Batches keep their states: only some of their tenants go back. A soak stands still
+        # meanwhile; resuming the plan starts it again.
+        for batch in batches.filter(state="soaking").exclude(soak_counted_at=None):
+            _stop_soak(batch, rollback.triggered_at)
         return
     if rollback.scope == "batch":
-        batches = batches.order_by("-number")[:1]
+        newest = newest_batch(plan)
+        batches = batches.filter(pk=newest.pk) if newest is not None else batches.none()
     for batch in batches:
         if rollback.scope == "batch":
             rollback.batch = batch
         batch.move("begin_rollback")
-        batch.soak_counted_at = None
+        batch.soak_counted_at = batch.waits_since = None
         batch.save()
+
+
+def newest_batch(plan: Plan) -> Batch | None:
+    """Return the batch that a rollback of one batch takes back, None when none has begun.
+
+    The one under way is the newest, also where it had ended once and began again.
+    """
+    begun = Batch.objects.filter(plan=plan, state__in=ROLLED_BACK_FROM)
+    live = begun.filter(state__in=LIVE_BATCH_STATES).first()
+    return live or begun.order_by("-number").first()
+
+
+def _stop_soak(batch: Batch, now: datetime) -> None:
+    batch.soak_left = soak_left(batch.soak_left, batch.soak_counted_at, now, counting=True)
+    batch.soak_counted_at = None
+    batch.save()
 
 
 @transaction.atomic
@@ -474,3 +495,13 @@ def _end_batches(plan: Plan) -> None:
         left = TenantUpgrade.objects.filter(batch=batch, state="needs_hand").exists()
         batch.move("escalate" if left else "finish_rollback")
         batch.save()
+    end_settled_batches(plan)
+
+
+def end_settled_batches(plan: Plan) -> None:
+    """End batches of which no tenant needs a hand any more."""
+    for batch in _locked_batches(plan).filter(state="needs_hand"):
+        counts = TenantUpgrade.objects.filter(batch=batch).counts()
+        if not counts.get("needs_hand"):
+            batch.move("settle_passed" if counts.get("upgraded") else "settle_rolled_back")
+            batch.save()

@@ -9,7 +9,7 @@ from django.db import transaction
 from batches import alerts
 from batches.launch import free_reservations
 from batches.models import Batch, Rollback, TenantUpgrade
-from batches.rollback import request_rollback
+from batches.rollback import end_settled_batches, request_rollback
 from plans import events
 from plans.models import Plan, User
 from plans.permissions import require
@@ -52,7 +52,7 @@ def settle(
         now=now,
         payload={"tenants": dict.fromkeys(found, outcome), "reason": reason},
     )
-    _end_settled_batches(plan)
+    end_settled_batches(plan)
     waiting = TenantUpgrade.objects.filter(plan=plan, state="needs_hand").exists()
     if not waiting and str(plan.state) == "needs_hand":
         _end_settled(plan, by=by, now=now, via=via)
@@ -84,14 +84,6 @@ def hand_over_stragglers(*, batch_id: int, now: datetime) -> int:
         payload={"tenants": dict.fromkeys(keys.values(), "needs_hand"), "errors": {}},
     )
     return len(keys)
-
-
-def _end_settled_batches(plan: Plan) -> None:
-    for batch in Batch.objects.select_for_update(no_key=True).filter(plan=plan, state="needs_hand"):
-        counts = TenantUpgrade.objects.filter(batch=batch).counts()
-        if not counts.get("needs_hand"):
-            batch.move("settle_passed" if counts.get("upgraded") else "settle_rolled_back")
-            batch.save()
 
 
 def _end_settled(plan: Plan, *, by: User, now: datetime, via: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import transaction
 
-from batches import alerts
+from batches import alerts, drilling
 from batches.launch import free_reservations
 from batches.models import Batch, DeployerCall, TenantUpgrade
 from batches.rollback import call_off_retries, exclude_untouched
@@ -46,6 +46,7 @@ def stop_here(*, plan_id: Any, reason: str, by: User, now: datetime, via: str) -
         states=("failed", "pending", "upgrading"),
     )
     call_off_retries(plan, TenantUpgrade.objects.filter(plan=plan), now=now)
+    drilling.cut_short(plan, now=now, why="the plan is stopped where it stands")
     left = _hand_over_half_done(plan, now)
     _end_batches(plan, now)
     if left:

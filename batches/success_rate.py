@@ -55,7 +55,14 @@ def alert_below(now: datetime) -> None:
     open_alerts = set(
         Alert.objects.filter(kind=KIND, resolved_at=None).values_list("key", flat=True)
     )
-    for plugin, rate in success_rates(now).items():
+    rates = success_rates(now)
+    gone = Alert.objects.filter(kind=KIND, resolved_at=None).exclude(
+        key__in=[alerts.alert_key(None, KIND, about=plugin) for plugin in rates]
+    )
+    for alert in gone:
+        # Nothing of it was upgraded in these days, so there is no rate that could recover.
+        alerts.resolve(plan=None, kind=KIND, about=str(alert.payload.get("plugin", "")), now=now)
+    for plugin, rate in rates.items():
         key = alerts.alert_key(None, KIND, about=plugin)
         below = 100 * rate.share < AGREED_PERCENT
         if below and key not in open_alerts:

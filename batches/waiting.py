@@ -31,6 +31,12 @@ def places_to_call(batch: Batch) -> QuerySet[PlanTenant]:
 def _coming_places(plan: Plan) -> QuerySet[PlanTenant]:
     """Return the places that are called next while no batch is under way."""
     batches = Batch.objects.filter(plan=plan).order_by("number")
+    # A batch that begins again goes before the next new one, for those who are to be called.
+    ended = batches.filter(state__in=("passed", "rolled_back"))
+    to_call = TenantUpgrade.objects.filter(batch__in=ended, state__in=TO_CALL, exhausted_at=None)
+    again = to_call.order_by("batch__number").select_related("batch").first()
+    if again is not None:
+        return places_to_call(again.batch)
     coming = batches.filter(state="pending").first()
     if coming is not None:
         return places_of(plan).filter(batch_number=coming.number)

@@ -26,7 +26,7 @@ from batches import (
 from batches.acting import Acting
 from batches.aftermath_watch import AftermathWatch
 from batches.commit_signal import CommitSignal, commit_signal
-from batches.decide import Action, PlanFacts, decide
+from batches.decide import WAITS_TOLD, Action, PlanFacts, decide
 from batches.effect_thread import EffectThread
 from batches.launch import NotYet, TenantsTaken, start, why_not_yet
 from batches.leases import LeaseLost
@@ -55,6 +55,7 @@ UNDER_WAY = frozenset({"run_rollback", "call_batch", "restore_stragglers", "wait
 HEARTBEAT_SECONDS = 1.0
 SUCCESS_RATE_SECONDS = 60.0
 WARNING = "guardrail_warning"
+CANNOT_START = "cannot_start"
 
 
 class Watch:
@@ -264,8 +265,8 @@ class Watch:
             # Anew each time: the plan may have been adjusted since the last turn.
             policy = self._policy(plan)
             facts = self._facts(plan, policy, now)
-            self._condition_alerts(plan, facts, now)
             action = decide(facts)
+            self._condition_alerts(plan, facts, action, now)
             reach("watch.decided")
             if action.do == "stop" and plan.waiting_for:
                 with self.duties.fence(plan.pk):
@@ -302,7 +303,9 @@ class Watch:
                 alerts.fire(plan=plan, kind="configuration", sentence=str(broken), now=now)
             return plan_facts(plan, policy, now, unreadable=str(broken), clock=self.clock)
 
-    def _condition_alerts(self, plan: Plan, facts: PlanFacts, now: datetime) -> None:
+    def _condition_alerts(
+        self, plan: Plan, facts: PlanFacts, action: Action, now: datetime
+    ) -> None:
         """Let alerts fall silent by themselves when what they tell of is over."""
         if facts.unreadable:
             return
@@ -310,11 +313,13 @@ class Watch:
         if not facts.missing:
             over.append("missing_metrics")
         # One question for all kinds: this is asked for every plan at every tick.
-        known = Alert.objects.filter(plan=plan, kind__in=(*over, WARNING), resolved_at=None)
+        waits = [kind for kind in WAITS_TOLD if kind != action.kind]
+        known = Alert.objects.filter(plan=plan, kind__in=(*over, *waits, WARNING), resolved_at=None)
         raised = list(known)
-        if any(alert.kind != WARNING for alert in raised):
-            with self.duties.fence(plan.pk):
-                alerts.resolve_all(plan=plan, now=now, kinds=over, why="it is mended")
+        for kinds, why in ((over, "it is mended"), (waits, "the plan does not wait for it now")):
+            if any(alert.kind in kinds for alert in raised):
+                with self.duties.fence(plan.pk):
+                    alerts.resolve_all(plan=plan, now=now, kinds=kinds, why=why)
         self._warn(plan, facts, [alert for alert in raised if alert.kind == WARNING], now)
 
     def _warn(self, plan: Plan, facts: PlanFacts, raised: Sequence[Alert], now: datetime) -> None:
@@ -339,6 +344,10 @@ class Watch:
 
     def _start_what_may(self, now: datetime) -> None:
         """Start approved plans whose time has come; say what the others wait for."""
+        told = Alert.objects.filter(kind=CANNOT_START, resolved_at=None)
+        for alert in told.exclude(plan__state="approved").select_related("plan"):
+            with self.duties.fence_of_chores():
+                alerts.resolve(plan=alert.plan, kind=CANNOT_START, now=now)
         for plan in Plan.objects.filter(state="approved").order_by("approved_at"):
             self._alone(self._start_one, plan, now)
 
@@ -353,7 +362,7 @@ class Watch:
             self._say_waiting(plan, refused.sentence, now)
             if not isinstance(refused, NotYet | TenantsTaken):
                 with self.duties.fence_of_chores():
-                    alerts.fire(plan=plan, kind="cannot_start", sentence=refused.sentence, now=now)
+                    alerts.fire(plan=plan, kind=CANNOT_START, sentence=refused.sentence, now=now)
 
     def _say_waiting(self, plan: Plan, sentence: str, now: datetime) -> None:
         words = sentence.rstrip(".")

@@ -106,7 +106,7 @@ class TenantUpgradeQuerySet(models.QuerySet["TenantUpgrade"]):
     def to_restore(self) -> "TenantUpgradeQuerySet":
         """Return the touched ones that are not accounted for after a rollback."""
         return self.touched().filter(
-            state__in=TENANT_UPGRADE.sources("begin_restore"),
+            state__in=(*TENANT_UPGRADE.sources("begin_restore"), "restoring"),
         )
 
     def quarantined(self) -> "TenantUpgradeQuerySet":

@@ -88,6 +88,7 @@ def test_a_rehearsal_that_was_found_out_and_is_back_in_time_has_passed():
         ({"injected": False}, "failed", "the fault never happened"),
         ({"state": "rejected", "rolled_back": False}, "cut_short", "rejected"),
         ({"state": "completed", "rolled_back": False}, "failed", "nothing was taken back"),
+        ({"state": "stopped", "rolled_back": False}, "failed", "nothing was taken back"),
     ],
 )
 def test_anything_else_says_what_was_wrong(changes, outcome, word):
