@@ -79,6 +79,10 @@ class AftermathWatch:
         """Stop reading."""
         self._reader.stop()
 
+    def forget(self) -> None:
+        """Read anew what is followed: the clock was moved, and looks are due by that of now."""
+        self._followed.clear()
+
     def tick(self, now: datetime) -> None:
         """Take in what was read, look where a look is due, end what has come to its end."""
         answers = self._reader.finished()

@@ -147,6 +147,7 @@ class Watch:
         moved = self.clock.look(now, self.steady() if steady is None else steady)
         if moved:
             self.observer.clock_was_moved(moved)
+            self.aftermath.forget()
         self._patience = TICK_SECONDS
         for plan_id in self.duties.refresh(now):
             self.observer.forget(plan_id)

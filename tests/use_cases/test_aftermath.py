@@ -1,6 +1,7 @@
 """What becomes of the Kpis after a rollback, with the watch over a simulated fleet."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -153,3 +154,13 @@ def test_ending_it_twice_keeps_the_first(scene, fleet):
     aftermath.end(rollback_id=record.pk, found=aftermath.Aftermath("still_bad", "Bad."), now=now())
     assert the_rollback(plan).aftermath == "in_band"
     assert kinds(plan).count("rollback_aftermath") == 1
+
+
+def test_looks_go_on_when_a_clock_that_ran_ahead_is_put_right(scene, fleet):
+    plan = a_rolled_back(scene, fleet, more="rollback: {watch_after_minutes: 15}")
+    looks = AftermathSample.objects.filter(rollback=the_rollback(plan))
+    fleet.until(looks.exists)
+    fleet.watch.tick(now() + timedelta(seconds=120), fleet.watch.steady())
+    seen = looks.count()
+    fleet.until(lambda: looks.count() > seen + 1 or the_rollback(plan).aftermath != "watching", 20)
+    assert the_rollback(plan).aftermath in {"watching", "in_band"}
