@@ -334,8 +334,11 @@ def _terms(rows: list[dict[str, Any]]) -> tuple[tuple[str, float], ...]:
 
 
 def _quote(kept: dict[str, Any]) -> QuoteFact | None:
-    """Return the quote that a batch's gate was taken by; batches of older versions kept none."""
-    if not kept:
+    """Return the quote that a batch's gate was taken by; None where none was kept.
+
+    Batches of older versions kept none, and a release without a way back has no quote.
+    """
+    if not kept or kept.get("seconds") is None:
         return None
     return QuoteFact(
         seconds=kept["seconds"],
