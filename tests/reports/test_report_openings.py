@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from batches.models import Batch
 from plans.freezing import declare_freeze, lift_freeze, override_freeze
 from reports.facts import plan_facts
 from reports.report_document import compose, report_json, summary, verdicts
@@ -95,3 +96,13 @@ def test_the_facts_come_from_the_rows(scene: Scene):
     assert [(o.by.name, o.reason) for o in facts.overrides] == [("Mara", "urgent")]
     assert facts.windows == ("At any time.",)
     assert '"overrides"' in report_json(facts)
+
+
+@pytest.mark.django_db
+def test_a_batch_that_began_without_a_way_back_is_reported_without_a_quote(scene: Scene):
+    plan = scene.running()
+    none = {"seconds": None, "expected_seconds": None, "limit": None, "touched": 2, "terms": []}
+    assert Batch.objects.filter(plan=plan).update(quote=none)
+    facts = plan_facts(plan.pk, cut_off=plan.created_at + timedelta(hours=1))
+    assert {batch.quote for batch in facts.batches} == {None}
+    assert "Rollback quote at each batch's gate" not in said(composed(facts), "plan")
