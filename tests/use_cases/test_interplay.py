@@ -160,7 +160,7 @@ def test_shares_behind_a_skipped_batch_change_and_those_before_it_stay(scene):
     )
     before = {number: keys_of(plan, number) for number in (1, 2, 3, 4)}
     assert standing_of(plan).begun == 3
-    with pytest.raises(BadInput, match="one behind it has"):
+    with pytest.raises(BadInput, match="stands in front of a skipped batch"):
         change(scene, plan, batches={"b2": {"percentage": 10}, "b4": {"percentage": 50}})
     change(
         scene,
