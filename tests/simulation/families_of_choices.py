@@ -2,7 +2,7 @@
 
 import random
 
-from batches.deployers.simulated_deployer import Fault
+from batches.deployers.simulated_deployer import Applies, Fault, Happens
 from tests.simulation.families import one_fault, some
 from tests.simulation.scenario import (
     BACK,
@@ -14,6 +14,12 @@ from tests.simulation.scenario import (
 )
 
 LIVE_EVENTS = ("batch_opened", "tenants_moved", "batch_calls_settled", "batch_passed")
+# What was refused or failed is not applied later; what was cut off may be.
+LOST: tuple[tuple[Happens, Applies], ...] = (
+    ("refuse", "never"),
+    ("fail", "never"),
+    ("reset", "late"),
+)
 SETTLE = ("settle_rolled_back", "settle_upgraded", "settle_excluded")
 
 
@@ -85,8 +91,7 @@ def retried(scenario: Scenario, dice: random.Random) -> None:
         scenario.cue("rollback_finished", "retry_some", dice.uniform(0.2, 1))
     else:
         for tenant in scenario.plans[0].tenants[: dice.choice([2, 7])]:
-            # What was refused or failed is not applied later; what was cut off may be.
-            mode, applies = dice.choice([("refuse", "never"), ("fail", "never"), ("reset", "late")])
+            mode, applies = dice.choice(LOST)
             scenario.faults[tenant] = Fault(
                 mode,
                 applies=applies,
