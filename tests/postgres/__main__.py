@@ -6,33 +6,25 @@ whatever happens. Without arguments it runs what the gate runs. A deadlock anywh
 
 import os
 import signal
-import subprocess
 import sys
-from pathlib import Path
 
+from tests import gate
 from tests.postgres.server import NoServer, running_server
 
-ROOT = Path(__file__).resolve().parents[2]
-SUITES = ("tests/postgres", "tests/use_cases", "tests/live", "tests/web")
-# By file, because the tests of one file share a database at a time.
-THE_GATE = ("-n", "2", "--dist", "loadfile", *SUITES)
+SUITES = ("tests/postgres", "tests/use_cases")
 
 
 def main(arguments: list[str]) -> int:
     """Run pytest; return its exit code, or 1 when the server's log tells of a deadlock."""
     try:
         with running_server() as server:
-            done = subprocess.run(
-                [sys.executable, "-m", "pytest", *(arguments or THE_GATE)],
-                cwd=ROOT,
-                env={**os.environ, "DATABASE_URL": server.url},
-                check=False,
-            )
+            environ = {**os.environ, "DATABASE_URL": server.url}
+            code = gate.pytest(arguments, environ) if arguments else gate.run(SUITES, environ)
             if deadlocks := server.deadlocks():
                 sys.stderr.write("\n".join(["PostgreSQL had to end deadlocks:", *deadlocks, ""]))
                 sys.stderr.write(server.log.read_text(errors="replace")[-6000:])
-                return done.returncode or 1
-            return done.returncode
+                return code or 1
+            return code
     except NoServer as why:
         sys.stderr.write(f"{why}\n")
         return 1
