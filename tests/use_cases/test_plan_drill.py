@@ -80,9 +80,11 @@ def test_nobody_is_drilled_unless_the_policy_says_so(scene, fleet):
 
 
 def test_a_freeze_lets_no_drill_begin(scene, fleet):
+    for tenant in FOREST:
+        fleet.fault(tenant, "ok", latency_seconds=0.2, directions=frozenset({"install"}))
     plan = began(scene)
-    fleet.until_batch(plan, "deploying")
-    fleet.until(lambda: not DeployerCall.objects.filter(plan=plan, ended_at=None).exists())
+    # Both calls are under way: they end, and what follows them is frozen.
+    fleet.until(lambda: DeployerCall.objects.filter(plan=plan).count() == 2)
     freeze = frozen(scene)
     fleet.until_batch(plan, "soaking")
     fleet.tick(3)
