@@ -26,7 +26,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the long chaos tests be asked for, and the number of worlds, or one seed, be chosen."""
     parser.addoption("--chaos-long", action="store_true", help="run the long chaos tests too")
     group = parser.getgroup("simulation")
-    group.addoption("--worlds", type=int, default=500, help="how many worlds; from 1000 on with coverage")
+    group.addoption(
+        "--worlds", type=int, default=500, help="how many worlds; from 1000 on with coverage"
+    )
     group.addoption("--world-seed", type=int, default=None, help="play only the world of this seed")
 
 
