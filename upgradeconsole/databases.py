@@ -53,7 +53,12 @@ def sqlite(name: str, *, test_name: Path | str, process: Process) -> dict[str, A
 
 def postgresql(address: DatabaseAddress, *, process: Process, pool_size: int) -> dict[str, Any]:
     """Return the settings of a PostgreSQL database for one kind of process."""
-    limits = {"idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION[process]}
+    limits: dict[str, Any] = {
+        "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION[process],
+        # A call is sent because its row of the journal is there: a server that crashes must not
+        # forget the row, however it is set up.
+        "synchronous_commit": "on",
+    }
     if LOCK_WAIT[process]:
         limits |= {"lock_timeout": LOCK_WAIT[process], "statement_timeout": STATEMENT[process]}
     options: dict[str, Any] = {
