@@ -53,4 +53,21 @@ def deployer_spec(name: str) -> DeployerSpec:
         raise BadInput(
             [f"deployer: there is no deployer {name!r}; the file has {', '.join(sorted(known))}"]
         )
+    _last_good[name] = known[name]
     return known[name]
+
+
+_last_good: dict[str, DeployerSpec] = {}
+
+
+def deployer_at_hand(name: str) -> DeployerSpec:
+    """Return a deployer for calls: while the file is broken, as this process last read it.
+
+    What was touched must come back although somebody edits the file; nothing begins meanwhile.
+    """
+    try:
+        return deployer_spec(name)
+    except BadInput:
+        if name not in _last_good:
+            raise
+        return _last_good[name]

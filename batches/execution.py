@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from django.db import connections, transaction
 
 from batches import alerts, control, drilling, leases, offline, rehearsing, surroundings
-from batches.configured import deployer_spec
+from batches.configured import deployer_at_hand
 from batches.deployers import Deployer, ObserveFailed, build
 from batches.drill_steps import RUN_STATES
 from batches.effect_ports import Job, Progress
@@ -62,7 +62,7 @@ def rollback_lease(plan_id: Any) -> str:
 
 def deployer_named(name: str) -> Deployer:
     """Build a configured deployer."""
-    return build(deployer_spec(name))
+    return build(deployer_at_hand(name))
 
 
 def new_effect_loop() -> EffectLoop:
