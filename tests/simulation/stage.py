@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import time_machine
+from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.test import override_settings
 
@@ -40,6 +41,8 @@ class Stage:
         self._shared = in_memory()
         with self._set():
             call_command("migrate", verbosity=0)
+            # Another database of this process may have numbered them differently.
+            ContentType.objects.clear_cache()
             with time_machine.travel(BEGAN, tick=False), seeded_entropy(0):
                 self._cast = _first_rows()
         self._template = Template(self._shared)
