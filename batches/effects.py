@@ -8,7 +8,8 @@ work changes nothing: the ledger hands each intent out once and refuses what is 
 
 import asyncio
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from batches.deployers.base import (
@@ -32,8 +33,9 @@ from batches.effect_ports import (
     SystemClock,
     Task,
 )
-from batches.pacing import CLAIM_CHUNK, claimed_ahead
+from batches.pacing import CLAIM_CHUNK, claimed_ahead, journalled_ahead
 from batches.seen import back, installed, problem_of
+from batches.slots import CALL, CALL_TO_BE_JOURNALLED, LOOK, Slots
 from plans.failpoints import reach
 
 READ_BACK_PAUSES = (0.0, 0.1, 0.3, 0.6, 1.0)
@@ -43,7 +45,9 @@ PATIENCE_WITH_OPEN_CALLS = 2.0
 SETTLE_LOOK = 0.2
 STOOD_STILL = 1.0
 """Seconds between journal and call after which a stop, or a lost lease, keeps the call back."""
-NOT_SENT = "not sent: this process stood still before the call"
+NOT_SENT = "not sent: its turn came too late"
+PACE_WEIGHT = 0.2
+"""How much the newest call counts for what a call is expected to take."""
 RETRY_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 SETTLING_PER_SLOT = 4
 """How many tenants per slot may wait for late calls without counting as work in hand."""
@@ -54,7 +58,7 @@ class _Gate:
     """One deployer and its bound on calls in flight, shared by all runs of this loop."""
 
     deployer: Deployer
-    slots: asyncio.Semaphore
+    slots: Slots
 
 
 @dataclass(slots=True)
@@ -68,7 +72,7 @@ class EffectLoop:
     def _gate(self, name: str) -> _Gate:
         if name not in self._gates:
             deployer = self.build(name)
-            self._gates[name] = _Gate(deployer, asyncio.Semaphore(max(1, deployer.parallelism)))
+            self._gates[name] = _Gate(deployer, Slots(deployer.parallelism))
         return self._gates[name]
 
     async def close(self) -> None:
@@ -87,10 +91,10 @@ class EffectLoop:
     ) -> Mapping[str, Observed | ObserveFailed]:
         """Read every tenant once, within the job's bounds."""
         gate = self._gate(job.deployer)
-        own = asyncio.Semaphore(max(1, job.parallelism))
+        own = Slots(job.parallelism)
 
         async def read(tenant: str) -> tuple[str, Observed | ObserveFailed]:
-            async with own, gate.slots:
+            async with own.taken(LOOK), gate.slots.taken(LOOK):
                 try:
                     return tenant, await gate.deployer.observe(
                         tenant, job.plugin, timeout=job.call_timeout
@@ -110,7 +114,10 @@ class _Run:
         self.gate = gate
         self.deployer = with_fault(gate.deployer, job.fault, clock.sleep)
         self.clock = clock
-        self.own_slots = asyncio.Semaphore(max(1, job.parallelism))
+        self.own_slots = Slots(job.parallelism)
+        self.width = max(1, min(job.parallelism, gate.deployer.parallelism))
+        self.journalled = 0
+        self.call_seconds = gate.deployer.expected_seconds
         self.progress = Progress()
         # By the steady clock from here on: the wall clock may be moved while this runs.
         self._gives_up = (
@@ -126,9 +133,11 @@ class _Run:
     @property
     def halted(self) -> bool:
         """Tell whether nothing new may start: asked to stop, or the platform refuses us."""
-        return self.ledger.stop_requested() or bool(
-            self.progress.unauthorized and self.job.give_up_at is None
-        )
+        return self.ledger.stop_requested() or self._is_refused
+
+    @property
+    def _is_refused(self) -> bool:
+        return bool(self.progress.unauthorized) and self.job.give_up_at is None
 
     async def until_done(self) -> Progress:
         """Keep claiming while there is work, a little ahead of the free slots.
@@ -137,7 +146,7 @@ class _Run:
         it is asked again when half of that has ended, and once more when all of it has.
         """
         ask_below = sys.maxsize
-        width = max(1, min(self.job.parallelism, self.gate.deployer.parallelism))
+        width = self.width
         chunk = claimed_ahead(width)
         try:
             while True:
@@ -182,8 +191,13 @@ class _Run:
 
     # One network operation each, inside both bounds.
 
+    @asynccontextmanager
+    async def _slot(self, urgency: int) -> AsyncIterator[None]:
+        async with self.own_slots.taken(urgency), self.gate.slots.taken(urgency):
+            yield
+
     async def _observe(self, task: Task) -> Observed | ObserveFailed:
-        async with self.own_slots, self.gate.slots:
+        async with self._slot(LOOK):
             asked_at = self.clock.monotonic()
             try:
                 observed = await self.gate.deployer.observe(
@@ -200,58 +214,94 @@ class _Run:
     async def _call(
         self, task: Task, attempt: int, before: Observed | None, reason: str
     ) -> CallEnd | None:
-        """Write the journal, send, and return the call's end; None when it may not be sent."""
-        async with self.own_slots, self.gate.slots:
-            if self.halted:
-                # Asked to stop, or refused as a whole, while this call waited for its turn.
-                return None
+        """Write the journal, send, and return the call's end; None when it may not be sent.
+
+        A few calls are journalled while they wait for a slot: no slot stands idle for the database.
+        """
+        start = CallStart(
+            task=task,
+            attempt=attempt,
+            version_before=before.version if before else task.version_before,
+            config_before=before.config if before else None,
+            reason=reason,
+        )
+        async with AsyncExitStack() as held:
             asked_at = self.clock.monotonic()
-            start = CallStart(
-                task=task,
-                attempt=attempt,
-                version_before=before.version if before else task.version_before,
-                config_before=before.config if before else None,
-                reason=reason,
-            )
-            (call_id,) = await self.ledger.begin_calls([start])
-            if call_id is None:
-                return None
+            if self._may_be_journalled_ahead():
+                self.journalled += 1
+                try:
+                    call_id = await self._journal(start)
+                    if call_id is None:
+                        return None
+                    await held.enter_async_context(self._slot(CALL))
+                finally:
+                    self.journalled -= 1
+            else:
+                await held.enter_async_context(self._slot(CALL_TO_BE_JOURNALLED))
+                asked_at = self.clock.monotonic()
+                call_id = await self._journal(start)
+                if call_id is None:
+                    return None
             started_at = self.clock.now()
-            spent = self.clock.monotonic() - asked_at
-            if spent > self.job.call_timeout or (
-                spent > STOOD_STILL and self.ledger.stop_requested()
-            ):
-                # This process slept between the journal and the call; the world may have moved
-                # on, and whoever restores waits for call_timeout after the journal row only.
+            if self._came_too_late(self.clock.monotonic() - asked_at):
                 answer = Answer("failed", NOT_SENT)
                 return CallEnd(call_id, started_at, self.clock.now(), answer)
             if self.progress.first_call_at is None:
                 self.progress.first_call_at = started_at
             self.progress.calls += 1
-            order = {
-                "tenant": task.tenant,
-                "plugin": self.job.plugin,
-                "version": task.version,
-                "key": task.key,
-                "fence": task.fence,
-                "digest": task.digest or None,
-                "plan": self.job.plan,
-            }
-            timeout = self.job.call_timeout
-            reach("effects.call_ready")
-            if task.direction == "install":
-                answer = await self.deployer.install(
-                    InstallOrder(**order),  # type: ignore[arg-type]
-                    timeout=timeout,
-                )
-            else:
-                answer = await self.deployer.restore(
-                    RestoreOrder(**order, config=task.config),  # type: ignore[arg-type]
-                    timeout=timeout,
-                )
+            answer = await self._send(task)
         reach("effects.call_sent")
         self._note_unauthorized(answer.unauthorized, answer.text)
         return CallEnd(call_id, started_at, self.clock.now(), answer)
+
+    def _may_be_journalled_ahead(self) -> bool:
+        """Tell whether a call that has to wait for its slot may be in the journal already."""
+        if self.own_slots.is_free and self.gate.slots.is_free:
+            return False
+        return self.journalled < journalled_ahead(self.width, self.call_seconds)
+
+    async def _journal(self, start: CallStart) -> int | None:
+        if self.halted:
+            # Asked to stop, or refused as a whole, while this call waited for its turn.
+            return None
+        (call_id,) = await self.ledger.begin_calls([start])
+        return call_id
+
+    def _came_too_late(self, spent: float) -> bool:
+        """Tell whether a call must not be sent any more, `spent` seconds after its journal row.
+
+        This process may have slept since; the world may have moved on, and whoever restores waits
+        for call_timeout after the journal row only. Or the platform refuses us since.
+        """
+        stopped = spent > STOOD_STILL and self.ledger.stop_requested()
+        return stopped or self._is_refused or spent > self.job.call_timeout
+
+    async def _send(self, task: Task) -> Answer:
+        order = {
+            "tenant": task.tenant,
+            "plugin": self.job.plugin,
+            "version": task.version,
+            "key": task.key,
+            "fence": task.fence,
+            "digest": task.digest or None,
+            "plan": self.job.plan,
+        }
+        timeout = self.job.call_timeout
+        sent_at = self.clock.monotonic()
+        reach("effects.call_ready")
+        if task.direction == "install":
+            answer = await self.deployer.install(
+                InstallOrder(**order),  # type: ignore[arg-type]
+                timeout=timeout,
+            )
+        else:
+            answer = await self.deployer.restore(
+                RestoreOrder(**order, config=task.config),  # type: ignore[arg-type]
+                timeout=timeout,
+            )
+        took = self.clock.monotonic() - sent_at
+        self.call_seconds += PACE_WEIGHT * (took - self.call_seconds)
+        return answer
 
     def _note_unauthorized(self, unauthorized: bool, text: str) -> None:
         if unauthorized and not self.progress.unauthorized:

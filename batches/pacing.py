@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 UNFINISHED = ("pending", "upgrading")
 CLAIM_CHUNK = 100
 """How many tenants are claimed at once, at most."""
+AHEAD_SECONDS = 0.1
+"""For how long calls are written into the journal before a slot is free for them."""
 ROUNDING = 1e-9
 """What binary fractions may add or take away: 7 % of 100 are 7 tenants, not 7.000000000000001."""
 
@@ -65,6 +67,15 @@ def calls_allowed(parallelism: int, failed: int, allowed: int | None) -> int:
 def claimed_ahead(width: int) -> int:
     """Return how many tenants are claimed before a slot is free for them, of `width` slots."""
     return min(CLAIM_CHUNK, max(1, width // 2))
+
+
+def journalled_ahead(width: int, call_seconds: float) -> int:
+    """Return how many calls may wait for one of `width` slots with their journal row written.
+
+    As many as get a slot within 0.1 s, so that a stop finds few that were journalled for nothing:
+    none where calls take long, and then the journal's milliseconds do not matter.
+    """
+    return int(min(width // 2, width * AHEAD_SECONDS / max(call_seconds, AHEAD_SECONDS)))
 
 
 def most_failures(size: int, parallelism: int, allowed: int) -> int:
