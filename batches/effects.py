@@ -147,7 +147,7 @@ class _Run:
         """
         ask_below = sys.maxsize
         width = self.width
-        chunk = claimed_ahead(width)
+        chunk = claimed_ahead(width, back=self.job.give_up_at is not None)
         try:
             while True:
                 # Who waits for a late call to be over holds no slot, and nobody else up.

@@ -64,9 +64,12 @@ def calls_allowed(parallelism: int, failed: int, allowed: int | None) -> int:
     return max(1, min(parallelism, allowed - failed))
 
 
-def claimed_ahead(width: int) -> int:
-    """Return how many tenants are claimed before a slot is free for them, of `width` slots."""
-    return min(CLAIM_CHUNK, max(1, width // 2))
+def claimed_ahead(width: int, *, back: bool = False) -> int:
+    """Return how many tenants are claimed before a slot is free for them, of `width` slots.
+
+    More on the way back: all of them go back, and nothing is lost when a claim comes early.
+    """
+    return min(CLAIM_CHUNK, width if back else max(1, width // 2))
 
 
 def journalled_ahead(width: int, call_seconds: float) -> int:
