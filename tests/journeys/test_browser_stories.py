@@ -139,9 +139,8 @@ def test_the_demonstration_takes_itself_back_as_the_readme_tells(stack, people, 
     assert found, told.inner_text()
     assert float(found[1]) > 2
     expect(promise).to_contain_text(re.compile(r"Kept: back in [\d.]+ s"))
-    expect(olga.get_by_role("listitem").filter(has_text="error_rate").first).to_contain_text(
-        "Breached"
-    )
+    rails = olga.locator("[data-part=guardrails]").get_by_role("listitem")
+    expect(rails.filter(has_text="error_rate")).to_contain_text("Breached")
 
     plan = plan_on(olga)
     report = download_report(olga, tmp_path)
