@@ -6,9 +6,19 @@ from typing import Any
 
 from django.db import transaction
 
-from batches import alerts, control, drilling, progress, rollback, settling, waiting
+from batches import (
+    alerts,
+    control,
+    drilling,
+    left_behind,
+    progress,
+    rollback,
+    rollback_ending,
+    settling,
+    waiting,
+)
 from batches.blast_radius import automatic_scope
-from batches.decide import Action, PlanFacts
+from batches.decision_facts import Action, PlanFacts
 from batches.effect_thread import EffectThread
 from batches.execution import call_batch, restore_stragglers, run_drill, take_back
 from batches.launch import open_batch
@@ -126,7 +136,7 @@ class Acting:
         with transaction.atomic():
             locked = Plan.objects.locked(plan.pk)
             batch = Batch.objects.get(pk=_batch_id(action))
-            rollback.exclude_untouched(locked, now=now, batches=[batch])
+            left_behind.exclude_untouched(locked, now=now, batches=[batch])
 
     def _settle_calls(self, plan: Plan, facts: PlanFacts, action: Action, now: datetime) -> None:
         progress.settle_calls(batch_id=_batch_id(action), now=now)
@@ -197,7 +207,7 @@ class Acting:
             return
         self._run_rollback(plan, facts, action, now)
         left = facts.rollback.left
-        rollback.note_escalation(rollback_id=facts.rollback.pk, left=left, now=now)
+        rollback_ending.note_escalation(rollback_id=facts.rollback.pk, left=left, now=now)
         alerts.fire(
             plan=plan,
             kind="rollback_late",
@@ -210,7 +220,7 @@ class Acting:
         if facts.rollback is None:
             return
         left = facts.rollback.left
-        rollback.note_missed(rollback_id=facts.rollback.pk, left=left, now=now)
+        rollback_ending.note_missed(rollback_id=facts.rollback.pk, left=left, now=now)
         alerts.fire(
             plan=plan,
             kind="rollback_failed",
@@ -225,7 +235,9 @@ class Acting:
         with transaction.atomic():
             written = Rollback.objects.values_list("deadline", flat=True).get(pk=facts.rollback.pk)
             moved = facts.rollback.deadline - written
-            ended = rollback.finish(rollback_id=facts.rollback.pk, now=now, clock_moved=moved)
+            ended = rollback_ending.finish(
+                rollback_id=facts.rollback.pk, now=now, clock_moved=moved
+            )
             record = Rollback.objects.get(pk=facts.rollback.pk)
             over = "the rollback has ended"
             alerts.resolve_all(plan=ended, now=now, kinds=("rollback_late",), why=over)

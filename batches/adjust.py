@@ -27,7 +27,8 @@ from batches.guardrail_replay import keep_standing
 from plans import events
 from plans.adjustment import paired
 from plans.approved_acts import LOOSEN
-from plans.drafting import current_revision, plan_digest
+from plans.drafting import current_revision
+from plans.revision_writing import plan_digest
 from plans.models import Adjustment, ApprovalRequest, Plan, PlanRevision, User
 from plans.permissions import require
 from plans.policy import UpgradePolicy

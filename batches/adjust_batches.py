@@ -7,7 +7,7 @@ from datetime import datetime
 from batches.models import Batch, TenantUpgrade
 from batches.pacing import soak_left
 from plans.change import Standing
-from plans.drafting import tenants_digest_of
+from plans.revision_writing import tenants_digest_of
 from plans.models import Plan, PlanTenant
 from plans.policy import BatchSpec, TenantSelector, UpgradePolicy
 from plans.waves import Candidate, Wave, recut

@@ -1,31 +1,18 @@
-"""REST: hand plans in, start, stop and take them back, and see what became of their tenants."""
+"""REST: hand plans in, read them, start, stop and let them go on."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from django.db.models import QuerySet
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
-from rest_framework import serializers
-from rest_framework.pagination import LimitOffsetPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from batches import control, launch, planning
 from batches.api_adjust import AdjustmentOutput, adjustment_answer
-from batches.api_output import (
-    PlanDetail,
-    PlannedOutput,
-    RollbackAnswer,
-    TenantRow,
-    plan_detail,
-    planned_answer,
-)
+from batches.api_output import PlanDetail, PlannedOutput, plan_detail, planned_answer
 from batches.going_on import go_on
 from batches.handing_in import hand_in, only_deployer
-from batches.lifecycle import TENANT_UPGRADE
-from batches.models import Rollback, TenantUpgrade
-from batches.rollback import request_rollback
 from batches.snapshot import plan_snapshot
 from batches.stopping import stop_here
 from plans.api_access import PLAN_PARAMETER, ConsoleView, asking, find_plan, taken, via
@@ -36,13 +23,11 @@ from plans.api_input import (
     PlanInput,
     PromoteInput,
     ReasonInput,
-    RollbackInput,
-    RollbackOrder,
 )
 from plans.api_output import PROBLEMS
 from plans.drafting import PlanDraft, TenantChoice
 from plans.freezing import override_freeze
-from plans.models import Plan, PlanTenant
+from plans.models import Plan
 from plans.permissions import require
 from plans.refusal import Refused
 
@@ -276,62 +261,6 @@ class PlanOverrideFreeze(ConsoleView):
         return answer_detail(request, found)
 
 
-def take_back(request: Request, plan: Plan, given: dict[str, Any]) -> Response:
-    """Ask for the rollback; while it runs and after it, the answer is that same rollback."""
-    by = asking(request)
-    require(by, "rollback", plan)
-    rollback = _done_already(plan) or request_rollback(
-        plan_id=plan.pk,
-        by=by,
-        reason=given["reason"],
-        scope=given["scope"],
-        tenants=given.get("tenants", ()),
-        now=timezone.now(),
-        via=via(request),
-    )
-    return Response(RollbackAnswer(rollback).data, status=202)
-
-
-def _done_already(plan: Plan) -> Rollback | None:
-    if str(plan.state) != "rolled_back":
-        return None
-    return Rollback.objects.filter(plan=plan).order_by("-triggered_at").first()
-
-
-class PlanRollback(ConsoleView):
-    """Take back what a plan has upgraded."""
-
-    token_actions: ClassVar[dict[str, str]] = {"POST": "rollback"}
-
-    @extend_schema(
-        summary="Roll a plan back, at once",
-        parameters=[PLAN_PARAMETER],
-        request=RollbackInput,
-        responses={202: RollbackAnswer, **PROBLEMS},
-    )
-    def post(self, request: Request, plan: str) -> Response:
-        """Roll it back."""
-        found = find_plan(request, plan)
-        return take_back(request, found, taken(RollbackInput, request))
-
-
-class RollbackByName(ConsoleView):
-    """Take back a plan that the body names."""
-
-    token_actions: ClassVar[dict[str, str]] = {"POST": "rollback"}
-
-    @extend_schema(
-        summary="Roll back the plan that the body names, at once",
-        request=RollbackOrder,
-        responses={202: RollbackAnswer, **PROBLEMS},
-    )
-    def post(self, request: Request) -> Response:
-        """Roll it back."""
-        given = taken(RollbackOrder, request)
-        found = find_plan(request, given.get("plan") or given["external_id"])
-        return take_back(request, found, given)
-
-
 class PlanSnapshot(ConsoleView):
     """The whole picture of a plan, as the live page takes it."""
 
@@ -343,91 +272,3 @@ class PlanSnapshot(ConsoleView):
     def get(self, request: Request, plan: str) -> Response:
         """Return it."""
         return Response(plan_snapshot(find_plan(request, plan).pk, now=timezone.now()))
-
-
-class TenantPage(LimitOffsetPagination):
-    """Pages of tenants, in the order of the plan."""
-
-    default_limit = 100
-    max_limit = 500
-
-
-class TenantQuery(serializers.Serializer[Any]):
-    """Which tenants."""
-
-    state = serializers.ChoiceField(choices=TENANT_UPGRADE.choices(), required=False)
-    quarantined = serializers.BooleanField(
-        required=False, allow_null=True, default=None, help_text="Only those in quarantine, or not."
-    )
-    limit = serializers.IntegerField(min_value=1, max_value=500, required=False)
-    offset = serializers.IntegerField(min_value=0, required=False)
-
-
-class PlanTenants(ConsoleView):
-    """What became of each tenant."""
-
-    @extend_schema(
-        summary="List the tenants of a plan",
-        parameters=[PLAN_PARAMETER, TenantQuery],
-        responses={200: TenantRow(many=True), **PROBLEMS},
-    )
-    def get(self, request: Request, plan: str) -> Response:
-        """Return one page."""
-        found = find_plan(request, plan)
-        query = TenantQuery(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        pages, state = TenantPage(), query.validated_data.get("state")
-        quarantined = query.validated_data.get("quarantined")
-        rows: Any
-        if TenantUpgrade.objects.filter(plan=found).exists():
-            rows = pages.paginate_queryset(_upgrade_rows(found, state, quarantined), request)
-        else:
-            places = pages.paginate_queryset(_places(found, state), request)
-            rows = [_planned_row(place) for place in places or ()]
-        return pages.get_paginated_response(TenantRow(rows, many=True).data)
-
-
-def _upgrade_rows(plan: Plan, state: str | None, quarantined: bool | None) -> Any:
-    upgrades = TenantUpgrade.objects.filter(plan=plan)
-    if quarantined is not None:
-        named = upgrades.quarantined()
-        upgrades = named if quarantined else upgrades.exclude(pk__in=named.values("pk"))
-    chosen = upgrades.filter(state=state) if state else upgrades
-    return chosen.order_by("batch__number", "position").values(
-        "tenant_key",
-        "batch__number",
-        "state",
-        "version_before",
-        "version_observed",
-        "attempts",
-        "last_error",
-        "upgraded_at",
-        "restored_at",
-        "set_aside",
-        "set_aside_why",
-    )
-
-
-def _places(plan: Plan, state: str | None) -> QuerySet[PlanTenant]:
-    """Return the tenants of a plan that has not started: they wait, or are left out."""
-    places = PlanTenant.objects.filter(plan=plan).select_related("tenant")
-    if state is not None:
-        known = {"pending": places.filter(excluded=False), "excluded": places.filter(excluded=True)}
-        places = known.get(state, places.none())
-    return places.order_by("batch_number", "position", "pk")
-
-
-def _planned_row(place: PlanTenant) -> dict[str, Any]:
-    return {
-        "tenant_key": place.tenant.key,
-        "batch__number": None if place.excluded else place.batch_number,
-        "state": "excluded" if place.excluded else "pending",
-        "version_before": "",
-        "version_observed": "",
-        "attempts": 0,
-        "last_error": place.excluded_why,
-        "upgraded_at": None,
-        "restored_at": None,
-        "set_aside": "",
-        "set_aside_why": "",
-    }

@@ -1,5 +1,7 @@
-"""REST: what a person does to tenants and batches of a plan that is under way."""
+"""REST: what a person does to tenants and batches of a plan that is under way, as one table."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from django.utils import timezone
@@ -20,15 +22,23 @@ from plans.models import Plan
 
 def _tenants(**kwargs: Any) -> serializers.ListField:
     return serializers.ListField(
-        child=serializers.CharField(max_length=63), min_length=1, max_length=10_000, **kwargs
+        source="tenant_keys",
+        child=serializers.CharField(max_length=63),
+        min_length=1,
+        max_length=10_000,
+        **kwargs,
     )
+
+
+def _batch(**kwargs: Any) -> serializers.IntegerField:
+    return serializers.IntegerField(source="batch_number", min_value=1, **kwargs)
 
 
 class RetryInput(StrictSerializer):
     """Whom to call again: without names everybody who failed (in that batch)."""
 
     tenants = _tenants(required=False)
-    batch = serializers.IntegerField(min_value=1, required=False)
+    batch = _batch(required=False)
     reason = serializers.CharField(max_length=300, allow_blank=True, default="")
 
 
@@ -41,13 +51,13 @@ class ExcludeInput(NeededReasonInput):
 class BatchInput(NeededReasonInput):
     """Which batch, and why."""
 
-    batch = serializers.IntegerField(min_value=1)
+    batch = _batch()
 
 
 class UnskipInput(StrictSerializer):
     """Which batch to bring back."""
 
-    batch = serializers.IntegerField(min_value=1)
+    batch = _batch()
     reason = serializers.CharField(max_length=300, allow_blank=True, default="")
 
 
@@ -58,161 +68,75 @@ class SettleInput(NeededReasonInput):
     outcome = serializers.ChoiceField(choices=["rolled_back", "upgraded", "excluded"])
 
 
-def _who(request: Request, plan: Plan) -> dict[str, Any]:
-    return {
-        "plan_id": plan.pk,
-        "by": asking(request),
-        "now": timezone.now(),
-        "via": via(request),
-    }
+@dataclass(frozen=True, slots=True)
+class PersonAct:
+    """An act: its address, what a token must be wide enough for, what it takes, its use case."""
+
+    name: str
+    needs: str
+    summary: str
+    takes: type[StrictSerializer]
+    use_case: Callable[..., Plan]
 
 
-class PlanRetry(ConsoleView):
-    """Only the failed, once more."""
+PERSON_ACTS = (
+    PersonAct(
+        "retry", "retry", "Have failed tenants called again, and only those", RetryInput, retry
+    ),
+    PersonAct(
+        "exclude",
+        "exclude",
+        "Leave tenants out of a plan that is under way",
+        ExcludeInput,
+        leaving_out.exclude,
+    ),
+    PersonAct(
+        "skip", "skip", "Skip a batch that has not begun", BatchInput, leaving_out.skip_batch
+    ),
+    PersonAct(
+        "unskip", "skip", "Bring a skipped batch back", UnskipInput, leaving_out.unskip_batch
+    ),
+    PersonAct(
+        "jump",
+        "skip",
+        "Jump to a batch: those before it that have not begun are skipped",
+        BatchInput,
+        leaving_out.jump,
+    ),
+    PersonAct(
+        "skip-rest",
+        "skip",
+        "Skip the rest: nobody else is upgraded, nothing is taken back",
+        NeededReasonInput,
+        leaving_out.skip_rest,
+    ),
+    PersonAct("settle", "settle", "Settle tenants that need a hand", SettleInput, settling.settle),
+)
 
-    token_actions: ClassVar[dict[str, str]] = {"POST": "retry"}
 
-    @extend_schema(
-        summary="Have failed tenants called again, and only those",
-        parameters=[PLAN_PARAMETER],
-        request=RetryInput,
-        responses={200: PlanDetail, **PROBLEMS},
-    )
-    def post(self, request: Request, plan: str) -> Response:
-        """Retry them."""
-        found = find_plan(request, plan)
-        given = taken(RetryInput, request)
-        done = retry(
-            tenant_keys=given.get("tenants", ()),
-            batch_number=given.get("batch"),
-            reason=given["reason"],
-            **_who(request, found),
+def view_of(act: PersonAct) -> type[ConsoleView]:
+    """Return the endpoint of one act: find the plan, do it, answer with the plan as it is now."""
+
+    class PlanAct(ConsoleView):
+        token_actions: ClassVar[dict[str, str]] = {"POST": act.needs}
+
+        @extend_schema(
+            summary=act.summary,
+            description=act.takes.__doc__,
+            parameters=[PLAN_PARAMETER],
+            request=act.takes,
+            responses={200: PlanDetail, **PROBLEMS},
         )
-        return answer_detail(request, done)
+        def post(self, request: Request, plan: str) -> Response:
+            found = find_plan(request, plan)
+            given = taken(act.takes, request)
+            done = act.use_case(
+                plan_id=found.pk,
+                by=asking(request),
+                now=timezone.now(),
+                via=via(request),
+                **given,
+            )
+            return answer_detail(request, done)
 
-
-class PlanExclude(ConsoleView):
-    """Go on without some tenants."""
-
-    token_actions: ClassVar[dict[str, str]] = {"POST": "exclude"}
-
-    @extend_schema(
-        summary="Leave tenants out of a plan that is under way",
-        parameters=[PLAN_PARAMETER],
-        request=ExcludeInput,
-        responses={200: PlanDetail, **PROBLEMS},
-    )
-    def post(self, request: Request, plan: str) -> Response:
-        """Exclude them."""
-        found = find_plan(request, plan)
-        given = taken(ExcludeInput, request)
-        done = leaving_out.exclude(
-            tenant_keys=given["tenants"], reason=given["reason"], **_who(request, found)
-        )
-        return answer_detail(request, done)
-
-
-class PlanSkip(ConsoleView):
-    """Go on without a batch."""
-
-    token_actions: ClassVar[dict[str, str]] = {"POST": "skip"}
-
-    @extend_schema(
-        summary="Skip a batch that has not begun",
-        parameters=[PLAN_PARAMETER],
-        request=BatchInput,
-        responses={200: PlanDetail, **PROBLEMS},
-    )
-    def post(self, request: Request, plan: str) -> Response:
-        """Skip it."""
-        found = find_plan(request, plan)
-        given = taken(BatchInput, request)
-        done = leaving_out.skip_batch(
-            batch_number=given["batch"], reason=given["reason"], **_who(request, found)
-        )
-        return answer_detail(request, done)
-
-
-class PlanUnskip(ConsoleView):
-    """Do a skipped batch after all."""
-
-    token_actions: ClassVar[dict[str, str]] = {"POST": "skip"}
-
-    @extend_schema(
-        summary="Bring a skipped batch back",
-        parameters=[PLAN_PARAMETER],
-        request=UnskipInput,
-        responses={200: PlanDetail, **PROBLEMS},
-    )
-    def post(self, request: Request, plan: str) -> Response:
-        """Bring it back."""
-        found = find_plan(request, plan)
-        given = taken(UnskipInput, request)
-        done = leaving_out.unskip_batch(
-            batch_number=given["batch"], reason=given["reason"], **_who(request, found)
-        )
-        return answer_detail(request, done)
-
-
-class PlanJump(ConsoleView):
-    """Let a later batch be the next one."""
-
-    token_actions: ClassVar[dict[str, str]] = {"POST": "skip"}
-
-    @extend_schema(
-        summary="Jump to a batch: those before it that have not begun are skipped",
-        parameters=[PLAN_PARAMETER],
-        request=BatchInput,
-        responses={200: PlanDetail, **PROBLEMS},
-    )
-    def post(self, request: Request, plan: str) -> Response:
-        """Jump there."""
-        found = find_plan(request, plan)
-        given = taken(BatchInput, request)
-        done = leaving_out.jump(
-            batch_number=given["batch"], reason=given["reason"], **_who(request, found)
-        )
-        return answer_detail(request, done)
-
-
-class PlanSkipRest(ConsoleView):
-    """Upgrade nobody else."""
-
-    token_actions: ClassVar[dict[str, str]] = {"POST": "skip"}
-
-    @extend_schema(
-        summary="Skip the rest: nobody else is upgraded, nothing is taken back",
-        parameters=[PLAN_PARAMETER],
-        request=NeededReasonInput,
-        responses={200: PlanDetail, **PROBLEMS},
-    )
-    def post(self, request: Request, plan: str) -> Response:
-        """Skip it."""
-        found = find_plan(request, plan)
-        given = taken(NeededReasonInput, request)
-        done = leaving_out.skip_rest(reason=given["reason"], **_who(request, found))
-        return answer_detail(request, done)
-
-
-class PlanSettle(ConsoleView):
-    """Say what became of tenants that needed a hand."""
-
-    token_actions: ClassVar[dict[str, str]] = {"POST": "settle"}
-
-    @extend_schema(
-        summary="Settle tenants that need a hand",
-        parameters=[PLAN_PARAMETER],
-        request=SettleInput,
-        responses={200: PlanDetail, **PROBLEMS},
-    )
-    def post(self, request: Request, plan: str) -> Response:
-        """Settle them."""
-        found = find_plan(request, plan)
-        given = taken(SettleInput, request)
-        done = settling.settle(
-            tenant_keys=given["tenants"],
-            outcome=given["outcome"],
-            reason=given["reason"],
-            **_who(request, found),
-        )
-        return answer_detail(request, done)
+    return PlanAct

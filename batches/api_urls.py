@@ -2,13 +2,18 @@
 
 from django.urls import path
 
-from batches import api, api_adjust, api_person_acts, calibration_api, drill_api
+from batches import api, api_adjust, api_rollback, api_tenants, calibration_api, drill_api
+from batches.api_person_acts import PERSON_ACTS, view_of
 
 PLAN = "api/v1/plans/<str:plan>"
 
 urlpatterns = [
     path("internal/version/upgrade/plan", api.PlanHandIn.as_view(), name="api-hand-in"),
-    path("internal/version/upgrade/rollback", api.RollbackByName.as_view(), name="api-rollback"),
+    path(
+        "internal/version/upgrade/rollback",
+        api_rollback.RollbackByName.as_view(),
+        name="api-rollback",
+    ),
     path(f"{PLAN}/", api.PlanOne.as_view(), name="api-plan"),
     path(f"{PLAN}/submit", api.PlanSubmit.as_view(), name="api-plan-submit"),
     path(f"{PLAN}/start", api.PlanStart.as_view(), name="api-plan-start"),
@@ -16,14 +21,11 @@ urlpatterns = [
     path(f"{PLAN}/resume", api.PlanResume.as_view(), name="api-plan-resume"),
     path(f"{PLAN}/promote", api.PlanPromote.as_view(), name="api-plan-promote"),
     path(f"{PLAN}/adjust", api_adjust.PlanAdjust.as_view(), name="api-plan-adjust"),
-    path(f"{PLAN}/retry", api_person_acts.PlanRetry.as_view(), name="api-plan-retry"),
-    path(f"{PLAN}/exclude", api_person_acts.PlanExclude.as_view(), name="api-plan-exclude"),
-    path(f"{PLAN}/skip", api_person_acts.PlanSkip.as_view(), name="api-plan-skip"),
-    path(f"{PLAN}/unskip", api_person_acts.PlanUnskip.as_view(), name="api-plan-unskip"),
-    path(f"{PLAN}/jump", api_person_acts.PlanJump.as_view(), name="api-plan-jump"),
-    path(f"{PLAN}/skip-rest", api_person_acts.PlanSkipRest.as_view(), name="api-plan-skip-rest"),
-    path(f"{PLAN}/settle", api_person_acts.PlanSettle.as_view(), name="api-plan-settle"),
-    path(f"{PLAN}/rollback", api.PlanRollback.as_view(), name="api-plan-rollback"),
+    *(
+        path(f"{PLAN}/{act.name}", view_of(act).as_view(), name=f"api-plan-{act.name}")
+        for act in PERSON_ACTS
+    ),
+    path(f"{PLAN}/rollback", api_rollback.PlanRollback.as_view(), name="api-plan-rollback"),
     path(f"{PLAN}/stop", api.PlanStop.as_view(), name="api-plan-stop"),
     path(
         f"{PLAN}/override-freeze",
@@ -31,7 +33,7 @@ urlpatterns = [
         name="api-plan-override-freeze",
     ),
     path(f"{PLAN}/snapshot", api.PlanSnapshot.as_view(), name="api-plan-snapshot"),
-    path(f"{PLAN}/tenants", api.PlanTenants.as_view(), name="api-plan-tenants"),
+    path(f"{PLAN}/tenants", api_tenants.PlanTenants.as_view(), name="api-plan-tenants"),
     path("api/v1/drills/", drill_api.Drills.as_view(), name="api-drills"),
     path("api/v1/drill-schedules/", drill_api.DrillSchedules.as_view(), name="api-drill-schedules"),
     path(

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import transaction
 
-from batches.decide import DrillFacts
+from batches.decision_facts import DrillFacts
 from batches.drill_steps import Drilled, first_of, next_step, verdict
 from batches.models import Batch, RollbackDrill, TenantUpgrade
 from batches.readiness import quote_for

@@ -14,7 +14,7 @@ from typing import Any
 from batches import surroundings
 from batches.canonical_json import canonical_json
 from batches.configured import dictionary
-from batches.decide import BreachFacts, MissingFacts
+from batches.decision_facts import BreachFacts, MissingFacts
 from batches.dictionary import KpiMapping
 from batches.increments import LookSample, failed_look, max_age, take_look
 from batches.leases import LeaseLost

@@ -10,7 +10,7 @@ from django.db.models import Count, Q
 
 from batches import free_space
 from batches.clock_moves import soak_name
-from batches.decide import BatchFacts, BreachFacts, MissingFacts, PlanFacts, RollbackFacts
+from batches.decision_facts import BatchFacts, BreachFacts, MissingFacts, PlanFacts, RollbackFacts
 from batches.drilling import drill_facts, drilled_upgrades
 from batches.models import Batch, DeployerCall, Rollback, TenantUpgrade
 from batches.pacing import failures, net_of_waiting, soak_left

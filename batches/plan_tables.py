@@ -12,7 +12,7 @@ from django.db.models import Case, Value, When
 from batches.lifecycle import TENANT_UPGRADE
 from batches.live_messages import Message, answers, event, tone
 from batches.models import DeployerCall, TenantUpgrade
-from batches.snapshot import WORST_FIRST
+from batches.snapshot_batches import WORST_FIRST
 from plans.models import Event, Plan, PlanTenant
 
 TENANTS_PER_PAGE = 100

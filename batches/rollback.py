@@ -1,6 +1,9 @@
-"""Roll back: begin it, finish it, hand over what could not be taken back, settle it."""
+"""Ask for a rollback: what it is about, its deadline and its quote, and who goes back.
 
-from collections.abc import Iterable, Sequence
+`batches/rollback_ending.py` ends it.
+"""
+
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,8 +14,7 @@ from batches import aftermath, drilling
 from batches.adjust import drop_waiting
 from batches.blast_radius import Meeting, meeting
 from batches.effect_ports import settle_time
-from batches.launch import free_reservations
-from batches.lifecycle import LIVE_BATCH_STATES, TENANT_UPGRADE
+from batches.lifecycle import LIVE_BATCH_STATES
 from batches.models import Batch, DeployerCall, Rollback, Ruling, TenantUpgrade
 from batches.models.batch import BatchQuerySet, TenantUpgradeQuerySet
 from batches.pacing import soak_left
@@ -140,7 +142,7 @@ def request_rollback(
         rollback.sentence = (
             f"{who} rolls back {_words(rollback)}: {reason or 'no reason given'}."
             f" {rollback.touched} tenants go back by {rollback.deadline:%H:%M:%S} UTC"
-            f" ({_quote_words(rollback)})."
+            f" ({quote_words(rollback)})."
         )
         rollback.save()
         _end_what_waits(plan, by, via, now)
@@ -241,7 +243,8 @@ def _note_quote(rollback: Rollback, quote: Quote | None) -> None:
     rollback.quote_terms = quote.to_json()["terms"]
 
 
-def _quote_words(rollback: Rollback) -> str:
+def quote_words(rollback: Rollback) -> str:
+    """Say in words what the rollback was quoted at."""
     if rollback.quote_seconds is None:
         return "no quote: the deployers file cannot be read"
     words = f"quoted {rollback.quote_seconds:.0f} s"
@@ -271,12 +274,13 @@ def _check_tenants(plan: Plan, tenants: Sequence[str]) -> None:
         raise BadInput([f"tenants: {key!r} is not in this plan" for key in unknown])
 
 
-def _locked_batches(plan: Plan) -> BatchQuerySet:
+def locked_batches(plan: Plan) -> BatchQuerySet:
+    """Return the batches of a plan, each under its row lock; the plan is locked before."""
     return Batch.objects.select_for_update(no_key=True).filter(plan=plan)
 
 
 def _move_batches(plan: Plan, rollback: Rollback) -> None:
-    batches = _locked_batches(plan).filter(state__in=ROLLED_BACK_FROM)
+    batches = locked_batches(plan).filter(state__in=ROLLED_BACK_FROM)
     if rollback.scope == "tenants":
         # Batches keep their states: only some of their tenants go back. A soak stands still
         # meanwhile; resuming the plan starts it again.
@@ -308,200 +312,3 @@ def _stop_soak(batch: Batch, now: datetime) -> None:
     batch.soak_left = soak_left(batch.soak_left, batch.soak_counted_at, now, counting=True)
     batch.soak_counted_at = None
     batch.save()
-
-
-@transaction.atomic
-def note_escalation(*, rollback_id: Any, left: Sequence[str], now: datetime) -> Rollback:
-    """Say after 150 s which tenants are not back yet."""
-    rollback, plan = Rollback.objects.locked(rollback_id)
-    rollback.escalated_at = now
-    rollback.save()
-    events.record(
-        stream=plan,
-        kind="rollback_escalated",
-        sentence=f"{len(left)} tenants are not back yet, the promise ends at"
-        f" {rollback.deadline:%H:%M:%S} UTC: {_named(left)}.",
-        actor=None,
-        via="watch",
-        now=now,
-        payload={"rollback": str(rollback.pk), "left": list(left)},
-    )
-    return rollback
-
-
-@transaction.atomic
-def note_missed(*, rollback_id: Any, left: Sequence[str], now: datetime) -> Rollback:
-    """Say honestly that the deadline was missed, and by whom; work goes on."""
-    rollback, plan = Rollback.objects.locked(rollback_id)
-    rollback.missed_at = now
-    rollback.save()
-    events.record(
-        stream=plan,
-        kind="rollback_missed",
-        sentence=f"The promise was missed: {len(left)} tenants were not back by"
-        f" {rollback.deadline:%H:%M:%S} UTC: {_named(left)}. Work on them goes on.",
-        actor=None,
-        via="watch",
-        now=now,
-        payload={"rollback": str(rollback.pk), "left": list(left)},
-    )
-    return rollback
-
-
-def _named(keys: Sequence[str]) -> str:
-    return ", ".join(keys[:10]) + ("…" if len(keys) > 10 else "")
-
-
-def finish(*, rollback_id: Any, now: datetime, clock_moved: timedelta = timedelta(0)) -> Plan:
-    """Close a rollback when nothing is left to restore, with what became of every tenant.
-
-    `clock_moved`: how far the wall clock was moved while it ran; the record tells what it took.
-    After a part was taken back the plan waits, paused, for a person to choose; tenants of that part
-    that need a hand are listed and settled there.
-    """
-    with transaction.atomic():
-        rollback, plan = Rollback.objects.locked(rollback_id)
-        upgrades = in_scope(rollback)
-        if rollback.finished_at is not None:
-            raise Refused("This rollback has ended already.", code="rollback_ended")
-        if upgrades.touched().filter(state__in=NOT_BACK).exists():
-            raise Refused("Not every tenant is back yet.", code="not_back_yet")
-        needs_hand = sorted(
-            upgrades.filter(state="needs_hand").values_list("tenant_key", flat=True)
-        )
-        rollback.finished_at = now
-        back = upgrades.filter(state="rolled_back", restored_at__gte=rollback.triggered_at)
-        rollback.restored = back.count()
-        rollback.needs_hand = len(needs_hand)
-        if not needs_hand:
-            last = back.aggregate(last=Max("observed_at"))["last"]
-            # Of looks at tenants nobody knows whether they were before the move: this is later.
-            rollback.verified_at = now - clock_moved if clock_moved else last or now
-            if rollback.verified_at > rollback.deadline and rollback.missed_at is None:
-                rollback.missed_at = now
-        watched = aftermath.begin(rollback, plan, policy_of(current_revision(plan)), now)
-        rollback.save()
-        call_off_retries(plan, in_scope(rollback), now=now)
-        _account_for_untouched(plan, rollback, now)
-        _end_batches(plan)
-        if rollback.scope != "plan":
-            plan.move("finish_part")
-        else:
-            plan.move("escalate" if needs_hand else "finish_rollback")
-            plan.ended_at = now
-            if not needs_hand:
-                free_reservations(plan)
-        plan.save()
-        events.record(
-            stream=plan,
-            kind="rollback_finished",
-            sentence=f"{_closing_sentence(rollback, needs_hand)} {watched}",
-            actor=None,
-            via="watch",
-            now=now,
-            payload={
-                "rollback": str(rollback.pk),
-                "restored": rollback.restored,
-                "needs_hand": needs_hand,
-                "superseded": rollback.superseded,
-                "seconds": rollback.seconds(),
-                "quote": rollback.quote_seconds,
-                "aftermath": rollback.aftermath,
-                "expected": rollback.expected_seconds,
-            },
-        )
-    return plan
-
-
-def _closing_sentence(rollback: Rollback, needs_hand: Sequence[str]) -> str:
-    seconds = rollback.seconds()
-    told = f"{rollback.restored} tenants are back and were read back"
-    if seconds is not None:
-        told += f" {seconds:.1f} s after the trigger ({_quote_words(rollback)})"
-        if rollback.verified_at is not None and rollback.clock_from != rollback.triggered_at:
-            promised = (rollback.verified_at - rollback.clock_from).total_seconds()
-            told += f", {promised:.1f} s after the pause"
-    if rollback.superseded:
-        told += f"; {len(rollback.superseded)} were left alone: a newer plan has moved them on"
-    if needs_hand:
-        told += f"; {len(needs_hand)} need a hand: {', '.join(needs_hand[:10])}"
-    return f"{told}."
-
-
-def call_off_retries(plan: Plan, rows: TenantUpgradeQuerySet, *, now: datetime) -> None:
-    """Leave tenants that were to be called again where they are: back on the version before."""
-    waiting = rows.touched().filter(state="pending")
-    keys = sorted(waiting.values_list("tenant_key", flat=True))
-    if not keys:
-        return
-    waiting.update(state=TENANT_UPGRADE.named("call_off").target)
-    events.record(
-        stream=plan,
-        kind="tenants_moved",
-        sentence=f"Tenants: {len(keys)} rolled back already; their retry is called off.",
-        actor=None,
-        via="watch",
-        now=now,
-        payload={"tenants": dict.fromkeys(keys, "rolled_back"), "errors": {}},
-    )
-
-
-def _account_for_untouched(plan: Plan, rollback: Rollback, now: datetime) -> None:
-    """Leave out whom the rolled-back part never reached; nothing of it will be called any more."""
-    if rollback.scope == "tenants":
-        return
-    batches = Batch.objects.filter(plan=plan, state="rolling_back")
-    if rollback.scope == "plan":
-        for batch in _locked_batches(plan).filter(state="pending"):
-            batch.move("skip")
-            batch.save()
-        batches = Batch.objects.filter(plan=plan)
-    exclude_untouched(plan, now=now, batches=batches, states=("failed", "pending", "upgrading"))
-
-
-def exclude_untouched(
-    plan: Plan,
-    *,
-    now: datetime,
-    batches: Iterable[Batch],
-    states: Sequence[str] = ("failed",),
-) -> int:
-    """Account for tenants that no call ever reached: they stay on their version, as excluded.
-
-    Whoever failed before any call, as nobody could read its version, is quarantined there.
-    """
-    upgrades = TenantUpgrade.objects.filter(plan=plan, touched_at=None, batch__in=batches)
-    chosen = dict(upgrades.filter(state__in=states).values_list("pk", "tenant_key"))
-    if not chosen:
-        return 0
-    upgrades.filter(pk__in=list(chosen), state="failed").update(
-        set_aside=TenantUpgrade.QUARANTINED, set_aside_at=now, set_aside_why=F("last_error")
-    )
-    TenantUpgrade.objects.filter(pk__in=list(chosen)).update(state="excluded")
-    events.record(
-        stream=plan,
-        kind="tenants_moved",
-        sentence=f"Tenants: {len(chosen)} excluded, never touched.",
-        actor=None,
-        via="watch",
-        now=now,
-        payload={"tenants": dict.fromkeys(chosen.values(), "excluded"), "errors": {}},
-    )
-    return len(chosen)
-
-
-def _end_batches(plan: Plan) -> None:
-    for batch in _locked_batches(plan).filter(state="rolling_back"):
-        left = TenantUpgrade.objects.filter(batch=batch, state="needs_hand").exists()
-        batch.move("escalate" if left else "finish_rollback")
-        batch.save()
-    end_settled_batches(plan)
-
-
-def end_settled_batches(plan: Plan) -> None:
-    """End batches of which no tenant needs a hand any more."""
-    for batch in _locked_batches(plan).filter(state="needs_hand"):
-        counts = TenantUpgrade.objects.filter(batch=batch).counts()
-        if not counts.get("needs_hand"):
-            batch.move("settle_passed" if counts.get("upgraded") else "settle_rolled_back")
-            batch.save()

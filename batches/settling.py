@@ -9,7 +9,8 @@ from django.db import transaction
 from batches import alerts
 from batches.launch import free_reservations
 from batches.models import Batch, Rollback, TenantUpgrade
-from batches.rollback import end_settled_batches, request_rollback
+from batches.rollback import request_rollback
+from batches.rollback_ending import end_settled_batches
 from plans import events
 from plans.models import Plan, User
 from plans.permissions import require

@@ -19,7 +19,8 @@ from batches.charts import plan_charts
 from batches.ladder import rungs
 from batches.lifecycle import TENANT_UPGRADE
 from batches.plan_tables import event_rows, page_of_tenants, recent_answers
-from batches.snapshot import WORST_FIRST, plan_snapshot
+from batches.snapshot import plan_snapshot
+from batches.snapshot_batches import WORST_FIRST
 from plans import approval, freezing
 from plans.lifecycle import LIVE_PLAN_STATES
 from plans.models import ApprovalRequest, Plan, User

@@ -26,7 +26,8 @@ from batches import (
 from batches.acting import Acting
 from batches.aftermath_watch import AftermathWatch
 from batches.commit_signal import CommitSignal, commit_signal
-from batches.decide import WAITS_TOLD, Action, PlanFacts, decide
+from batches.decide import WAITS_TOLD, decide
+from batches.decision_facts import Action, PlanFacts
 from batches.effect_thread import EffectThread
 from batches.launch import NotYet, TenantsTaken, start, why_not_yet
 from batches.leases import LeaseLost

@@ -146,7 +146,7 @@ class Bench:
         """Take all of a plan back; return the ended record."""
         from django.utils import timezone
 
-        from batches import rollback
+        from batches import rollback, rollback_ending
         from batches.execution import new_effect_loop, take_back
         from batches.models import Rollback, TenantUpgrade
 
@@ -160,7 +160,7 @@ class Bench:
             await loop.close()
 
         asyncio.run(restores())
-        rollback.finish(rollback_id=record.pk, now=timezone.now())
+        rollback_ending.finish(rollback_id=record.pk, now=timezone.now())
         assert TenantUpgrade.objects.filter(plan=plan).counts() == {"rolled_back": tenants}
         return Rollback.objects.get(pk=record.pk)
 

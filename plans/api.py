@@ -1,4 +1,4 @@
-"""REST: plans and their approval, the trail, tenants, releases; the rest is in batches/api.py."""
+"""REST: plans and their approval, the trail, tenants, releases; the rest is in batches/api*.py."""
 
 import json
 from typing import Any, ClassVar

@@ -1,35 +1,23 @@
 """Draft and revise a plan: what is to be upgraded, where, under which policy, in which order."""
 
-import hashlib
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-import rfc8785
 from django.conf import settings
 from django.db import transaction
 
 from plans import events
-from plans.chain import timestamp
-from plans.models import (
-    ApprovalRequest,
-    Plan,
-    PlanRevision,
-    PlanTenant,
-    Plugin,
-    Policy,
-    Release,
-    Tenant,
-    User,
-)
+from plans.models import ApprovalRequest, Plan, PlanRevision, Plugin, Policy, Release, Tenant, User
 from plans.newest_policies import newest_policies
 from plans.permissions import require
 from plans.policy import PolicyFile, UpgradePolicy
 from plans.policy_yaml import parse_policy_file
 from plans.refusal import BadInput, Refused
+from plans.revision_writing import write_revision
 from plans.waves import Arrangement, Candidate, arrange
 
 
@@ -180,88 +168,6 @@ def resolve(
     )
 
 
-def _digest(value: Any) -> str:
-    return hashlib.sha256(rfc8785.dumps(value)).hexdigest()
-
-
-def tenants_digest_of(batches: Iterable[tuple[str, Sequence[str]]]) -> str:
-    """Return the digest of who stands in which batch, in which order."""
-    return _digest([{"name": name, "tenants": list(tenants)} for name, tenants in batches])
-
-
-def plan_digest(plan: Plan, *, policy_digest: str, approvals: str, tenants_digest: str) -> str:
-    """Return the digest of all that approvers agree to."""
-    return _digest(
-        {
-            "external_id": plan.external_id,
-            "plugin": plan.plugin.key,
-            "version": plan.release.version,
-            "artifact": plan.release.digest,
-            "deployer": plan.deployer,
-            "policy": policy_digest,
-            "approvals": approvals,
-            "tenants": tenants_digest,
-            "not_before": timestamp(plan.not_before) if plan.not_before else None,
-        }
-    )
-
-
-def _write_revision(
-    *, plan: Plan, resolved: Resolved, seed: str, author: User, why: str, now: datetime
-) -> PlanRevision:
-    plan.revision += 1
-    tenants_digest = tenants_digest_of((w.name, w.tenants) for w in resolved.arrangement.waves)
-    revision = PlanRevision.objects.create(
-        plan=plan,
-        number=plan.revision,
-        release=resolved.release,
-        deployer=plan.deployer,
-        not_before=plan.not_before,
-        policy=resolved.policy_row,
-        policy_name=resolved.policy_row.name,
-        policy_text=resolved.policy_row.text,
-        policy_digest=resolved.policy_row.digest,
-        approvals=resolved.approvals,
-        tenant_choice=resolved.draft.tenants.to_json(),
-        tenants_digest=tenants_digest,
-        seed=seed,
-        plan_digest=plan_digest(
-            plan,
-            policy_digest=resolved.policy_row.digest,
-            approvals=resolved.approvals,
-            tenants_digest=tenants_digest,
-        ),
-        author=author,
-        why=why,
-        created_at=now,
-    )
-    PlanTenant.objects.filter(plan=plan).delete()
-    places: list[PlanTenant] = []
-    for wave in resolved.arrangement.waves:
-        places += [
-            PlanTenant(
-                plan=plan,
-                tenant=resolved.tenants[key],
-                plugin_id=plan.plugin_id,
-                batch_number=wave.number,
-                position=position,
-            )
-            for position, key in enumerate(wave.tenants)
-        ]
-    places += [
-        PlanTenant(
-            plan=plan,
-            tenant=resolved.tenants[key],
-            plugin_id=plan.plugin_id,
-            excluded=True,
-            excluded_why=why_excluded,
-        )
-        for key, why_excluded in resolved.arrangement.excluded.items()
-    ]
-    PlanTenant.objects.bulk_create(places, batch_size=500)
-    return revision
-
-
 def _apply(plan: Plan, resolved: Resolved) -> None:
     draft = resolved.draft
     plan.plugin = resolved.release.plugin
@@ -271,6 +177,23 @@ def _apply(plan: Plan, resolved: Resolved) -> None:
     plan.owner_email = draft.owner_email
     plan.note = draft.note
     plan.not_before = draft.not_before
+
+
+def _next_revision(
+    plan: Plan, resolved: Resolved, *, seed: str, author: User, why: str, now: datetime
+) -> PlanRevision:
+    return write_revision(
+        plan=plan,
+        policy=resolved.policy_row,
+        approvals=resolved.approvals,
+        tenant_choice=resolved.draft.tenants.to_json(),
+        arrangement=resolved.arrangement,
+        tenants=resolved.tenants,
+        seed=seed,
+        author=author,
+        why=why,
+        now=now,
+    )
 
 
 def _wave_words(arrangement: Arrangement) -> str:
@@ -315,8 +238,8 @@ def draft_plan(
         )
         _apply(plan, resolved)
         plan.save()
-        revision = _write_revision(
-            plan=plan, resolved=resolved, seed=seed, author=author, why="first draft", now=now
+        revision = _next_revision(
+            plan, resolved, seed=seed, author=author, why="first draft", now=now
         )
         plan.save()
         events.record(
@@ -356,9 +279,7 @@ def revise_plan(
         plan.submitted_at = None
         plan.approved_at = None
         plan.ended_at = None
-        revision = _write_revision(
-            plan=plan, resolved=resolved, seed=seed, author=editor, why=why, now=now
-        )
+        revision = _next_revision(plan, resolved, seed=seed, author=editor, why=why, now=now)
         plan.save()
         voided = ApprovalRequest.objects.filter(plan=plan, closed_at=None).update(
             closed_at=now, outcome="voided"

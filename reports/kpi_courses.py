@@ -10,7 +10,7 @@ from batches.limits_in_force import limit_steps, policies_in_force
 from batches.models import KpiSample
 from batches.pinned_policy import definition_of
 from plans.models import Plan
-from reports.report_facts import KpiFact, KpiLimit, KpiPoint
+from reports.report_facts_course import KpiFact, KpiLimit, KpiPoint
 
 # A look of 10,000 tenants is a long row: few of them are read there, all of them in small plans.
 MOST_POINTS_READ = 250_000

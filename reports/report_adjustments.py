@@ -13,7 +13,8 @@ from reports.report_blocks import (
     utc,
     words,
 )
-from reports.report_facts import AdjustmentFact, ReportFacts
+from reports.report_facts import ReportFacts
+from reports.report_facts_agreed import AdjustmentFact
 
 DIRECTION_TONES: dict[str, Tone] = {"tighter": "good", "looser": "warn"}
 

@@ -14,7 +14,8 @@ from reports.report_blocks import (
     utc,
     words,
 )
-from reports.report_facts import DrillFact, ReportFacts, RollbackFact
+from reports.report_facts import ReportFacts
+from reports.report_facts_course import DrillFact, RollbackFact
 
 AFTERMATH_TONES: dict[str, Tone] = {
     "in_band": "good",

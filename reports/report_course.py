@@ -1,25 +1,15 @@
-"""The report's middle part: batches, metrics, rulings, rollbacks and what is left to people."""
+"""The report's account of the course: batches, rulings, all tenants, what is left to people."""
 
 from collections import Counter
 from datetime import datetime
 
-from reports.figures import (
-    LimitLine,
-    Line,
-    Marker,
-    Span,
-    TimelineRow,
-    batch_timeline,
-    kpi_chart,
-)
-from reports.report_aftermath import aftermath_blocks, drill_blocks
+from reports.figures import Marker, Span, TimelineRow, batch_timeline
 from reports.report_blocks import (
     NOTHING,
     Block,
     Cell,
     Heading,
     Listing,
-    Pairs,
     Paragraph,
     Picture,
     Section,
@@ -32,12 +22,12 @@ from reports.report_blocks import (
     in_chunks,
     in_columns,
     moment,
-    precise,
     quantity,
     utc,
     words,
 )
-from reports.report_facts import BatchFact, KpiFact, KpiLimit, ReportFacts, RollbackFact, TenantFact
+from reports.report_facts import ReportFacts
+from reports.report_facts_course import BatchFact, TenantFact
 
 STATE_TONES: dict[str, Tone] = {
     "upgraded": "good",
@@ -58,7 +48,7 @@ def batches_section(facts: ReportFacts) -> Section:
     if not facts.batches:
         return Section("batches", "What was done", (Paragraph("No batch was ever opened."),))
     blocks: list[Block] = []
-    timeline = batch_timeline([_timeline_row(b, facts) for b in facts.batches], _markers(facts))
+    timeline = batch_timeline([_timeline_row(b, facts) for b in facts.batches], markers(facts))
     if timeline:
         blocks.append(Picture(timeline, "When each batch called its tenants, soaked and ended."))
     rows = tuple(_batch_row(batch) for batch in facts.batches)
@@ -78,22 +68,6 @@ def batches_section(facts: ReportFacts) -> Section:
     widths = (15, 29, 24, 22, 10)
     blocks.append(Table("What each batch was watched for", columns, widths, watched))
     return Section("batches", "What was done", tuple(blocks))
-
-
-def metrics_section(facts: ReportFacts) -> Section:
-    """Show the Kpis with their limits, and say where data was missing."""
-    if not facts.kpis:
-        text = "No metric was looked at." if facts.started_at else "The plan was never started."
-        return Section("metrics", "What was measured", (Paragraph(text),))
-    blocks: list[Block] = []
-    for kpi in facts.kpis:
-        svg = _chart(kpi, facts)
-        if svg:
-            blocks.append(Picture(svg, _chart_caption(kpi)))
-    rows = tuple(_kpi_row(kpi, facts) for kpi in facts.kpis)
-    head = ("Kpi", "Source", "Limit", "Looks", "Without data", "Lowest", "Highest", "Breaches")
-    blocks.append(Table("Looks at the Kpis", head, (21, 13, 16, 9, 11, 10, 10, 10), rows))
-    return Section("metrics", "What was measured", tuple(blocks))
 
 
 def rulings_section(facts: ReportFacts) -> Section:
@@ -120,46 +94,6 @@ def rulings_section(facts: ReportFacts) -> Section:
     )
     table = Table("Rulings", head, (17, 10, 10, 9, 9, 8, 8, 29), rows)
     return Section("rulings", "What was ruled", (Paragraph(text), table))
-
-
-def rollbacks_section(facts: ReportFacts) -> Section:
-    """Give the record of each rollback, measured against its limit."""
-    if not facts.rollbacks:
-        said = Paragraph("No rollback happened.", tone="good")
-        return Section("rollbacks", "What was taken back", (said, *drill_blocks(facts)))
-    blocks: list[Block] = []
-    for number, rollback in enumerate(facts.rollbacks, start=1):
-        blocks.append(Heading(f"Rollback {number} of {len(facts.rollbacks)}"))
-        blocks.append(Paragraph(rollback_sentence(rollback), tone=rollback_tone(rollback)))
-        blocks.append(_rollback_pairs(rollback))
-        blocks += aftermath_blocks(rollback)
-    blocks += drill_blocks(facts)
-    return Section("rollbacks", "What was taken back", tuple(blocks))
-
-
-def rollback_sentence(rollback: RollbackFact) -> str:
-    """Say in one sentence whether the promise was kept."""
-    limit = f"the limit is {rollback.limit_seconds:.0f} s"
-    measured = rollback.measured_seconds
-    if measured is None and rollback.finished_at is not None:
-        took = between(rollback.clock_from, rollback.finished_at)
-        return (
-            f"{rollback.restored:,} of {count(rollback.touched, 'tenant')} read back, "
-            f"{rollback.needs_hand:,} left to people after {took}; {limit}."
-        )
-    if measured is None:
-        return f"Not all {count(rollback.touched, 'tenant')} were read back; {limit}."
-    done = f"{count(rollback.restored, 'tenant')} read back on the version before"
-    left = f", {rollback.needs_hand:,} left to people" if rollback.needs_hand else ""
-    word = "in time" if rollback.in_time else "TOO LATE"
-    return f"{done}{left} after {measured:.1f} s: {word}; {limit}."
-
-
-def rollback_tone(rollback: RollbackFact) -> Tone:
-    """Return good only for a rollback in time that left nobody behind."""
-    if not rollback.in_time:
-        return "bad"
-    return "warn" if rollback.needs_hand else "good"
 
 
 def needs_hand_section(facts: ReportFacts) -> Section:
@@ -232,11 +166,13 @@ def _gate(batch: BatchFact) -> str:
     return gate
 
 
-def _end(batch: BatchFact, facts: ReportFacts) -> datetime:
+def batch_end(batch: BatchFact, facts: ReportFacts) -> datetime:
+    """Return when a batch ended, or where its course ends for now."""
     return batch.ended_at or facts.ended_at or facts.cut_off
 
 
-def _markers(facts: ReportFacts) -> list[Marker]:
+def markers(facts: ReportFacts) -> list[Marker]:
+    """Return what a chart marks: adjustments and rollbacks."""
     changes = [Marker(one.applied_at, "adjusted") for one in facts.adjusted if one.applied_at]
     return [
         *changes,
@@ -247,7 +183,7 @@ def _markers(facts: ReportFacts) -> list[Marker]:
 def _timeline_row(batch: BatchFact, facts: ReportFacts) -> TimelineRow:
     spans: list[Span] = []
     restored = [t.restored_at for t in batch.tenants if t.restored_at is not None]
-    end = _end(batch, facts)
+    end = batch_end(batch, facts)
     back = next((r for r in facts.rollbacks if restored and r.triggered_at <= max(restored)), None)
     forward_end = min(end, back.triggered_at) if back else end
     if batch.calling_since is not None:
@@ -261,117 +197,6 @@ def _timeline_row(batch: BatchFact, facts: ReportFacts) -> TimelineRow:
     if back is not None:
         spans.append(Span("rolling back", back.triggered_at, max(restored)))
     return TimelineRow(f"{batch.number} {batch.name}", tuple(spans))
-
-
-def _chart(kpi: KpiFact, facts: ReportFacts) -> str:
-    # A look at which only the tenants still waiting spoke is no gap of the upgraded ones.
-    own = [p for p in kpi.points if p.value is not None or not p.drawn]
-    lines = [Line("upgraded tenants", tuple((p.at, p.value) for p in own))]
-    if any(point.control is not None for point in kpi.points):
-        control = [(p.at, p.control) for p in kpi.points if p.drawn and p.control is not None]
-        lines.append(Line("not yet upgraded", tuple(control)))
-    bands = [
-        Span(batch.name, batch.opened_at, _end(batch, facts))
-        for batch in facts.batches
-        if batch.opened_at is not None
-    ]
-    return kpi_chart(
-        name=f"{kpi.name}, {kpi.meaning}" if kpi.meaning else kpi.name,
-        unit=kpi.unit,
-        lines=lines,
-        limits=[
-            LimitLine(one.value, one.label, one.since, one.until)
-            for one in kpi.limits
-            if one.value is not None
-        ],
-        bands=bands,
-        markers=_markers(facts),
-    )
-
-
-def _limit_words(kpi: KpiFact) -> str:
-    return ", ".join(map(_limit_with_time, kpi.limits)) or "none, watched only"
-
-
-def _limit_with_time(limit: KpiLimit) -> str:
-    since = f" from {moment(limit.since)[11:]}" if limit.since is not None else ""
-    until = f" until {moment(limit.until)[11:]}" if limit.until is not None else ""
-    return f"{limit.label}{since}{until}"
-
-
-def _known(kpi: KpiFact) -> list[float]:
-    return [point.value for point in kpi.points if point.value is not None]
-
-
-def _chart_caption(kpi: KpiFact) -> str:
-    known = _known(kpi)
-    if not known:
-        return f"{kpi.name}: {count(kpi.looks, 'look')}, none of them said anything."
-    shown = f"{len(known):,} of " if len(known) < kpi.looks - kpi.blind else ""
-    gaps = f"; {count(kpi.blind, 'look')} without data, marked on the axis" if kpi.blind else ""
-    return (
-        f"{kpi.name}, {shown}{count(kpi.looks, 'look')}: between "
-        f"{quantity(min(known), kpi.unit)} and {quantity(max(known), kpi.unit)}; "
-        f"limit: {_limit_words(kpi)}{gaps}. A point is one look; guardrails judge windows of "
-        "looks. Shaded: batches."
-    )
-
-
-def _kpi_row(kpi: KpiFact, facts: ReportFacts) -> tuple[Cell, ...]:
-    known = _known(kpi)
-    breaches = sum(1 for r in facts.rulings if r.kpi == kpi.name and r.verdict == "breached")
-    return (
-        Cell(kpi.name, mono=True),
-        Cell(kpi.source or NOTHING),
-        Cell(_limit_words(kpi)),
-        Cell(f"{kpi.looks:,}", number=True),
-        Cell(f"{kpi.blind:,}", number=True, tone="warn" if kpi.blind else "plain"),
-        Cell(quantity(min(known, default=None), kpi.unit), number=True),
-        Cell(quantity(max(known, default=None), kpi.unit), number=True),
-        Cell(f"{breaches:,}", number=True, tone="bad" if breaches else "plain"),
-    )
-
-
-def _rollback_pairs(rollback: RollbackFact) -> Pairs:
-    measured = rollback.measured_seconds
-    tone = rollback_tone(rollback)
-    rows = [
-        ("Record", Cell(rollback.id, mono=True)),
-        ("Trigger", Cell(f"{words(rollback.trigger)}, by {rollback.by}, via {rollback.via}")),
-        ("Reason", Cell(rollback.reason)),
-        ("Scope", Cell(words(rollback.scope))),
-        ("Clock started", Cell(precise(rollback.clock_from))),
-        ("Triggered", Cell(precise(rollback.triggered_at))),
-        ("First call", Cell(precise(rollback.first_call_at))),
-        ("Last tenant read back", Cell(precise(rollback.verified_at))),
-        ("Deadline", Cell(precise(rollback.deadline))),
-        (
-            "Measured",
-            Cell(
-                f"{measured:.1f} s of {rollback.limit_seconds:.0f} s"
-                if measured is not None
-                else f"not all were read back; limit {rollback.limit_seconds:.0f} s",
-                tone=tone,
-            ),
-        ),
-        ("Quoted before", Cell(quantity(rollback.quote_seconds, "s"))),
-        ("Expected before", Cell(quantity(rollback.expected_seconds, "s"))),
-        ("Arithmetic of the quote", Cell(_arithmetic(rollback.quote_terms))),
-        ("Tenants touched", Cell(f"{rollback.touched:,}")),
-        ("Tenants restored", Cell(f"{rollback.restored:,}")),
-        (
-            "Left to people",
-            Cell(f"{rollback.needs_hand:,}", tone="bad" if rollback.needs_hand else "plain"),
-        ),
-        ("Left alone", Cell(", ".join(rollback.superseded) or "none was moved on by a newer plan")),
-    ]
-    if rollback.missed_at is not None:
-        rows.append(("Limit missed", Cell(precise(rollback.missed_at), tone="bad")))
-    return Pairs(tuple(rows))
-
-
-def _arithmetic(terms: tuple[tuple[str, float], ...]) -> str:
-    return "; ".join(f"{label}: {seconds:.1f} s" for label, seconds in terms) or NOTHING
 
 
 def _exceptions(caption: str, tenants: list[TenantFact]) -> Table:

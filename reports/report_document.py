@@ -24,15 +24,13 @@ from reports.report_blocks import (
 )
 from reports.report_course import (
     batches_section,
-    metrics_section,
     needs_hand_section,
     outcome_counts,
-    rollback_sentence,
-    rollback_tone,
-    rollbacks_section,
     rulings_section,
     tenant_annex,
 )
+from reports.report_metrics import metrics_section
+from reports.report_rollbacks import rollback_sentence, rollback_tone, rollbacks_section
 from reports.report_facts import ReportFacts
 from reports.report_intent import (
     people_section,

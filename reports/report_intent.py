@@ -20,7 +20,8 @@ from reports.report_blocks import (
     utc,
     words,
 )
-from reports.report_facts import FreezeFact, Person, ReportFacts, RequestFact
+from reports.report_facts import ReportFacts
+from reports.report_facts_agreed import FreezeFact, Person, RequestFact
 
 POLICY_LINES_PER_CHUNK = 40
 VERDICT_TONES: dict[str, Tone] = {"approved": "good", "rejected": "bad"}

@@ -2,7 +2,8 @@
 
 from reports.report_blocks import NOTHING, Block, Cell, Paragraph, Section, Table, moment, words
 from reports.report_course import MOST_TABLE_ROWS, STATE_TONES
-from reports.report_facts import BatchFact, ReportFacts, TenantFact
+from reports.report_facts import ReportFacts
+from reports.report_facts_course import BatchFact, TenantFact
 
 SET_ASIDE = {
     "quarantined": "In quarantine: taken out of the batch, which went on",

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.decide import (
+from batches.decide import decide
+from batches.decision_facts import (
     Action,
     BatchFacts,
     BreachFacts,
     MissingFacts,
     PlanFacts,
     RollbackFacts,
-    decide,
 )
 from plans.policy import Conditions, Limits
 

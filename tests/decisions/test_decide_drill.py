@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from batches.decide import Action, BatchFacts, BreachFacts, DrillFacts, PlanFacts, decide
+from batches.decide import decide
+from batches.decision_facts import Action, BatchFacts, BreachFacts, DrillFacts, PlanFacts
 from plans.policy import Conditions, Limits
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)

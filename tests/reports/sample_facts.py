@@ -3,25 +3,17 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from reports.report_facts import (
+from reports.report_facts import EventFact, FieldChange, LimitsFact, ReportFacts, TrailFact
+from reports.report_facts_agreed import Person, ReleaseFact, RequestFact, RevisionFact, VerdictFact
+from reports.report_facts_course import (
     AlertFact,
     BatchFact,
-    EventFact,
-    FieldChange,
     KpiFact,
     KpiLimit,
     KpiPoint,
-    LimitsFact,
-    Person,
-    ReleaseFact,
-    ReportFacts,
-    RequestFact,
-    RevisionFact,
     RollbackFact,
     RulingFact,
     TenantFact,
-    TrailFact,
-    VerdictFact,
 )
 
 NINE = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)

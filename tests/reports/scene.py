@@ -6,7 +6,8 @@ from typing import Any
 
 from batches import launch
 from batches.models import Batch, Rollback, Ruling, TenantUpgrade
-from batches.rollback import finish, request_rollback
+from batches.rollback import request_rollback
+from batches.rollback_ending import finish
 from plans import approval, drafting
 from plans.models import Plan, RoleBinding, Tenant, User
 from plans.policies import save_policy_text

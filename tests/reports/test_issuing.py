@@ -12,7 +12,8 @@ from django_q.models import OrmQ
 from batches import aftermath
 from batches.back_in_band import Aftermath, KpiAfter
 from batches.models import Batch, KpiSample, Rollback, TenantUpgrade
-from batches.rollback import finish, request_rollback
+from batches.rollback import request_rollback
+from batches.rollback_ending import finish
 from plans import approval
 from plans.chain import link
 from plans.models import ZERO_HASH, Event, Plan, Stream, Tenant

@@ -13,7 +13,8 @@ from reports.facts import plan_facts
 from reports.figures import LimitLine
 from reports.report_adjustments import adjustments_section
 from reports.report_document import compose, digest, report_json
-from reports.report_facts import AdjustmentFact, ChangeFact, KpiLimit
+from reports.report_facts_agreed import AdjustmentFact, ChangeFact
+from reports.report_facts_course import KpiLimit
 from reports.report_intent import separation
 from tests.builders import a_started, soaking
 from tests.reports.sample_facts import after, rolled_back_facts

@@ -6,9 +6,11 @@ from dataclasses import replace
 import pytest
 
 from reports.report_blocks import NOTHING, Document, Listing, Pairs, Paragraph, Statements, Table
-from reports.report_course import rollback_sentence, rollbacks_section, tenant_annex
+from reports.report_course import tenant_annex
+from reports.report_rollbacks import rollback_sentence, rollbacks_section
 from reports.report_document import compose, digest, report_json, success_percent
-from reports.report_facts import AftermathKpi, DrillFact, QuoteFact, ReportFacts
+from reports.report_facts import ReportFacts
+from reports.report_facts_course import AftermathKpi, DrillFact, QuoteFact
 from reports.report_intent import people_section, separation
 from reports.report_proof import excerpt, negative_statements
 from tests.reports.sample_facts import (

@@ -10,7 +10,7 @@ from batches.models import Batch
 from plans.freezing import declare_freeze, lift_freeze, override_freeze
 from reports.facts import plan_facts
 from reports.report_document import compose, report_json, summary, verdicts
-from reports.report_facts import FreezeFact, OverrideFact
+from reports.report_facts_agreed import FreezeFact, OverrideFact
 from reports.report_proof import negative_statements
 from tests.reports.sample_facts import MARA, OLGA, after, completed_facts
 from tests.reports.scene import Scene

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from batches.decide import TAKEOVER_SECONDS
+from batches.decide_forward import TAKEOVER_SECONDS
 from batches.models import Batch, Rollback, TenantUpgrade
 from plans.drafting import current_revision, policy_of
 from plans.lifecycle import PLAN

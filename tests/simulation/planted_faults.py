@@ -14,14 +14,15 @@ from unittest import mock
 
 from batches import (
     control,
-    effects,
+    effect_back,
+    effect_calls,
     execution,
     launch,
     leases,
     ledger_writes,
     plan_facts,
     readiness,
-    rollback,
+    rollback_ending,
     stopping,
     watch,
 )
@@ -48,18 +49,18 @@ def no_fence() -> AbstractContextManager[Any]:
 @contextmanager
 def call_before_the_journal() -> Iterator[None]:
     """A call is sent first and written down afterwards."""
-    original = effects._Run._call
+    original = effect_calls.Calls.call
 
     async def call(self: Any, task: Any, attempt: int, before: Any, reason: str) -> CallEnd | None:
         order = {"tenant": task.tenant, "plugin": self.job.plugin, "version": task.version}
         order |= {"key": task.key, "fence": task.fence, "digest": None, "plan": self.job.plan}
         if task.direction == "install":
             await self.gate.deployer.install(
-                effects.InstallOrder(**order), timeout=self.job.call_timeout
+                effect_calls.InstallOrder(**order), timeout=self.job.call_timeout
             )
         return await original(self, task, attempt, before, reason)
 
-    with mock.patch.object(effects._Run, "_call", call):
+    with mock.patch.object(effect_calls.Calls, "call", call):
         yield
 
 
@@ -75,7 +76,7 @@ def deadline_from_process_time() -> Iterator[None]:
 
     def facts(plan: Any, clock: Any) -> Any:
         found = original(plan, clock)
-        later = rollback.Rollback.objects.filter(plan=plan, finished_at=None).first()
+        later = rollback_ending.Rollback.objects.filter(plan=plan, finished_at=None).first()
         if found is None or later is None:
             return found
         return replace(found, deadline=execution.surroundings.here().now() + timedelta(seconds=180))
@@ -107,14 +108,14 @@ def orphans_are_forgotten() -> AbstractContextManager[Any]:
 @contextmanager
 def no_read_back() -> Iterator[None]:
     """An answer of 200 is believed without looking at the tenant."""
-    original = effects._Run._read_back
+    original = effect_calls.Calls.read_back
 
     async def believe(self: Any, task: Any, *, patient: bool) -> Any:
         if patient and task.direction == "install":
-            return effects.Observed(task.version)
+            return effect_calls.Observed(task.version)
         return await original(self, task, patient=patient)
 
-    with mock.patch.object(effects._Run, "_read_back", believe):
+    with mock.patch.object(effect_calls.Calls, "read_back", believe):
         yield
 
 
@@ -126,7 +127,7 @@ def _lying(scenario: Scenario, dice: Any) -> None:
 
 def restore_is_believed() -> AbstractContextManager[Any]:
     """A tenant counts as back when the platform has answered at all."""
-    return _in_place_of(effects, "back", lambda task, seen: not isinstance(seen, Exception))
+    return _in_place_of(effect_back, "back", lambda task, seen: not isinstance(seen, Exception))
 
 
 def lease_outlives_its_holder() -> AbstractContextManager[Any]:
@@ -209,7 +210,8 @@ def escalation_is_silent() -> AbstractContextManager[Any]:
 
 def untouched_are_forgotten() -> AbstractContextManager[Any]:
     """Whom the rolled-back plan never reached stays as it was."""
-    return _in_place_of(rollback, "_account_for_untouched", lambda plan, record, now: None)
+    forget = lambda plan, record, now: None  # noqa: E731
+    return _in_place_of(rollback_ending, "account_for_untouched", forget)
 
 
 @dataclass(frozen=True, slots=True)

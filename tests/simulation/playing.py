@@ -13,14 +13,14 @@ from django.db import OperationalError
 from django.utils import timezone
 from django_fsm.signals import post_transition
 
-from batches import effects, hands_loop, leases, ledger, surroundings, watch_chores
+from batches import effect_back, hands_loop, leases, ledger, surroundings, watch_chores
 from plans import failpoints
 from tests.simulation.virtual_loop import OfEachProcess, ProcessDied
 from tests.simulation.world import World
 
 LOOKS = (
     (ledger, "IDLE_LOOK_SECONDS", 0.4),
-    (effects, "SETTLE_LOOK", 0.5),
+    (effect_back, "SETTLE_LOOK", 0.5),
     (hands_loop, "JOIN_LOOK_SECONDS", 0.7),
 )
 """How far apart the engine's looks are here, longer than in production: each costs queries."""

@@ -193,7 +193,7 @@ def test_who_holds_a_lease_and_never_renews_it_loses_it_by_our_own_clock(monkeyp
 def test_what_is_left_after_the_last_try_needs_a_hand_and_can_be_tried_again(
     scene, clocks, monkeypatch
 ):
-    monkeypatch.setattr("batches.execution.EXTRA_TRIES", timedelta(seconds=-179))
+    monkeypatch.setattr("batches.runs.EXTRA_TRIES", timedelta(seconds=-179))
     plan = taking_back(scene, clocks)
     plan = clocks.fleet.until_plan(plan, "needs_hand")
     stuck = [key for key, state in states(plan).items() if state == "needs_hand"]

@@ -9,7 +9,7 @@ import pytest
 from django.db import transaction
 
 from batches import control, decide
-from batches.execution import prepare_forward, prepare_stragglers
+from batches.runs import prepare_forward, prepare_stragglers
 from batches.leases import Keeper, acquire
 from batches.ledger_writes import Writes
 from batches.models import Batch, DeployerCall, TenantUpgrade

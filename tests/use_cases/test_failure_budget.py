@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batches import control, execution
+from batches import control, execution, runs
 from batches.deployers.simulated_deployer import (
     Fault,
     SimulatedDeployer,
@@ -155,10 +155,10 @@ def test_what_a_person_let_pass_is_not_capped(scene):
 def test_tenants_left_out_make_the_batch_and_its_budget_smaller(scene):
     batch = a_batch(scene)
     keeper: Any = SimpleNamespace(lost=False)
-    forward = execution.prepare_forward(batch.pk, "hands", keeper)
+    forward = runs.prepare_forward(batch.pk, "hands", keeper)
     assert forward is not None
     assert forward.scope.failures_allowed == 4
     TenantUpgrade.objects.filter(tenant_key__in=OAKS[:20]).update(state="excluded")
-    smaller = execution.prepare_forward(batch.pk, "hands", keeper)
+    smaller = runs.prepare_forward(batch.pk, "hands", keeper)
     assert smaller is not None
     assert smaller.scope.failures_allowed == 2

@@ -13,11 +13,12 @@ from batches import (
     offline,
     retrying,
     rollback,
+    rollback_ending,
     settling,
     waiting,
 )
 from batches.adjust_batches import standing_of
-from batches.execution import _failures_allowed as failures_allowed
+from batches.runs import _failures_allowed as failures_allowed
 from batches.models import Alert, Batch, Rollback, RollbackDrill, TenantUpgrade
 from batches.offline_file import Touched
 from batches.plan_facts import plan_facts
@@ -83,7 +84,7 @@ def is_back(plan: Plan, *, at=None, **rows) -> Plan:
     rollback.in_scope(open_one).touched().filter(
         **rows, state__in=("upgraded", "restoring", "unknown", "needs_hand", "upgrading")
     ).update(state="rolled_back", restored_at=at or now(), observed_at=at or now())
-    return rollback.finish(rollback_id=open_one.pk, now=at or now())
+    return rollback_ending.finish(rollback_id=open_one.pk, now=at or now())
 
 
 def keys_of(plan: Plan, number: int = 1) -> list[str]:

@@ -4,7 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from batches import control, decide, going_on, leaving_out, retrying, rollback, settling
+from batches import (
+    control,
+    decide,
+    going_on,
+    leaving_out,
+    retrying,
+    rollback,
+    rollback_ending,
+    settling,
+)
 from batches.models import Batch, Rollback, TenantUpgrade
 from plans.models import Plan
 from plans.refusal import Refused
@@ -255,5 +264,5 @@ def test_whoever_needs_a_hand_has_three_ways_on_from_every_state(scene, state, w
     TenantUpgrade.objects.filter(tenant_key__in=keys).update(
         state="rolled_back", restored_at=now(), observed_at=now()
     )
-    ended = rollback.finish(rollback_id=record.pk, now=now())
+    ended = rollback_ending.finish(rollback_id=record.pk, now=now())
     assert str(ended.state) in {"paused", "rolled_back"}

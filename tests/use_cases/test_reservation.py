@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from batches import launch, progress, rollback
+from batches import launch, progress, rollback, rollback_ending
 from batches.models import Batch, TenantUpgrade
 from plans import flags
 from plans.models import Plan, PlanTenant, Tenant
@@ -84,7 +84,7 @@ def test_a_plan_that_was_taken_back_frees_its_tenants(scene):
         state="rolled_back", restored_at=now(), observed_at=now()
     )
     assert PlanTenant.objects.filter(plan=plan, reserved=True).exists()
-    rollback.finish(rollback_id=record.pk, now=now())
+    rollback_ending.finish(rollback_id=record.pk, now=now())
     assert not PlanTenant.objects.filter(plan=plan, reserved=True).exists()
 
 

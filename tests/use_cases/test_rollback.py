@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from batches import control, progress, rollback, settling
+from batches import control, progress, rollback, rollback_ending, settling
 from batches.models import Alert, Batch, Rollback, TenantUpgrade
 from plans import flags
 from plans.models import Plan, PlanTenant
@@ -39,7 +39,7 @@ def all_back(plan, **rows) -> None:
 
 
 def finish(record) -> Plan:
-    return rollback.finish(rollback_id=record.pk, now=now())
+    return rollback_ending.finish(rollback_id=record.pk, now=now())
 
 
 def batch_states(plan) -> list[str]:
@@ -375,6 +375,6 @@ def test_a_rollback_is_not_finished_while_a_tenant_of_its_scope_is_still_upgrade
         plan_id=plan.pk, by=scene.olga, reason="all", now=now(), via="page"
     )
     with pytest.raises(Refused, match="Not every tenant is back"):
-        rollback.finish(rollback_id=record.pk, now=now())
+        rollback_ending.finish(rollback_id=record.pk, now=now())
     assert str(Plan.objects.get(pk=plan.pk).state) == "rolling_back"
     assert rollback.open_rollback(plan).pk == record.pk

@@ -14,7 +14,8 @@ from django.utils import timezone
 from batches import offline
 from batches.deployers import Observed, ObserveFailed
 from batches.effect_ports import Job, SystemClock
-from batches.execution import EXTRA_TRIES, new_effect_loop
+from batches.execution import new_effect_loop
+from batches.runs import EXTRA_TRIES
 from batches.offline_file import NotOurs, OfflinePlan, read_plan
 from batches.offline_ledger import OfflineLedger
 from plans.refusal import BadInput
