@@ -8,8 +8,7 @@ work changes nothing: the ledger hands each intent out once and refuses what is 
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from batches.deployers.base import Deployer, Observed, ObserveFailed

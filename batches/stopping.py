@@ -11,8 +11,8 @@ from django.db import transaction
 
 from batches import alerts, drilling
 from batches.launch import free_reservations
-from batches.models import Batch, DeployerCall, TenantUpgrade
 from batches.left_behind import call_off_retries, exclude_untouched
+from batches.models import Batch, DeployerCall, TenantUpgrade
 from plans import events
 from plans.drafting import current_revision, policy_of
 from plans.models import Plan, User

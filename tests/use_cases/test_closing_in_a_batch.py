@@ -9,13 +9,13 @@ import pytest
 from django.db import transaction
 
 from batches import control, decide
-from batches.runs import prepare_forward, prepare_stragglers
 from batches.leases import Keeper, acquire
 from batches.ledger_writes import Writes
 from batches.models import Batch, DeployerCall, TenantUpgrade
 from batches.plan_facts import plan_facts
 from batches.retrying import retry
 from batches.rollback import CannotBeTakenBack, request_rollback
+from batches.runs import prepare_forward, prepare_stragglers
 from batches.settling import retry_needs_hand, settle
 from batches.stopping import stop_here
 from batches.waiting import go_on_at_opening, plan_opening, wait_for_opening
