@@ -46,9 +46,9 @@ def ticks(seconds: float) -> tuple[list[float], list[float]]:
     cost: list[float] = []
 
     class Measured(Watch):
-        def tick(self, now):
+        def tick(self, now, steady=None):
             began, cpu = time.monotonic(), time.thread_time()
-            super().tick(now)
+            super().tick(now, steady)
             took.append(time.monotonic() - began)
             cost.append(time.thread_time() - cpu)
 
