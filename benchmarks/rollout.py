@@ -220,7 +220,8 @@ def live(bench: Bench, found: Found, rounds: int, *, large: bool) -> None:
         tell(bench.base, "_reset")
         tell(bench.base, "_set", bad=scene.NEW, tenants=list(keys))
         plan = scene.started(bench.name(), policy="live", keys=keys)
-        watched(lambda plan=plan: str(Plan.objects.get(pk=plan.pk).state) == "rolled_back", 120)
+        rolled_back = Plan.objects.filter(pk=plan.pk, state="rolled_back")
+        watched(rolled_back.exists, 120)
         record = Rollback.objects.get(plan=plan)
         began = min(filter(None, _upgraded_at(TenantUpgrade, plan)))
         assert record.verified_at is not None, "the bad version was never taken back"

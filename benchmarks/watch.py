@@ -114,7 +114,7 @@ def main() -> None:
 
                 parts.append(json.loads(Path(out.name).read_text(encoding="utf-8")))
         for part in parts:
-            for row in part["results"]:  # type: ignore[attr-defined]
+            for row in part["results"]:
                 found.add(row["name"], row["unit"], row["values"], row["goal"], row["note"])
         found.write(options.json)
         return
