@@ -28,11 +28,11 @@ from plans import events
 from plans.adjustment import paired
 from plans.approved_acts import LOOSEN
 from plans.drafting import current_revision
-from plans.revision_writing import plan_digest
 from plans.models import Adjustment, ApprovalRequest, Plan, PlanRevision, User
 from plans.permissions import require
 from plans.policy import UpgradePolicy
 from plans.refusal import BadInput
+from plans.revision_writing import plan_digest
 
 
 @dataclass(frozen=True, slots=True)

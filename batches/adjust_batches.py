@@ -7,9 +7,9 @@ from datetime import datetime
 from batches.models import Batch, TenantUpgrade
 from batches.pacing import soak_left
 from plans.change import Standing
-from plans.revision_writing import tenants_digest_of
 from plans.models import Plan, PlanTenant
 from plans.policy import BatchSpec, TenantSelector, UpgradePolicy
+from plans.revision_writing import tenants_digest_of
 from plans.waves import Candidate, Wave, recut
 
 SOAK_RUNS = ("deploying", "soaking", "held")

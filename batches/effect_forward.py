@@ -80,6 +80,4 @@ async def _stopped(calls: Calls, task: Task, attempt: int, before: Observed) -> 
     if attempt == 1 and not task.touched:
         await calls.finish(task, "release", observed=before)
     else:
-        await calls.finish(
-            task, "lose", observed=before, error="stopped before it was finished"
-        )
+        await calls.finish(task, "lose", observed=before, error="stopped before it was finished")

@@ -279,9 +279,7 @@ def revise_plan(
         plan.submitted_at = None
         plan.approved_at = None
         plan.ended_at = None
-        revision = _next_revision(
-            plan, resolved, seed=seed, author=editor, why=why, now=now
-        )
+        revision = _next_revision(plan, resolved, seed=seed, author=editor, why=why, now=now)
         plan.save()
         voided = ApprovalRequest.objects.filter(plan=plan, closed_at=None).update(
             closed_at=now, outcome="voided"

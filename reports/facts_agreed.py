@@ -126,9 +126,7 @@ def _adjustment(row: Adjustment) -> AdjustmentFact:
         ended_at=row.ended_at,
         expires_at=row.expires_at,
         approved_by=tuple(
-            f"{person(one.user)} as {one.role}"
-            for one in given
-            if one.verdict == Approval.APPROVED
+            f"{person(one.user)} as {one.role}" for one in given if one.verdict == Approval.APPROVED
         ),
         restores=row.restores.revision.number if row.restores is not None else None,
         policy_digest=row.revision.policy_digest,

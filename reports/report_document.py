@@ -29,8 +29,6 @@ from reports.report_course import (
     rulings_section,
     tenant_annex,
 )
-from reports.report_metrics import metrics_section
-from reports.report_rollbacks import rollback_sentence, rollback_tone, rollbacks_section
 from reports.report_facts import ReportFacts
 from reports.report_intent import (
     people_section,
@@ -39,7 +37,9 @@ from reports.report_intent import (
     policy_section,
     separation,
 )
+from reports.report_metrics import metrics_section
 from reports.report_proof import integrity_section, interventions_section, negatives_section
+from reports.report_rollbacks import rollback_sentence, rollback_tone, rollbacks_section
 from reports.report_set_aside import set_aside_section
 
 OUTCOME_TONES: dict[str, Tone] = {

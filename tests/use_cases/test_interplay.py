@@ -18,10 +18,10 @@ from batches import (
     waiting,
 )
 from batches.adjust_batches import standing_of
-from batches.runs import _failures_allowed as failures_allowed
 from batches.models import Alert, Batch, Rollback, RollbackDrill, TenantUpgrade
 from batches.offline_file import Touched
 from batches.plan_facts import plan_facts
+from batches.runs import _failures_allowed as failures_allowed
 from batches.stopping import stop_here
 from batches.success_rate import alert_below
 from plans.drafting import current_revision, policy_of

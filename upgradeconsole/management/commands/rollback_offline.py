@@ -15,9 +15,9 @@ from batches import offline
 from batches.deployers import Observed, ObserveFailed
 from batches.effect_ports import Job, SystemClock
 from batches.execution import new_effect_loop
-from batches.runs import EXTRA_TRIES
 from batches.offline_file import NotOurs, OfflinePlan, read_plan
 from batches.offline_ledger import OfflineLedger
+from batches.runs import EXTRA_TRIES
 from plans.refusal import BadInput
 
 
