@@ -99,8 +99,8 @@ def complete(*, plan_id: Any, now: datetime) -> Plan:
     plan = Plan.objects.locked(plan_id)
     _refuse_unfinished(TenantUpgrade.objects.filter(plan=plan))
     # A part of a plan that was stopped may have gone back since: it is not complete by that.
-    again = plan.stopped_at is not None
-    plan.move("stop_here" if again else "complete")
+    was_stopped = plan.stopped_at is not None
+    plan.move("stop_here" if was_stopped else "complete")
     plan.ended_at = now
     plan.waiting_for = ""
     plan.save()
@@ -113,14 +113,14 @@ def complete(*, plan_id: Any, now: datetime) -> Plan:
     )
     events.record(
         stream=plan,
-        kind="plan_stopped_here" if again else "plan_completed",
+        kind="plan_stopped_here" if was_stopped else "plan_completed",
         sentence=f"The plan ends where it was stopped: {run}."
-        if again
+        if was_stopped
         else f"The plan is complete: {run}.",
         actor=None,
         via="watch",
         now=now,
-        payload={"counts": counts, "needs_hand": []} if again else {"counts": counts},
+        payload={"counts": counts, "needs_hand": []} if was_stopped else {"counts": counts},
     )
     return plan
 

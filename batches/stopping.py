@@ -132,6 +132,9 @@ def settle_as_read(
 ) -> Plan:
     """Settle who was half done by the version that it shows; who shows neither needs a person."""
     plan = Plan.objects.locked(plan_id)
+    if str(plan.state) != "needs_hand":
+        # Somebody takes it back by now, or has settled all of it.
+        return plan
     rows = to_be_read(plan).select_for_update(no_key=True).filter(tenant_key__in=list(seen))
     outcomes: dict[str, str] = {}
     for row in rows.order_by("tenant_key"):
@@ -161,7 +164,7 @@ def settle_as_read(
     left = TenantUpgrade.objects.filter(plan=plan, state="needs_hand").order_by("tenant_key")
     if left.exists():
         _tell_who_is_left(plan, list(left.values_list("tenant_key", flat=True)), now)
-    elif str(plan.state) == "needs_hand":
+    else:
         end_settled(plan, by=None, now=now, via="watch")
     return plan
 

@@ -9,6 +9,7 @@ import pytest
 from django.db import transaction
 
 from batches import control, decide_forward
+from batches.deployers.base import Observed
 from batches.leases import Keeper, acquire
 from batches.ledger_writes import Writes
 from batches.models import Batch, DeployerCall, TenantUpgrade
@@ -17,7 +18,7 @@ from batches.retrying import retry
 from batches.rollback import CannotBeTakenBack, request_rollback
 from batches.runs import prepare_forward, prepare_stragglers
 from batches.settling import retry_needs_hand, settle
-from batches.stopping import may_be_read, stop_here
+from batches.stopping import may_be_read, settle_as_read, stop_here
 from batches.waiting import go_on_at_opening, plan_opening, wait_for_opening
 from plans.drafting import current_revision, policy_of
 from plans.freezing import declare_freeze, lift_freeze
@@ -413,3 +414,13 @@ def test_nobody_is_read_while_a_late_call_may_still_change_it(scene):
     plan = stop(scene, plan)
     assert not may_be_read(plan, 20, now() + timedelta(seconds=39))
     assert may_be_read(plan, 20, now() + timedelta(seconds=41))
+
+
+def test_a_rollback_that_began_since_is_not_disturbed_by_what_was_read(scene, fleet):
+    plan, one, other = stopped_half_done(scene, fleet)
+    request_rollback(plan_id=plan.pk, by=scene.olga, reason="", now=now(), via="page")
+    seen = {one: Observed("1.5.0"), other: Observed("1.5.0")}
+    settle_as_read(plan_id=plan.pk, seen=seen, now=now())
+    assert {states(plan)[one], states(plan)[other]} == {"needs_hand"}
+    fleet.until_plan(plan, "rolled_back")
+    check_invariants(plan)
