@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.cli.stub_console import AT, PLAN
-from upgradeconsole.cli import client, drills
+from upgradeconsole.cli import drills
 from upgradeconsole.cli.main import run
 
 DRILL = "5a3f7c1e-6f3e-4b44-9a3c-7f4a3a1f2a11"
@@ -122,4 +122,3 @@ def test_schedules_say_what_they_wait_for(console, drill, capsys):
 def test_who_may_not_drill_is_told(console, drill):
     console.will("/api/v1/drills/", (403, {"detail": "You may not draft plans."}))
     assert drill(START) == 4
-    assert client.BACK_OFF == (0.01, 0.01)

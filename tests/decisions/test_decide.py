@@ -588,9 +588,8 @@ def test_who_was_half_done_when_a_plan_was_stopped_is_read_as_soon_as_that_tells
 
 
 def test_a_soak_in_which_everybody_was_taken_back_is_held_and_never_waits_for_ever():
-    nobody = {"counts": {"rolled_back": 20}, "failures": 0}
-    empty = plan(batch("soaking", **nobody), promotable=False, limits=Limits(success_rate=0))
-    action = decide(empty)
+    nobody = batch("soaking", counts={"rolled_back": 20})
+    action = decide(plan(nobody, promotable=False, limits=Limits(success_rate=0)))
     assert (action.do, action.kind, action.batch) == ("hold", "nobody_left", 1)
     assert "no tenant of batch 1 (wave-1) runs the new version any more" in action.sentence
 

@@ -213,11 +213,12 @@ def test_who_was_frozen_keeps_no_look_and_ends_no_watch(scene, fleet):
 def test_old_looks_are_removed_and_what_they_came_to_stays(scene, fleet, settings):
     plan = a_rolled_back(scene, fleet)
     record = until_known(fleet, plan)
-    looks = AftermathSample.objects.filter(rollback=record)
+    looks, ended = AftermathSample.objects.filter(rollback=record), record.aftermath_at
+    assert ended is not None
     assert not AftermathCursor.objects.exists(), "nobody counts on from there"
-    aftermath.forget_old_looks(record.aftermath_at + timedelta(days=89))
+    aftermath.forget_old_looks(ended + timedelta(days=89))
     assert looks.exists()
-    aftermath.forget_old_looks(record.aftermath_at + timedelta(days=91))
+    aftermath.forget_old_looks(ended + timedelta(days=91))
     assert not looks.exists()
     assert the_rollback(plan).aftermath_kpis == record.aftermath_kpis != []
 
