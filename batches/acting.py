@@ -20,7 +20,13 @@ from batches import (
 from batches.blast_radius import automatic_scope
 from batches.decision_facts import Action, PlanFacts
 from batches.effect_thread import EffectThread
-from batches.execution import call_batch, restore_stragglers, run_drill, take_back
+from batches.execution import (
+    call_batch,
+    read_half_done,
+    restore_stragglers,
+    run_drill,
+    take_back,
+)
 from batches.launch import open_batch
 from batches.models import Batch, Rollback, TenantUpgrade
 from batches.observation import Observer
@@ -31,7 +37,7 @@ from plans.refusal import Refused
 
 # These start runs of the effect loop, which write under leases of their own.
 UNDER_LEASES_OF_THEIR_OWN = frozenset(
-    {"run_rollback", "call_batch", "restore_stragglers", "run_drill"}
+    {"run_rollback", "call_batch", "restore_stragglers", "run_drill", "read_half_done"}
 )
 Act = Callable[[Plan, PlanFacts, Action, datetime], None]
 
@@ -57,6 +63,7 @@ class Acting:
             "go_on_at_opening": self._go_on_at_opening,
             "restore_stragglers": self._restore_stragglers,
             "hand_over_stragglers": self._hand_over_stragglers,
+            "read_half_done": self._read_half_done,
             "exclude_untouched": self._exclude_untouched,
             "begin_drill": self._begin_drill,
             "run_drill": self._run_drill,
@@ -129,6 +136,12 @@ class Acting:
         self, plan: Plan, facts: PlanFacts, action: Action, now: datetime
     ) -> None:
         settling.hand_over_stragglers(batch_id=_batch_id(action), now=now)
+
+    def _read_half_done(self, plan: Plan, facts: PlanFacts, action: Action, now: datetime) -> None:
+        self._effects.submit(
+            f"effects:{plan.pk}",
+            read_half_done(self._effects.effects, plan_id=plan.pk, executor="watch"),
+        )
 
     def _exclude_untouched(
         self, plan: Plan, facts: PlanFacts, action: Action, now: datetime

@@ -5,20 +5,24 @@ owns the plan has to look elsewhere.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 
 from batches import alerts, drilling
 from batches.back_in_band import Aftermath, watch_plan
-from batches.models import Alert, Rollback, TenantUpgrade
+from batches.models import AftermathCursor, AftermathSample, Alert, Rollback, TenantUpgrade
 from plans import events
 from plans.models import Plan
 from plans.policy import UpgradePolicy
 
 STILL_BAD = "still_bad"
 UNSEEN = "aftermath_no_data"
+LOOKS_AT_ONCE = 2000
+"""How many old looks are removed in one transaction: nobody waits for that."""
 ALERTS = {"still_bad": STILL_BAD, "no_data": UNSEEN}
 
 
@@ -106,14 +110,29 @@ def note_progress(*, rollback_id: Any, found: Aftermath) -> None:
     )
 
 
+def alerts_of_archived() -> QuerySet[Alert]:
+    """Return what was told after a rollback or a drill whose plan somebody has put away."""
+    return Alert.objects.filter(
+        kind__in=(*ALERTS.values(), drilling.FAILED), resolved_at=None, plan__state="archived"
+    )
+
+
 def close_alerts_of_archived(now: datetime) -> None:
     """Close what was told after a rollback or a drill once somebody has put its plan away."""
-    waiting = Alert.objects.filter(
-        kind__in=(*ALERTS.values(), drilling.FAILED), resolved_at=None, plan__state="archived"
-    ).select_related("plan")
-    for alert in waiting:
+    for alert in alerts_of_archived().select_related("plan"):
         if alert.plan is not None:
             alerts.resolve(plan=alert.plan, kind=alert.kind, now=now)
+
+
+def forget_old_looks(now: datetime) -> None:
+    """Remove looks at restored tenants that ended long ago, a chunk at a time.
+
+    What they came to stays with the rollback's record, in the trail and in the report.
+    """
+    over = Rollback.objects.filter(aftermath_at__lt=now - timedelta(days=settings.AFTERMATH_DAYS))
+    old = AftermathSample.objects.filter(rollback__in=over.exclude(aftermath="watching"))
+    chunk = list(old.values_list("pk", flat=True)[:LOOKS_AT_ONCE])
+    AftermathSample.objects.filter(pk__in=chunk).delete()
 
 
 def _ended(rollback: Rollback, found: Aftermath, now: datetime) -> None:
@@ -123,6 +142,8 @@ def _ended(rollback: Rollback, found: Aftermath, now: datetime) -> None:
     if found.kpis:
         rollback.aftermath_kpis = [kpi.to_json() for kpi in found.kpis]
     rollback.save()
+    # Nobody counts on from here any more.
+    AftermathCursor.objects.filter(rollback=rollback).delete()
     events.record(
         stream=rollback.plan,
         kind="rollback_aftermath",

@@ -7,59 +7,29 @@ any more, and a newer plan over the same tenants is not disturbed.
 import logging
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
 
 from batches import aftermath
+from batches.aftermath_recall import Followed, forget_old, joined, recalled
 from batches.back_in_band import Aftermath, GuardLooks, judge_aftermath
 from batches.configured import dictionary
-from batches.dictionary import (
-    Dictionary,
-    GuardrailUnusable,
-    KpiMapping,
-    resolve_guardrail,
-)
+from batches.dictionary import KpiMapping
 from batches.increments import LookSample, failed_look, max_age, take_look
+from batches.leases import LeaseLost
 from batches.models import AftermathCursor, AftermathSample, Rollback
-from batches.recall import Guard
 from batches.source_reader import Build, SourceAnswer, SourceReader
-from batches.verdict import guardrail_key
+from batches.steady_clock import SteadyClock
 from plans.database_away import DATABASE_AWAY
 from plans.drafting import current_revision, policy_of
 from plans.failpoints import reach
-from plans.policy import UpgradePolicy
 from plans.refusal import BadInput
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Followed:
-    """One rollback whose tenants are watched; everything can be read back from the database."""
-
-    rollback_id: Any
-    known: Dictionary
-    guards: list[Guard]
-    unusable: dict[str, str]
-    look_seconds: float
-    next_look: datetime
-    looks: dict[str, deque[LookSample]] = field(default_factory=dict)
-    waiting: dict[str, dict[str, KpiMapping]] = field(default_factory=dict)
-    candidates: dict[str, int] = field(default_factory=dict)
-    shown: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def kpis(self) -> list[str]:
-        """Return the Kpis that guardrails judge, each once."""
-        return sorted({guard.definition.name for guard in self.guards})
-
-    @property
-    def longest(self) -> float:
-        """Return the longest window in seconds."""
-        return max((guard.guardrail.window_seconds for guard in self.guards), default=60.0)
+Fence = Callable[[], AbstractContextManager[None]]
 
 
 class AftermathWatch:
@@ -70,6 +40,8 @@ class AftermathWatch:
     ) -> None:
         self._reader = SourceReader(on_answer=on_answer, build=build)
         self._followed: dict[Any, Followed] = {}
+        self._fence: Fence = transaction.atomic
+        self._clock = SteadyClock()
 
     def start(self) -> None:
         """Begin to read."""
@@ -80,11 +52,25 @@ class AftermathWatch:
         self._reader.stop()
 
     def forget(self) -> None:
-        """Read anew what is followed: the clock was moved, and looks are due by that of now."""
+        """Read anew what is followed: somebody else may have followed it meanwhile."""
         self._followed.clear()
 
-    def tick(self, now: datetime) -> None:
-        """Take in what was read, look where a look is due, end what has come to its end."""
+    def clock_was_moved(self, seconds: float) -> None:
+        """Go on looking when due although the wall clock was moved."""
+        by = timedelta(seconds=seconds)
+        for followed in self._followed.values():
+            followed.move(by)
+        if seconds < 0:
+            # Counters read before would seem to be newer than all that is read now.
+            AftermathCursor.objects.filter(rollback__in=list(self._followed)).delete()
+
+    def tick(self, now: datetime, *, fence: Fence, clock: SteadyClock) -> None:
+        """Take in what was read, look where a look is due, end what has come to its end.
+
+        Everything that it writes is written under `fence`, which says whether this watch still
+        does the chores; `clock` places the moments that were kept on the wall clock of now.
+        """
+        self._fence, self._clock = fence, clock
         answers = self._reader.finished()
         open_ones = list(
             Rollback.objects.filter(aftermath="watching", finished_at__isnull=False)
@@ -96,20 +82,24 @@ class AftermathWatch:
             del self._followed[rollback_id]
         for rollback in open_ones:
             self._alone(rollback, answers, now)
-        aftermath.close_alerts_of_archived(now)
+        if aftermath.alerts_of_archived().exists():
+            with self._fence():
+                aftermath.close_alerts_of_archived(now)
 
     def _alone(self, rollback: Rollback, answers: list[SourceAnswer], now: datetime) -> None:
         """Follow one rollback; what goes wrong there holds nothing else up."""
         try:
             self._follow(rollback, answers, now)
-        except DATABASE_AWAY:
+        except (LeaseLost, *DATABASE_AWAY):
+            self._followed.pop(rollback.pk, None)
             raise
         except Exception:
             self._followed.pop(rollback.pk, None)
             logger.exception("What follows rollback %s could not be looked at.", rollback.pk)
 
     def _follow(self, rollback: Rollback, answers: list[SourceAnswer], now: datetime) -> None:
-        until = rollback.aftermath_until or now
+        until = self._placed(rollback, "until", rollback.aftermath_until) or now
+        since = self._placed(rollback, "since", rollback.verified_at or rollback.finished_at) or now
         try:
             followed = self._known(rollback, now)
         except BadInput as broken:
@@ -128,20 +118,29 @@ class AftermathWatch:
         for answer in answers:
             mappings = followed.waiting.pop(answer.source, None)
             if mappings is not None:
-                self._ingest(rollback, followed, mappings, answer, versions)
+                self._ingest(rollback, followed, mappings, answer, versions, since)
         self._look_when_due(rollback, followed, now)
-        found = self._judge(rollback, followed, len(versions), until, now)
+        found = self._judge(followed, len(versions), since, until, now)
         if found.ending != "watching":
             self._end(rollback, found, now)
             return
         shown = tuple((kpi.verdict, kpi.sentence) for kpi in found.kpis)
         if shown != followed.shown:
+            with self._fence():
+                aftermath.note_progress(rollback_id=rollback.pk, found=found)
             followed.shown = shown
-            aftermath.note_progress(rollback_id=rollback.pk, found=found)
+
+    def _placed(self, rollback: Rollback, name: str, moment: datetime | None) -> datetime | None:
+        """Return where a moment of the watch lies: a clock that is moved neither ends it nor not.
+
+        Asked at each tick, so that the moment is known from before a move.
+        """
+        return self._clock.placed(f"rollback:{rollback.pk}:aftermath {name}", moment)
 
     def _end(self, rollback: Rollback, found: Aftermath, now: datetime) -> None:
         reach("aftermath.judged")
-        aftermath.end(rollback_id=rollback.pk, found=found, now=now)
+        with self._fence():
+            aftermath.end(rollback_id=rollback.pk, found=found, now=now)
         self._followed.pop(rollback.pk, None)
 
     def _known(self, rollback: Rollback, now: datetime) -> Followed:
@@ -149,7 +148,7 @@ class AftermathWatch:
         followed = self._followed.get(rollback.pk)
         if followed is None or followed.known is not known:
             policy = policy_of(current_revision(rollback.plan))
-            followed = _recalled(rollback, policy, known, now)
+            followed = recalled(rollback, policy, known, now)
             self._followed[rollback.pk] = followed
         return followed
 
@@ -191,11 +190,11 @@ class AftermathWatch:
         mappings: Mapping[str, KpiMapping],
         answer: SourceAnswer,
         versions: Mapping[str, str],
+        since: datetime,
     ) -> None:
-        since = rollback.verified_at or rollback.finished_at
-        if since is None or answer.at < since:
+        if answer.at < since:
             return
-        with transaction.atomic():
+        with self._fence():
             for kpi, mapping in mappings.items():
                 if answer.series is not None and any(
                     selector not in answer.series for selector in mapping.selectors
@@ -215,7 +214,7 @@ class AftermathWatch:
                     followed.candidates[kpi] = followed.candidates.get(kpi, 0) + 1
                 looks = followed.looks.setdefault(kpi, deque())
                 looks.append(look)
-                _forget_old(looks, followed.longest)
+                forget_old(looks, followed.longest)
 
     @staticmethod
     def _take(
@@ -259,13 +258,13 @@ class AftermathWatch:
         AftermathCursor.objects.update_or_create(
             rollback=rollback, kpi=kpi, defaults={"source": answer.source, "cursors": after}
         )
-        return _joined(parts)
+        return joined(parts)
 
     # Judging.
 
     @staticmethod
     def _judge(
-        rollback: Rollback, followed: Followed, tenants: int, until: datetime, now: datetime
+        followed: Followed, tenants: int, since: datetime, until: datetime, now: datetime
     ) -> Aftermath:
         return judge_aftermath(
             [
@@ -279,76 +278,8 @@ class AftermathWatch:
             ],
             unusable=followed.unusable,
             tenants=tenants,
-            since=rollback.verified_at or rollback.finished_at or now,
+            since=since,
             until=until,
             now=now,
             max_age_seconds=max_age(followed.look_seconds),
         )
-
-
-def _recalled(
-    rollback: Rollback, policy: UpgradePolicy, known: Dictionary, now: datetime
-) -> Followed:
-    """Return what is known of a rollback's aftermath: a restart goes on where it was."""
-    guards: list[Guard] = []
-    unusable: dict[str, str] = {}
-    for guardrail in policy.guardrails:
-        if guardrail.dry_run:
-            continue
-        definition = known.kpi(guardrail.kpi)
-        if definition is None or not known.mappings_for(guardrail.kpi):
-            unusable[guardrail.kpi] = f"the dictionary has no source for {guardrail.kpi} any more"
-            continue
-        try:
-            resolved = resolve_guardrail(guardrail, definition)
-        except GuardrailUnusable as broken:
-            unusable[guardrail.kpi] = str(broken)
-            continue
-        guards.append(Guard(guardrail_key(guardrail), resolved, definition))
-    followed = Followed(
-        rollback_id=rollback.pk,
-        known=known,
-        guards=guards,
-        unusable=unusable,
-        look_seconds=policy.limits.look_seconds,
-        next_look=now,
-    )
-    for kpi in followed.kpis:
-        rows = AftermathSample.objects.filter(rollback=rollback, kpi=kpi).order_by("-at")
-        newest = rows.first()
-        if newest is None:
-            continue
-        oldest = newest.at - timedelta(
-            seconds=followed.longest + 2 * max_age(followed.look_seconds)
-        )
-        looks = deque(LookSample.from_json(row.look) for row in rows.filter(at__gte=oldest))
-        looks.reverse()
-        _forget_old(looks, followed.longest)
-        followed.looks[kpi] = looks
-    return followed
-
-
-def _forget_old(looks: deque[LookSample], longest: float) -> None:
-    """Keep the longest window and the one look before it, from which its counters go on."""
-    edge = looks[-1].at - timedelta(seconds=longest)
-    while len(looks) > 1 and looks[1].at <= edge:
-        looks.popleft()
-
-
-def _joined(parts: list[LookSample]) -> LookSample:
-    """Return the looks at the tenants of each version as one; a broken one breaks it."""
-    broken = next((part for part in parts if not part.ok), None)
-    if broken is not None or len(parts) == 1:
-        return broken or parts[0]
-    causes: dict[str, int] = defaultdict(int)
-    for part in parts:
-        for cause, n in part.causes.items():
-            causes[cause] += n
-    first = parts[0]
-    return LookSample(
-        kpi=first.kpi,
-        at=first.at,
-        canary={key: point for part in parts for key, point in part.canary.items()},
-        causes=dict(causes),
-        source=first.source,
-    )

@@ -35,6 +35,7 @@ urlpatterns = [
     path(f"{PLAN}/snapshot", api.PlanSnapshot.as_view(), name="api-plan-snapshot"),
     path(f"{PLAN}/tenants", api_tenants.PlanTenants.as_view(), name="api-plan-tenants"),
     path("api/v1/drills/", drill_api.Drills.as_view(), name="api-drills"),
+    path("api/v1/drills/<uuid:drill>", drill_api.DrillOne.as_view(), name="api-drill"),
     path("api/v1/drill-schedules/", drill_api.DrillSchedules.as_view(), name="api-drill-schedules"),
     path(
         "api/v1/calibration",

@@ -47,6 +47,7 @@ def pause(*, plan_id: Any, by: User | None, reason: str, now: datetime, via: str
     plan.move("pause")
     plan.epoch += 1
     plan.paused_at = now
+    plan.waiting_for = ""
     if not plan.release.irreversible:
         policy = policy_of(current_revision(plan))
         plan.resume_by = now + timedelta(seconds=policy.rollback.rollback_after_seconds)

@@ -189,6 +189,8 @@ RULES: tuple[Rule, ...] = (
 
 def decide(facts: PlanFacts) -> Action:
     """Return the next action; `stop` when nothing is to be done now."""
+    if facts.state == "needs_hand" and facts.half_done:
+        return Action("read_half_done")
     if facts.state not in {"running", "paused", "rolling_back"}:
         return Action("stop")
     for rule in RULES:

@@ -7,6 +7,8 @@ them is asked while something has to be stopped or taken back.
 from batches.decision_facts import Action, BatchFacts, PlanFacts, Rule
 
 TAKEOVER_SECONDS = 2.0
+NOBODY_LEFT = "nobody_left"
+"""The condition that holds a batch of which everybody was taken back while it soaked."""
 
 
 def _deploying(facts: PlanFacts) -> Action | None:
@@ -104,9 +106,19 @@ def _soaking(facts: PlanFacts) -> Action | None:
         return Action("stop")
     if facts.unreadable:
         return Action("wait", facts.unreadable, kind="configuration")
+    if not facts.promotable and not live.counts.get("upgraded"):
+        return _nobody_left(live)
     if not facts.promotable:
         return Action("wait", f"the soak is over, but {facts.promotable_sentence}")
     return Action("pass_soak", facts.promotable_sentence, live.pk)
+
+
+def _nobody_left(live: BatchFacts) -> Action:
+    """End a soak in which nothing can be measured, as no tenant runs the new version any more."""
+    sentence = f"no tenant of batch {live.number} ({live.name}) runs the new version any more"
+    if NOBODY_LEFT in live.acknowledged:
+        return Action("pass_soak", f"{sentence}, and a person let the plan go on", live.pk)
+    return Action("hold", f"{sentence}, so nothing can be measured in it", live.pk, NOBODY_LEFT)
 
 
 def _gate(facts: PlanFacts, batch: BatchFacts) -> Action | None:

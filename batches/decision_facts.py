@@ -95,6 +95,7 @@ class PlanFacts:
     `rehearsal` says why a plan that rehearses a rollback is to ask for it now.
     `window_open`: what comes next may be called, by the policy's windows and by all freezes;
     `window_for_good`: it never will be. `irreversible`: the release cannot be taken back.
+    `half_done`: a stop found tenants half done, and they can be read by now.
     """
 
     state: str
@@ -123,6 +124,7 @@ class PlanFacts:
     unreadable: str = ""
     drill: DrillFacts | None = None
     rehearsal: str = ""
+    half_done: bool = False
 
     @property
     def live(self) -> BatchFacts | None:

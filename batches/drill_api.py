@@ -1,5 +1,6 @@
 """REST: drills of rollbacks, what they showed, and handing one in."""
 
+import uuid
 from typing import Any, ClassVar
 
 from django.utils import timezone
@@ -19,6 +20,7 @@ from plans.api_output import PROBLEMS
 from plans.drafting import TenantChoice
 from plans.page_access import visible_plans
 from plans.permissions import require
+from plans.refusal import NotFound
 
 
 class DrillInput(StrictSerializer):
@@ -129,6 +131,23 @@ class Drills(ConsoleView):
             via=via(request),
         )
         return Response(DrillOutput(drill).data, status=201)
+
+
+class DrillOne(ConsoleView):
+    """One drill."""
+
+    @extend_schema(
+        summary="Read a drill: whether it passed, and how long the way back took",
+        responses={200: DrillOutput, **PROBLEMS},
+    )
+    def get(self, request: Request, drill: uuid.UUID) -> Response:
+        """Return it."""
+        user = asking(request)
+        seen = RollbackDrill.objects.filter(pk=drill, plan__in=visible_plans(user))
+        found = seen.select_related("plan__plugin", "schedule").first()
+        if found is None:
+            raise NotFound("There is no such drill.")
+        return Response(DrillOutput(found).data)
 
 
 class DrillSchedules(ConsoleView):

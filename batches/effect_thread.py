@@ -26,7 +26,9 @@ class EffectThread:
 
     def submit(self, name: str, run: Coroutine[Any, Any, bool]) -> None:
         """Run a coroutine unless one of that name is running already."""
-        if self.is_running(name):
+        # Runs that have ended are told of and forgotten, also of plans that never run again.
+        going_on = {known for known in list(self._running) if self.is_running(known)}
+        if name in going_on:
             run.close()
             return
         self._running[name] = self._loop.submit(run)

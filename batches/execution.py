@@ -5,7 +5,7 @@ hands and watch come through here with the same coroutines; what differs is who 
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from django.db import connections, transaction
 
 from batches import alerts, control, leases, surroundings
 from batches.configured import deployer_at_hand
-from batches.deployers import Deployer, ObserveFailed, build
+from batches.deployers import Deployer, Observed, ObserveFailed, build
 from batches.effect_ports import Progress
 from batches.effects import EffectLoop
 from batches.leases import Keeper, LeaseLost
@@ -21,7 +21,15 @@ from batches.ledger import DatabaseLedger
 from batches.ledger_writes import note_durations
 from batches.models import Rollback, TenantUpgrade
 from batches.rollback import in_scope
-from batches.runs import Run, prepare_drill, prepare_forward, prepare_rollback, prepare_stragglers
+from batches.runs import (
+    Run,
+    prepare_drill,
+    prepare_forward,
+    prepare_reading,
+    prepare_rollback,
+    prepare_stragglers,
+)
+from batches.stopping import settle_as_read
 from plans import events
 from plans.commit_notice import notify
 from plans.database_away import DATABASE_AWAY
@@ -154,6 +162,26 @@ async def restore_stragglers(
             await _perform(loop, run)
 
     return await under_lease(effects_lease(plan_id), kind=executor, work=work)
+
+
+async def read_half_done(loop: EffectLoop, *, plan_id: Any, executor: str) -> bool:
+    """Read the tenants that a stop found half done, and settle them by what they show."""
+
+    async def work(keeper: Keeper) -> None:
+        due = await asyncio.to_thread(_in_database(lambda: prepare_reading(plan_id)))
+        if due is None:
+            return
+        seen = await loop.observe_all(*due)
+        await asyncio.to_thread(_in_database(lambda: _settle_as_read(plan_id, seen, keeper)))
+
+    return await under_lease(effects_lease(plan_id), kind=executor, work=work)
+
+
+def _settle_as_read(
+    plan_id: Any, seen: Mapping[str, Observed | ObserveFailed], keeper: Keeper
+) -> None:
+    with keeper.fenced():
+        settle_as_read(plan_id=plan_id, seen=seen, now=surroundings.here().now())
 
 
 async def run_drill(loop: EffectLoop, *, drill_id: Any, plan_id: Any, executor: str) -> bool:

@@ -9,6 +9,7 @@ from django_q.tasks import async_task
 
 from batches import free_space
 from batches.models import Batch, TenantUpgrade
+from batches.models.batch import TenantUpgradeQuerySet
 from batches.quote import Quote
 from batches.readiness import gate_quote, quote_for
 from plans import events, flags
@@ -146,6 +147,23 @@ def reserve_again(plan: Plan, tenant_keys: Sequence[str]) -> None:
         if not sentence:
             raise
         raise TenantsTaken(sentence) from error
+
+
+def reserve_for_rollback(plan: Plan, going_back: TenantUpgradeQuerySet) -> None:
+    """Reserve what goes back of a plan that had let its tenants go; this never refuses.
+
+    Tenants that another plan has by now stay reserved for that one: whoever has begun to work on
+    one of them first goes on, and the ledger keeps the other away meanwhile.
+    """
+    mine = PlanTenant.objects.filter(
+        plan=plan, reserved=False, tenant_id__in=going_back.values("tenant_id")
+    )
+    if not mine.exists():
+        return
+    # As at a start: who reserves at the same time waits, and is told afterwards whose they are.
+    Plugin.objects.select_for_update(no_key=True).get(pk=plan.plugin_id)
+    taken = PlanTenant.objects.filter(plugin_id=plan.plugin_id, reserved=True)
+    mine.exclude(tenant_id__in=taken.values("tenant_id")).update(reserved=True)
 
 
 def free_reservations(plan: Plan) -> None:

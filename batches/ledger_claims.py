@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from django.db import connection
 from django.db.models import F
 
 from batches.effect_ports import Direction, Task, settle_time
@@ -203,10 +204,34 @@ class Claims:
             )
             order = ("-batch__number" if scope.newest_first else "batch__number", "position")
         mine = self.claimed | self.claimed_now
+        if scope.direction == "install" and (going_back := self.going_back_elsewhere()):
+            wanted = wanted.exclude(tenant_id__in=going_back, touched_at=None)
         return list(wanted.exclude(pk__in=mine).order_by(*order)[:limit])
+
+    def going_back_elsewhere(self) -> set[Any]:
+        """Return the tenants that another plan of the plugin takes back now: this one waits.
+
+        Its reservation alone does not keep them apart: a plan that had ended has let them go.
+        """
+        others = Plan.objects.filter(plugin_id=self.scope.plugin_id, state="rolling_back")
+        plans = list(others.exclude(pk=self.scope.plan_id).values_list("pk", flat=True))
+        if not plans:
+            return set()
+        rows = TenantUpgrade.objects.filter(plan_id__in=plans).to_restore()
+        return set(rows.values_list("tenant_id", flat=True))
+
+    def hold_installations(self, tenant_keys: Sequence[str]) -> None:
+        """Lock rows that plans share in one order, so that two chunks never wait crosswise."""
+        if tenant_keys and connection.features.has_select_for_update:
+            rows = Installation.objects.filter(
+                plugin_id=self.scope.plugin_id, tenant__key__in=tenant_keys
+            )
+            ordered = rows.select_for_update(no_key=True, of=("self",)).order_by("pk")
+            list(ordered.values_list("pk", flat=True))
 
     def _leave_superseded_alone(self, rows: list[TenantUpgrade]) -> list[TenantUpgrade]:
         """Exclude tenants that a newer plan has moved on: a restore would undo that plan."""
+        self.hold_installations([row.tenant_key for row in rows])
         started = Plan.objects.values_list("started_at", flat=True).get(pk=self.scope.plan_id)
         newer = set(
             TenantUpgrade.objects.touched()

@@ -161,6 +161,8 @@ class Writes:
             ).values_list("pk", "generation")
         )
         allowed = [s for s in starts if current.get(s.task.upgrade_id) == s.task.generation]
+        if self.scope.direction == "install":
+            allowed = self._not_going_back(allowed)
         calls = DeployerCall.objects.bulk_create(
             [
                 DeployerCall(
@@ -183,6 +185,19 @@ class Writes:
         self._note_first_call(now)
         ids = {id(start): call.pk for start, call in zip(allowed, calls, strict=True)}
         return [ids.get(id(start)) for start in starts]
+
+    def _not_going_back(self, starts: list[CallStart]) -> list[CallStart]:
+        """Leave out first calls of tenants that another plan takes back by now; they come later."""
+        first = [start.task for start in starts if not start.task.touched and start.attempt == 1]
+        self.claims.hold_installations([task.tenant for task in first])
+        back = self.claims.going_back_elsewhere()
+        if not back:
+            return starts
+        late = TenantUpgrade.objects.filter(
+            pk__in=[task.upgrade_id for task in first], tenant_id__in=back
+        )
+        gone = set(late.values_list("pk", flat=True))
+        return [start for start in starts if start.task.upgrade_id not in gone]
 
     def _mark_touched(self, starts: Sequence[CallStart], now: datetime) -> None:
         """Count the attempt; keep version and config as they were before the first forward call."""
@@ -267,21 +282,11 @@ class Writes:
                 latest = outcome.at
         if not seen:
             return
-        self._lock_installations([key for tenants in seen.values() for key in tenants])
+        self.claims.hold_installations([key for tenants in seen.values() for key in tenants])
         for version, tenants in seen.items():
             Installation.objects.filter(
                 plugin_id=self.scope.plugin_id, tenant__key__in=tenants
             ).update(version=version, observed_at=latest)
-
-    def _lock_installations(self, tenants: Sequence[str]) -> None:
-        """Lock rows that plans share in one order, so that two chunks never wait crosswise."""
-        if connection.features.has_select_for_update:
-            list(
-                Installation.objects.select_for_update(no_key=True, of=("self",))
-                .filter(plugin_id=self.scope.plugin_id, tenant__key__in=tenants)
-                .order_by("pk")
-                .values_list("pk")
-            )
 
     def _move_tenants(self, outcomes: Sequence[Outcome], now: datetime) -> None:
         groups: dict[tuple[str, int, str, str, bool], list[Outcome]] = defaultdict(list)

@@ -18,6 +18,7 @@ from batches.readiness import gate_quote
 from batches.rehearsing import goes_back_why
 from batches.rollback import NOT_BACK, in_scope
 from batches.steady_clock import SteadyClock
+from batches.stopping import may_be_read
 from batches.waiting import plan_opening
 from plans import flags
 from plans.models import Plan
@@ -207,6 +208,8 @@ def plan_facts(
         promotable_sentence=promotable[1],
         rehearsal=goes_back_why(plan, now) if str(plan.state) == "running" else "",
         drill=drill_facts(plan, policy, now) if str(plan.state) == "running" else None,
+        half_done=str(plan.state) == "needs_hand"
+        and may_be_read(plan, policy.limits.call_timeout_seconds, now),
         **gate,  # type: ignore[arg-type]
     )
 

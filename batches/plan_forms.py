@@ -9,7 +9,7 @@ from django import forms
 from batches.configured import deployers
 from plans.drafting import PlanDraft, TenantChoice, current_revision
 from plans.models import Plan, Release, Tenant
-from plans.newest_policies import newest_policies
+from plans.newest_policies import written_by_people
 from plans.policy_yaml import parse_policy_file
 from plans.refusal import BadInput
 
@@ -37,7 +37,7 @@ def _policies() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """Return the policies and the approvals entries to choose from."""
     policies, approvals = [("", "Choose a policy")], [("", "As the policy says")]
     entries: dict[str, str] = {}
-    for row in newest_policies():
+    for row in written_by_people():
         policy_file = parse_policy_file(row.text)
         policies.append((row.name, row.name))
         for name, rule in policy_file.approvals.items():

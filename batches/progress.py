@@ -98,22 +98,29 @@ def complete(*, plan_id: Any, now: datetime) -> Plan:
     """Every tenant is upgraded, rolled back or excluded and the last soak is over."""
     plan = Plan.objects.locked(plan_id)
     _refuse_unfinished(TenantUpgrade.objects.filter(plan=plan))
-    plan.move("complete")
+    # A part of a plan that was stopped may have gone back since: it is not complete by that.
+    was_stopped = plan.stopped_at is not None
+    plan.move("stop_here" if was_stopped else "complete")
     plan.ended_at = now
     plan.waiting_for = ""
     plan.save()
     free_reservations(plan)
     counts = TenantUpgrade.objects.filter(plan=plan).counts()
     upgraded, total = counts.get("upgraded", 0), sum(counts.values())
+    run = (
+        f"{upgraded} of {total} tenants run"
+        f" {plan.release.version} and were read back ({100 * upgraded / max(1, total):.1f} %)"
+    )
     events.record(
         stream=plan,
-        kind="plan_completed",
-        sentence=f"The plan is complete: {upgraded} of {total} tenants run"
-        f" {plan.release.version} and were read back ({100 * upgraded / max(1, total):.1f} %).",
+        kind="plan_stopped_here" if was_stopped else "plan_completed",
+        sentence=f"The plan ends where it was stopped: {run}."
+        if was_stopped
+        else f"The plan is complete: {run}.",
         actor=None,
         via="watch",
         now=now,
-        payload={"counts": counts},
+        payload={"counts": counts, "needs_hand": []} if was_stopped else {"counts": counts},
     )
     return plan
 

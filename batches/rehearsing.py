@@ -31,7 +31,7 @@ from batches.rehearsal_policy import (
 from plans import events
 from plans.drafting import PlanDraft, TenantChoice, current_revision, policy_of
 from plans.models import Plan, PlanTenant, User
-from plans.newest_policies import newest_policies
+from plans.newest_policies import REHEARSALS, written_by_people
 from plans.permissions import require
 from plans.policies import save_policy_text
 from plans.policy import ApprovalRule
@@ -53,7 +53,7 @@ class Wanted:
 def approval_rule() -> ApprovalRule:
     """Return who must agree to a rehearsal: the entry `drill` of the policies, else `default`."""
     found: dict[str, ApprovalRule] = {}
-    for row in newest_policies().exclude(name__startswith=policy_name("")):
+    for row in written_by_people():
         for name, rule in parse_policy_file(row.text).approvals.items():
             found.setdefault(name, rule)
     for name in ("drill", "default"):
@@ -100,7 +100,7 @@ def begin_rehearsal(
     require(by, "draft")
     text = check(wanted)
     with transaction.atomic():
-        save_policy_text(text=text, source="rollback drill", by=None, now=now, via=via)
+        save_policy_text(text=text, source=REHEARSALS, by=None, now=now, via=via)
         plan = planning.draft_plan(
             draft=PlanDraft(
                 plugin=wanted.plugin,

@@ -14,6 +14,7 @@ from batches import aftermath, drilling
 from batches.adjust import drop_waiting
 from batches.blast_radius import Meeting, meeting
 from batches.effect_ports import settle_time
+from batches.launch import reserve_for_rollback
 from batches.lifecycle import LIVE_BATCH_STATES
 from batches.models import Batch, DeployerCall, Rollback, Ruling, TenantUpgrade
 from batches.models.batch import BatchQuerySet, TenantUpgradeQuerySet
@@ -136,13 +137,13 @@ def request_rollback(
         _move_batches(plan, rollback)
         if chosen == "tenants":
             _quarantine(rollback)
-        rollback.touched = in_scope(rollback).to_restore().count()
+        going_back = in_scope(rollback).to_restore()
+        rollback.touched = going_back.count()
+        reserve_for_rollback(plan, going_back)
         _note_quote(rollback, _quoted(plan, policy, rollback, now))
-        who = by.get_full_name() if by else "The console"
         rollback.sentence = (
-            f"{who} rolls back {_words(rollback)}: {reason or 'no reason given'}."
-            f" {rollback.touched} tenants go back by {rollback.deadline:%H:%M:%S} UTC"
-            f" ({quote_words(rollback)})."
+            f"{headline(rollback)} {rollback.touched} tenants go back by"
+            f" {rollback.deadline:%H:%M:%S} UTC ({quote_words(rollback)})."
         )
         rollback.save()
         _end_what_waits(plan, by, via, now)
@@ -251,6 +252,13 @@ def quote_words(rollback: Rollback) -> str:
     if rollback.expected_seconds is not None:
         words += f" at worst, expected {rollback.expected_seconds:.0f} s"
     return words
+
+
+def headline(rollback: Rollback) -> str:
+    """Say who takes what back and why; in the past tense once it has ended."""
+    who = rollback.by.get_full_name() if rollback.by else "The console"
+    verb = "rolls back" if rollback.finished_at is None else "rolled back"
+    return f"{who} {verb} {_words(rollback)}: {rollback.reason or 'no reason given'}."
 
 
 def _words(rollback: Rollback) -> str:

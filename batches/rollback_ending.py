@@ -91,7 +91,7 @@ def finish(*, rollback_id: Any, now: datetime, clock_moved: timedelta = timedelt
         rollback.save()
         call_off_retries(plan, in_scope(rollback), now=now)
         account_for_untouched(plan, rollback, now)
-        _end_batches(plan)
+        _end_batches(plan, now)
         if rollback.scope != "plan":
             plan.move("finish_part")
         else:
@@ -136,18 +136,20 @@ def _closing_sentence(rollback: Rollback, needs_hand: Sequence[str]) -> str:
     return f"{told}."
 
 
-def _end_batches(plan: Plan) -> None:
+def _end_batches(plan: Plan, now: datetime) -> None:
     for batch in locked_batches(plan).filter(state="rolling_back"):
         left = TenantUpgrade.objects.filter(batch=batch, state="needs_hand").exists()
         batch.move("escalate" if left else "finish_rollback")
+        batch.ended_at = now
         batch.save()
-    end_settled_batches(plan)
+    end_settled_batches(plan, now)
 
 
-def end_settled_batches(plan: Plan) -> None:
+def end_settled_batches(plan: Plan, now: datetime) -> None:
     """End batches of which no tenant needs a hand any more."""
     for batch in locked_batches(plan).filter(state="needs_hand"):
         counts = TenantUpgrade.objects.filter(batch=batch).counts()
         if not counts.get("needs_hand"):
             batch.move("settle_passed" if counts.get("upgraded") else "settle_rolled_back")
+            batch.ended_at = now
             batch.save()

@@ -14,10 +14,12 @@ from batches.leases import Keeper
 from batches.ledger_claims import FAILED_STATES, Scope
 from batches.models import Batch, Rollback, RollbackDrill, TenantUpgrade
 from batches.pacing import allowed_failures
+from batches.stopping import may_be_read, to_be_read
 from batches.waiting import places_to_call
 from plans.drafting import current_revision, policy_of
 from plans.freezes import is_frozen
 from plans.models import Plan
+from plans.policy import UpgradePolicy
 from plans.windows import window_state
 
 EXTRA_TRIES = timedelta(seconds=120)
@@ -32,9 +34,8 @@ class Run:
     scope: Scope
 
 
-def _run(plan: Plan, keeper: Keeper, *, give_up_at: datetime | None, **scope: Any) -> Run:
-    policy = policy_of(current_revision(plan))
-    job = Job(
+def _job(plan: Plan, policy: UpgradePolicy, *, give_up_at: datetime | None, fault: str) -> Job:
+    return Job(
         plan=str(plan.pk),
         plugin=plan.plugin.key,
         deployer=plan.deployer,
@@ -42,15 +43,20 @@ def _run(plan: Plan, keeper: Keeper, *, give_up_at: datetime | None, **scope: An
         attempts=policy.limits.attempts,
         call_timeout=policy.limits.call_timeout_seconds,
         give_up_at=give_up_at,
-        fault=rehearsing.fault_of(
-            plan,
-            direction=scope["direction"],
-            executor=scope["executor"],
-            now=surroundings.here().now(),
-        ),
+        fault=fault,
+    )
+
+
+def _run(plan: Plan, keeper: Keeper, *, give_up_at: datetime | None, **scope: Any) -> Run:
+    policy = policy_of(current_revision(plan))
+    fault = rehearsing.fault_of(
+        plan,
+        direction=scope["direction"],
+        executor=scope["executor"],
+        now=surroundings.here().now(),
     )
     return Run(
-        job,
+        _job(plan, policy, give_up_at=give_up_at, fault=fault),
         Scope(
             plan_id=plan.pk,
             plugin_id=plan.plugin_id,
@@ -149,6 +155,18 @@ def prepare_rollback(
         tenants=tuple(rollback.tenants),
         triggered_at=rollback.triggered_at,
     )
+
+
+def prepare_reading(plan_id: Any) -> tuple[Job, list[str]] | None:
+    """Return who is to be read after a stop, None when nobody is, or is yet."""
+    plan = Plan.objects.select_related("plugin").get(pk=plan_id)
+    policy = policy_of(current_revision(plan))
+    now = surroundings.here().now()
+    timeout = policy.limits.call_timeout_seconds
+    if str(plan.state) != "needs_hand" or not may_be_read(plan, timeout, now):
+        return None
+    keys = to_be_read(plan).order_by("tenant_key").values_list("tenant_key", flat=True)
+    return _job(plan, policy, give_up_at=None, fault=""), list(keys)
 
 
 def prepare_drill(drill_id: Any, executor: str, keeper: Keeper) -> Run | None:

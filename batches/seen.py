@@ -9,7 +9,7 @@ def installed(task: Task, seen: Observed | ObserveFailed) -> bool:
     return (
         isinstance(seen, Observed)
         and seen.version == task.version
-        and _digest_fits(task.digest, seen.digest)
+        and digest_fits(task.digest, seen.digest)
     )
 
 
@@ -28,7 +28,8 @@ def problem_of(task: Task, seen: Observed | ObserveFailed, answer: Answer) -> st
     return f"still {seen.version} after a call that ended {told}: {answer.text}"[:480]
 
 
-def _digest_fits(wanted: str, seen: str | None) -> bool:
+def digest_fits(wanted: str, seen: str | None) -> bool:
+    """Tell whether the artifact is the wanted one, or nobody tells."""
     if not wanted or not seen:
         return True
     return seen.removeprefix("sha256:") == wanted.removeprefix("sha256:")

@@ -53,10 +53,10 @@ def settle(
         now=now,
         payload={"tenants": dict.fromkeys(found, outcome), "reason": reason},
     )
-    end_settled_batches(plan)
+    end_settled_batches(plan, now)
     waiting = TenantUpgrade.objects.filter(plan=plan, state="needs_hand").exists()
     if not waiting and str(plan.state) == "needs_hand":
-        _end_settled(plan, by=by, now=now, via=via)
+        end_settled(plan, by=by, now=now, via=via)
     return plan
 
 
@@ -87,7 +87,8 @@ def hand_over_stragglers(*, batch_id: int, now: datetime) -> int:
     return len(keys)
 
 
-def _end_settled(plan: Plan, *, by: User, now: datetime, via: str) -> None:
+def end_settled(plan: Plan, *, by: User | None, now: datetime, via: str) -> None:
+    """End a plan of which no tenant needs a hand any more."""
     if _taken_back(plan):
         plan.move("settle_rolled_back")
     else:

@@ -18,6 +18,7 @@ from batches.opening_shown import opening_shown, overrides_shown
 from batches.pinned_policy import Limit, limits_of
 from batches.promise import UNENDED, promise, quote_shown
 from batches.quarantine import quarantine_of
+from batches.rollback import headline
 from batches.snapshot_batches import batches_shown, summed
 from plans.drafting import policy_of
 from plans.models import Installation, Plan, PlanRevision, PlanTenant, Stream
@@ -152,6 +153,7 @@ def _rollback(rollback: Rollback | None) -> dict[str, Any] | None:
         "scope": rollback.scope,
         "trigger": rollback.trigger,
         "reason": rollback.reason,
+        "headline": headline(rollback),
         "sentence": rollback.sentence,
         "by": rollback.by.get_full_name() if rollback.by else "the console",
         "triggered_at": rollback.triggered_at,

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib import messages
@@ -12,6 +13,7 @@ from django.template.exceptions import TemplateDoesNotExist
 from django.template.loader import get_template
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_GET, require_POST
 
 from batches import control, launch, rollback, settling, stopping
@@ -25,7 +27,7 @@ from plans import approval, freezing
 from plans.lifecycle import LIVE_PLAN_STATES
 from plans.models import ApprovalRequest, Plan, User
 from plans.permissions import approval_roles, may, roles_over
-from plans.refusal import NotFound, Refused
+from plans.refusal import BadInput, NotFound, Refused
 
 APPROVAL_PANEL = "plans/_approval_panel.html"
 CURRENT = ("deploying", "soaking", "held", "rolling_back", "needs_hand")
@@ -288,7 +290,21 @@ def let_through(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
         "The plan was let through; the trail and the report say so.",
         freeze_id=_uuid(request.POST.get("freeze", "")),
         reason=request.POST.get("reason", ""),
+        expires_at=_moment(request.POST.get("expires_at", "")),
     )
+
+
+def _moment(written: str) -> datetime | None:
+    """Return the time in UTC that a form names; BadInput when it is none."""
+    if not written.strip():
+        return None
+    try:
+        moment = parse_datetime(written.strip())
+    except ValueError:
+        moment = None
+    if moment is None:
+        raise BadInput([f"expires_at: {written!r} is no date and time; write 2026-11-30T18:00"])
+    return moment if timezone.is_aware(moment) else moment.replace(tzinfo=UTC)
 
 
 def _uuid(written: str) -> uuid.UUID:

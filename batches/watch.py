@@ -14,6 +14,7 @@ from auditlog.context import set_actor
 from django.db import connections
 
 from batches import (
+    aftermath,
     alerts,
     clock_moves,
     free_space,
@@ -29,16 +30,15 @@ from batches.commit_signal import CommitSignal, commit_signal
 from batches.decide import WAITS_TOLD, decide
 from batches.decision_facts import Action, PlanFacts
 from batches.effect_thread import EffectThread
-from batches.launch import NotYet, TenantsTaken, start, why_not_yet
 from batches.leases import LeaseLost
 from batches.models import Alert, Heartbeat
 from batches.observation import Observer
 from batches.outage import Outage
 from batches.plan_facts import plan_facts
+from batches.starting import UNDECIDED, Starting
 from batches.steady_clock import JUMP_SECONDS, SteadyClock
 from batches.success_rate import alert_below
 from batches.watch_duties import DECIDE_LEASE, Duties
-from plans import approval
 from plans.database_away import DATABASE_AWAY, only_this_transaction
 from plans.drafting import current_revision, policy_of
 from plans.failpoints import reach
@@ -51,12 +51,13 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
 SHORTEST_TICK_SECONDS = 0.05
 MOST_ACTIONS_PER_TICK = 20
-UNDER_WAY = frozenset({"run_rollback", "call_batch", "restore_stragglers", "wait", "alert"})
+UNDER_WAY = frozenset(
+    {"run_rollback", "call_batch", "restore_stragglers", "read_half_done", "wait", "alert"}
+)
 """Actions that go on by themselves, or wait: what comes after them is for a later tick."""
 HEARTBEAT_SECONDS = 1.0
 SUCCESS_RATE_SECONDS = 60.0
 WARNING = "guardrail_warning"
-CANNOT_START = "cannot_start"
 
 
 class Watch:
@@ -83,6 +84,7 @@ class Watch:
         self.aftermath = aftermath or AftermathWatch(on_answer=self.signal.nudge)
         self.duties = Duties(self.holder)
         self.acting = Acting(self.effects, self.observer, self.duties.fence)
+        self.starting = Starting(self.duties, self._alone)
         self._policies: dict[tuple[Any, int], UpgradePolicy] = {}
         self._outage = Outage()
         self._patience = TICK_SECONDS
@@ -148,7 +150,7 @@ class Watch:
         moved = self.clock.look(now, self.steady() if steady is None else steady)
         if moved:
             self.observer.clock_was_moved(moved)
-            self.aftermath.forget()
+            self.aftermath.clock_was_moved(moved)
         self._patience = TICK_SECONDS
         for plan_id in self.duties.refresh(now):
             self.observer.forget(plan_id)
@@ -165,7 +167,9 @@ class Watch:
         except BadInput as broken:
             # Looks are lost until the file is mended; the plans below say so and promote nothing.
             logger.warning("What the sources answered cannot be used: %s", broken)
-        for plan in Plan.objects.live().select_related("plugin", "release").order_by("started_at"):
+        live = list(Plan.objects.live().select_related("plugin", "release").order_by("started_at"))
+        self._forget_ended(live)
+        for plan in live:
             if self.duties.decides(plan.pk):
                 self._alone(self._one_plan, plan, now)
         if self.duties.leads:
@@ -173,18 +177,23 @@ class Watch:
                 self._keep_house(now, began)
             except LeaseLost:
                 logger.warning("Another watch does the chores by now.")
+                self.aftermath.forget()
+        else:
+            self.aftermath.forget()
         self._beat("leading", began)
 
     def _keep_house(self, now: datetime, began: float) -> None:
         """Do what concerns no running plan, or all of them."""
-        self.aftermath.tick(now)
-        self._start_what_may(now)
-        self._expire_what_must(now)
+        self.aftermath.tick(now, fence=self.duties.fence_of_chores, clock=self.clock)
+        self.starting.start_what_may(now)
+        self.starting.expire_what_must(now)
         if began - self._rated_at >= SUCCESS_RATE_SECONDS:
             self._rated_at = began
             self.duties.forget_dead_watches(now)
             alert_below(now)
             offline.forget_what_is_over()
+            with self.duties.fence_of_chores():
+                aftermath.forget_old_looks(now)
         free_space.tell(now)
         for name, chore in watch_chores.CHORES.items():
             try:
@@ -229,10 +238,20 @@ class Watch:
             self._policies[key] = policy_of(current_revision(plan))
         return self._policies[key]
 
-    def _alone(self, act: Callable[[Plan, datetime], None], plan: Plan, now: datetime) -> None:
-        """Do something about one plan; what goes wrong there must not hold the other plans up."""
+    def _forget_ended(self, live: Sequence[Plan]) -> None:
+        """Keep what is known of policies of live plans only, each as it is in force."""
+        keys = {(plan.pk, plan.revision) for plan in live}
+        for known in self._policies.keys() - keys:
+            del self._policies[known]
+
+    def _alone(self, act: Callable[[Plan, datetime], None], plan: Plan, now: datetime) -> bool:
+        """Do something about one plan; what goes wrong there must not hold the other plans up.
+
+        Tell whether nothing went wrong.
+        """
         try:
             act(plan, now)
+            return True
         except LeaseLost:
             self._passed_on(plan)
         except DATABASE_AWAY:
@@ -242,6 +261,7 @@ class Watch:
         except Exception as error:
             logger.exception("The watch could not decide about plan %s.", plan.external_id)
             self._say_undecided(plan, error, now)
+        return False
 
     def _passed_on(self, plan: Plan) -> None:
         """Forget what is known of a plan about which somebody else decides by now."""
@@ -252,7 +272,7 @@ class Watch:
         try:
             alerts.fire(
                 plan=plan,
-                kind="watch_failed",
+                kind=UNDECIDED,
                 sentence="the watch cannot decide about this plan, so nothing moves:"
                 f" {type(error).__name__}: {error}",
                 now=now,
@@ -311,7 +331,7 @@ class Watch:
         """Let alerts fall silent by themselves when what they tell of is over."""
         if facts.unreadable:
             return
-        over = ["configuration", "watch_failed"]
+        over = ["configuration", UNDECIDED]
         if not facts.missing:
             over.append("missing_metrics")
         # One question for all kinds: this is asked for every plan at every tick.
@@ -343,39 +363,3 @@ class Watch:
                 )
             for key in known - warnings.keys():
                 alerts.resolve(plan=plan, kind=WARNING, about=key, now=now)
-
-    def _start_what_may(self, now: datetime) -> None:
-        """Start approved plans whose time has come; say what the others wait for."""
-        told = Alert.objects.filter(kind=CANNOT_START, resolved_at=None)
-        for alert in told.exclude(plan__state="approved").select_related("plan"):
-            with self.duties.fence_of_chores():
-                alerts.resolve(plan=alert.plan, kind=CANNOT_START, now=now)
-        for plan in Plan.objects.filter(state="approved").order_by("approved_at"):
-            self._alone(self._start_one, plan, now)
-
-    def _start_one(self, plan: Plan, now: datetime) -> None:
-        if waits := why_not_yet(plan, now):
-            self._say_waiting(plan, waits, now)
-            return
-        try:
-            with self.duties.fence_of_chores():
-                start(plan_id=plan.pk, by=None, now=now, via="watch")
-        except Refused as refused:
-            self._say_waiting(plan, refused.sentence, now)
-            if not isinstance(refused, NotYet | TenantsTaken):
-                with self.duties.fence_of_chores():
-                    alerts.fire(plan=plan, kind=CANNOT_START, sentence=refused.sentence, now=now)
-
-    def _say_waiting(self, plan: Plan, sentence: str, now: datetime) -> None:
-        words = sentence.rstrip(".")
-        if plan.waiting_for != words[: progress.WORDS]:
-            with self.duties.fence_of_chores():
-                progress.say_waiting(plan_id=plan.pk, sentence=words, now=now)
-
-    def _expire_what_must(self, now: datetime) -> None:
-        for plan_id in approval.due_to_expire(now):
-            try:
-                with self.duties.fence_of_chores():
-                    approval.expire(plan_id=plan_id, now=now)
-            except Refused as refused:
-                logger.info("Plan %s did not expire: %s", plan_id, refused.sentence)

@@ -4,6 +4,9 @@ from django.db.models import OuterRef, QuerySet, Subquery
 
 from plans.models import Policy
 
+REHEARSALS = "rollback drill"
+"""The source of policies that the console writes for rehearsals of rollbacks."""
+
 
 def newest_policies() -> QuerySet[Policy]:
     """Return the newest row of each policy name."""
@@ -11,3 +14,8 @@ def newest_policies() -> QuerySet[Policy]:
         Policy.objects.filter(name=OuterRef("name")).order_by("-in_force_since", "-pk").values("pk")
     )
     return Policy.objects.filter(pk=Subquery(newest[:1])).order_by("name")
+
+
+def written_by_people() -> QuerySet[Policy]:
+    """Return the newest of each policy that people choose from: none of a rehearsal's own."""
+    return newest_policies().exclude(source=REHEARSALS)

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from plans.forms import PolicyTextForm
 from plans.models import Plan, PlanRevision, Policy
-from plans.newest_policies import newest_policies
+from plans.newest_policies import REHEARSALS, newest_policies, written_by_people
 from plans.page_access import asked, person, viewer
 from plans.permissions import may
 from plans.policies import save_policy_text
@@ -30,12 +30,15 @@ def steps(policy: UpgradePolicy) -> str:
 @login_required
 @require_GET
 def policy_list(request: HttpRequest) -> HttpResponse:
-    """List the newest of each policy."""
+    """List the newest of each policy; those of rehearsals only when asked for."""
     user = viewer(request)
     counted = Policy.objects.order_by().values("name").annotate(n=Count("pk"))
     versions = {row["name"]: row["n"] for row in counted}
     rows = []
-    for row in newest_policies().select_related("created_by"):
+    rehearsals = newest_policies().filter(source=REHEARSALS).count()
+    shows_all = asked(request, "rehearsals") == "1"
+    shown = newest_policies() if shows_all else written_by_people()
+    for row in shown.select_related("created_by"):
         policy_file = parse_policy_file(row.text)
         policy = policy_file.policies[row.name]
         rule = policy_file.approvals.get(policy.approvals)
@@ -47,9 +50,15 @@ def policy_list(request: HttpRequest) -> HttpResponse:
                 "soak": span(sum(batch.soak_seconds for batch in policy.batches)),
                 "roles": rule.required_roles if rule else (),
                 "versions": versions[row.name],
+                "rehearsal": row.source == REHEARSALS,
             }
         )
-    context = {"rows": rows, "may_manage": may(user, "manage_policies")}
+    context = {
+        "rows": rows,
+        "rehearsals": rehearsals,
+        "shows_all": shows_all,
+        "may_manage": may(user, "manage_policies"),
+    }
     return render(request, "plans/policy_list.html", context)
 
 

@@ -251,6 +251,9 @@ EMAIL_USE_TLS = env_bool("EMAIL_USE_TLS", default=False)
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env_str("DEFAULT_FROM_EMAIL", "Upgrade Console <console@localhost>")
 
+# How long looks at restored tenants are kept after their watch has ended.
+AFTERMATH_DAYS = env_int("UPGRADECONSOLE_AFTERMATH_DAYS", 90)
+
 # Nothing new starts with less room than this; the reserve is let go when a disk is full.
 MIN_FREE_MB = env_int("UPGRADECONSOLE_MIN_FREE_MB", 200)
 DISK_RESERVE_MB = env_int("UPGRADECONSOLE_DISK_RESERVE_MB", 64)

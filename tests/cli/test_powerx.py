@@ -1,75 +1,15 @@
 """`powerx` against a real HTTP server on the loopback that answers as the console does."""
 
 import json
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from upgradeconsole.cli import client, following
+from tests.cli.stub_console import AT, PLAN
+from upgradeconsole.cli import following
 from upgradeconsole.cli.main import run
-
-PLAN = "0b0f7c1e-6f3e-4b44-9a3c-7f4a3a1f2a11"
-AT = "2026-11-24T02:42:39.120000+00:00"
-
-Answer = tuple[int, Any] | tuple[int, Any, dict[str, str]]
-
-
-@dataclass
-class StubConsole:
-    """Answers each path from a list, the last answer for ever; remembers what it was asked."""
-
-    answers: dict[str, list[Answer]] = field(default_factory=dict)
-    asked: list[tuple[str, str, Any, str]] = field(default_factory=list)
-
-    def will(self, path: str, *answers: Answer) -> None:
-        self.answers[path] = list(answers)
-
-    def next_answer(self, path: str) -> Answer:
-        waiting = self.answers.get(path.partition("?")[0], [(404, {"detail": "no such page"})])
-        return waiting.pop(0) if len(waiting) > 1 else waiting[0]
-
-    def bodies(self, path: str) -> list[Any]:
-        return [body for _, asked, body, _ in self.asked if asked == path]
-
-
-@pytest.fixture
-def console(monkeypatch: pytest.MonkeyPatch) -> Iterator[StubConsole]:
-    stub = StubConsole()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            length = int(self.headers.get("Content-Length", 0))
-            body = json.loads(self.rfile.read(length)) if length else None
-            stub.asked.append((self.command, self.path, body, self.headers["Authorization"]))
-            status, answer, *headers = stub.next_answer(self.path)
-            payload = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-            self.send_response(status)
-            for name, value in (headers[0] if headers else {}).items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(payload)))
-            self.end_headers()
-            self.wfile.write(payload)
-
-        do_POST = do_GET
-
-        def log_message(self, *arguments: object) -> None:
-            """Keep the test output clean."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    monkeypatch.setenv("POWERX_URL", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setenv("POWERX_TOKEN", "secret-token")
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setattr(client, "BACK_OFF", (0.01, 0.01))
-    monkeypatch.setattr(following, "POLL_SECONDS", 0.01)
-    yield stub
-    server.shutdown()
-    server.server_close()
 
 
 @pytest.fixture
@@ -507,6 +447,11 @@ def test_adjust_refuses_what_it_cannot_read_before_it_asks(console, powerx, caps
         ("unskip {plan} --batch 2", "unskip", {"batch": 2, "reason": ""}),
         ("jump {plan} --batch 3 --reason soon", "jump", {"batch": 3, "reason": "soon"}),
         ("skip-rest {plan} --reason enough", "skip-rest", {"reason": "enough"}),
+        (
+            "override-freeze {plan} --freeze f-1 --reason hole --until 2099-06-01T10:00:00Z",
+            "override-freeze",
+            {"freeze": "f-1", "reason": "hole", "expires_at": "2099-06-01T10:00:00Z"},
+        ),
         ("promote {plan}", "promote", {}),
         ("promote {plan} --batch 2", "promote", {"batch": 2}),
     ],

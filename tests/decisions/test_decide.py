@@ -576,3 +576,32 @@ def test_a_batch_begins_again_through_the_gates_of_a_new_one(closed):
 
 def test_a_paused_plan_begins_nothing_again():
     assert does(plan(ended(), state="paused")) == ("stop", "")
+
+
+# What a stop found half done, and a batch of which nobody is left.
+
+
+def test_who_was_half_done_when_a_plan_was_stopped_is_read_as_soon_as_that_tells_something():
+    left = batch("needs_hand", counts={"upgraded": 19, "needs_hand": 1})
+    assert does(plan(left, state="needs_hand", half_done=True)) == ("read_half_done", "")
+    assert does(plan(left, state="needs_hand")) == ("stop", "")
+
+
+def test_a_soak_in_which_everybody_was_taken_back_is_held_and_never_waits_for_ever():
+    nobody = batch("soaking", counts={"rolled_back": 20})
+    action = decide(plan(nobody, promotable=False, limits=Limits(success_rate=0)))
+    assert (action.do, action.kind, action.batch) == ("hold", "nobody_left", 1)
+    assert "no tenant of batch 1 (wave-1) runs the new version any more" in action.sentence
+
+
+def test_a_person_lets_a_plan_go_on_past_a_batch_of_which_nobody_is_left():
+    let_pass = batch("soaking", counts={"rolled_back": 20}, acknowledged={"nobody_left": ago(5)})
+    action = decide(plan(let_pass, promotable=False, limits=Limits(success_rate=0)))
+    assert (action.do, action.batch) == ("pass_soak", 1)
+    assert "a person let the plan go on" in action.sentence
+
+
+def test_one_tenant_that_runs_the_new_version_still_waits_for_a_measurement():
+    one = batch("soaking", counts={"rolled_back": 19, "upgraded": 1})
+    waits = plan(one, promotable=False, limits=Limits(success_rate=0))
+    assert does(waits) == ("wait", "")

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from batches import decide, leases
+from batches import decide_forward, leases
 from batches.leases import acquire
 from batches.models import Heartbeat, Lease
 from batches.watch_duties import decide_lease
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def fleets(scene, settings, tmp_path, monkeypatch):
     """Return two watches over the same fleet."""
-    monkeypatch.setattr(decide, "TAKEOVER_SECONDS", 0.0)
+    monkeypatch.setattr(decide_forward, "TAKEOVER_SECONDS", 0.0)
     with ExitStack() as stack:
         first = stack.enter_context(WatchedFleet(settings, tmp_path, FOREST))
         other = stack.enter_context(WatchedFleet(settings, tmp_path, FOREST))

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from batches import decide
+from batches import decide_forward
 from batches.adjust_proposal import Expiry
 from batches.configured import dictionary
 from batches.dictionary import resolve_guardrail
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def fleet(scene, settings, tmp_path, monkeypatch) -> Iterator[WatchedFleet]:
-    monkeypatch.setattr(decide, "TAKEOVER_SECONDS", 0.0)
+    monkeypatch.setattr(decide_forward, "TAKEOVER_SECONDS", 0.0)
     with WatchedFleet(settings, tmp_path, FOREST) as made:
         yield made
 

@@ -1,13 +1,21 @@
 """What becomes of the Kpis after a rollback, with the watch over a simulated fleet."""
 
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 
-from batches import aftermath, control, decide
+from batches import aftermath, control, decide_forward, leases
 from batches.aftermath_watch import AftermathWatch
-from batches.models import AftermathSample, Alert, Rollback, TenantUpgrade
+from batches.models import (
+    AftermathCursor,
+    AftermathSample,
+    Alert,
+    Lease,
+    Rollback,
+    TenantUpgrade,
+)
 from batches.rollback import request_rollback
 from plans.models import Event, Plan
 from tests.builders import FOREST, a_started, check_invariants, kinds
@@ -21,7 +29,7 @@ SHORT = "rollback: {watch_after_minutes: 0.06}"
 @pytest.fixture
 def fleet(scene, settings, tmp_path, monkeypatch) -> Iterator[WatchedFleet]:
     """Return a watch that does the hands' work at once, over acorn to fir."""
-    monkeypatch.setattr(decide, "TAKEOVER_SECONDS", 0.0)
+    monkeypatch.setattr(decide_forward, "TAKEOVER_SECONDS", 0.0)
     with WatchedFleet(settings, tmp_path, FOREST) as made:
         yield made
 
@@ -164,3 +172,60 @@ def test_looks_go_on_when_a_clock_that_ran_ahead_is_put_right(scene, fleet):
     seen = looks.count()
     fleet.until(lambda: looks.count() > seen + 1 or the_rollback(plan).aftermath != "watching", 20)
     assert the_rollback(plan).aftermath in {"watching", "in_band"}
+
+
+@pytest.mark.parametrize("moved", [3600, -3600], ids=["forward", "back"])
+def test_fault_12_a_moved_clock_neither_ends_nor_prolongs_the_watch_after_a_rollback(
+    scene, fleet, moved
+):
+    plan = a_rolled_back(
+        scene, fleet, more="rollback: {watch_after_minutes: 15}", bad=("1.5.0", "1.0.0")
+    )
+    record = the_rollback(plan)
+    fleet.tick(3)
+    start, steady = now(), fleet.watch.steady()
+    by = timedelta(seconds=moved)
+    fleet.watch.tick(start + by + timedelta(minutes=1), steady + 60)
+    fleet.watch.tick(start + by + timedelta(minutes=14), steady + 14 * 60)
+    assert the_rollback(plan).aftermath == "watching"
+    fleet.watch.tick(start + by + timedelta(minutes=16), steady + 16 * 60)
+    assert the_rollback(plan).aftermath in {"still_bad", "no_data"}
+    assert the_rollback(plan).aftermath_until == record.aftermath_until
+
+
+def test_who_was_frozen_keeps_no_look_and_ends_no_watch(scene, fleet):
+    plan = a_rolled_back(scene, fleet, more="rollback: {watch_after_minutes: 15}")
+    looks = AftermathSample.objects.filter(rollback=the_rollback(plan))
+    fleet.until(looks.exists)
+    Lease.objects.update(expires_at=now() - timedelta(seconds=1))
+    for name in Lease.objects.values_list("name", flat=True):
+        assert leases.acquire(name, holder="other", kind="watch", now=now())
+    before = looks.count()
+    time.sleep(0.3)
+    # It has not noticed yet: its own clock says that the leases are in force.
+    for _turn in range(5):
+        fleet.watch.tick(now())
+        time.sleep(0.1)
+    assert looks.count() == before
+    assert fleet.watch.aftermath._followed == {}
+
+
+def test_old_looks_are_removed_and_what_they_came_to_stays(scene, fleet, settings):
+    plan = a_rolled_back(scene, fleet)
+    record = until_known(fleet, plan)
+    looks, ended = AftermathSample.objects.filter(rollback=record), record.aftermath_at
+    assert ended is not None
+    assert not AftermathCursor.objects.exists(), "nobody counts on from there"
+    aftermath.forget_old_looks(ended + timedelta(days=89))
+    assert looks.exists()
+    aftermath.forget_old_looks(ended + timedelta(days=91))
+    assert not looks.exists()
+    assert the_rollback(plan).aftermath_kpis == record.aftermath_kpis != []
+
+
+def test_looks_of_a_watch_that_goes_on_are_never_removed(scene, fleet):
+    plan = a_rolled_back(scene, fleet, more="rollback: {watch_after_minutes: 15}")
+    looks = AftermathSample.objects.filter(rollback=the_rollback(plan))
+    fleet.until(looks.exists)
+    aftermath.forget_old_looks(now() + timedelta(days=400))
+    assert looks.exists()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from batches import clock_moves, decide, leases
+from batches import clock_moves, decide_forward, leases
 from batches.models import Alert, Batch, Lease, TenantUpgrade
 from batches.plan_facts import plan_facts
 from batches.rollback import request_rollback
@@ -45,7 +45,7 @@ class Clocks:
 @pytest.fixture
 def clocks(scene, settings, tmp_path, monkeypatch) -> Iterator[Clocks]:
     """Return the clocks of a watch over acorn to fir."""
-    monkeypatch.setattr(decide, "TAKEOVER_SECONDS", 0.0)
+    monkeypatch.setattr(decide_forward, "TAKEOVER_SECONDS", 0.0)
     with WatchedFleet(settings, tmp_path, FOREST) as fleet:
         made = Clocks(fleet)
         fleet.watch.steady = made.steady

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from batches import control, decide
+from batches import control, decide_forward
+from batches.deployers.base import Observed
 from batches.leases import Keeper, acquire
 from batches.ledger_writes import Writes
 from batches.models import Batch, DeployerCall, TenantUpgrade
@@ -17,11 +18,11 @@ from batches.retrying import retry
 from batches.rollback import CannotBeTakenBack, request_rollback
 from batches.runs import prepare_forward, prepare_stragglers
 from batches.settling import retry_needs_hand, settle
-from batches.stopping import stop_here
+from batches.stopping import may_be_read, settle_as_read, stop_here
 from batches.waiting import go_on_at_opening, plan_opening, wait_for_opening
 from plans.drafting import current_revision, policy_of
 from plans.freezing import declare_freeze, lift_freeze
-from plans.models import Plan, Release
+from plans.models import Event, Plan, Release
 from plans.refusal import BadInput, NotAllowed, Refused
 from tests.builders import (
     FOREST,
@@ -43,7 +44,7 @@ FREEZE_IT = "rollback: {irreversible: freeze}"
 @pytest.fixture
 def fleet(scene, settings, tmp_path, monkeypatch) -> Iterator[WatchedFleet]:
     """Return a watch that does the hands' work at once, over acorn to fir."""
-    monkeypatch.setattr(decide, "TAKEOVER_SECONDS", 0.0)
+    monkeypatch.setattr(decide_forward, "TAKEOVER_SECONDS", 0.0)
     with WatchedFleet(settings, tmp_path, FOREST) as made:
         yield made
 
@@ -311,7 +312,8 @@ def test_what_is_half_done_when_it_is_stopped_needs_a_hand(one_way):
     plan = stop(one_way, plan)
     assert str(plan.state) == "needs_hand"
     assert states(plan)[one] == "needs_hand"
-    assert alerts_of(plan) == {"needs_hand"}
+    told = Event.objects.get(stream__key=plan.stream_key, kind="plan_stopped_here")
+    assert "1 were half done and are read now" in told.sentence
     settle(
         plan_id=plan.pk, tenant_keys=[one], outcome="upgraded", reason="seen",
         by=one_way.olga, now=now(), via="page",
@@ -360,3 +362,65 @@ def test_stopping_takes_a_reason_and_a_role(scene):
         stop(scene, plan, reason=" ")
     with pytest.raises(NotAllowed):
         stop(scene, plan, by=scene.rita)
+
+
+# Who is half done when a plan is stopped is read before a person gets it.
+
+
+def stopped_half_done(scene, fleet) -> tuple[Plan, str, str]:
+    """Return a plan that was stopped while two of its tenants were half done, and the two."""
+    plan = a_started(scene, policy=quick_policy())
+    batch = opened(plan)
+    one, other = TenantUpgrade.objects.filter(batch=batch).values_list("tenant_key", flat=True)
+    called(batch, "upgrading")
+    return stop(scene, plan), str(one), str(other)
+
+
+def test_who_was_half_done_is_settled_by_what_it_shows(scene, fleet):
+    plan, one, other = stopped_half_done(scene, fleet)
+    assert str(plan.state) == "needs_hand"
+    assert alerts_of(plan) == set()
+    fleet.fleet.tenant(one).version = "1.5.0"
+    plan = fleet.until_plan(plan, "stopped")
+    assert (states(plan)[one], states(plan)[other]) == ("upgraded", "rolled_back")
+    assert "tenants_settled" in kinds(plan)
+    assert kinds(plan)[-1] == "plan_settled"
+    assert not plan.plan_tenants.filter(reserved=True).exists()
+    assert not DeployerCall.objects.filter(plan=plan).exists()
+    check_invariants(plan)
+
+
+def test_who_shows_neither_version_needs_a_person_and_is_told_of(scene, fleet):
+    plan, one, other = stopped_half_done(scene, fleet)
+    fleet.fleet.tenant(one).version = "9.9.9"
+    fleet.until(lambda: alerts_of(plan) == {"needs_hand"})
+    assert (states(plan)[one], states(plan)[other]) == ("needs_hand", "rolled_back")
+    assert "shows 9.9.9" in TenantUpgrade.objects.get(plan=plan, tenant_key=one).last_error
+    fleet.fleet.tenant(one).version = "1.5.0"
+    fleet.tick(10)
+    assert states(plan)[one] == "needs_hand", "it is a person's by now"
+
+
+def test_nobody_is_read_while_a_late_call_may_still_change_it(scene):
+    plan = a_started(scene)
+    batch = opened(plan)
+    called(batch, "unknown")
+    upgrade = TenantUpgrade.objects.filter(batch=batch)[0]
+    DeployerCall.objects.create(
+        plan=plan, upgrade=upgrade, direction="install", generation=1, attempt=1, key="k",
+        fence=1, version="1.5.0", executor="watch", started_at=now(), ended_at=now(),
+        outcome="unknown",
+    )  # fmt: skip
+    plan = stop(scene, plan)
+    assert not may_be_read(plan, 20, now() + timedelta(seconds=39))
+    assert may_be_read(plan, 20, now() + timedelta(seconds=41))
+
+
+def test_a_rollback_that_began_since_is_not_disturbed_by_what_was_read(scene, fleet):
+    plan, one, other = stopped_half_done(scene, fleet)
+    request_rollback(plan_id=plan.pk, by=scene.olga, reason="", now=now(), via="page")
+    seen = {one: Observed("1.5.0"), other: Observed("1.5.0")}
+    settle_as_read(plan_id=plan.pk, seen=seen, now=now())
+    assert {states(plan)[one], states(plan)[other]} == {"needs_hand"}
+    fleet.until_plan(plan, "rolled_back")
+    check_invariants(plan)

@@ -214,3 +214,10 @@ def test_what_a_plan_waits_for_is_said_once_per_reason(scene):
     assert kinds(plan).count("plan_waits") == 2
     progress.stop_waiting(plan_id=plan.pk)
     assert Plan.objects.get(pk=plan.pk).waiting_for == ""
+
+
+def test_a_paused_plan_does_not_say_any_more_what_it_waited_for(scene):
+    plan = a_started(scene)
+    progress.say_waiting(plan_id=plan.pk, sentence="the window opens at 22:00", now=now())
+    pause(scene, plan)
+    assert Plan.objects.get(pk=plan.pk).waiting_for == ""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from batches import decide
+from batches import decide_forward
 from batches.models import RollbackDrill
 from plans import failpoints
 from tests.builders import FOREST, a_started, check_invariants, states
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def fleet(scene, settings, tmp_path, monkeypatch) -> Iterator[WatchedFleet]:
     """Return a watch that does the hands' work at once, over acorn to fir."""
-    monkeypatch.setattr(decide, "TAKEOVER_SECONDS", 0.0)
+    monkeypatch.setattr(decide_forward, "TAKEOVER_SECONDS", 0.0)
     with WatchedFleet(settings, tmp_path, FOREST) as made:
         yield made
 

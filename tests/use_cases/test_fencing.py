@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from batches import decide, execution, leases
+from batches import decide_forward, execution, leases
 from batches.kept_leases import KeptLeases
 from batches.leases import Keeper, LeaseLost
 from batches.models import Alert, Batch, Lease
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def fleet(scene, settings, tmp_path, monkeypatch) -> Iterator[WatchedFleet]:
-    monkeypatch.setattr(decide, "TAKEOVER_SECONDS", 0.0)
+    monkeypatch.setattr(decide_forward, "TAKEOVER_SECONDS", 0.0)
     with WatchedFleet(settings, tmp_path, FOREST) as made:
         yield made
 

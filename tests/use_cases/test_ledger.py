@@ -16,6 +16,7 @@ from batches.ledger import DatabaseLedger
 from batches.ledger_claims import Scope
 from batches.ledger_writes import Writes
 from batches.models import Batch, DeployerCall, DeployerMeasurement, Rollback, TenantUpgrade
+from batches.progress import complete
 from batches.rollback import request_rollback
 from plans import flags
 from plans.models import Event, Installation, Plan
@@ -504,3 +505,63 @@ def test_after_its_writer_has_ended_the_ledger_says_so(plan):
     one._failure = ValueError("broken")
     with pytest.raises(RuntimeError, match="writer has ended"):
         asyncio.run(one.claim_many(1))
+
+
+# Two plans at one tenant: one that had ended takes it back, another one waits to upgrade it.
+
+
+@pytest.fixture
+def ended(scene):
+    """Return a completed plan over acorn and birch, whose tenants are free again."""
+    plan = a_started(scene, keys=("acorn", "birch"), external_id="old")
+    for number in (1, 2):
+        passed(plan, number)
+    return complete(plan_id=plan.pk, now=now())
+
+
+def test_nobody_goes_forward_while_another_plan_is_taken_back(scene, ended):
+    newer = a_started(scene, keys=("acorn", "cedar", "dogwood"), external_id="new")
+    TenantUpgrade.objects.filter(plan=newer).update(batch=opened(newer))
+    record = request_rollback(plan_id=ended.pk, by=scene.olga, reason="", now=now(), via="page")
+    tasks = using(scope_of(newer), lambda one: one.claim_many(10))
+    assert {task.tenant for task in tasks} == {"cedar", "dogwood"}
+    assert {t.tenant for t in using(back_scope(record), lambda one: one.claim_many(10))} == {
+        "acorn",
+        "birch",
+    }
+    TenantUpgrade.objects.filter(plan=ended).update(state="rolled_back", restored_at=now())
+    later = using(scope_of(newer), lambda one: one.claim_many(10))
+    assert "acorn" in {task.tenant for task in later}
+
+
+def test_who_was_claimed_before_another_plan_was_taken_back_is_not_called(scene, ended):
+    newer = a_started(scene, keys=("acorn",), external_id="new")
+    opened(newer)
+
+    async def claimed_too_early(one):
+        (task,) = await one.claim_many(1)
+        await asyncio.to_thread(
+            request_rollback,
+            plan_id=ended.pk, by=None, reason="", now=now(), via="watch",
+        )  # fmt: skip
+        return await one.begin_calls([start_of(task)])
+
+    assert using(scope_of(newer), claimed_too_early) == [None]
+    assert not DeployerCall.objects.filter(plan=newer).exists()
+    assert TenantUpgrade.objects.get(plan=newer).touched_at is None
+
+
+def test_who_was_called_before_another_plan_was_taken_back_goes_on(scene, ended):
+    newer = a_started(scene, keys=("acorn",), external_id="new")
+    opened(newer)
+
+    async def called_already(one):
+        (task,) = await one.claim_many(1)
+        await one.begin_calls([start_of(task)])
+        await asyncio.to_thread(
+            request_rollback,
+            plan_id=ended.pk, by=None, reason="", now=now(), via="watch",
+        )  # fmt: skip
+        return await one.begin_calls([start_of(task, attempt=2)])
+
+    assert using(scope_of(newer), called_already) != [None]

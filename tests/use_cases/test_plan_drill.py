@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from batches import control, decide, drilling
+from batches import control, decide_forward, drilling
 from batches.models import Batch, DeployerCall, DeployerMeasurement, RollbackDrill, TenantUpgrade
 from batches.rollback import request_rollback
 from batches.success_rate import success_rates
@@ -23,7 +23,7 @@ DRILL = "rollback: {drill: true, watch_after_minutes: 0}"
 @pytest.fixture
 def fleet(scene, settings, tmp_path, monkeypatch) -> Iterator[WatchedFleet]:
     """Return a watch that does the hands' work at once, over acorn to fir."""
-    monkeypatch.setattr(decide, "TAKEOVER_SECONDS", 0.0)
+    monkeypatch.setattr(decide_forward, "TAKEOVER_SECONDS", 0.0)
     with WatchedFleet(settings, tmp_path, FOREST) as made:
         yield made
 

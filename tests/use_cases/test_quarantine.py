@@ -6,7 +6,7 @@ import pytest
 
 from batches import (
     control,
-    decide,
+    decide_forward,
     going_on,
     leaving_out,
     retrying,
@@ -28,7 +28,7 @@ LENIENT = "failure_rate: 60, success_rate: 0"
 @pytest.fixture
 def fleet(scene, settings, tmp_path, monkeypatch) -> Iterator[WatchedFleet]:
     """Return a watch that does the hands' work at once, over acorn to fir."""
-    monkeypatch.setattr(decide, "TAKEOVER_SECONDS", 0.0)
+    monkeypatch.setattr(decide_forward, "TAKEOVER_SECONDS", 0.0)
     with WatchedFleet(settings, tmp_path, FOREST) as made:
         yield made
 

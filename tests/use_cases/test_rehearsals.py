@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from batches import decide, rehearsing
+from batches import decide_forward, rehearsing
 from batches.models import DeployerCall, Rollback, RollbackDrill
 from batches.rehearsing import Wanted, begin_rehearsal
 from batches.success_rate import success_rates
@@ -24,7 +24,7 @@ WHO = ("acorn", "birch")
 @pytest.fixture
 def fleet(scene, settings, tmp_path, monkeypatch) -> Iterator[WatchedFleet]:
     """Return a watch that does the hands' work at once, over acorn to fir."""
-    monkeypatch.setattr(decide, "TAKEOVER_SECONDS", 0.0)
+    monkeypatch.setattr(decide_forward, "TAKEOVER_SECONDS", 0.0)
     with WatchedFleet(settings, tmp_path, FOREST) as made:
         yield made
 

@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from batches import launch, progress, rollback, rollback_ending
+from batches import control, launch, progress, rollback, rollback_ending
 from batches.models import Batch, TenantUpgrade
+from batches.stopping import stop_here
 from plans import flags
 from plans.models import Plan, PlanTenant, Tenant
 from plans.refusal import NotAllowed
@@ -148,3 +149,78 @@ def test_a_start_and_a_batch_are_told_in_the_trail(scene):
     plan = a_started(scene)
     opened(plan)
     assert kinds(plan)[-2:] == ["plan_started", "batch_opened"]
+
+
+# A plan that has ended has let its tenants go; a rollback takes back what it needs.
+
+
+def completed(scene, keys=("acorn", "birch"), **choice):
+    plan = a_started(scene, keys=keys, **choice)
+    passed(plan, 1)
+    passed(plan, 2)
+    return progress.complete(plan_id=plan.pk, now=now())
+
+
+def reserved_by(plan) -> set[str]:
+    held = PlanTenant.objects.filter(plan=plan, reserved=True)
+    return set(held.values_list("tenant__key", flat=True))
+
+
+def taken_back(scene, plan, **more):
+    return rollback.request_rollback(
+        plan_id=plan.pk, by=scene.olga, reason="", now=now(), via="page", **more
+    )
+
+
+def all_are_back(plan) -> None:
+    TenantUpgrade.objects.filter(plan=plan, state="upgraded").update(
+        state="rolled_back", restored_at=now(), observed_at=now()
+    )
+
+
+def test_nobody_else_starts_on_tenants_that_a_completed_plan_takes_back(scene):
+    plan = completed(scene)
+    record = taken_back(scene, plan)
+    assert reserved_by(plan) == {"acorn", "birch"}
+    other = an_approved(scene, keys=("birch", "cedar"), external_id="pay-8")
+    with pytest.raises(launch.TenantsTaken, match=r"pay-7 \(rolling_back\)"):
+        start(scene, other)
+    all_are_back(plan)
+    rollback_ending.finish(rollback_id=record.pk, now=now())
+    assert reserved_by(plan) == set()
+    assert str(start(scene, other).state) == "running"
+
+
+def test_a_part_of_a_completed_plan_that_went_back_stays_reserved_until_a_person_has_chosen(scene):
+    plan = completed(scene)
+    record = taken_back(scene, plan, tenants=["birch"])
+    assert reserved_by(plan) == {"birch"}
+    TenantUpgrade.objects.filter(plan=plan, tenant_key="birch").update(
+        state="rolled_back", restored_at=now(), observed_at=now()
+    )
+    rollback_ending.finish(rollback_id=record.pk, now=now())
+    assert (str(Plan.objects.get(pk=plan.pk).state), reserved_by(plan)) == ("paused", {"birch"})
+    control.resume(plan_id=plan.pk, by=scene.olga, now=now(), via="page")
+    ended = progress.complete(plan_id=plan.pk, now=now())
+    assert (str(ended.state), reserved_by(plan)) == ("completed", set())
+
+
+def test_a_rollback_takes_no_tenant_from_a_plan_that_has_it_by_now(scene):
+    plan = completed(scene)
+    other = a_started(scene, keys=("birch",), external_id="pay-8")
+    record = taken_back(scene, plan)
+    assert (reserved_by(plan), reserved_by(other)) == ({"acorn"}, {"birch"})
+    assert record.touched == 2
+
+
+def test_a_part_of_a_stopped_plan_that_went_back_leaves_it_stopped(scene):
+    plan = a_started(scene, keys=("acorn", "birch"))
+    called(opened(plan))
+    stop_here(plan_id=plan.pk, reason="enough", by=scene.olga, now=now(), via="page")
+    record = taken_back(scene, plan, scope="batch")
+    all_are_back(plan)
+    rollback_ending.finish(rollback_id=record.pk, now=now())
+    control.resume(plan_id=plan.pk, by=scene.olga, now=now(), via="page")
+    ended = progress.complete(plan_id=plan.pk, now=now())
+    assert str(ended.state) == "stopped"
+    assert kinds(plan)[-1] == "plan_stopped_here"

@@ -378,3 +378,34 @@ def test_a_rollback_is_not_finished_while_a_tenant_of_its_scope_is_still_upgrade
         rollback_ending.finish(rollback_id=record.pk, now=now())
     assert str(Plan.objects.get(pk=plan.pk).state) == "rolling_back"
     assert rollback.open_rollback(plan).pk == record.pk
+
+
+def test_a_batch_that_went_back_has_ended_then(scene):
+    plan = a_started(scene)
+    passed(plan)
+    came_back = now() + timedelta(minutes=5)
+    record = take_back(scene, plan)
+    all_back(plan)
+    rollback_ending.finish(rollback_id=record.pk, now=came_back)
+    assert Batch.objects.get(plan=plan, number=1).ended_at == came_back
+
+
+def test_a_batch_whose_last_tenant_was_settled_has_ended_then(scene, stuck):
+    plan, one, other = stuck
+    Batch.objects.filter(plan=plan).update(ended_at=None)
+    settle(scene, plan, one)
+    assert Batch.objects.get(plan=plan, number=1).ended_at is None
+    settle(scene, plan, other)
+    assert Batch.objects.get(plan=plan, number=1).ended_at is not None
+
+
+def test_a_rollback_is_told_in_the_past_tense_once_it_has_ended(scene):
+    plan = a_started(scene)
+    deploying(plan)
+    record = take_back(scene, plan)
+    assert rollback.headline(record) == "Olga rolls back the plan: too many errors."
+    assert record.sentence.startswith("Olga rolls back the plan: too many errors. 2 tenants go")
+    all_back(plan)
+    finish(record)
+    ended = Rollback.objects.get(pk=record.pk)
+    assert rollback.headline(ended) == "Olga rolled back the plan: too many errors."

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import time_machine
 
-from batches import control, decide
+from batches import control, decide_forward
 from batches.models import Alert, Batch, Heartbeat, Lease, Ruling, TenantUpgrade
 from batches.rollback import request_rollback
 from batches.watch import TICK_SECONDS
 from batches.watch_duties import DECIDE_LEASE
-from plans import flags
+from plans import approval, flags
 from plans.models import Plan
 from tests.builders import FOREST, a_started, an_approved, check_invariants, kinds, states
 from tests.use_cases.watched_fleet import WatchedFleet, alerts_of, quick_policy, the_rollback
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def fleet(scene, settings, tmp_path, monkeypatch) -> Iterator[WatchedFleet]:
     """Return a watch that does the hands' work at once, over acorn to fir."""
-    monkeypatch.setattr(decide, "TAKEOVER_SECONDS", 0.0)
+    monkeypatch.setattr(decide_forward, "TAKEOVER_SECONDS", 0.0)
     with WatchedFleet(settings, tmp_path, FOREST) as made:
         yield made
 
@@ -422,7 +422,7 @@ def test_a_plan_that_cannot_be_started_keeps_no_other_plan_from_going_on(fleet, 
     def fail(plan, at):
         raise KeyError("planted")
 
-    monkeypatch.setattr(fleet.watch, "_start_one", fail)
+    monkeypatch.setattr(fleet.watch.starting, "_start_one", fail)
     fleet.until_plan(good, "completed")
     assert alerts_of(sick) == {"watch_failed"}
 
@@ -456,3 +456,44 @@ def test_a_standby_tells_of_itself_once_a_second_at_most(scene, fleet):
     told = Heartbeat.objects.get(name=fleet.watch.holder).at
     fleet.tick(3)
     assert Heartbeat.objects.get(name=fleet.watch.holder).at == told
+
+
+# What is known of plans that are over.
+
+
+def test_the_alert_about_a_plan_that_was_never_started_ends_with_the_plan(
+    fleet, scene, monkeypatch
+):
+    sick = an_approved(scene, policy=quick_policy(), keys=["cedar", "elm"], external_id="sick")
+
+    def fail(plan, at):
+        raise KeyError("planted")
+
+    monkeypatch.setattr(fleet.watch.starting, "_start_one", fail)
+    fleet.tick()
+    assert alerts_of(sick) == {"watch_failed"}
+    approval.cancel(plan_id=sick.pk, by=scene.mara, reason="", now=now(), via="page")
+    fleet.tick()
+    assert alerts_of(sick) == set()
+
+
+def test_the_alert_about_an_approved_plan_ends_when_it_can_be_decided_about_again(
+    fleet, scene, monkeypatch
+):
+    waits = an_approved(scene, policy=quick_policy(), keys=["cedar", "elm"])
+    Plan.objects.update(not_before=now() + timedelta(hours=1))
+    with monkeypatch.context() as planted:
+        planted.setattr(fleet.watch.starting, "_start_one", lambda plan, at: {}["planted"])
+        fleet.tick()
+        assert alerts_of(waits) == {"watch_failed"}
+    fleet.tick()
+    assert alerts_of(waits) == set()
+
+
+def test_the_policies_of_plans_that_have_ended_are_forgotten(fleet, scene):
+    plan = a_started(scene, policy=quick_policy(), keys=["acorn", "birch"])
+    fleet.tick()
+    assert [pk for pk, _revision in fleet.watch._policies] == [plan.pk]
+    fleet.until_plan(plan, "completed")
+    fleet.tick()
+    assert fleet.watch._policies == {}

@@ -259,3 +259,21 @@ def test_the_command_refuses_with_the_right_code(scene, changes, code, word):
         command(scene, **changes)
     assert refused.value.returncode == code
     assert not RollbackDrill.objects.exists()
+
+
+def test_one_drill_is_read_by_who_may_see_its_plan(scene):
+    drill = a_drill(scene)
+    address = f"{API}{drill.pk}"
+    seen = scene.client(scene.rita).get(address)
+    assert (seen.status_code, seen.json()["drill"]) == (200, str(drill.pk))
+    assert scene.client(scene.nils).get(address).status_code == 404
+    assert scene.client(scene.rita).get(f"{API}{drill.plan_id}").status_code == 404
+    assert scene.client(scene.rita).get(f"{API}nonsense").status_code == 404
+    assert scene.client(scene.mara).delete(address).status_code == 405
+
+
+def test_the_form_of_a_plan_offers_no_policy_of_a_rehearsal(scene, mara):
+    a_drill(scene)
+    page = text_of(mara.get("/plans/new/"))
+    assert "safe-rollout" in page
+    assert "rollback-drill" not in page

@@ -1,7 +1,7 @@
 """Freezes over REST and on pages: declare, list, lift, let a plan through; stop a plan."""
 
 import uuid
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -304,3 +304,19 @@ def test_a_reversible_plan_says_nothing_of_it(scene):
     plan = handed_in(scene)
     page = text_of(browser(scene.aram).get(reverse("live-plan", args=[plan.pk])))
     assert "cannot be taken back" not in page
+
+
+def test_a_plan_is_let_through_until_a_time(scene):
+    plan = approved(scene)
+    freeze = frozen(scene, overriders=["release_manager"])
+    let_through = reverse("live-plan-override-freeze", args=[plan.pk])
+    mara = browser(scene.mara)
+    assert 'type="datetime-local"' in text_of(mara.get(reverse("live-plan", args=[plan.pk])))
+    given = {"freeze": str(freeze.pk), "reason": "a hole is being used"}
+    for wrong in ("tomorrow", "2026-13-40T10:00", "2001-01-01T10:00"):
+        refused = mara.post(let_through, given | {"expires_at": wrong}, follow=True)
+        assert "expires_at" in said(refused)
+    assert not FreezeOverride.objects.exists()
+    answer = mara.post(let_through, given | {"expires_at": "2099-06-01T10:00"}, follow=True)
+    assert "was let through" in said(answer)
+    assert FreezeOverride.objects.get().expires_at == datetime(2099, 6, 1, 10, tzinfo=UTC)

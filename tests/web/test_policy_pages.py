@@ -4,6 +4,7 @@ import pytest
 from django.test import Client
 
 from plans.models import Policy
+from plans.newest_policies import REHEARSALS
 from plans.policies import save_policy_text
 from tests.web.api_scene import POLICY_TEXT, Scene, configure, now
 from tests.web.page_scene import browser, draft, said, text_of
@@ -99,3 +100,14 @@ def test_strangers_and_wrong_addresses_find_nothing(scene, rita):
     assert rita.post("/policies/").status_code == 405
     assert browser(scene.nils).get("/policies/").status_code == 403
     assert Client().get("/policies/").status_code == 302
+
+
+def test_policies_of_rehearsals_are_shown_only_when_asked_for(rita):
+    rehearsal = POLICY_TEXT.replace("safe-rollout", "rollback-drill-breach")
+    save_policy_text(text=rehearsal, source=REHEARSALS, by=None, now=now(), via="watch")
+    page = rita.get("/policies/")
+    assert [line["row"].name for line in page.context["rows"]] == ["safe-rollout"]
+    assert "show 1 of them" in text_of(page)
+    everything = rita.get("/policies/?rehearsals=1")
+    names = {line["row"].name: line["rehearsal"] for line in everything.context["rows"]}
+    assert names == {"rollback-drill-breach": True, "safe-rollout": False}

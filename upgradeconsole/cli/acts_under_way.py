@@ -1,4 +1,4 @@
-"""The commands for a plan that is under way: retry, exclude, skip, unskip, jump and skip-rest."""
+"""The commands for a plan that is under way: retry, exclude, skip, jump, stop and their kin."""
 
 from typing import Annotated, Any
 
@@ -82,9 +82,34 @@ def skip_rest(plan: PlanName, reason: NeededReason, output: OutputAs = Output.ta
     return _act("skip-rest", plan, {"reason": reason}, output)
 
 
+def stop(
+    plan: PlanName,
+    reason: NeededReason,
+    output: OutputAs = Output.table,
+) -> int:
+    """Stop a plan where it stands: nothing more is upgraded, nothing is taken back."""
+    return _act("stop", plan, {"reason": reason}, output)
+
+
+def override_freeze(
+    plan: PlanName,
+    freeze: Annotated[str, typer.Option(help="The freeze's uuid; status -o json names it.")],
+    reason: NeededReason,
+    until: Annotated[
+        str | None, typer.Option(help="RFC 3339; without it as long as the plan lives.")
+    ] = None,
+    output: OutputAs = Output.table,
+) -> int:
+    """Let a plan through a freeze, by a role that the freeze names."""
+    body = {"freeze": freeze, "reason": reason}
+    if until is not None:
+        body["expires_at"] = until
+    return _act("override-freeze", plan, body, output)
+
+
 def add_to(group: typer.Typer) -> None:
     """Give a group of commands these."""
-    for command in (retry, exclude, skip, unskip, jump, skip_rest):
+    for command in (retry, exclude, skip, unskip, jump, skip_rest, stop, override_freeze):
         group.command()(command)
 
 

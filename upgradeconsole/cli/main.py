@@ -27,6 +27,7 @@ from upgradeconsole.cli.console_options import (
     show_plan,
     tenant_keys,
 )
+from upgradeconsole.cli.drills import drill
 from upgradeconsole.cli.exit_codes import ExitCode, outcome
 from upgradeconsole.cli.following import Follower
 from upgradeconsole.cli.selector import SelectorRejected, parse_selector
@@ -41,6 +42,7 @@ commands = typer.Typer(
 )
 plugin = typer.Typer(help="Upgrade plugins over many tenants.", rich_markup_mode=None)
 commands.add_typer(plugin, name="plugin")
+commands.add_typer(drill, name="drill")
 
 
 class Scope(StrEnum):
@@ -58,7 +60,7 @@ Timeout = Annotated[
 
 @commands.callback()
 def powerx() -> None:
-    """Keep `plugin` a group of its own, so that the command reads `powerx plugin upgrade`."""
+    """Keep the groups apart: `powerx plugin upgrade`, `powerx drill start`."""
 
 
 @plugin.command()
@@ -202,27 +204,6 @@ acts_under_way.add_to(plugin)
 
 
 @plugin.command()
-def stop(
-    plan: PlanName,
-    reason: Annotated[str, typer.Option("--reason", help="Why; the report shows it.")],
-    output: OutputAs = Output.table,
-) -> int:
-    """Stop a plan where it stands: nothing more is upgraded, nothing is taken back."""
-    return _act("stop", plan, {"reason": reason}, output)
-
-
-@plugin.command("override-freeze")
-def override_freeze(
-    plan: PlanName,
-    freeze: Annotated[str, typer.Option(help="The freeze's uuid; status -o json names it.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why; the report shows it.")],
-    output: OutputAs = Output.table,
-) -> int:
-    """Let a plan through a freeze, by a role that the freeze names."""
-    return _act("override-freeze", plan, {"freeze": freeze, "reason": reason}, output)
-
-
-@plugin.command()
 def adjust(
     plan: PlanName,
     reason: Annotated[str, typer.Option("--reason", help="Why; in the trail and the report.")],
@@ -347,7 +328,7 @@ def run(arguments: list[str] | None = None) -> int:
         return ExitCode.BAD_INPUT
     except typer.TyperException as error:
         render.print_refusal(err, error.format_message())
-        err.print("See: powerx plugin --help")
+        err.print("See: powerx --help")
         return ExitCode.BAD_INPUT
     except typer.Abort:
         return ExitCode.TIMED_OUT

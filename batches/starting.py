@@ -1,0 +1,76 @@
+"""What the watch does with approved plans: start them when their time has come, or let them expire.
+
+What the others wait for is said on their pages; an alert tells of what will not come by itself.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from django.db.models import Q
+
+from batches import alerts, progress
+from batches.launch import NotYet, TenantsTaken, start, why_not_yet
+from batches.models import Alert
+from batches.watch_duties import Duties
+from plans import approval
+from plans.lifecycle import LIVE_PLAN_STATES
+from plans.models import Plan
+from plans.refusal import Refused
+
+logger = logging.getLogger(__name__)
+
+CANNOT_START = "cannot_start"
+UNDECIDED = "watch_failed"
+"""The alert of a plan about which the watch cannot decide: it failed at it."""
+
+Alone = Callable[[Callable[[Plan, datetime], None], Plan, datetime], bool]
+
+
+class Starting:
+    """Looks at approved plans; `alone` keeps what goes wrong with one from the others."""
+
+    def __init__(self, duties: Duties, alone: Alone) -> None:
+        self._duties = duties
+        self._alone = alone
+
+    def start_what_may(self, now: datetime) -> None:
+        """Start approved plans whose time has come; say what the others wait for."""
+        waiting = Plan.objects.filter(state="approved").order_by("approved_at")
+        well = [plan.pk for plan in waiting if self._alone(self._start_one, plan, now)]
+        told = Alert.objects.filter(kind__in=(CANNOT_START, UNDECIDED), resolved_at=None)
+        over = Q(kind=CANNOT_START) & ~Q(plan__state="approved")
+        # While it runs, whoever decides about it says when that works again.
+        over |= Q(kind=UNDECIDED) & ~Q(plan__state__in=("approved", *LIVE_PLAN_STATES))
+        over |= Q(kind=UNDECIDED, plan__in=well)
+        for alert in told.filter(over).select_related("plan"):
+            with self._duties.fence_of_chores():
+                alerts.resolve(plan=alert.plan, kind=alert.kind, now=now)
+
+    def _start_one(self, plan: Plan, now: datetime) -> None:
+        if waits := why_not_yet(plan, now):
+            self._say_waiting(plan, waits, now)
+            return
+        try:
+            with self._duties.fence_of_chores():
+                start(plan_id=plan.pk, by=None, now=now, via="watch")
+        except Refused as refused:
+            self._say_waiting(plan, refused.sentence, now)
+            if not isinstance(refused, NotYet | TenantsTaken):
+                with self._duties.fence_of_chores():
+                    alerts.fire(plan=plan, kind=CANNOT_START, sentence=refused.sentence, now=now)
+
+    def _say_waiting(self, plan: Plan, sentence: str, now: datetime) -> None:
+        words = sentence.rstrip(".")
+        if plan.waiting_for != words[: progress.WORDS]:
+            with self._duties.fence_of_chores():
+                progress.say_waiting(plan_id=plan.pk, sentence=words, now=now)
+
+    def expire_what_must(self, now: datetime) -> None:
+        """Let plans go that nobody approved, or that did not begin, in time."""
+        for plan_id in approval.due_to_expire(now):
+            try:
+                with self._duties.fence_of_chores():
+                    approval.expire(plan_id=plan_id, now=now)
+            except Refused as refused:
+                logger.info("Plan %s did not expire: %s", plan_id, refused.sentence)
