@@ -1,11 +1,13 @@
 """The watch: level-triggered, it looks at every live plan and does what has to be done next.
 
 Each tick: lease, finished looks, due looks, one decision after another per plan until nothing is
-left to do, chores, heartbeat. Rollbacks run here, at once, in the effect loop's own thread: the
-promise never waits for a queue. A commit anywhere wakes it; at most a second passes between ticks.
+left to do, plans that may start; once a second the chores and the heartbeat. Rollbacks run here, at
+once, in the effect loop's own thread: the promise never waits for a queue. A commit anywhere wakes
+it; at most a second passes between ticks.
 """
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -53,6 +55,8 @@ MOST_ACTIONS_PER_TICK = 20
 UNDER_WAY = frozenset({"run_rollback", "call_batch", "restore_stragglers", "wait", "alert"})
 """Actions that go on by themselves, or wait: what comes after them is for a later tick."""
 HEARTBEAT_SECONDS = 1.0
+HOUSE_SECONDS = 1.0
+"""How far apart the housekeeping is, however often commits wake the watch in between."""
 SUCCESS_RATE_SECONDS = 60.0
 WARNING = "guardrail_warning"
 CANNOT_START = "cannot_start"
@@ -70,6 +74,7 @@ class Watch:
         aftermath: AftermathWatch | None = None,
         steady: Callable[[], float] | None = None,
         holder: str = "",
+        house_seconds: float = HOUSE_SECONDS,
     ) -> None:
         self.steady = steady or surroundings.here().monotonic
         self.clock = SteadyClock()
@@ -88,6 +93,8 @@ class Watch:
         self._role = ""
         self._beat_at = 0.0
         self._rated_at = 0.0
+        self._house_seconds = house_seconds
+        self._kept_at = -math.inf
 
     def run(self) -> None:
         """Tick until `stopping` is set."""
@@ -169,15 +176,19 @@ class Watch:
                 self._alone(self._one_plan, plan, now)
         if self.duties.leads:
             try:
-                self._keep_house(now, began)
+                self._start_what_may(now)
+                if began - self._kept_at >= self._house_seconds:
+                    self._kept_at = began
+                    self._keep_house(now, began)
             except LeaseLost:
                 logger.warning("Another watch does the chores by now.")
         self._beat("leading", began)
 
     def _keep_house(self, now: datetime, began: float) -> None:
-        """Do what concerns no running plan, or all of them."""
+        """Do what concerns no running plan, or all of them, and can wait for a second."""
+        clock_moves.settle_down(now)
         self.aftermath.tick(now)
-        self._start_what_may(now)
+        self._forget_what_started(now)
         self._expire_what_must(now)
         if began - self._rated_at >= SUCCESS_RATE_SECONDS:
             self._rated_at = began
@@ -195,7 +206,6 @@ class Watch:
         """Say that the wall clock was moved, until it is written down."""
         self._moved += moved
         if not self._moved:
-            clock_moves.settle_down(now)
             return
         logger.warning("The wall clock was moved by %.1f s.", self._moved)
         clock_moves.note_move(seconds=self._moved, clock=self.clock, now=now)
@@ -345,12 +355,15 @@ class Watch:
 
     def _start_what_may(self, now: datetime) -> None:
         """Start approved plans whose time has come; say what the others wait for."""
+        for plan in Plan.objects.filter(state="approved").order_by("approved_at"):
+            self._alone(self._start_one, plan, now)
+
+    def _forget_what_started(self, now: datetime) -> None:
+        """Close what was told of plans that could not start, where they wait for it no more."""
         told = Alert.objects.filter(kind=CANNOT_START, resolved_at=None)
         for alert in told.exclude(plan__state="approved").select_related("plan"):
             with self.duties.fence_of_chores():
                 alerts.resolve(plan=alert.plan, kind=CANNOT_START, now=now)
-        for plan in Plan.objects.filter(state="approved").order_by("approved_at"):
-            self._alone(self._start_one, plan, now)
 
     def _start_one(self, plan: Plan, now: datetime) -> None:
         if waits := why_not_yet(plan, now):
