@@ -20,6 +20,7 @@ from plans.policy import UpgradePolicy
 STILL_BAD = "still_bad"
 UNSEEN = "aftermath_no_data"
 ALERTS = {"still_bad": STILL_BAD, "no_data": UNSEEN}
+KINDS = frozenset({*ALERTS.values(), drilling.FAILED})
 
 
 def restored_tenants(rollback: Rollback) -> dict[str, str]:
@@ -109,7 +110,7 @@ def note_progress(*, rollback_id: Any, found: Aftermath) -> None:
 def close_alerts_of_archived(now: datetime) -> None:
     """Close what was told after a rollback or a drill once somebody has put its plan away."""
     waiting = Alert.objects.filter(
-        kind__in=(*ALERTS.values(), drilling.FAILED), resolved_at=None, plan__state="archived"
+        kind__in=KINDS, resolved_at=None, plan__state="archived"
     ).select_related("plan")
     for alert in waiting:
         if alert.plan is not None:

@@ -16,6 +16,7 @@ from auditlog.context import set_actor
 from django.db import connections
 
 from batches import (
+    aftermath,
     alerts,
     clock_moves,
     free_space,
@@ -38,11 +39,12 @@ from batches.outage import Outage
 from batches.plan_facts import plan_facts
 from batches.steady_clock import JUMP_SECONDS, SteadyClock
 from batches.success_rate import alert_below
-from batches.watch_duties import DECIDE_LEASE, Duties
+from batches.watch_duties import Duties
 from plans import approval
 from plans.database_away import DATABASE_AWAY, only_this_transaction
 from plans.drafting import current_revision, policy_of
 from plans.failpoints import reach
+from plans.lifecycle import LIVE_PLAN_STATES
 from plans.models import Plan
 from plans.policy import UpgradePolicy
 from plans.refusal import BadInput, Refused
@@ -60,6 +62,8 @@ HOUSE_SECONDS = 1.0
 SUCCESS_RATE_SECONDS = 60.0
 WARNING = "guardrail_warning"
 CANNOT_START = "cannot_start"
+COMING = ("awaiting_approval", "approved")
+"""Plans in these states may start, or run out of their time."""
 
 
 class Watch:
@@ -161,7 +165,7 @@ class Watch:
         if self.duties.idle:
             self._beat("standby", began)
             # Look again as soon as the lease could run out: a takeover has ten seconds in all.
-            self._patience = min(TICK_SECONDS, leases.seconds_left(DECIDE_LEASE, now=now) + 0.02)
+            self._patience = min(TICK_SECONDS, self.duties.held_for + 0.02)
             return
         self._tell_of_clock(moved, now)
         # First of all: a plan that was taken back offline must not go forward from there.
@@ -171,25 +175,26 @@ class Watch:
         except BadInput as broken:
             # Looks are lost until the file is mended; the plans below say so and promote nothing.
             logger.warning("What the sources answered cannot be used: %s", broken)
-        for plan in Plan.objects.live().select_related("plugin", "release").order_by("started_at"):
-            if self.duties.decides(plan.pk):
+        plans = _live_and_coming()
+        for plan in plans:
+            if str(plan.state) in LIVE_PLAN_STATES and self.duties.decides(plan.pk):
                 self._alone(self._one_plan, plan, now)
         if self.duties.leads:
             try:
-                self._start_what_may(now)
+                self._start_what_may(plans, now)
                 if began - self._kept_at >= self._house_seconds:
                     self._kept_at = began
-                    self._keep_house(now, began)
+                    self._keep_house(plans, now, began)
             except LeaseLost:
                 logger.warning("Another watch does the chores by now.")
         self._beat("leading", began)
 
-    def _keep_house(self, now: datetime, began: float) -> None:
+    def _keep_house(self, plans: Sequence[Plan], now: datetime, began: float) -> None:
         """Do what concerns no running plan, or all of them, and can wait for a second."""
-        clock_moves.settle_down(now)
         self.aftermath.tick(now)
-        self._forget_what_started(now)
-        self._expire_what_must(now)
+        if any(str(plan.state) in COMING for plan in plans):
+            self._expire_what_must(now)
+        self._end_alerts_that_are_over(now)
         if began - self._rated_at >= SUCCESS_RATE_SECONDS:
             self._rated_at = began
             self.duties.forget_dead_watches(now)
@@ -353,10 +358,21 @@ class Watch:
             for key in known - warnings.keys():
                 alerts.resolve(plan=plan, kind=WARNING, about=key, now=now)
 
-    def _start_what_may(self, now: datetime) -> None:
+    def _start_what_may(self, plans: Sequence[Plan], now: datetime) -> None:
         """Start approved plans whose time has come; say what the others wait for."""
-        for plan in Plan.objects.filter(state="approved").order_by("approved_at"):
+        approved = [plan for plan in plans if str(plan.state) == "approved"]
+        for plan in sorted(approved, key=lambda plan: (plan.approved_at or now, plan.pk)):
             self._alone(self._start_one, plan, now)
+
+    def _end_alerts_that_are_over(self, now: datetime) -> None:
+        """Close what was told of things that are over; one question while nothing was told."""
+        told = set(Alert.objects.filter(resolved_at=None).values_list("kind", flat=True))
+        if clock_moves.KIND in told:
+            clock_moves.settle_down(now)
+        if CANNOT_START in told:
+            self._forget_what_started(now)
+        if told & aftermath.KINDS:
+            aftermath.close_alerts_of_archived(now)
 
     def _forget_what_started(self, now: datetime) -> None:
         """Close what was told of plans that could not start, where they wait for it no more."""
@@ -391,3 +407,9 @@ class Watch:
                     approval.expire(plan_id=plan_id, now=now)
             except Refused as refused:
                 logger.info("Plan %s did not expire: %s", plan_id, refused.sentence)
+
+
+def _live_and_coming() -> list[Plan]:
+    """Return all plans about which anything may have to be decided, in one question."""
+    wanted = Plan.objects.filter(state__in=(*LIVE_PLAN_STATES, *COMING))
+    return list(wanted.select_related("plugin", "release").order_by("started_at"))

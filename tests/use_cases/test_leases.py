@@ -25,7 +25,7 @@ def later(seconds: float):
 
 def test_a_free_lease_is_taken():
     assert take("one").token == 1
-    assert leases.is_held("plan:1:effects", now=now())
+    assert leases.seconds_left("plan:1:effects", now=now())
 
 
 def test_a_held_lease_is_refused_to_everybody_else():
@@ -54,7 +54,7 @@ def test_who_lost_a_lease_cannot_let_it_go_for_its_new_holder():
     mine = take("one")
     take("other", later(LEASE_SECONDS + 1))
     leases.release(mine.name, holder="one", token=mine.token, now=now())
-    assert leases.is_held("plan:1:effects", now=now())
+    assert leases.seconds_left("plan:1:effects", now=now())
 
 
 def test_a_renewed_lease_lasts_from_the_renewal():
@@ -108,7 +108,7 @@ def test_a_keeper_notices_that_another_has_its_lease(quick):
     wait_until(lambda: keeper.lost)
     keeper.stop()
     assert Lease.objects.get().holder == "other"
-    assert leases.is_held("plan:1:effects", now=now())
+    assert leases.seconds_left("plan:1:effects", now=now())
 
 
 def test_a_holder_that_stood_still_has_lost_its_lease():
@@ -153,7 +153,7 @@ def test_a_block_of_work_holds_the_lease_and_lets_it_go():
         assert mine is not None
         with leases.held("work", kind="hands") as other:
             assert other is None
-    assert not leases.is_held("work", now=later(0.001))
+    assert not leases.seconds_left("work", now=later(0.001))
 
 
 def wait_until(true) -> None:
