@@ -10,6 +10,7 @@ from django.db import connections
 from batches import leases, surroundings
 from batches.leases import LEASE_SECONDS, Keeper
 from batches.models import Lease
+from batches.watch_duties import DECIDE_LEASE, Duties
 from tests.web.api_scene import now
 
 pytestmark = pytest.mark.django_db
@@ -194,3 +195,15 @@ def test_a_clock_that_was_set_back_takes_no_lease_from_a_holder_who_renews(stand
     leases.renew(mine.name, holder="alive", token=mine.token, now=later(3605))
     standing.at = LEASE_SECONDS + 1
     assert take("other") is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_watch_that_stands_by_takes_over_although_the_clock_was_set_back(standing):
+    assert leases.acquire(DECIDE_LEASE, holder="dead", kind="watch", now=later(3600))
+    duties = Duties("next")
+    duties.refresh(now())
+    assert duties.idle
+    standing.at = LEASE_SECONDS + 1
+    duties.refresh(now())
+    assert duties.leads
+    duties.leases.stop()
