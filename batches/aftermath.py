@@ -24,6 +24,7 @@ UNSEEN = "aftermath_no_data"
 LOOKS_AT_ONCE = 2000
 """How many old looks are removed in one transaction: nobody waits for that."""
 ALERTS = {"still_bad": STILL_BAD, "no_data": UNSEEN}
+KINDS = frozenset({*ALERTS.values(), drilling.FAILED})
 
 
 def restored_tenants(rollback: Rollback) -> dict[str, str]:
@@ -112,9 +113,7 @@ def note_progress(*, rollback_id: Any, found: Aftermath) -> None:
 
 def alerts_of_archived() -> QuerySet[Alert]:
     """Return what was told after a rollback or a drill whose plan somebody has put away."""
-    return Alert.objects.filter(
-        kind__in=(*ALERTS.values(), drilling.FAILED), resolved_at=None, plan__state="archived"
-    )
+    return Alert.objects.filter(kind__in=KINDS, resolved_at=None, plan__state="archived")
 
 
 def close_alerts_of_archived(now: datetime) -> None:

@@ -82,9 +82,6 @@ class AftermathWatch:
             del self._followed[rollback_id]
         for rollback in open_ones:
             self._alone(rollback, answers, now)
-        if aftermath.alerts_of_archived().exists():
-            with self._fence():
-                aftermath.close_alerts_of_archived(now)
 
     def _alone(self, rollback: Rollback, answers: list[SourceAnswer], now: datetime) -> None:
         """Follow one rollback; what goes wrong there holds nothing else up."""

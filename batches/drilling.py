@@ -23,9 +23,10 @@ from plans.refusal import BadInput, Refused
 FAILED = "drill_failed"
 
 
-def drill_facts(plan: Plan, policy: UpgradePolicy, now: datetime) -> DrillFacts | None:
+def drill_facts(
+    plan: Plan, policy: UpgradePolicy, drill: RollbackDrill | None, now: datetime
+) -> DrillFacts | None:
     """Return how it stands with the plan's drill; None when nothing of it is to be done."""
-    drill = plan_drill(plan)
     if drill is None:
         candidate = _candidate(plan) if policy.rollback.drill else None
         if candidate is None:
@@ -59,10 +60,14 @@ def plan_drill(plan: Plan) -> RollbackDrill | None:
 
 def drilled_upgrades(plan: Plan) -> set[int]:
     """Return the tenant upgrades that a drill has moved: what became of them is no failure."""
-    drill = plan_drill(plan)
+    return drilled_by(plan_drill(plan))
+
+
+def drilled_by(drill: RollbackDrill | None) -> set[int]:
+    """Return the tenant upgrades that this drill within a plan has moved."""
     if drill is None or drill.outcome not in {"", "failed"}:
         return set()
-    rows = TenantUpgrade.objects.filter(plan=plan, tenant_key__in=drill.tenants)
+    rows = TenantUpgrade.objects.filter(plan=drill.plan_id, tenant_key__in=drill.tenants)
     return set(rows.exclude(state="upgraded").values_list("pk", flat=True))
 
 

@@ -27,7 +27,7 @@ _seen: dict[str, tuple[tuple[str, int, datetime], float]] = {}
 """Who held what when this process last found it held, and since when by the monotonic clock."""
 
 
-def _has_run_out(lease: Lease, now: datetime) -> bool:
+def has_run_out(lease: Lease, now: datetime) -> bool:
     """Tell whether nobody renews a lease any more.
 
     Usually its time says so. When the wall clock was set back, a dead holder's time lies far ahead:
@@ -54,7 +54,7 @@ def acquire(name: str, *, holder: str, kind: str, now: datetime) -> Lease | None
                 return Lease.objects.create(name=name, holder=holder, kind=kind, expires_at=expires)
         except IntegrityError:
             return None
-    if lease.holder != holder and not _has_run_out(lease, now):
+    if lease.holder != holder and not has_run_out(lease, now):
         return None
     token = lease.token if lease.holder == holder else lease.token + 1
     taken = Lease.objects.filter(
@@ -102,14 +102,11 @@ def check(name: str, *, holder: str, token: int) -> None:
 
 
 def seconds_left(name: str, *, now: datetime) -> float:
-    """Return how long the lease is held from now on unless it is renewed; 0 when it is free."""
-    expires = Lease.objects.filter(name=name).values_list("expires_at", flat=True).first()
-    return max(0.0, (expires - now).total_seconds()) if expires is not None else 0.0
-
-
-def is_held(name: str, *, now: datetime) -> bool:
-    """Tell whether somebody holds the lease."""
-    return Lease.objects.filter(name=name, expires_at__gt=now).exists()
+    """Return how long the lease holds from now on unless it is renewed; 0 when it can be taken."""
+    lease = Lease.objects.filter(name=name).first()
+    if lease is None or has_run_out(lease, now):
+        return 0.0
+    return (lease.expires_at - now).total_seconds()
 
 
 class Keeper:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection
-from django.db.models import F
+from django.db.models import Exists, F
 
 from batches import surroundings
 from batches.effect_ports import CallEnd, CallStart, Outcome, Task
@@ -78,7 +78,7 @@ class Writes:
             and not RollbackDrill.objects.filter(pk=self.scope.drill_id, ended_at=None).exists()
         ):
             return False
-        # One question per transaction: this is asked before every chunk.
+        now = surroundings.here().now()
         calling = Batch.objects.filter(
             pk=self.scope.batch_id,
             plan_id=self.scope.plan_id,
@@ -86,25 +86,30 @@ class Writes:
             plan__state="running",
             plan__epoch=self.scope.epoch,
         )
-        if not calling.exists():
-            return False
         if self.scope.direction == "restore":
-            return True
-        return flags.is_on(flags.ORCHESTRATOR) and self._is_open(surroundings.here().now())
+            return calling.exists()
+        # One question per transaction: this is asked before every chunk.
+        freezes = Freeze.objects.in_force(now).over_plugin(self.scope.plugin_id)
+        asked = calling.annotate(
+            off=Exists(flags.turned_off(flags.ORCHESTRATOR)), freezes=Exists(freezes)
+        )
+        found = next(iter(asked.values_list("off", "freezes")), None)
+        if found is None:
+            return False
+        off, some_freeze = found
+        return not off and self._is_open(self.scope.batch_id, now, some_freeze=some_freeze)
 
-    def _is_open(self, now: datetime) -> bool:
+    def _is_open(self, batch_id: int, now: datetime, *, some_freeze: bool) -> bool:
         """Tell whether windows and freezes let forward calls start; asked in each transaction.
 
         The windows of a pinned policy are known from the start of the run; a freeze may have been
         declared since. A restore never comes here.
         """
-        if self.scope.batch_id is None:
-            return True
         if self.scope.closes_at is not None and now >= self.scope.closes_at:
             return False
-        if not Freeze.objects.in_force(now).over_plugin(self.scope.plugin_id).exists():
+        if not some_freeze:
             return True
-        batch = Batch.objects.select_related("plan").get(pk=self.scope.batch_id)
+        batch = Batch.objects.select_related("plan").get(pk=batch_id)
         places = places_to_call(batch)
         if self.scope.drill_id is not None:
             # Its tenant is back on the version before, and no other one is called.

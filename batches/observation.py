@@ -310,10 +310,10 @@ class Observer:
                 cursor=cursor.cursor if cursor is not None else {},
                 max_age_seconds=max_age(watched.look_seconds),
             )
-            KpiCursor.objects.update_or_create(
-                plan=plan,
-                kpi=kpi,
-                defaults={"source": answer.source, "at": answer.at, "cursor": after},
+            _put(
+                KpiCursor,
+                {"plan": plan, "kpi": kpi},
+                {"source": answer.source, "at": answer.at, "cursor": after},
             )
         self._bind(plan, watched, kpi, mapping, look)
         missing = is_missing(look)
@@ -398,10 +398,10 @@ class Observer:
         first = known is None and not Ruling.objects.filter(plan=plan, guardrail=guard.key).exists()
         watched.states[guard.key] = state
         watched.rulings[guard.key] = _named(ruling, guard.key)
-        GuardrailState.objects.update_or_create(
-            plan=plan,
-            key=guard.key,
-            defaults={
+        _put(
+            GuardrailState,
+            {"plan": plan, "key": guard.key},
+            {
                 "kpi": guard.definition.name,
                 "verdict": ruling.verdict,
                 "sentence": ruling.sentence,
@@ -451,6 +451,14 @@ class Observer:
                 "n": ruling.n,
             },
         )
+
+
+def _put(
+    model: type[KpiCursor] | type[GuardrailState], where: dict[str, Any], told: dict[str, Any]
+) -> None:
+    """Write the one row that is kept for a key: one statement at each look but the first."""
+    if not model.objects.filter(**where).update(**told):
+        model.objects.create(**where, **told)
 
 
 def _unseen(answer: SourceAnswer) -> SourceAnswer:

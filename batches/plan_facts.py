@@ -11,8 +11,9 @@ from django.db.models import Count, Q
 from batches import free_space
 from batches.clock_moves import soak_name
 from batches.decision_facts import BatchFacts, BreachFacts, MissingFacts, PlanFacts, RollbackFacts
-from batches.drilling import drill_facts, drilled_upgrades
-from batches.models import Batch, DeployerCall, Rollback, TenantUpgrade
+from batches.drilling import drill_facts, drilled_by
+from batches.lifecycle import LIVE_BATCH_STATES
+from batches.models import Batch, DeployerCall, Rollback, RollbackDrill, TenantUpgrade
 from batches.pacing import failures, net_of_waiting, soak_left
 from batches.readiness import gate_quote
 from batches.rehearsing import goes_back_why
@@ -31,12 +32,16 @@ SPARED = ("rolled_back", "excluded")
 
 
 def _batch_facts(
-    plan: Plan, policy: UpgradePolicy, now: datetime, clock: SteadyClock
+    plan: Plan,
+    policy: UpgradePolicy,
+    drill: RollbackDrill | None,
+    now: datetime,
+    clock: SteadyClock,
 ) -> tuple[BatchFacts, ...]:
     counts: dict[int, dict[str, int]] = defaultdict(dict)
     special: dict[int, dict[str, int]] = defaultdict(dict)
     # A tenant under a drill counts as upgraded: that it is away for a moment is no failure.
-    drilled = drilled_upgrades(plan)
+    drilled = drilled_by(drill)
     for batch_id, state in TenantUpgrade.objects.filter(pk__in=drilled).values_list(
         "batch_id", "state"
     ):
@@ -70,16 +75,10 @@ def _batch_facts(
         if state == "failed":
             special[batch_id]["failed_touched"] = row["touched"]
             special[batch_id]["failed_untouched"] = row["n"] - row["touched"]
-    # A call whose executor died stays open in the journal; it can do nothing after that time.
-    alive = now - timedelta(seconds=2 * policy.limits.call_timeout_seconds)
-    open_calls = dict(
-        DeployerCall.objects.filter(plan=plan, ended_at=None, started_at__gt=alive)
-        .order_by()
-        .values_list("upgrade__batch_id")
-        .annotate(n=Count("pk"))
-    )
+    batches = list(Batch.objects.filter(plan=plan).order_by("number"))
+    open_calls = _open_calls(plan, policy, batches, now)
     facts = []
-    for batch in Batch.objects.filter(plan=plan).order_by("number"):
+    for batch in batches:
         known, extra = counts[batch.pk], special[batch.pk]
         to_retry = extra.get("unknown_to_retry", 0)
         called = net_of_waiting(batch.calling_since, batch.waited_seconds)
@@ -119,6 +118,22 @@ def _batch_facts(
             )
         )
     return tuple(facts)
+
+
+def _open_calls(
+    plan: Plan, policy: UpgradePolicy, batches: Sequence[Batch], now: datetime
+) -> dict[int, int]:
+    """Return how many calls of each batch are open; asked only while a batch is being called."""
+    if not any(str(batch.state) == "deploying" for batch in batches):
+        return {}
+    # A call whose executor died stays open in the journal; it can do nothing after that time.
+    alive = now - timedelta(seconds=2 * policy.limits.call_timeout_seconds)
+    return dict(
+        DeployerCall.objects.filter(plan=plan, ended_at=None, started_at__gt=alive)
+        .order_by()
+        .values_list("upgrade__batch_id")
+        .annotate(n=Count("pk"))
+    )
 
 
 def _acknowledged(batch: Batch, clock: SteadyClock) -> dict[str, datetime]:
@@ -177,15 +192,25 @@ def plan_facts(
 
     `unreadable` says why nothing could be observed: a file of this installation is broken. All
     moments are told as they lie on the wall clock of now, also when `clock` knows it was moved.
+
+    This is read for every live plan at every tick, so what no rule asks for in the state in which
+    the plan is, is not read.
     """
     clock = clock or SteadyClock()
-    batches = _batch_facts(plan, policy, now, clock)
-    live = any(batch.state in {"deploying", "soaking", "held"} for batch in batches)
-    window = plan_opening(plan, policy, now)
+    drills = list(RollbackDrill.objects.filter(plan=plan))
+    drill = next((one for one in drills if one.kind == RollbackDrill.PLAN), None)
+    batches = _batch_facts(plan, policy, drill, now, clock)
+    live = next((b for b in batches if b.state in LIVE_BATCH_STATES), None)
     off = flags.switched_off()
-    gate: dict[str, object] = {"unreadable": unreadable}
-    if not live and str(plan.state) == "running":
-        gate |= _gate(plan, policy, now)
+    asked: dict[str, object] = {"unreadable": unreadable}
+    if str(plan.state) == "running":
+        if live is None:
+            asked |= _window(plan, policy, now) | _gate(plan, policy, now)
+        elif live.state == "deploying" and live.forward_left:
+            asked |= _window(plan, policy, now)
+        elif live.state == "soaking":
+            asked["drill"] = drill_facts(plan, policy, drill, now)
+            asked["rehearsal"] = goes_back_why(plan, _open_rehearsal(drills), now)
     return PlanFacts(
         state=str(plan.state),
         now=now,
@@ -200,18 +225,28 @@ def plan_facts(
         rollback=_rollback_facts(plan, clock),
         breaches=tuple(breaches),
         missing=tuple(missing),
-        window_open=window.is_open,
-        window_sentence=window.sentence.rstrip("."),
-        window_for_good=window.for_good,
         irreversible=plan.release.irreversible,
         promotable=promotable[0],
         promotable_sentence=promotable[1],
-        rehearsal=goes_back_why(plan, now) if str(plan.state) == "running" else "",
-        drill=drill_facts(plan, policy, now) if str(plan.state) == "running" else None,
         half_done=str(plan.state) == "needs_hand"
         and may_be_read(plan, policy.limits.call_timeout_seconds, now),
-        **gate,  # type: ignore[arg-type]
+        **asked,  # type: ignore[arg-type]
     )
+
+
+def _open_rehearsal(drills: Sequence[RollbackDrill]) -> RollbackDrill | None:
+    of_kind = (one for one in drills if one.kind == RollbackDrill.REHEARSAL)
+    return next((one for one in of_kind if one.ended_at is None), None)
+
+
+def _window(plan: Plan, policy: UpgradePolicy, now: datetime) -> dict[str, object]:
+    """Return whether what comes next may be called now."""
+    window = plan_opening(plan, policy, now)
+    return {
+        "window_open": window.is_open,
+        "window_sentence": window.sentence.rstrip("."),
+        "window_for_good": window.for_good,
+    }
 
 
 def _gate(plan: Plan, policy: UpgradePolicy, now: datetime) -> dict[str, object]:

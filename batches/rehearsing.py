@@ -165,9 +165,8 @@ def open_rehearsal(plan: Plan) -> RollbackDrill | None:
     ).first()
 
 
-def goes_back_why(plan: Plan, now: datetime) -> str:
-    """Return why the rehearsal is to ask for its rollback now, empty when it is not."""
-    rehearsal = open_rehearsal(plan)
+def goes_back_why(plan: Plan, rehearsal: RollbackDrill | None, now: datetime) -> str:
+    """Return why the plan's open rehearsal is to ask for its rollback now, empty when it is not."""
     if rehearsal is None:
         return ""
     if rehearsal.inject in CONSOLE_TRIGGERS:

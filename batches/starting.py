@@ -4,8 +4,9 @@ What the others wait for is said on their pages; an alert tells of what will not
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
+from typing import Any
 
 from django.db.models import Q
 
@@ -33,17 +34,26 @@ class Starting:
     def __init__(self, duties: Duties, alone: Alone) -> None:
         self._duties = duties
         self._alone = alone
+        self._well: list[Any] = []
 
-    def start_what_may(self, now: datetime) -> None:
-        """Start approved plans whose time has come; say what the others wait for."""
-        waiting = Plan.objects.filter(state="approved").order_by("approved_at")
-        well = [plan.pk for plan in waiting if self._alone(self._start_one, plan, now)]
-        told = Alert.objects.filter(kind__in=(CANNOT_START, UNDECIDED), resolved_at=None)
+    def start_what_may(self, plans: Sequence[Plan], now: datetime) -> None:
+        """Start approved plans of these whose time has come; say what the others wait for."""
+        approved = [plan for plan in plans if str(plan.state) == "approved"]
+        approved.sort(key=lambda plan: (plan.approved_at or now, plan.pk))
+        self._well = [plan.pk for plan in approved if self._alone(self._start_one, plan, now)]
+
+    def end_alerts_that_are_over(self, told: Collection[str], now: datetime) -> None:
+        """Close what was told of plans that could not start, where they wait for it no more.
+
+        `told`: the kinds of alert that fire now.
+        """
+        if not {CANNOT_START, UNDECIDED} & set(told):
+            return
         over = Q(kind=CANNOT_START) & ~Q(plan__state="approved")
         # While it runs, whoever decides about it says when that works again.
         over |= Q(kind=UNDECIDED) & ~Q(plan__state__in=("approved", *LIVE_PLAN_STATES))
-        over |= Q(kind=UNDECIDED, plan__in=well)
-        for alert in told.filter(over).select_related("plan"):
+        over |= Q(kind=UNDECIDED, plan__in=self._well)
+        for alert in Alert.objects.filter(over, resolved_at=None).select_related("plan"):
             with self._duties.fence_of_chores():
                 alerts.resolve(plan=alert.plan, kind=alert.kind, now=now)
 

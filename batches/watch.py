@@ -1,11 +1,13 @@
 """The watch: level-triggered, it looks at every live plan and does what has to be done next.
 
 Each tick: lease, finished looks, due looks, one decision after another per plan until nothing is
-left to do, chores, heartbeat. Rollbacks run here, at once, in the effect loop's own thread: the
-promise never waits for a queue. A commit anywhere wakes it; at most a second passes between ticks.
+left to do, plans that may start; once a second the chores and the heartbeat. Rollbacks run here, at
+once, in the effect loop's own thread: the promise never waits for a queue. A commit anywhere wakes
+it; at most a second passes between ticks.
 """
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -38,10 +40,11 @@ from batches.plan_facts import plan_facts
 from batches.starting import UNDECIDED, Starting
 from batches.steady_clock import JUMP_SECONDS, SteadyClock
 from batches.success_rate import alert_below
-from batches.watch_duties import DECIDE_LEASE, Duties
+from batches.watch_duties import Duties
 from plans.database_away import DATABASE_AWAY, only_this_transaction
 from plans.drafting import current_revision, policy_of
 from plans.failpoints import reach
+from plans.lifecycle import LIVE_PLAN_STATES
 from plans.models import Plan
 from plans.policy import UpgradePolicy
 from plans.refusal import BadInput, Refused
@@ -56,8 +59,12 @@ UNDER_WAY = frozenset(
 )
 """Actions that go on by themselves, or wait: what comes after them is for a later tick."""
 HEARTBEAT_SECONDS = 1.0
+HOUSE_SECONDS = 1.0
+"""How far apart the housekeeping is, however often commits wake the watch in between."""
 SUCCESS_RATE_SECONDS = 60.0
 WARNING = "guardrail_warning"
+COMING = ("awaiting_approval", "approved")
+"""Plans in these states may start, or run out of their time."""
 
 
 class Watch:
@@ -72,6 +79,7 @@ class Watch:
         aftermath: AftermathWatch | None = None,
         steady: Callable[[], float] | None = None,
         holder: str = "",
+        house_seconds: float = HOUSE_SECONDS,
     ) -> None:
         self.steady = steady or surroundings.here().monotonic
         self.clock = SteadyClock()
@@ -91,6 +99,8 @@ class Watch:
         self._role = ""
         self._beat_at = 0.0
         self._rated_at = 0.0
+        self._house_seconds = house_seconds
+        self._kept_at = -math.inf
 
     def run(self) -> None:
         """Tick until `stopping` is set."""
@@ -157,7 +167,7 @@ class Watch:
         if self.duties.idle:
             self._beat("standby", began)
             # Look again as soon as the lease could run out: a takeover has ten seconds in all.
-            self._patience = min(TICK_SECONDS, leases.seconds_left(DECIDE_LEASE, now=now) + 0.02)
+            self._patience = min(TICK_SECONDS, self.duties.held_for + 0.02)
             return
         self._tell_of_clock(moved, now)
         # First of all: a plan that was taken back offline must not go forward from there.
@@ -167,14 +177,18 @@ class Watch:
         except BadInput as broken:
             # Looks are lost until the file is mended; the plans below say so and promote nothing.
             logger.warning("What the sources answered cannot be used: %s", broken)
-        live = list(Plan.objects.live().select_related("plugin", "release").order_by("started_at"))
+        plans = _live_and_coming()
+        live = [plan for plan in plans if str(plan.state) in LIVE_PLAN_STATES]
         self._forget_ended(live)
         for plan in live:
             if self.duties.decides(plan.pk):
                 self._alone(self._one_plan, plan, now)
         if self.duties.leads:
             try:
-                self._keep_house(now, began)
+                self.starting.start_what_may(plans, now)
+                if began - self._kept_at >= self._house_seconds:
+                    self._kept_at = began
+                    self._keep_house(plans, now, began)
             except LeaseLost:
                 logger.warning("Another watch does the chores by now.")
                 self.aftermath.forget()
@@ -182,11 +196,12 @@ class Watch:
             self.aftermath.forget()
         self._beat("leading", began)
 
-    def _keep_house(self, now: datetime, began: float) -> None:
-        """Do what concerns no running plan, or all of them."""
+    def _keep_house(self, plans: Sequence[Plan], now: datetime, began: float) -> None:
+        """Do what concerns no running plan, or all of them, and can wait for a second."""
         self.aftermath.tick(now, fence=self.duties.fence_of_chores, clock=self.clock)
-        self.starting.start_what_may(now)
-        self.starting.expire_what_must(now)
+        if any(str(plan.state) in COMING for plan in plans):
+            self.starting.expire_what_must(now)
+        self._end_alerts_that_are_over(now)
         if began - self._rated_at >= SUCCESS_RATE_SECONDS:
             self._rated_at = began
             self.duties.forget_dead_watches(now)
@@ -205,7 +220,6 @@ class Watch:
         """Say that the wall clock was moved, until it is written down."""
         self._moved += moved
         if not self._moved:
-            clock_moves.settle_down(now)
             return
         logger.warning("The wall clock was moved by %.1f s.", self._moved)
         clock_moves.note_move(seconds=self._moved, clock=self.clock, now=now)
@@ -363,3 +377,19 @@ class Watch:
                 )
             for key in known - warnings.keys():
                 alerts.resolve(plan=plan, kind=WARNING, about=key, now=now)
+
+    def _end_alerts_that_are_over(self, now: datetime) -> None:
+        """Close what was told of things that are over; one question while nothing was told."""
+        told = set(Alert.objects.filter(resolved_at=None).values_list("kind", flat=True))
+        if clock_moves.KIND in told:
+            clock_moves.settle_down(now)
+        self.starting.end_alerts_that_are_over(told, now)
+        if told & aftermath.KINDS:
+            with self.duties.fence_of_chores():
+                aftermath.close_alerts_of_archived(now)
+
+
+def _live_and_coming() -> list[Plan]:
+    """Return all plans about which anything may have to be decided, in one question."""
+    wanted = Plan.objects.filter(state__in=(*LIVE_PLAN_STATES, *COMING))
+    return list(wanted.select_related("plugin", "release").order_by("started_at"))

@@ -1,4 +1,4 @@
-"""Chores that other apps ask the watch to do each tick: reports, mail, webhooks."""
+"""Chores that other apps ask the watch to do once a second: reports, mail, webhooks."""
 
 from collections.abc import Callable
 from datetime import datetime

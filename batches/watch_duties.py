@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 
 from django.db import connection
 
+from batches import leases
 from batches.kept_leases import KeptLeases
-from batches.leases import is_held
 from batches.models import Heartbeat, Lease
 from batches.plan_shares import fair_share
 from plans.models import Plan
@@ -43,6 +43,8 @@ class Duties:
         self.leases = KeptLeases(holder, kind="watch")
         self.shared = connection.vendor == "postgresql"
         self.leads = False
+        self.held_for = 0.0
+        """How long whoever leads holds that lease from this look on, unless it is renewed."""
         self._mine: dict[str, int] = {}
 
     def refresh(self, now: datetime) -> "set[uuid.UUID | None]":
@@ -51,7 +53,7 @@ class Duties:
         What is known of them may be old: somebody else may have decided since.
         """
         before = self._mine
-        self.leads = DECIDE_LEASE in self.leases.tokens() or self._take(DECIDE_LEASE, now)
+        self.leads = DECIDE_LEASE in self.leases.tokens() or self._lead(now)
         if self.shared:
             self._share(now)
         self._mine = self.leases.tokens()
@@ -80,9 +82,14 @@ class Duties:
     def _name(self, plan_id: uuid.UUID) -> str:
         return decide_lease(plan_id) if self.shared else DECIDE_LEASE
 
-    def _take(self, name: str, now: datetime) -> bool:
+    def _lead(self, now: datetime) -> bool:
         # Asked first, so that who stands by locks no row at each tick.
-        return not is_held(name, now=now) and self.leases.take(name, now=now)
+        self.held_for = leases.seconds_left(DECIDE_LEASE, now=now)
+        if self.held_for:
+            return False
+        taken = self.leases.take(DECIDE_LEASE, now=now)
+        self.held_for = leases.LEASE_SECONDS
+        return taken
 
     def _share(self, now: datetime) -> None:
         states = {
@@ -90,14 +97,13 @@ class Duties:
             for pk, state in Plan.objects.live().values_list("pk", "state")
         }
         mine = set(self.leases.tokens()) - {DECIDE_LEASE}
-        others = Lease.objects.filter(name__in=states, expires_at__gt=now).exclude(
-            holder=self.holder
-        )
+        of_others = Lease.objects.filter(name__in=states).exclude(holder=self.holder)
+        held = {lease.name for lease in of_others if not leases.has_run_out(lease, now)}
         share = fair_share(
             watch=self.holder,
             plans=states,
             mine=mine,
-            free=states.keys() - mine - set(others.values_list("name", flat=True)),
+            free=states.keys() - mine - held,
             bound={name for name, state in states.items() if state == "rolling_back"},
             watches=1 + self._other_watches(now),
         )

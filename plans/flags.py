@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from plans import events
 from plans.models import Flag, User
@@ -21,7 +22,12 @@ def is_on(name: str) -> bool:
     """Tell whether the switch is on; a switch that nobody ever turned is on."""
     if name not in MEANINGS:
         raise KeyError(f"There is no switch {name!r}.")
-    return not Flag.objects.filter(name=name, enabled=False).exists()
+    return not turned_off(name).exists()
+
+
+def turned_off(name: str) -> QuerySet[Flag]:
+    """Return the switch if it is off, nobody else: to be asked within another question."""
+    return Flag.objects.filter(name=name, enabled=False)
 
 
 def switched_off() -> frozenset[str]:

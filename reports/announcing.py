@@ -1,6 +1,6 @@
 """Turn alerts into announcements: the words that are sent, and a delivery for each address.
 
-Called by the watch each tick. Writing an announcement and its deliveries is one transaction, so
+Called by the watch once a second. Writing an announcement and its deliveries is one transaction, so
 an alert is announced exactly once; each delivery is then sent until it arrives.
 """
 

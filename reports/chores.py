@@ -1,4 +1,4 @@
-"""What the watch hands to the paperwork cluster each tick; it makes and sends nothing itself."""
+"""What the watch hands to the paperwork cluster each second; it makes and sends nothing itself."""
 
 from datetime import datetime
 

@@ -102,7 +102,7 @@ def test_a_plan_that_has_ended_needs_no_decider(scene, fleets):
     plan = a_started(scene, policy=quick_policy(), keys=[FOREST[0]])
     fleets[0].until_plan(plan, "completed")
     fleets[0].tick(2)
-    assert not leases.is_held(decide_lease(plan.pk), now=now())
+    assert not leases.seconds_left(decide_lease(plan.pk), now=now())
 
 
 def test_a_plan_that_another_watch_holds_is_left_alone(scene, fleets):

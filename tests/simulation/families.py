@@ -224,6 +224,20 @@ def agreed(scenario: Scenario, dice: random.Random) -> None:
     scenario.cue("plan_expired", "archive", 1)
     scenario.cue("plan_rejected", dice.choice(["archive", "revise", "submit"]), 1)
     scenario.settles = dice.random() < 0.5
+    # Whoever waits for a yes waits for ever: nothing else would happen.
+    scenario.seconds = 25
+
+
+def lapsed(scenario: Scenario, dice: random.Random) -> None:
+    """Nobody agrees in time, or the time to start is over before any window opens."""
+    ways: list[tuple[str, tuple[str, ...]]] = [
+        ("hasty", ("submit",)),
+        ("hasty", ("submit", dice.choice(["approve_as_aram", "approve_as_sona"]))),
+        ("closing", ("submit", "approve_as_aram", "approve_as_sona")),
+    ]
+    policy, acts = dice.choice(ways)
+    scenario.plans.append(PlanSpec(some(dice, 3, 4), policy, acts=acts))
+    scenario.cue("plan_expired", dice.choice(["archive", "revise", "submit"]), 1)
 
 
 def parts(scenario: Scenario, dice: random.Random) -> None:

@@ -108,6 +108,65 @@ def retried(scenario: Scenario, dice: random.Random) -> None:
     scenario.cue("rollback_finished", "resume", dice.uniform(2, 4))
 
 
+def settled(scenario: Scenario, dice: random.Random) -> None:
+    """Who cannot be taken back is settled by a person: of a whole plan, or of a part of one."""
+    scenario.plans.append(PlanSpec(some(dice, 3, 5), "lenient"))
+    for tenant in scenario.plans[0].tenants:
+        scenario.faults[tenant] = Fault("refuse", directions=BACK)
+    if dice.random() < 0.5:
+        scenario.cue("batch_passed", "roll_back", dice.uniform(0.1, 1), dice.choice([1, 1, 2]))
+    else:
+        scenario.cue("batch_passed", "roll_back_batch", dice.uniform(0.1, 1))
+        scenario.cue("rollback_finished", "resume", 0.5)
+    outcome = dice.choice(["settle_upgraded", "settle_upgraded", *SETTLE])
+    # While the rest goes on, or when there is nothing else to do.
+    scenario.cue("rollback_finished", outcome, dice.choice([0.3, 2.0]))
+    scenario.cue("plan_needs_hand", outcome, 1)
+
+
+def lost(scenario: Scenario, dice: random.Random) -> None:
+    """Calls of which nobody knows whether they were applied; a person has them made again."""
+    policy = dice.choice(["holding", "holding", "sparing"])
+    scenario.plans.append(PlanSpec(some(dice, 4, 6), policy))
+    for tenant in scenario.plans[0].tenants[: dice.randint(2, 6)]:
+        scenario.faults[tenant] = Fault(
+            "reset",
+            applies=dice.choice(["never", "late"]),
+            late_seconds=CALL_TIMEOUT * 0.8,
+            times=dice.choice([2, 4]),
+            directions=FORWARD,
+        )
+    scenario.cue("batch_held", dice.choice(["retry_failed", "retry_some"]), 0.5)
+    if dice.random() < 0.3:
+        scenario.cue("tenants_retried", dice.choice(["roll_back", "pause"]), dice.uniform(0, 0.5))
+    scenario.cue("batch_held", "release_hold", 1, 2)
+    scenario.cue("plan_paused", "resume", 1)
+
+
+def called_off(scenario: Scenario, dice: random.Random) -> None:
+    """Who was taken back is to be called again, and then the plan goes back or stops after all."""
+    scenario.plans.append(PlanSpec(some(dice, 3, 6), dice.choice(["lenient", "batchwise"])))
+    scenario.cue("batch_passed", "roll_back_batch", dice.uniform(0.1, 1), dice.choice([1, 1, 2]))
+    scenario.cue("rollback_finished", "retry_some", dice.uniform(0.2, 1))
+    scenario.cue("tenants_retried", dice.choice(["roll_back", "stop_here"]), dice.uniform(0, 1))
+
+
+def loosened(scenario: Scenario, dice: random.Random) -> None:
+    """What was loosened for a while is put back when the while is over."""
+    scenario.plans.append(PlanSpec(some(dice, 3, 7), dice.choice(["two", "three"])))
+    scenario.chores = ("adjustments",)
+    scenario.cue("batch_opened", "loosen_for_a_while", dice.uniform(0, 1))
+    scenario.cue("adjustment_asked", "approve_as_aram", dice.uniform(0.1, 0.5))
+    scenario.cue("adjustment_asked", "approve_as_sona", dice.uniform(0.5, 1))
+
+
+def rehearsed(scenario: Scenario, dice: random.Random) -> None:
+    """One tenant goes back and forward again before the plan widens."""
+    scenario.plans.append(PlanSpec(some(dice, 3, 6), "drilling"))
+    if dice.random() < 0.2:
+        one_fault(scenario, dice, BACK)
+
+
 def adjusted(scenario: Scenario, dice: random.Random) -> None:
     """The rules of a running plan change: tighter at once, looser when agreed, or for a while."""
     scenario.plans.append(PlanSpec(some(dice, 3, 7), dice.choice(["two", "three", "lenient"])))

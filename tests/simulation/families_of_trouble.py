@@ -64,10 +64,15 @@ def clocks(scenario: Scenario, dice: random.Random) -> None:
     """The wall clock jumps, and the processes' clocks differ a little."""
     base_for_trouble(scenario, dice)
     for _one in range(dice.randint(1, 2)):
-        scenario.happen(
-            dice.uniform(2, 30), "jump_clock", dice.choice([-20.0, -6.0, -2.0, 2.0, 6.0, 20.0])
-        )
+        at, by = dice.uniform(2, 30), dice.choice([-20.0, -6.0, -2.0, 2.0, 6.0, 20.0])
+        scenario.happen(at, "jump_clock", by)
     scenario.watches = dice.choice([1, 2])
+    if dice.random() < 0.3:
+        # Whoever decides dies right after it, before a lease is renewed by the clock of now.
+        scenario.watches = 2
+        scenario.strikes.append(
+            Strike("crash", "watch.ticking", kind="watch", after=at, seconds=20.0, leader=True)
+        )
 
 
 def messages(scenario: Scenario, dice: random.Random) -> None:

@@ -34,6 +34,7 @@ class People:
         self.refusals: list[tuple[float, str, str]] = []
         self._heard: Counter[tuple[str, str]] = Counter()
         self._cues = list(world.scenario.cues)
+        self.about_to_act = 0
         self._restored: list[str] = []
 
     def hear(self, entry: TrailEntry) -> None:
@@ -62,9 +63,11 @@ class People:
                 continue
             if self._heard[entry.stream, kind] >= cue.nth:
                 self._cues.remove(cue)
+                self.about_to_act += 1
                 self._world.later(cue.delay, self._on_cue, cue)
 
     def _on_cue(self, cue: Cue) -> None:
+        self.about_to_act -= 1
         act, _at, about = cue.act.partition("@")
         if act == "drift":
             self._drift()

@@ -40,7 +40,7 @@ def _text(
     lines = [f"policies:\n  {name}:\n    description: {name}\n    batches:"]
     for place, (batch, share) in enumerate(batches):
         gate = ", advance: manual" if manual and place else ""
-        lines.append(f"      - {{name: {batch}, percentage: {share}, soak_minutes: 0.05{gate}}}")
+        lines.append(f"      - {{name: {batch}, percentage: {share}, soak_minutes: 0.04{gate}}}")
     numbers = ", ".join(f"{key}: {value}" for key, value in {**_LIMITS, **(limits or {})}.items())
     lines.append(f"    limits: {{{numbers}}}")
     lines.append(f"    guardrails: [{{{_GUARDRAIL}{guardrail}}}]")

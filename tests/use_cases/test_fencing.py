@@ -132,7 +132,7 @@ def test_many_leases_are_renewed_together_and_given_back(monkeypatch):
     until(lambda: set(kept.tokens()) == {"a", "c"})
     until(lambda: Lease.objects.get(name="a").expires_at > first["a"])
     kept.stop()
-    assert not leases.is_held("a", now=now() + timedelta(milliseconds=1))
+    assert not leases.seconds_left("a", now=now() + timedelta(milliseconds=1))
     assert Lease.objects.get(name="b").holder == "other"
 
 

@@ -10,6 +10,7 @@ from django.db import connections
 from batches import leases, surroundings
 from batches.leases import LEASE_SECONDS, Keeper
 from batches.models import Lease
+from batches.watch_duties import DECIDE_LEASE, Duties
 from tests.web.api_scene import now
 
 pytestmark = pytest.mark.django_db
@@ -25,7 +26,7 @@ def later(seconds: float):
 
 def test_a_free_lease_is_taken():
     assert take("one").token == 1
-    assert leases.is_held("plan:1:effects", now=now())
+    assert leases.seconds_left("plan:1:effects", now=now())
 
 
 def test_a_held_lease_is_refused_to_everybody_else():
@@ -54,7 +55,7 @@ def test_who_lost_a_lease_cannot_let_it_go_for_its_new_holder():
     mine = take("one")
     take("other", later(LEASE_SECONDS + 1))
     leases.release(mine.name, holder="one", token=mine.token, now=now())
-    assert leases.is_held("plan:1:effects", now=now())
+    assert leases.seconds_left("plan:1:effects", now=now())
 
 
 def test_a_renewed_lease_lasts_from_the_renewal():
@@ -108,7 +109,7 @@ def test_a_keeper_notices_that_another_has_its_lease(quick):
     wait_until(lambda: keeper.lost)
     keeper.stop()
     assert Lease.objects.get().holder == "other"
-    assert leases.is_held("plan:1:effects", now=now())
+    assert leases.seconds_left("plan:1:effects", now=now())
 
 
 def test_a_holder_that_stood_still_has_lost_its_lease():
@@ -153,7 +154,7 @@ def test_a_block_of_work_holds_the_lease_and_lets_it_go():
         assert mine is not None
         with leases.held("work", kind="hands") as other:
             assert other is None
-    assert not leases.is_held("work", now=later(0.001))
+    assert not leases.seconds_left("work", now=later(0.001))
 
 
 def wait_until(true) -> None:
@@ -194,3 +195,15 @@ def test_a_clock_that_was_set_back_takes_no_lease_from_a_holder_who_renews(stand
     leases.renew(mine.name, holder="alive", token=mine.token, now=later(3605))
     standing.at = LEASE_SECONDS + 1
     assert take("other") is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_watch_that_stands_by_takes_over_although_the_clock_was_set_back(standing):
+    assert leases.acquire(DECIDE_LEASE, holder="dead", kind="watch", now=later(3600))
+    duties = Duties("next")
+    duties.refresh(now())
+    assert duties.idle
+    standing.at = LEASE_SECONDS + 1
+    duties.refresh(now())
+    assert duties.leads
+    duties.leases.stop()

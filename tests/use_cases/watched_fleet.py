@@ -72,7 +72,9 @@ class FleetMetrics(MetricPage):
 class WatchedFleet:
     """A watch with its fleet; use as a context manager."""
 
-    def __init__(self, settings: Any, folder: Path, keys: tuple[str, ...]) -> None:
+    def __init__(
+        self, settings: Any, folder: Path, keys: tuple[str, ...], *, house_seconds: float = 0
+    ) -> None:
         self.fleet = SimulatedFleet(SimulatedOptions(version="1.0.0", latency_seconds=0.01))
         self.metrics = FleetMetrics(self.fleet, keys)
         self._deployers: Path = folder / "watched-deployers.yaml"
@@ -80,7 +82,8 @@ class WatchedFleet:
         self.describe_deployer(DEPLOYERS)
         settings.DICTIONARY_FILE = folder / "watched-dictionary.json"
         settings.DICTIONARY_FILE.write_text(DICTIONARY.replace("URL", self.metrics.url))
-        self.watch = Watch()
+        # Most tests tick much faster than once a second, and want all of it at each tick.
+        self.watch = Watch(house_seconds=house_seconds)
         deployer = SimulatedDeployer("fleet", self.fleet, parallelism=20, expected_seconds=0.1)
         self.watch.effects.effects = EffectLoop(build=lambda name: deployer)
 
