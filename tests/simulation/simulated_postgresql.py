@@ -62,6 +62,10 @@ class Sessions:
         me = Fiber.current()
         return me is not None and self._began.get(me, self._starts) != self._starts
 
+    def noticed(self) -> bool:
+        """Tell whether the driver of the thread that runs knows that its connection is lost."""
+        return self.lost() and Fiber.current() in self._noticed
+
     def stands(self) -> bool:
         """Tell whether the thread that runs has one that works."""
         return Fiber.current() in self._began and not self.lost()
@@ -79,10 +83,10 @@ class Sessions:
             self._began[me] = self._starts
 
     def _fail(self, me: Fiber, begins: bool) -> None:
-        if me in self._noticed and begins:
+        if self.noticed() and begins:
             # No error of a connection by its kind: only who has closed it may begin anew.
             raise ProgrammingError("can't change 'autocommit' now: transaction status UNKNOWN")
-        if me in self._noticed:
+        if self.noticed():
             raise OperationalError("the connection is closed")
         if not begins:
             # A beginning says nothing to the server; the first statement after it notices.
@@ -109,7 +113,7 @@ class SharedServer(SharedConnection, DatabaseWrapper):
 
     def _rollback(self) -> None:
         super()._rollback()
-        if self.sessions.lost():
+        if self.sessions.noticed():
             # A rollback that fails makes Django close the connection.
             self.sessions.hang_up()
 
