@@ -241,6 +241,10 @@ class WorldOnServer(World):
     def _away(self) -> bool:
         return self.locked_until > self.loop.time()
 
+    @property
+    def database_failed(self) -> bool:
+        return super().database_failed or bool(self.cut)
+
     def _let_through(self, sql: str) -> None:
         self._begins = sql == BEGIN
         self.shared.sessions.use(away=self._away, begins=self._begins)

@@ -31,10 +31,12 @@ def cut_off(scenario: Scenario, dice: random.Random) -> None:
 @pytest.mark.timeout(600)
 def test_nothing_goes_wrong_when_connections_end_at_any_statement(stage: Stage) -> None:
     cut: Counter[str] = Counter()
+    problems: list[str] = []
     for seed in range(WORLDS):
         world = stage.play(scenario_of(seed, cut_off))
         assert isinstance(world, WorldOnServer)
-        assert not world.problems, f"seed {seed}: {world.problems[:10]}"
+        problems += [f"seed {seed}: {problem}" for problem in world.problems[:10]]
         cut += world.cut
+    assert not problems, "\n".join(problems)
     # Of each kind there were some, else this has shown nothing.
     assert min(cut[kind] for kind in ("between", "within", "answer")) >= 5, cut

@@ -171,6 +171,11 @@ class World:
         if self.shared.between_transactions:
             raise locked()
 
+    @property
+    def database_failed(self) -> bool:
+        """Tell whether the database was out of reach at some time, which is worth an alert."""
+        return bool(self.locks)
+
     def _check_takeover(self, lost: Process, others: list[Process], since: float) -> None:
         """Complain unless another watch decides by now, where there was one all the time."""
         ready = [p for p in others if p.alive and not p.frozen and p.born < since]
