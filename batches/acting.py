@@ -272,6 +272,8 @@ class Acting:
         if scope == "tenants" and not failed:
             raise Refused("Nobody who failed is left to take back.", code="nothing_to_take_back")
         with transaction.atomic():
+            if _was_answered(plan, kind):
+                raise Refused("A person went on with the plan meanwhile.", code="answered")
             record = rollback.request_rollback(
                 plan_id=plan.pk,
                 by=None,
@@ -342,6 +344,19 @@ def _is_said(plan: Plan, action: Action) -> bool:
     """Tell whether waiting was told already, so that nothing is to be written."""
     words = action.sentence[: progress.WORDS]
     return action.do == "wait" and not action.kind and plan.waiting_for == words
+
+
+def _was_answered(seen: Plan, kind: str) -> bool:
+    """Tell whether somebody ended, since the plan was seen, the wait for whose end it goes back.
+
+    Who resumed or released in time must not be overruled because a tick began before.
+    """
+    plan = Plan.objects.locked(seen.pk)
+    if kind == "pause":
+        return str(plan.state) != "paused" or plan.paused_at != seen.paused_at
+    if kind == "hold_expired":
+        return not Batch.objects.filter(plan=plan, state="held").exists()
+    return False
 
 
 def _failed_tenants(action: Action) -> tuple[str, ...]:

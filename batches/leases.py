@@ -152,7 +152,9 @@ class Keeper:
                     now = surroundings.here().now()
                     kept = renew(self.name, holder=self.holder, token=self.token, now=now)
                 except DATABASE_AWAY:
-                    # The database is busy or away; the lease runs out by itself if that lasts.
+                    # Busy or away; the lease runs out by itself if that lasts. A connection that
+                    # was lost stays lost until it is closed.
+                    connections.close_all()
                     continue
                 if not kept:
                     self._gone = True

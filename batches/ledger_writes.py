@@ -51,10 +51,13 @@ class Writes:
         self._written = False
         self._called = False
         self._first_call_noted = False
+        # Rows of the journal of which nobody knows whether they were written.
+        self._doubtful: set[tuple[str, int]] = set()
 
     def committed(self) -> None:
         """Keep in mind what the transaction did, now that it has happened."""
         self.claims.committed()
+        self._doubtful.clear()
         self._unmeasured = [] if self._written else [*self._unmeasured, *self._durations]
         if self._written:
             self._measured_at = surroundings.here().monotonic()
@@ -168,6 +171,8 @@ class Writes:
         allowed = [s for s in starts if current.get(s.task.upgrade_id) == s.task.generation]
         if self.scope.direction == "install":
             allowed = self._not_going_back(allowed)
+        ids = self._written_before(allowed)
+        new = [start for start in allowed if _row_of(start) not in ids]
         calls = DeployerCall.objects.bulk_create(
             [
                 DeployerCall(
@@ -183,13 +188,38 @@ class Writes:
                     reason=start.reason,
                     started_at=now,
                 )
-                for start in allowed
+                for start in new
             ]
         )
-        self._mark_touched(allowed, now)
+        self.first_touched += [
+            Touched(start.task.tenant, start.version_before, start.config_before, now)
+            for start in allowed
+            if self._is_first(start)
+        ]
+        self._mark_touched(new, now)
         self._note_first_call(now)
-        ids = {id(start): call.pk for start, call in zip(allowed, calls, strict=True)}
-        return [ids.get(id(start)) for start in starts]
+        ids |= {_row_of(start): call.pk for start, call in zip(new, calls, strict=True)}
+        return [ids.get(_row_of(start)) for start in starts]
+
+    def _written_before(self, starts: Sequence[CallStart]) -> dict[tuple[str, int], int]:
+        """Return the rows that are there: a commit's answer was lost, and it is done again.
+
+        Nobody has sent these calls: whoever wants to waits for the answer of this transaction.
+        """
+        rows = {_row_of(start) for start in starts}
+        doubtful = rows & self._doubtful
+        self._doubtful |= rows
+        if not doubtful:
+            return {}
+        calls = DeployerCall.objects.filter(key__in=[key for key, _attempt in doubtful])
+        there = {
+            (key, attempt): pk for pk, key, attempt in calls.values_list("pk", "key", "attempt")
+        }
+        return {row: pk for row, pk in there.items() if row in doubtful}
+
+    def _is_first(self, start: CallStart) -> bool:
+        """Tell whether a call is the first one that may change its tenant."""
+        return not (self.scope.direction == "restore" or start.task.touched or start.attempt > 1)
 
     def _not_going_back(self, starts: list[CallStart]) -> list[CallStart]:
         """Leave out first calls of tenants that another plan takes back by now; they come later."""
@@ -209,13 +239,10 @@ class Writes:
         groups: dict[tuple[str, str], list[CallStart]] = defaultdict(list)
         again: list[int] = []
         for start in starts:
-            if self.scope.direction == "restore" or start.task.touched or start.attempt > 1:
-                again.append(start.task.upgrade_id)
-            else:
-                self.first_touched.append(
-                    Touched(start.task.tenant, start.version_before, start.config_before, now)
-                )
+            if self._is_first(start):
                 groups[start.version_before, repr(start.config_before)].append(start)
+            else:
+                again.append(start.task.upgrade_id)
         for same in groups.values():
             ids = [start.task.upgrade_id for start in same]
             fresh = TenantUpgrade.objects.filter(pk__in=ids, touched_at=None)
@@ -368,6 +395,11 @@ class Writes:
             now=now,
             payload={"tenants": dict(self._notes.moves), "errors": dict(self._notes.errors)},
         )
+
+
+def _row_of(start: CallStart) -> tuple[str, int]:
+    """Return what a call's row of the journal is known by."""
+    return start.task.key, start.attempt
 
 
 def note_durations(deployer: str, direction: str, durations: Sequence[float]) -> None:

@@ -213,8 +213,11 @@ class Watch:
         for name, chore in watch_chores.CHORES.items():
             try:
                 chore(now)
-            except (*DATABASE_AWAY, OSError, Refused):
+            except (*DATABASE_AWAY, OSError, Refused) as error:
                 logger.exception("The chore %s failed; it is tried again.", name)
+                if isinstance(error, DATABASE_AWAY):
+                    # The next one needs a connection that stands.
+                    connections.close_all()
 
     def _tell_of_clock(self, moved: float, now: datetime) -> None:
         """Say that the wall clock was moved, until it is written down."""

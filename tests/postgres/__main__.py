@@ -11,12 +11,27 @@ import sys
 from tests import gate
 from tests.postgres.server import NoServer, running_server
 
-# What locks, claims and counts on rows; what is timed by the watch's own ticks runs on SQLite.
-USE_CASES = (
-    *("approval", "control", "fencing", "hands_loop", "leases", "leaving_out", "ledger"),
-    *("policies", "quarantine", "reservation", "retrying", "rollback", "trail"),
+# Use cases that lock, claim and compare no rows, or only such as others there do as well.
+LEFT_OUT = {
+    "checks": "reads settings and files",
+    "commands": "writes single rows, one person at a time",
+    "configured": "reads a file",
+    "free_space": "is about the folder of an embedded database",
+}
+WORLDS = 100
+SUITES = (
+    "tests/postgres",
+    *(
+        str(file.relative_to(gate.ROOT))
+        for file in sorted((gate.ROOT / "tests" / "use_cases").glob("test_*.py"))
+        if file.stem.removeprefix("test_") not in LEFT_OUT
+    ),
+    *(
+        f"tests/simulation/test_{name}.py"
+        for name in ("first_worlds", "second_worlds", "both_databases", "server_away")
+    ),
+    *("--worlds", str(WORLDS)),
 )
-SUITES = ("tests/postgres", *(f"tests/use_cases/test_{name}.py" for name in USE_CASES))
 
 
 def main(arguments: list[str]) -> int:

@@ -1,15 +1,18 @@
 """Several watches at once: plans are shared out, taken over from the dead, decided about once."""
 
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
 
 from batches import decide_forward, leases
 from batches.leases import acquire
-from batches.models import Heartbeat, Lease
-from batches.watch_duties import decide_lease
+from batches.models import Batch, Heartbeat, Lease
+from batches.watch_duties import Duties, decide_lease
 from plans.models import Plan
+from plans.refusal import Refused
 from tests.builders import FOREST, a_started, check_invariants, kinds
+from tests.postgres.at_once import at_once, lost
 from tests.use_cases.watched_fleet import WatchedFleet, quick_policy
 from tests.web.api_scene import now
 
@@ -111,3 +114,40 @@ def test_a_plan_that_another_watch_holds_is_left_alone(scene, fleets):
     told = kinds(plan)
     fleets[0].tick(5)
     assert kinds(plan) == told
+
+
+# At the very same moment.
+
+
+def test_of_many_watches_one_takes_a_plan(scene):
+    plan = a_started(scene, policy=quick_policy(), keys=[FOREST[0]])
+    everybody = [Duties(f"watch-{n}") for n in range(12)]
+    try:
+        assert not lost(at_once(*[partial(duties.refresh, now()) for duties in everybody]), Refused)
+        (decider,) = [duties for duties in everybody if duties.decides(plan.pk)]
+        assert Lease.objects.get(name=decide_lease(plan.pk)).holder == decider.holder
+        assert len([duties for duties in everybody if duties.leads]) == 1
+    finally:
+        for duties in everybody:
+            duties.leases.stop()
+
+
+def test_watches_that_tick_at_the_same_time_bring_their_plans_to_the_end(scene, fleets):
+    plans = [
+        a_started(scene, policy=quick_policy(), external_id=f"r{n}", keys=[key])
+        for n, key in enumerate(FOREST[:4])
+    ]
+    for fleet in fleets:
+        Heartbeat.objects.create(name=fleet.watch.holder, kind="watch", at=now())
+
+    def ended():
+        return Plan.objects.filter(state="completed").count() == len(plans)
+
+    results = at_once(*[partial(fleet.until, ended, seconds=50) for fleet in fleets])
+    assert not lost(results, Refused)
+    for plan in plans:
+        check_invariants(plan)
+        told = kinds(plan)
+        assert told.count("plan_completed") == 1
+        there = Batch.objects.filter(plan=plan).count()
+        assert told.count("batch_opened") == told.count("batch_passed") == there

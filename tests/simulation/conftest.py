@@ -4,15 +4,32 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.db import connection
 
+from tests.simulation.simulated_postgresql import OnServer, WorldOnServer
 from tests.simulation.stage import Stage
+
+if connection.vendor != "postgresql":
+    collect_ignore = ["test_both_databases.py", "test_server_away.py"]
 
 
 @pytest.fixture(scope="session")
-def built(django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    """Return the stage on which this process plays its worlds; built once."""
+def built(
+    django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stage]:
+    """Return the stage on which this process plays its worlds; built once.
+
+    The worlds' database is of the same kind as that of the other tests of the run.
+    """
     with django_db_blocker.unblock():
-        return Stage(tmp_path_factory.mktemp("stage"))
+        folder = tmp_path_factory.mktemp("stage")
+        if connection.vendor == "postgresql":
+            made = Stage(folder, OnServer(), WorldOnServer)
+        else:
+            made = Stage(folder)
+    yield made
+    with django_db_blocker.unblock():
+        made.close()
 
 
 @pytest.fixture

@@ -55,6 +55,7 @@ class Feed:
         self._moved: list[tuple[str, str]] = []
         newest = shared.raw.execute("SELECT MAX(id) FROM plans_event").fetchone()
         self._last_event = int(newest[0] or 0)
+        self._last_call = 0
 
     def statement(self, sql: str) -> None:
         """Remember what a transaction writes to."""
@@ -96,10 +97,11 @@ class Feed:
 
     def _read_journal(self) -> None:
         rows = self._shared.raw.execute(
-            "SELECT key, attempt, direction FROM batches_deployercall WHERE id > ? ORDER BY id",
-            (len(self.journal),),
+            "SELECT id, key, attempt, direction FROM batches_deployercall WHERE id > ? ORDER BY id",
+            (self._last_call,),
         ).fetchall()
-        for key, attempt, direction in rows:
+        for pk, key, attempt, direction in rows:
+            self._last_call = pk
             self.journal.append(
                 JournalEntry(self._loop.time(), key, attempt, direction == "install")
             )

@@ -60,7 +60,7 @@ def i1_one_live_batch_per_tenant(world: World) -> Iterator[str]:
     if len(world.plans) < 2:
         return
     twice = world.shared.raw.execute(
-        "SELECT u.tenant_key FROM batches_tenantupgrade u"
+        "SELECT MIN(u.tenant_key) FROM batches_tenantupgrade u"
         " JOIN batches_batch b ON b.id = u.batch_id JOIN plans_plan p ON p.id = u.plan_id"
         " WHERE b.state IN ('deploying', 'soaking', 'held') AND p.state IN ('running', 'paused')"
         " GROUP BY p.plugin_id, u.tenant_id HAVING COUNT(DISTINCT u.plan_id) > 1"

@@ -37,7 +37,7 @@ class _Complaints(logging.Handler):
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, ProcessDied | OperationalError):
             return
-        if record.name == "batches.local_alerts" and self._world.locks:
+        if record.name == "batches.local_alerts" and self._world.database_failed:
             # That the database did not answer is what has to be told in such a world.
             return
         words = f"{record.getMessage()} {type(error).__name__}: {error}"

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 
 import pytest
+from django.db import connection
 
 from tests.simulation.coverage import LEAST, Coverage
 from tests.simulation.scenarios import scenario_of
 from tests.simulation.stage import Stage
 
+AGAIN = {"sqlite": "./console test", "postgresql": ".venv/bin/python -m tests.postgres"}
 FULL = 1000
 """From so many worlds on, the coverage is asked for."""
 MOST_SHOWN = 10
@@ -33,7 +35,7 @@ def play(stage: Stage, config: pytest.Config, shard: int, shards: int) -> None:
             told = "".join(f"\n    {problem}" for problem in world.problems[:MOST_SHOWN])
             found.append(
                 f"seed {seed} ({scenario_of(seed).family}):{told}\n"
-                f"  again: ./console test tests/simulation --world-seed {seed}"
+                f"  again: {AGAIN[connection.vendor]} tests/simulation --world-seed {seed}"
             )
     if found:
         shown = "\n".join(found[:MOST_SHOWN])

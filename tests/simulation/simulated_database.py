@@ -1,24 +1,29 @@
-"""One database in memory for all simulated processes, with every touch of it in sight.
+"""One database for all simulated processes, with every touch of it in sight.
 
 Each process believes that it has a connection of its own. A transaction of one process is atomic
 with respect to the others, as with IMMEDIATE on SQLite: nobody comes between its statements, and
 somebody may come before each of its first ones and before each statement outside of a transaction.
+Here it is SQLite's, in memory; `simulated_postgresql.py` has the same of a PostgreSQL server.
 """
 
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.sqlite3.base import DatabaseWrapper
 from django.db.utils import OperationalError
+
+from upgradeconsole import databases
 
 ROLLING_BACK = ("ROLLBACK TO SAVEPOINT", "RELEASE SAVEPOINT")
 Touch = Callable[[str], None]
 
 
-class SharedConnection(DatabaseWrapper):
+class SharedConnection(BaseDatabaseWrapper):
     """The one connection; it tells `before_statement` and `around_commit` of every touch."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
@@ -39,7 +44,11 @@ class SharedConnection(DatabaseWrapper):
             super()._rollback()  # type: ignore[misc]  # the base has it
             raise
         super()._commit()  # type: ignore[misc]  # the base has it
+        self._ended()
         self.after_commit()
+
+    def _ended(self) -> None:
+        """Leave the transaction that was just committed: what is read now begins no other one."""
 
     @property
     def between_transactions(self) -> bool:
@@ -47,23 +56,22 @@ class SharedConnection(DatabaseWrapper):
         return self.autocommit and not self.in_atomic_block
 
     @property
+    def raw(self) -> Any:
+        """Return what executes a question past all touches, written for SQLite."""
+        raise NotImplementedError
+
+
+class SharedMemory(SharedConnection, DatabaseWrapper):
+    """The one connection to a database in memory."""
+
+    @property
     def raw(self) -> sqlite3.Connection:
-        """Return the driver's connection, past all touches."""
         return self.connection
 
 
 def locked() -> OperationalError:
     """Return what the driver says when another writer does not let go."""
     return OperationalError("database is locked")
-
-
-def in_memory() -> SharedConnection:
-    """Return an empty database in memory."""
-    shared = SharedConnection(
-        {**connections["default"].settings_dict, "NAME": "file:worlds?mode=memory"}
-    )
-    shared.ensure_connection()
-    return shared
 
 
 @contextmanager
@@ -77,12 +85,36 @@ def in_place_of_the_real_one(shared: SharedConnection) -> Iterator[None]:
         connections["default"] = original
 
 
-class Template:
-    """A state of the database from which every world begins."""
+class Database(Protocol):
+    """A database in which one world after the other begins from the same rows."""
 
-    def __init__(self, shared: SharedConnection) -> None:
-        self._image = shared.raw.serialize()
+    shared: SharedConnection
 
-    def put_into(self, shared: SharedConnection) -> None:
-        """Make the database what it was."""
-        shared.raw.deserialize(self._image)
+    def keep(self) -> None:
+        """Let every world begin from what is there now."""
+
+    def begin(self) -> None:
+        """Make the database what was kept."""
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+
+
+class InMemory:
+    """SQLite's, in memory."""
+
+    def __init__(self) -> None:
+        name = "file:worlds?mode=memory"
+        ours = databases.sqlite(name, test_name=Path(), process="command")
+        self.shared = SharedMemory({**connections["default"].settings_dict, **ours})
+        self.shared.ensure_connection()
+        self._image = b""
+
+    def keep(self) -> None:
+        self._image = self.shared.raw.serialize()
+
+    def begin(self) -> None:
+        self.shared.raw.deserialize(self._image)
+
+    def close(self) -> None:
+        """It ends with the process."""

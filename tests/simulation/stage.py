@@ -20,8 +20,8 @@ from tests.simulation.policies import POLICIES
 from tests.simulation.scenario import ONE_WAY, TENANTS, Scenario
 from tests.simulation.scenarios import scenario_of
 from tests.simulation.simulated_database import (
-    Template,
-    in_memory,
+    Database,
+    InMemory,
     in_place_of_the_real_one,
 )
 from tests.simulation.simulated_machine import BEGAN
@@ -32,20 +32,24 @@ DEPLOYERS = "deployers:\n  fleet: {kind: simulated, parallelism: 5, expected_sec
 
 
 class Stage:
-    """Plays worlds one after another."""
+    """Plays worlds one after another, in memory unless there is another database for them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, database: Database | None = None, world: type[World] = World
+    ) -> None:
         (folder / "deployers.yaml").write_text(DEPLOYERS)
         (folder / "dictionary.json").write_text(DICTIONARY_TEXT)
         self._folder = folder
-        self._shared = in_memory()
+        self._database = database or InMemory()
+        self._shared = self._database.shared
+        self._world = world
         with self._set():
             call_command("migrate", verbosity=0)
             # Another database of this process may have numbered them differently.
             ContentType.objects.clear_cache()
             with time_machine.travel(BEGAN, tick=False), seeded_entropy(0):
                 self._cast = _first_rows()
-        self._template = Template(self._shared)
+        self._database.keep()
         # What is here stays: the collector need not look at it again in every world.
         gc.collect()
         gc.freeze()
@@ -56,12 +60,16 @@ class Stage:
         if isinstance(scenario, int):
             scenario = scenario_of(scenario)
         with self._set():
-            self._template.put_into(self._shared)
-            world = World(scenario, self._shared, self._cast)
+            self._database.begin()
+            world = self._world(scenario, self._shared, self._cast)
             world.on_commit.append(ask_during)
             play(world)
             ask_afterwards(world)
         return world
+
+    def close(self) -> None:
+        """Take the database down."""
+        self._database.close()
 
     @contextmanager
     def _set(self) -> Iterator[None]:

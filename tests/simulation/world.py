@@ -153,8 +153,7 @@ class World:
     def _strike(self, strike: Strike, process: Process) -> None:
         strike.struck_at, strike.struck = self.loop.time(), process.name
         if strike.act == "busy":
-            if self.shared.between_transactions:
-                raise locked()
+            self._refuse()
             return
         self.downs.append((self.loop.time(), self.loop.time() + strike.seconds, process.name))
         if process.kind == "watch" and self.leads(process):
@@ -171,6 +170,16 @@ class World:
         process.die()
         self.loop.outside.run(self.loop.call_later, strike.seconds, self._again, process)
         raise ProcessDied
+
+    def _refuse(self) -> None:
+        """Let the database be busy right now, where it can be."""
+        if self.shared.between_transactions:
+            raise locked()
+
+    @property
+    def database_failed(self) -> bool:
+        """Tell whether the database was out of reach at some time, which is worth an alert."""
+        return bool(self.locks)
 
     def _check_takeover(self, lost: Process, others: list[Process], since: float) -> None:
         """Complain unless another watch decides by now, where there was one all the time."""
@@ -192,6 +201,7 @@ class World:
             raise ProcessDied
         if self.shared.between_transactions:
             self._give_way(sql, process)
+        self._let_through(sql)
         self.feed.statement(sql)
         self.touch("statement")
 
@@ -201,7 +211,11 @@ class World:
             raise RuntimeError(f"the event loop itself asks the database: {sql[:80]}")
         if process.frozen or self.dice.random() < self.scenario.give_way:
             fiber.wait(self.dice.random() * 0.02)
-        if not sql.startswith("SELECT"):
+
+    def _let_through(self, sql: str) -> None:
+        """Let a statement come to the database, or raise what the driver raises instead."""
+        fiber = Fiber.current()
+        if fiber is not None and self.shared.between_transactions and not sql.startswith("SELECT"):
             until = self.loop.time() + BUSY_TIMEOUT
             while self.locked_until > self.loop.time():
                 fiber.wait(min(self.locked_until, until) - self.loop.time())
