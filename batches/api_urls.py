@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from batches import api, api_adjust, api_person_acts, calibration_api, drill_api
+from batches import api, api_adjust, api_guardrails, api_person_acts, calibration_api, drill_api
 
 PLAN = "api/v1/plans/<str:plan>"
 
@@ -31,6 +31,7 @@ urlpatterns = [
         name="api-plan-override-freeze",
     ),
     path(f"{PLAN}/snapshot", api.PlanSnapshot.as_view(), name="api-plan-snapshot"),
+    path(f"{PLAN}/rulings", api_guardrails.PlanRulings.as_view(), name="api-plan-rulings"),
     path(f"{PLAN}/tenants", api.PlanTenants.as_view(), name="api-plan-tenants"),
     path("api/v1/drills/", drill_api.Drills.as_view(), name="api-drills"),
     path("api/v1/drill-schedules/", drill_api.DrillSchedules.as_view(), name="api-drill-schedules"),
