@@ -89,12 +89,14 @@ def promotable(
 
     Each critical guardrail needs a good measurement since the soak began, and a newest look that
     is neither failed nor without data. `last`: the batch is a hold-back, after which nobody is left
-    to compare with; what is compared with the control was said while it was held back.
+    to compare with; what is compared with the control was said while it was held back. A policy
+    that lets missing data pass does not wait for a control that is not there either.
     """
     waiting = [
         _awaited(state, guardrail)
         for state, guardrail in zip(states, guardrails, strict=True)
-        if not guardrail.dry_run and not (last and _speechless(state, guardrail))
+        if not guardrail.dry_run
+        and not (_speechless(state, guardrail) and (last or guardrail.on_missing == "ignore"))
     ]
     reasons = [reason for reason in waiting if reason]
     if reasons:
