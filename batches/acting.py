@@ -1,6 +1,6 @@
 """Do what was decided: each action of batches/decide.py is one method here, one use case each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ from batches import (
     alerts,
     control,
     drilling,
+    going_on,
     left_behind,
     progress,
     rollback,
@@ -61,6 +62,7 @@ class Acting:
             "call_batch": self._call_batch,
             "wait_for_opening": self._wait_for_opening,
             "go_on_at_opening": self._go_on_at_opening,
+            "go_on_with_data": self._go_on_with_data,
             "restore_stragglers": self._restore_stragglers,
             "hand_over_stragglers": self._hand_over_stragglers,
             "read_half_done": self._read_half_done,
@@ -131,6 +133,9 @@ class Acting:
         self, plan: Plan, facts: PlanFacts, action: Action, now: datetime
     ) -> None:
         waiting.go_on_at_opening(batch_id=_batch_id(action), now=now)
+
+    def _go_on_with_data(self, plan: Plan, facts: PlanFacts, action: Action, now: datetime) -> None:
+        going_on.go_on_with_data(plan_id=plan.pk, now=now)
 
     def _hand_over_stragglers(
         self, plan: Plan, facts: PlanFacts, action: Action, now: datetime
@@ -263,14 +268,20 @@ class Acting:
                 )
             elif str(ended.state) == "rolled_back":
                 alerts.resolve_all(plan=ended, now=now)
+            elif record.scope == "tenants" and record.trigger == "breach":
+                going_on.go_on_without(plan_id=plan.pk, tenants=record.tenants, now=now)
 
     def _begin_rollback(self, plan: Plan, facts: PlanFacts, action: Action, now: datetime) -> None:
         kind, _colon, guardrail = action.kind.partition(":")
         ruling = self._observer.ruling_of(plan, guardrail) if guardrail else None
-        scope = automatic_scope(kind, facts.scope)
-        failed = _failed_tenants(action) if scope == "tenants" else ()
-        if scope == "tenants" and not failed:
-            raise Refused("Nobody who failed is left to take back.", code="nothing_to_take_back")
+        scope = automatic_scope(kind, facts.scope, about=action.scope)
+        named: Sequence[str] = ()
+        if scope == "tenants":
+            named = action.tenants or _failed_tenants(action)
+            if not named:
+                raise Refused(
+                    "Nobody who failed is left to take back.", code="nothing_to_take_back"
+                )
         with transaction.atomic():
             if _was_answered(plan, kind):
                 raise Refused("A person went on with the plan meanwhile.", code="answered")
@@ -282,10 +293,10 @@ class Acting:
                 via="watch",
                 trigger=kind,
                 scope=scope,
-                tenants=failed,
+                tenants=named,
                 ruling=ruling,
             )
-            if failed:
+            if named and action.batch is not None:
                 # The plan pauses for a person; whoever resumes it lets these failures pass.
                 control.acknowledge(batch_id=_batch_id(action), condition=kind, now=now)
             if kind not in {"pause", "drill"}:
@@ -298,7 +309,8 @@ class Acting:
                     .order_by("-number")
                     .first(),
                     payload=self._breach_payload(plan, guardrail)
-                    | {"deadline": record.deadline.isoformat()},
+                    | {"deadline": record.deadline.isoformat()}
+                    | ({"tenants": list(named)} if named else {}),
                 )
 
     def _breach_payload(self, plan: Plan, guardrail: str) -> dict[str, Any]:

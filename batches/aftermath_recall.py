@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from batches.back_in_band import judged_after
 from batches.dictionary import Dictionary, GuardrailUnusable, KpiMapping, resolve_guardrail
 from batches.increments import LookSample, max_age
 from batches.models import AftermathSample, Rollback
-from batches.recall import Guard
+from batches.recall import Guard, baselines_of
 from batches.verdict import guardrail_key
 from plans.policy import UpgradePolicy
 
@@ -26,6 +27,7 @@ class Followed:
     looks: dict[str, deque[LookSample]] = field(default_factory=dict)
     waiting: dict[str, dict[str, KpiMapping]] = field(default_factory=dict)
     candidates: dict[str, int] = field(default_factory=dict)
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     shown: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -52,7 +54,7 @@ def recalled(
     guards: list[Guard] = []
     unusable: dict[str, str] = {}
     for guardrail in policy.guardrails:
-        if guardrail.dry_run:
+        if not judged_after(guardrail):
             continue
         definition = known.kpi(guardrail.kpi)
         if definition is None or not known.mappings_for(guardrail.kpi):
@@ -71,6 +73,7 @@ def recalled(
         unusable=unusable,
         look_seconds=policy.limits.look_seconds,
         next_look=now,
+        baselines=baselines_of(rollback.plan_id),
     )
     for kpi in followed.kpis:
         rows = AftermathSample.objects.filter(rollback=rollback, kpi=kpi).order_by("-at")
@@ -110,4 +113,5 @@ def joined(parts: list[LookSample]) -> LookSample:
         canary={key: point for part in parts for key, point in part.canary.items()},
         causes=dict(causes),
         source=first.source,
+        absent={key: cause for part in parts for key, cause in part.absent.items()},
     )

@@ -270,6 +270,7 @@ class AftermathWatch:
                     guard.guardrail,
                     guard.definition,
                     tuple(followed.looks.get(guard.definition.name, ())),
+                    followed.baselines.get(guard.definition.name, {}),
                 )
                 for guard in followed.guards
             ],

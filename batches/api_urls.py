@@ -2,7 +2,15 @@
 
 from django.urls import path
 
-from batches import api, api_adjust, api_rollback, api_tenants, calibration_api, drill_api
+from batches import (
+    api,
+    api_adjust,
+    api_guardrails,
+    api_rollback,
+    api_tenants,
+    calibration_api,
+    drill_api,
+)
 from batches.api_person_acts import PERSON_ACTS, view_of
 
 PLAN = "api/v1/plans/<str:plan>"
@@ -33,6 +41,7 @@ urlpatterns = [
         name="api-plan-override-freeze",
     ),
     path(f"{PLAN}/snapshot", api.PlanSnapshot.as_view(), name="api-plan-snapshot"),
+    path(f"{PLAN}/rulings", api_guardrails.PlanRulings.as_view(), name="api-plan-rulings"),
     path(f"{PLAN}/tenants", api_tenants.PlanTenants.as_view(), name="api-plan-tenants"),
     path("api/v1/drills/", drill_api.Drills.as_view(), name="api-drills"),
     path("api/v1/drills/<uuid:drill>", drill_api.DrillOne.as_view(), name="api-drill"),

@@ -60,12 +60,14 @@ class RollbackFacts:
 
 @dataclass(frozen=True, slots=True)
 class BreachFacts:
-    """A guardrail that is broken now."""
+    """A guardrail that is broken now. `tenants` broke it, where its scope is each tenant."""
 
     key: str
     kpi: str
     action: str
     sentence: str
+    scope: str = "plan"
+    tenants: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class PlanFacts:
     `window_open`: what comes next may be called, by the policy's windows and by all freezes;
     `window_for_good`: it never will be. `irreversible`: the release cannot be taken back.
     `half_done`: a stop found tenants half done, and they can be read by now.
+    `all_seen_at`: when each watched Kpi had brought data again, None while one has none.
     """
 
     state: str
@@ -111,6 +114,7 @@ class PlanFacts:
     rollback: RollbackFacts | None = None
     breaches: tuple[BreachFacts, ...] = ()
     missing: tuple[MissingFacts, ...] = ()
+    all_seen_at: datetime | None = None
     window_open: bool = True
     window_sentence: str = ""
     window_for_good: bool = False
@@ -170,12 +174,17 @@ class PlanFacts:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What to do: its `do` names the use case that the watch calls with the rest."""
+    """What to do: its `do` names the use case that the watch calls with the rest.
+
+    `scope` and `tenants`: what a breach was about, where it was not the whole plan.
+    """
 
     do: str
     sentence: str = ""
     batch: int | None = None
     kind: str = ""
+    scope: str = "plan"
+    tenants: tuple[str, ...] = ()
 
 
 Rule = Callable[[PlanFacts], Action | None]

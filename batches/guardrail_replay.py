@@ -4,8 +4,7 @@ The same measuring and judging as at each look, over the newest looks, so that a
 or changed in a running plan begins where it would stand had it been there all along.
 """
 
-from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -13,6 +12,7 @@ from batches.configured import dictionary
 from batches.dictionary import GuardrailUnusable, KpiDefinition, resolve_guardrail
 from batches.increments import LookSample, max_age
 from batches.models import Batch, GuardrailState, KpiSample, Rollback, TenantUpgrade
+from batches.recall import baselines_of
 from batches.verdict import GuardrailRuling, GuardState, guardrail_key, judge, measure
 from plans.models import Plan
 from plans.policy import Guardrail, UpgradePolicy
@@ -44,9 +44,26 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
+    """The plan as its looks see it: `upgraded` says of each tenant since when, and its batch."""
+
     soak_started: datetime | None
-    upgraded: Sequence[datetime]
+    upgraded: Mapping[str, tuple[datetime, int]]
+    live: int | None
     since: datetime
+    baselines: Mapping[str, Mapping[str, float]]
+
+    def canary(self, at: datetime) -> list[str]:
+        """Return who was upgraded at a moment."""
+        return [tenant for tenant, (since, _batch) in self.upgraded.items() if since <= at]
+
+    def about(self, scope: str, at: datetime) -> list[str] | None:
+        """Return whom a guardrail of that scope was about; None = all that were upgraded."""
+        if scope == "plan":
+            return None
+        of_all = self.canary(at)
+        if scope == "tenant":
+            return of_all
+        return [tenant for tenant in of_all if self.upgraded[tenant][1] == self.live]
 
 
 def replay(
@@ -73,9 +90,11 @@ def replay(
             resolved,
             definition,
             looks,
-            canary=bisect_right(known.upgraded, look.at),
+            canary=len(known.canary(look.at)),
             now=look.at,
             max_age_seconds=max_age(look_seconds),
+            tenants=known.about(resolved.scope, look.at),
+            baselines=known.baselines.get(definition.name, {}),
         )
         soaks = known.soak_started is not None and known.soak_started <= look.at
         state, ruling = judge(
@@ -101,7 +120,7 @@ def keep_standing(
         stands = replay(plan, rule, look_seconds=policy.limits.look_seconds, fewest=FEWEST_LOOKS)
         if stands is None:
             continue
-        state = replace(stands.state, verdict="undecided")
+        state = replace(stands.state, verdict="undecided", batch=_live_batch(plan))
         GuardrailState.objects.update_or_create(
             plan=plan,
             key=guardrail_key(rule),
@@ -116,6 +135,11 @@ def keep_standing(
         )
 
 
+def _live_batch(plan: Plan) -> int | None:
+    live = Batch.objects.filter(plan=plan, state__in=("deploying", "soaking", "held"))
+    return live.order_by("-number").values_list("pk", flat=True).first()
+
+
 def _standing(plan: Plan) -> _Plan:
     live = (
         Batch.objects.filter(plan=plan, state__in=("deploying", "soaking", "held"))
@@ -126,11 +150,15 @@ def _standing(plan: Plan) -> _Plan:
     last = Rollback.objects.filter(plan=plan).order_by("-triggered_at").first()
     return _Plan(
         soak_started=live.calls_done_at if live is not None else None,
-        upgraded=sorted(
-            at for at in upgraded.values_list("upgraded_at", flat=True) if at is not None
-        ),
+        upgraded={
+            tenant: (at, batch)
+            for tenant, at, batch in upgraded.values_list("tenant_key", "upgraded_at", "batch_id")
+            if at is not None
+        },
+        live=live.pk if live is not None else None,
         # What was seen before the last rollback says nothing about the tenants that are left.
         since=(last.finished_at or last.triggered_at) if last is not None else plan.created_at,
+        baselines=baselines_of(plan.pk),
     )
 
 

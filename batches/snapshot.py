@@ -5,6 +5,7 @@ first: events after it may be in the picture already, none is ever missing from 
 """
 
 import uuid
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,26 +13,19 @@ from django.utils import timezone
 
 from batches.adjusting import adjusting
 from batches.back_in_band import ending_shown
+from batches.guardrails_shown import guardrails_shown, stops_again
 from batches.live_messages import watch_age
-from batches.models import Alert, GuardrailState, Rollback, RollbackDrill, TenantUpgrade
+from batches.models import Alert, Rollback, RollbackDrill, TenantUpgrade
 from batches.opening_shown import opening_shown, overrides_shown
-from batches.pinned_policy import Limit, limits_of
 from batches.promise import UNENDED, promise, quote_shown
 from batches.quarantine import quarantine_of
 from batches.rollback import headline
 from batches.snapshot_batches import batches_shown, summed
 from plans.drafting import policy_of
 from plans.models import Installation, Plan, PlanRevision, PlanTenant, Stream
-from plans.policy import UpgradePolicy
 from plans.refusal import NotFound
 
 NEEDS_HAND_SHOWN = 200
-VERDICT_WORDS = {
-    "fine": "Fine",
-    "breached": "Breached",
-    "no_data": "No data",
-    "undecided": "Not yet",
-}
 
 
 def plan_snapshot(plan_id: uuid.UUID | str, *, now: datetime | None = None) -> dict[str, Any]:
@@ -51,6 +45,7 @@ def plan_snapshot(plan_id: uuid.UUID | str, *, now: datetime | None = None) -> d
     counts = summed(batches)
     rollback = Rollback.objects.filter(plan=plan).select_related("by").last()
     quote = quote_shown(plan, policy, batches)
+    guardrails = guardrails_shown(plan, policy, irreversible=plan.release.irreversible)
     return {
         "seq": head or 0,
         "server_time": at,
@@ -66,7 +61,8 @@ def plan_snapshot(plan_id: uuid.UUID | str, *, now: datetime | None = None) -> d
         "promise": promise(plan, rollback, quote, at),
         "rollback": _rollback(rollback),
         "drill": _drill(plan),
-        "guardrails": _guardrails(plan, policy, irreversible=plan.release.irreversible),
+        "guardrails": guardrails,
+        "stops_again": stops_again(str(plan.state), _held_kind(batches), guardrails),
         "adjusting": adjusting(plan),
         "alerts": list(
             Alert.objects.filter(plan=plan, resolved_at=None).values(
@@ -120,6 +116,11 @@ def _plan(plan: Plan, revision: PlanRevision, rollback: Rollback | None) -> dict
         "stopped_at": plan.stopped_at,
         "ended_at": plan.ended_at,
     }
+
+
+def _held_kind(batches: Sequence[Mapping[str, Any]]) -> str:
+    held = (batch["held_kind"] for batch in batches if batch["state"] == "held")
+    return str(next(held, ""))
 
 
 def _from_versions(plan: Plan) -> list[str]:
@@ -197,35 +198,3 @@ def _drill(plan: Plan) -> dict[str, Any] | None:
         "seconds": drill.seconds,
         "quote_seconds": drill.quote_seconds,
     }
-
-
-def _guardrails(plan: Plan, policy: UpgradePolicy, *, irreversible: bool) -> list[dict[str, Any]]:
-    """Return each guardrail with its number, and what was last ruled on it."""
-    ruled = {state.key: state for state in GuardrailState.objects.filter(plan=plan)}
-    told = [_guardrail(limit, ruled.get(limit.key)) for limit in limits_of(policy)]
-    for guardrail in told:
-        if irreversible and guardrail["sentence"] == "Then: rollback.":
-            guardrail["sentence"] = "Then: the plan stops; nothing is restored."
-    return told
-
-
-def _guardrail(limit: Limit, state: GuardrailState | None) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "key": limit.key,
-        "kpi": limit.kpi,
-        "verdict": "undecided",
-        "sentence": f"Then: {limit.action}.",
-        "value": None,
-        "unit": limit.measured_in,
-        "threshold": limit.label,
-        "updated_at": None,
-    }
-    if state is not None:
-        told |= {
-            "verdict": state.verdict,
-            "sentence": state.sentence,
-            "value": state.value,
-            "updated_at": state.updated_at,
-        }
-    told["label"] = VERDICT_WORDS.get(told["verdict"], told["verdict"])
-    return told

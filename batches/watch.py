@@ -29,7 +29,7 @@ from batches import (
 from batches.acting import Acting
 from batches.aftermath_watch import AftermathWatch
 from batches.commit_signal import CommitSignal, commit_signal
-from batches.decide import WAITS_TOLD, decide
+from batches.decide import decide
 from batches.decision_facts import Action, PlanFacts
 from batches.effect_thread import EffectThread
 from batches.leases import LeaseLost
@@ -40,6 +40,7 @@ from batches.plan_facts import plan_facts
 from batches.starting import UNDECIDED, Starting
 from batches.steady_clock import JUMP_SECONDS, SteadyClock
 from batches.success_rate import alert_below
+from batches.watch_alerts import WatchAlerts
 from batches.watch_duties import Duties
 from plans.database_away import DATABASE_AWAY, only_this_transaction
 from plans.drafting import current_revision, policy_of
@@ -62,7 +63,6 @@ HEARTBEAT_SECONDS = 1.0
 HOUSE_SECONDS = 1.0
 """How far apart the housekeeping is, however often commits wake the watch in between."""
 SUCCESS_RATE_SECONDS = 60.0
-WARNING = "guardrail_warning"
 COMING = ("awaiting_approval", "approved")
 """Plans in these states may start, or run out of their time."""
 
@@ -91,6 +91,7 @@ class Watch:
         self.observer = observer or Observer(on_answer=self.signal.nudge)
         self.aftermath = aftermath or AftermathWatch(on_answer=self.signal.nudge)
         self.duties = Duties(self.holder)
+        self.alerts = WatchAlerts(self.observer, self.duties.fence)
         self.acting = Acting(self.effects, self.observer, self.duties.fence)
         self.starting = Starting(self.duties, self._alone)
         self._policies: dict[tuple[Any, int], UpgradePolicy] = {}
@@ -256,7 +257,8 @@ class Watch:
         return self._policies[key]
 
     def _forget_ended(self, live: Sequence[Plan]) -> None:
-        """Keep what is known of policies of live plans only, each as it is in force."""
+        """Keep nothing at hand of plans that have ended, and each policy as it is in force."""
+        self.observer.keep_only({plan.pk for plan in live})
         keys = {(plan.pk, plan.revision) for plan in live}
         for known in self._policies.keys() - keys:
             del self._policies[known]
@@ -305,7 +307,7 @@ class Watch:
             policy = self._policy(plan)
             facts = self._facts(plan, policy, now)
             action = decide(facts)
-            self._condition_alerts(plan, facts, action, now)
+            self.alerts.tell(plan, policy, facts, action, now)
             reach("watch.decided")
             if action.do == "stop" and plan.waiting_for:
                 with self.duties.fence(plan.pk):
@@ -333,6 +335,7 @@ class Watch:
                 now,
                 breaches=self.observer.breaches(plan, policy),
                 missing=self.observer.missing(plan, policy, now),
+                all_seen_at=self.observer.all_seen_at(plan, policy),
                 promotable=self.observer.promotable(plan, policy, now),
                 clock=self.clock,
             )
@@ -341,45 +344,6 @@ class Watch:
             with self.duties.fence(plan.pk):
                 alerts.fire(plan=plan, kind="configuration", sentence=str(broken), now=now)
             return plan_facts(plan, policy, now, unreadable=str(broken), clock=self.clock)
-
-    def _condition_alerts(
-        self, plan: Plan, facts: PlanFacts, action: Action, now: datetime
-    ) -> None:
-        """Let alerts fall silent by themselves when what they tell of is over."""
-        if facts.unreadable:
-            return
-        over = ["configuration", UNDECIDED]
-        if not facts.missing:
-            over.append("missing_metrics")
-        # One question for all kinds: this is asked for every plan at every tick.
-        waits = [kind for kind in WAITS_TOLD if kind != action.kind]
-        known = Alert.objects.filter(plan=plan, kind__in=(*over, *waits, WARNING), resolved_at=None)
-        raised = list(known)
-        for kinds, why in ((over, "it is mended"), (waits, "the plan does not wait for it now")):
-            if any(alert.kind in kinds for alert in raised):
-                with self.duties.fence(plan.pk):
-                    alerts.resolve_all(plan=plan, now=now, kinds=kinds, why=why)
-        self._warn(plan, facts, [alert for alert in raised if alert.kind == WARNING], now)
-
-    def _warn(self, plan: Plan, facts: PlanFacts, raised: Sequence[Alert], now: datetime) -> None:
-        """Alert of guardrails that are to warn only, as long as they are broken."""
-        warnings = {b.key[:120]: b for b in facts.breaches if b.action == "warn"}
-        known = {str(alert.payload.get("guardrail")) for alert in raised}
-        if warnings.keys() == known:
-            return
-        with self.duties.fence(plan.pk):
-            for key in warnings.keys() - known:
-                breach = warnings[key]
-                alerts.fire(
-                    plan=plan,
-                    kind=WARNING,
-                    about=key,
-                    sentence=breach.sentence,
-                    now=now,
-                    payload={"guardrail": key, "kpi": breach.kpi},
-                )
-            for key in known - warnings.keys():
-                alerts.resolve(plan=plan, kind=WARNING, about=key, now=now)
 
     def _end_alerts_that_are_over(self, now: datetime) -> None:
         """Close what was told of things that are over; one question while nothing was told."""

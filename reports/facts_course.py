@@ -1,7 +1,7 @@
 """Read the course of a plan: its batches with their tenants, rulings, rollbacks and drills."""
 
 from collections import defaultdict
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db.models import Min
@@ -129,6 +129,17 @@ def rulings_of(plan: Plan) -> tuple[RulingFact, ...]:
             window_seconds=row.window_seconds,
             inputs_digest=row.inputs_digest,
             revision=row.revision,
+            cause=row.cause,
+            since=row.since,
+            baseline=row.baseline,
+            tenants=row.tenants,
+            worst=(row.worst_tenant, row.worst_value) if row.worst_value is not None else None,
+            query=row.query,
+            next=str(row.evidence.get("next", "")),
+            recent=tuple(
+                (datetime.fromtimestamp(at, UTC), value, limit)
+                for at, value, limit in row.evidence.get("recent", ())
+            ),
         )
         for row in rows
     )

@@ -26,7 +26,6 @@ from reports.report_course import (
     batches_section,
     needs_hand_section,
     outcome_counts,
-    rulings_section,
     tenant_annex,
 )
 from reports.report_facts import ReportFacts
@@ -40,6 +39,7 @@ from reports.report_intent import (
 from reports.report_metrics import metrics_section
 from reports.report_proof import integrity_section, interventions_section, negatives_section
 from reports.report_rollbacks import rollback_sentence, rollback_tone, rollbacks_section
+from reports.report_rulings import rulings_section
 from reports.report_set_aside import set_aside_section
 
 OUTCOME_TONES: dict[str, Tone] = {

@@ -2,7 +2,7 @@
 
 from batches.models.batch import Batch, DeployerCall, TenantUpgrade
 from batches.models.drill_record import DrillApproval, DrillSchedule, RollbackDrill
-from batches.models.observed import GuardrailState, KpiCursor, KpiSample, Ruling
+from batches.models.observed import GuardrailState, KpiBaseline, KpiCursor, KpiSample, Ruling
 from batches.models.rollback_record import AftermathCursor, AftermathSample, Rollback
 from batches.models.runtime import Alert, DeployerMeasurement, Heartbeat, Lease
 
@@ -17,6 +17,7 @@ __all__ = [
     "DrillSchedule",
     "GuardrailState",
     "Heartbeat",
+    "KpiBaseline",
     "KpiCursor",
     "KpiSample",
     "Lease",
