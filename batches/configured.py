@@ -33,7 +33,12 @@ def _dictionary(path: str, _mtime: int, _size: int) -> Dictionary:
     try:
         return load_dictionary(Path(path).read_text(encoding="utf-8"))
     except DictionaryRejected as rejected:
-        raise BadInput([f"{path}: {problem}" for problem in rejected.problems]) from rejected
+        raise BadInput(
+            [
+                f"{path}:{problem.line}: {problem}" if problem.line else f"{path}: {problem}"
+                for problem in rejected.problems
+            ]
+        ) from rejected
 
 
 def deployers() -> dict[str, DeployerSpec]:

@@ -2,6 +2,7 @@
 
 from batches.models.batch import Batch, DeployerCall, TenantUpgrade
 from batches.models.drill_record import DrillApproval, DrillSchedule, RollbackDrill
+from batches.models.fit_record import KpiFit
 from batches.models.observed import GuardrailState, KpiCursor, KpiSample, Ruling
 from batches.models.rollback_record import AftermathCursor, AftermathSample, Rollback
 from batches.models.runtime import Alert, DeployerMeasurement, Heartbeat, Lease
@@ -18,6 +19,7 @@ __all__ = [
     "GuardrailState",
     "Heartbeat",
     "KpiCursor",
+    "KpiFit",
     "KpiSample",
     "Lease",
     "Rollback",
