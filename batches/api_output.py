@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from batches.lifecycle import BATCH, TENANT_UPGRADE
 from batches.models import Rollback
+from batches.planning import fits_of
 from batches.quote import rollback_quote
 from batches.quote_advice import forecast
 from batches.readiness import way_back
@@ -229,7 +230,10 @@ class PlannedOutput(serializers.Serializer[Any]):
         help_text="To take the whole plan back, at worst; null when it cannot be taken back.",
     )
     quote = WholeQuote()
-    problems = serializers.ListField(child=serializers.CharField())
+    problems = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="What the plan's author should know of how its Kpis are read; stops nothing.",
+    )
 
 
 class RollbackAnswer(serializers.Serializer[Rollback]):
@@ -281,7 +285,8 @@ def planned_answer(plan: Plan) -> dict[str, Any]:
     """Return what the API says of a plan that was handed in."""
     revision = current_revision(plan)
     batches = plan_snapshot(plan.pk)["batches"]
-    way = way_back(deployer=plan.deployer, policy=policy_of(revision), plan=plan)
+    policy = policy_of(revision)
+    way = way_back(deployer=plan.deployer, policy=policy, plan=plan)
     told = forecast(way, [batch["size"] for batch in batches])
     whole = told.quotes[-1] if told.quotes else rollback_quote(way, touched=0)
     over = told.first_over
@@ -298,7 +303,7 @@ def planned_answer(plan: Plan) -> dict[str, Any]:
                 "first_over": batches[over]["number"] if over is not None else None,
                 "advice": [one.to_json() for one in told.advice],
             },
-            "problems": [],
+            "problems": list(fits_of(plan, policy, timezone.now()).warnings),
         }
     )
     return dict(answer.data)

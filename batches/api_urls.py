@@ -2,13 +2,17 @@
 
 from django.urls import path
 
-from batches import api, api_adjust, api_person_acts, calibration_api, drill_api
+from batches import api, api_adjust, api_person_acts, calibration_api, drill_api, kpi_api
 
 PLAN = "api/v1/plans/<str:plan>"
 
 urlpatterns = [
     path("internal/version/upgrade/plan", api.PlanHandIn.as_view(), name="api-hand-in"),
     path("internal/version/upgrade/rollback", api.RollbackByName.as_view(), name="api-rollback"),
+    path("api/v1/kpis/", kpi_api.Kpis.as_view(), name="api-kpis"),
+    path("api/v1/kpis/probe", kpi_api.KpisProbe.as_view(), name="api-kpis-probe"),
+    path("api/v1/kpis/<str:kpi>/", kpi_api.Kpi.as_view(), name="api-kpi"),
+    path("api/v1/kpis/<str:kpi>/probe", kpi_api.KpiProbe.as_view(), name="api-kpi-probe"),
     path(f"{PLAN}/", api.PlanOne.as_view(), name="api-plan"),
     path(f"{PLAN}/submit", api.PlanSubmit.as_view(), name="api-plan-submit"),
     path(f"{PLAN}/start", api.PlanStart.as_view(), name="api-plan-start"),

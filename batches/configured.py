@@ -35,7 +35,7 @@ def _dictionary(path: str, _mtime: int, _size: int) -> Dictionary:
     except DictionaryRejected as rejected:
         raise BadInput(
             [
-                f"{path}:{problem.line}: {problem}" if problem.line else f"{path}: {problem}"
+                f"{path}: line {problem.line}: {problem}" if problem.line else f"{path}: {problem}"
                 for problem in rejected.problems
             ]
         ) from rejected
@@ -49,6 +49,11 @@ def deployers() -> dict[str, DeployerSpec]:
 def dictionary() -> Dictionary:
     """Return the Kpi dictionary; raise BadInput with all problems of the file."""
     return _dictionary(*_stamp(settings.DICTIONARY_FILE))
+
+
+def dictionary_path() -> str:
+    """Return where the Kpi dictionary is kept."""
+    return str(settings.DICTIONARY_FILE)
 
 
 def deployer_spec(name: str) -> DeployerSpec:

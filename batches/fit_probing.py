@@ -6,6 +6,7 @@ system that hangs must not lock the database.
 
 import asyncio
 import hashlib
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -31,6 +32,7 @@ from plans.permissions import require
 from plans.policy import UpgradePolicy
 from plans.refusal import BadInput, NotFound
 
+logger = logging.getLogger(__name__)
 FRESH = timedelta(minutes=10)
 """How long a probe counts at submit; an older one is made anew."""
 READ_SECONDS = 5.0
@@ -150,6 +152,10 @@ async def _observe(
     except TimeoutError:
         said = f"no answer to all questions within {SOURCE_SECONDS:g} s"
         return {one.kpi: Observation(at, cause="timeout", said=said) for one in mappings}
+    except Exception as error:  # noqa: BLE001 - one adapter's fault is one mapping's finding
+        logger.exception("The metric source %s could not be probed.", spec.name)
+        said = f"{type(error).__name__}: {error}"[:300]
+        return {one.kpi: Observation(at, cause="bad_answer", said=said) for one in mappings}
     finally:
         await source.close()
 

@@ -10,7 +10,7 @@ from typing import Final
 from batches.dictionary import KpiDefinition, KpiMapping
 from batches.fit_findings import Finding, some
 from batches.measurement import counted, shown
-from batches.readings import Answers, Key, Reading, reduced
+from batches.readings import Answers, Key, Reading, key_of, reduced
 from batches.units import SHARES, compatible_with, convert, unit_of_name
 
 _MOSTLY: Final = 0.9
@@ -35,11 +35,11 @@ def unit_findings(
         return _by_bounds(mapping, definition, sorted(bounds))
     if mapping.value is None:
         return []
-    raw = _told(mapping, answers, {key.tenant for key in readings})
-    now = [value for value in raw.values() if math.isfinite(value)]
+    told = _told(mapping, answers, readings)
+    now = list(told.values())
     if not now:
         return []
-    found = _by_range(mapping, definition, {t: v for t, v in raw.items() if math.isfinite(v)}, past)
+    found = _by_range(mapping, definition, told, past)
     if not any(one.kind == "off_by_factor" for one in found):
         found += _by_name(mapping, definition, highest=max(map(abs, [*now, *past])))
     if not found:
@@ -54,13 +54,17 @@ def _finite(labels: Mapping[str, str]) -> bool:
         return False
 
 
-def _told(mapping: KpiMapping, answers: Answers, tenants: set[str]) -> dict[str, float]:
-    grouped: dict[str, list[float]] = {}
+def _told(
+    mapping: KpiMapping, answers: Answers, readings: Mapping[Key, Reading]
+) -> dict[Key, float]:
+    """Return the values as the source told them, those that are numbers."""
+    grouped: dict[Key, list[float]] = {}
     for one in answers[mapping.value] if mapping.value is not None else ():
-        tenant = one.labels.get(mapping.tenant_label)
-        if tenant in tenants and tenant is not None:
-            grouped.setdefault(tenant, []).append(one.value)
-    return {tenant: reduced(values, mapping.reduce) for tenant, values in grouped.items()}
+        key = key_of(one, mapping)
+        if key is not None and key in readings:
+            grouped.setdefault(key, []).append(one.value)
+    told = {key: reduced(values, mapping.reduce) for key, values in grouped.items()}
+    return {key: value for key, value in told.items() if math.isfinite(value)}
 
 
 def _native(mapping: KpiMapping, definition: KpiDefinition) -> str:
@@ -81,7 +85,7 @@ def _band(definition: KpiDefinition) -> tuple[float, float] | None:
 def _by_range(
     mapping: KpiMapping,
     definition: KpiDefinition,
-    told: Mapping[str, float],
+    told: Mapping[Key, float],
     past: Sequence[float],
 ) -> list[Finding]:
     band, native, unit = _band(definition), _native(mapping, definition), definition.unit
@@ -89,13 +93,13 @@ def _by_range(
         return []
     low, high = band
     reach = f"{low:g} to {high:g} {unit}"
-    values = {tenant: convert(value, native, unit) for tenant, value in told.items()}
-    outside = {tenant for tenant, value in values.items() if not low <= value <= high}
-    example = min(outside, default="")
+    values = {key: convert(value, native, unit) for key, value in told.items()}
+    outside = sorted(key for key, value in values.items() if not low <= value <= high)
     if 2 * len(outside) > len(values):
+        example = outside[0]
         said = (
-            f"{mapping.source} gives {shown(values[example], unit)} for {example}, outside the range"
-            f" {reach}, like {len(outside)} of {counted(len(values), 'tenant')}"
+            f"{mapping.source} gives {shown(values[example], unit)} for {example.tenant}, outside"
+            f" the range {reach}, and so for {len(outside)} of {counted(len(values), 'value')}"
         )
         found, advice = _other_unit(mapping, definition, list(told.values()), band)
         return [Finding("off_by_factor" if found else "out_of_range", "error", said, advice)]
@@ -104,8 +108,9 @@ def _by_range(
             Finding(
                 "out_of_range",
                 "warning",
-                f"{counted(len(outside), 'tenant')} of {len(values)} are outside the range {reach}:"
-                f" {some(outside)}; such values are dropped and count as missing",
+                f"{len(outside)} of {counted(len(values), 'value')} are outside the range {reach}:"
+                f" {some({key.tenant for key in outside})}; such values are dropped and count as"
+                " missing",
                 "correct the range, or find out what they mean",
             )
         ]

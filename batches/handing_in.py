@@ -49,6 +49,8 @@ def hand_in(*, draft: PlanDraft, submit: bool, by: User, now: datetime, via: str
     again changes nothing, so a request whose answer was lost can be sent again.
     """
     require(by, "draft")
+    if submit:
+        planning.probe_before(draft=draft, now=now, via=via)
     with transaction.atomic():
         plan = Plan.objects.filter(external_id=draft.external_id).first()
         created = plan is None
