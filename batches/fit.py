@@ -7,57 +7,23 @@ one series per tenant, is recent, and is in the unit that the mapping says.
 
 from __future__ import annotations
 
-import difflib
 import math
-import re
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from batches.dictionary import KpiDefinition, KpiMapping
 from batches.fit_findings import NO_ANSWER, Finding, Level, some, worst
+from batches.fit_observation import Observation
+from batches.fit_presence import presence, rate_findings, several_series, unanswered
 from batches.fit_units import unit_findings
 from batches.increments import CLOCK_TOLERANCE, SHORTEST_MAX_AGE
 from batches.measurement import CAUSES, counted
-from batches.metric_sources.base import Selector, Series
-from batches.readings import Answers, Key, Reading, key_of, read_keys
+from batches.readings import Key, Reading, read_keys
 
 VALUES_KEPT: Final = 50
-_NO_CONTACT: Final = frozenset({"source_down", "timeout", "unauthorized"})
-_RATED: Final = re.compile(r"\b(rate|irate|increase|delta|idelta|deriv)\s*\(")
-_OPERATORS: Final = frozenset(
-    {"by", "without", "and", "or", "unless", "offset", "bool", "on", "ignoring", "inf", "nan"}
-)
 _GRACE: Final = timedelta(seconds=SHORTEST_MAX_AGE)
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """What a source that remembers says of the last hours, per selector."""
-
-    newest: Mapping[Selector, Sequence[Series]] = field(default_factory=dict)
-    """The time of the newest sample of each series, as its value in unix seconds."""
-    lowest: Mapping[Selector, Sequence[Series]] = field(default_factory=dict)
-    highest: Mapping[Selector, Sequence[Series]] = field(default_factory=dict)
-    hours: float = 24.0
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What one probe brought. No answers: the source gave nothing, `cause` and `said` say why.
-
-    `past` is None where the source does not remember; `unasked` says what else could not be read.
-    """
-
-    at: datetime
-    answers: Answers | None = None
-    cause: str = ""
-    said: str = ""
-    past: Past | None = None
-    unasked: str = ""
-    names: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +68,8 @@ def judge(
     """Return how the mapping fits. Without tenants nothing is said about who has no data."""
     every = tuple(sorted(tenants))
     if seen.answers is None:
-        return Fit((_unanswered(mapping, seen),), every)
-    findings = _rated(mapping)
+        return Fit((unanswered(mapping, seen),), every)
+    findings = rate_findings(mapping)
     if seen.unasked:
         findings.append(
             Finding("past_unknown", "note", f"only what is there now was judged: {seen.unasked}")
@@ -111,11 +77,11 @@ def judge(
     broken = [
         one
         for selector in mapping.selectors
-        for one in _presence(mapping, selector, seen.answers[selector], seen, set(tenants))
+        for one in presence(mapping, selector, seen.answers[selector], seen, set(tenants))
     ]
     if broken:
         return Fit((*findings, *broken), every)
-    several = _several(mapping, seen.answers)
+    several = several_series(mapping, seen.answers)
     if several is not None:
         return Fit((*findings, several), every)
     told = {
@@ -137,176 +103,6 @@ def judge(
     return Fit((*findings, *found, *_missing(mapping, absent, every, seen)), without, facts)
 
 
-# The source and its answer.
-
-
-def _unanswered(mapping: KpiMapping, seen: Observation) -> Finding:
-    said = f"{mapping.source} gave no answer ({CAUSES.get(seen.cause, seen.cause)}: {seen.said})"
-    if seen.cause == "unauthorized":
-        return Finding(NO_ANSWER, "error", said, "give the source headers that let it in")
-    if seen.cause in _NO_CONTACT:
-        return Finding(NO_ANSWER, "error", said, "check its address, or that it runs")
-    if mapping.selectors and mapping.selectors[0].query:
-        return Finding("bad_answer", "error", said, "try the query at the source itself")
-    return Finding("bad_answer", "error", said, "check that its address is the page of metrics")
-
-
-def _rated(mapping: KpiMapping) -> list[Finding]:
-    if mapping.value is not None or mapping.rate_window_seconds is not None:
-        return []
-    return [
-        Finding(
-            "rate_of_counter",
-            "error",
-            f"the query '{selector}' gives a rate where counters are counted",
-            "write the counter without rate() or increase(), or say rate_window_seconds",
-        )
-        for selector in mapping.selectors
-        if selector.query and _RATED.search(selector.query)
-    ]
-
-
-def _presence(
-    mapping: KpiMapping,
-    selector: Selector,
-    series: Sequence[Series],
-    seen: Observation,
-    tenants: set[str],
-) -> list[Finding]:
-    """Return why nothing of a selector can be used: it is not there, or belongs to nobody."""
-    if not series:
-        return [_absent(mapping, selector, seen)]
-    label = mapping.tenant_label
-    if not any(label in one.labels for one in series):
-        return [_without_label("no_tenant_label", label, selector, series, tenants)]
-    if mapping.version_label and not any(mapping.version_label in one.labels for one in series):
-        return [
-            _without_label("no_version_label", mapping.version_label, selector, series, set())
-        ]
-    told = {one.labels[label] for one in series if label in one.labels}
-    if tenants and not told & tenants:
-        holder = _label_of(series, tenants)
-        advice = (
-            f'write tenant_label: "{holder}", which does'
-            if holder
-            else f"name the label that holds tenants' keys, such as {some(tenants, most=2)}"
-        )
-        return [
-            Finding(
-                "no_tenant",
-                "error",
-                f"the label '{label}' of {selector} holds no key of a tenant"
-                f" (it says {some(told, most=3)})",
-                advice,
-            )
-        ]
-    return []
-
-
-def _absent(mapping: KpiMapping, selector: Selector, seen: Observation) -> Finding:
-    ended = [one.value for one in (seen.past.newest.get(selector, ()) if seen.past else ())]
-    if ended:
-        newest = datetime.fromtimestamp(max(ended), UTC)
-        return Finding(
-            "stale",
-            "error",
-            f"{selector} has no data now; the newest is of {newest:%Y-%m-%d %H:%M} UTC",
-            "find out why it ended; a plan would see nothing",
-        )
-    within = f" and had none in the last {seen.past.hours:g} h" if seen.past else ""
-    said = f"{mapping.source} has no series {selector}{within}"
-    if selector == mapping.bad and mapping.total is not None and (seen.answers or {})[mapping.total]:
-        said += ", although all events are counted"
-    return Finding("wrong_name", "error", said, _other_name(selector, seen.names, mapping))
-
-
-def _other_name(selector: Selector, names: Sequence[str], mapping: KpiMapping) -> str:
-    wanted = (
-        [selector.metric] if selector.metric else metric_names(selector.query or "")
-    )
-    for name in wanted:
-        if names and name not in names:
-            likely = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-            return (
-                f"did you mean {likely[0]}?" if likely else f"no metric there is called {name}"
-            )
-    if selector == mapping.bad:
-        return (
-            "many applications make an error counter with the first error: create it at their"
-            " start, or write a query that says zero (docs/kpi-dictionary.md)"
-        )
-    return "check its name at the source, and that tenants have traffic"
-
-
-def metric_names(query: str) -> list[str]:
-    """Return what may be the names of metrics in a query: words that are no functions or labels."""
-    bare = re.sub(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'|\{[^}]*\}|\[[^\]]*\]', " ", query)
-    bare = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", " ", bare)
-    words = re.findall(r"[a-zA-Z_:][a-zA-Z0-9_:]*\b(?!\s*\()", bare)
-    return [word for word in dict.fromkeys(words) if word.lower() not in _OPERATORS]
-
-
-def _without_label(
-    kind: str, label: str, selector: Selector, series: Sequence[Series], tenants: set[str]
-) -> Finding:
-    there = sorted({name for one in series for name in one.labels if name not in ("le", "__name__")})
-    holder = _label_of(series, tenants)
-    key = "tenant_label" if kind == "no_tenant_label" else "version_label"
-    if holder:
-        advice = f'write {key}: "{holder}", which holds the keys of tenants'
-    elif there:
-        advice = f"write as {key} one of {some(there)}"
-    else:
-        advice = f"keep the label in the query: sum by ({label}) (...)"
-    return Finding(kind, "error", f"no series of {selector} has a label '{label}'", advice)
-
-
-def _label_of(series: Sequence[Series], tenants: set[str]) -> str:
-    """Return the label that most often holds the key of a tenant, empty where none does."""
-    hits = Counter(
-        name for one in series for name, value in one.labels.items() if value in tenants
-    )
-    return max(sorted(hits), key=lambda name: hits[name], default="")
-
-
-# One series per tenant.
-
-
-def _several(mapping: KpiMapping, answers: Answers) -> Finding | None:
-    for selector in mapping.selectors:
-        if mapping.reduce is not None or (selector.metric and selector != mapping.value):
-            continue
-        groups: dict[tuple[Key, str], list[Series]] = {}
-        for one in answers[selector]:
-            key = key_of(one, mapping)
-            if key is not None:
-                le = one.labels.get("le", "") if selector == mapping.buckets else ""
-                groups.setdefault((key, le), []).append(one)
-        doubled = {key.tenant: group for (key, _le), group in groups.items() if len(group) > 1}
-        if doubled:
-            return _doubled(mapping, selector, doubled)
-    return None
-
-
-def _doubled(
-    mapping: KpiMapping, selector: Selector, doubled: Mapping[str, Sequence[Series]]
-) -> Finding:
-    tenant = min(doubled)
-    group = doubled[tenant]
-    names = {name for one in group for name in one.labels}
-    apart = [name for name in names if len({one.labels.get(name) for one in group}) > 1]
-    differing = f", which differ in {some(apart)}" if apart else ""
-    kept = mapping.tenant_label + (", le" if selector == mapping.buckets else "")
-    ways = "sum, max or avg" if mapping.value is not None else "sum"
-    return Finding(
-        "several_series",
-        "error",
-        f"{counted(len(doubled), 'tenant')} have several series in {selector}: {tenant} has"
-        f" {len(group)}{differing}",
-        f'write a query that gives one, such as sum by ({kept}) (...), or "reduce": {ways}',
-    )
-
-
 # What is read of each tenant.
 
 
@@ -318,10 +114,8 @@ def _cause(reading: Reading, at: datetime) -> str:
     return "stale" if at - reading.at > _GRACE else ""
 
 
-def _unusable(
-    mapping: KpiMapping, readings: Mapping[Key, Reading], at: datetime
-) -> list[Finding]:
-    """Return one finding per cause for which values would be dropped; the range is unit_findings'."""
+def _unusable(mapping: KpiMapping, readings: Mapping[Key, Reading], at: datetime) -> list[Finding]:
+    """Return a finding per cause for which values would be dropped, but for the range."""
     by_cause: dict[str, set[str]] = {}
     for key, reading in readings.items():
         if cause := _cause(reading, at):
@@ -352,7 +146,7 @@ _ADVICE: Final = {
     "future": "set the clocks of both machines",
     "negative": "a count cannot be negative; is it a gauge?",
     "bad_bucket": "buckets are cumulative: sum by (tenant, le) (..._bucket)",
-    "no_total_bucket": "keep the bucket le=\"+Inf\" in the query",
+    "no_total_bucket": 'keep the bucket le="+Inf" in the query',
 }
 
 

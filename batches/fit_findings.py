@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, cast
 Level = Literal["fine", "note", "warning", "error"]
 LEVELS: Final[tuple[Level, ...]] = ("fine", "note", "warning", "error")
 NO_ANSWER: Final = "no_answer"
-"""The kind of finding that says: the source gave nothing at all, so nothing is known of the rest."""
+"""The kind of the finding that the source gave nothing at all."""
 
 
 @dataclass(frozen=True, slots=True)

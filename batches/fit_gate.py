@@ -115,7 +115,11 @@ def _chosen(
         gone = sorted(set(fit.without) & set(whose.tenants))
         too_few = [
             coverage_finding(
-                without=fit.without, tenants=sorted(who), kpi=definition.name, source=source, whose=of
+                without=fit.without,
+                tenants=sorted(who),
+                kpi=definition.name,
+                source=source,
+                whose=of,
             )
             for who, of in ((whose.tenants, "the plan"), (whose.first, "its first batch"))
         ]

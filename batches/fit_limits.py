@@ -123,8 +123,9 @@ def window_finding(guardrail: Guardrail, rate_window_seconds: float | None) -> F
     return Finding(
         "window_too_short",
         "error",
-        f"the window of {guardrail.window_seconds:g} s is shorter than the {rate_window_seconds:g} s"
-        " over which the source tells its rate, so most looks would see nothing",
+        f"the window of {guardrail.window_seconds:g} s is shorter than the"
+        f" {rate_window_seconds:g} s over which the source tells its rate, so most looks would see"
+        " nothing",
         f"write window: {rate_window_seconds:g}s or more, or let the source tell a shorter rate",
     )
 
@@ -149,5 +150,3 @@ def coverage_finding(
         f" {whose}: none for {', '.join(gone[:5])}{' …' if len(gone) > 5 else ''}",
         "check their keys in the tenant label, and that they have traffic",
     )
-
-

@@ -19,9 +19,10 @@ from django.db import transaction
 from batches.canonical_json import canonical_json
 from batches.configured import dictionary
 from batches.dictionary import Dictionary, KpiMapping
-from batches.fit import Facts, Fit, Observation, judge
+from batches.fit import Facts, Fit, judge
 from batches.fit_findings import finding_of
 from batches.fit_gate import Probed, Weighed, Whose, weigh
+from batches.fit_observation import Observation
 from batches.fit_reading import observe
 from batches.metric_sources import MetricSource, SourceSpec, build
 from batches.models import KpiFit
@@ -152,7 +153,7 @@ async def _observe(
     except TimeoutError:
         said = f"no answer to all questions within {SOURCE_SECONDS:g} s"
         return {one.kpi: Observation(at, cause="timeout", said=said) for one in mappings}
-    except Exception as error:  # noqa: BLE001 - one adapter's fault is one mapping's finding
+    except Exception as error:
         logger.exception("The metric source %s could not be probed.", spec.name)
         said = f"{type(error).__name__}: {error}"[:300]
         return {one.kpi: Observation(at, cause="bad_answer", said=said) for one in mappings}

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from batches.dictionary import KpiMapping
-from batches.fit import Observation, Past
+from batches.fit_observation import Observation, Past
 from batches.metric_sources import (
     MetricSource,
     MetricUnavailable,
@@ -98,9 +98,12 @@ async def _past(
     asked: dict[tuple[Wanted, Selector], Selector] = {
         ("newest", selector): over_time(selector, "newest", hours=HOURS) for selector in incomplete
     }
+    for selector in incomplete:
+        if selector.metric is not None:
+            asked["present", selector] = over_time(selector, "present", hours=HOURS)
     if mapping.value is not None:
-        for wanted in ("lowest", "highest"):
-            asked[wanted, mapping.value] = over_time(mapping.value, wanted, hours=HOURS)
+        asked["lowest", mapping.value] = over_time(mapping.value, "lowest", hours=HOURS)
+        asked["highest", mapping.value] = over_time(mapping.value, "highest", hours=HOURS)
     if not asked:
         return Past(hours=HOURS), ""
     answers = await _read(source, list(asked.values()), timeout)
@@ -110,7 +113,16 @@ async def _past(
     def told(wanted: Wanted) -> dict[Selector, Sequence[Series]]:
         return {of: answers[query] for (kind, of), query in asked.items() if kind == wanted}
 
-    return Past(told("newest"), told("lowest"), told("highest"), HOURS), ""
+    return (
+        Past(
+            newest=told("newest"),
+            present=told("present"),
+            lowest=told("lowest"),
+            highest=told("highest"),
+            hours=HOURS,
+        ),
+        "",
+    )
 
 
 async def _names(source: MetricSource, timeout: float) -> tuple[str, ...]:

@@ -31,7 +31,9 @@ def unit_findings(
     `past` are the lowest and highest values of the last hours, as the source told them.
     """
     if mapping.buckets is not None:
-        bounds = {float(one.labels["le"]) for one in answers[mapping.buckets] if _finite(one.labels)}
+        bounds = {
+            float(one.labels["le"]) for one in answers[mapping.buckets] if _finite(one.labels)
+        }
         return _by_bounds(mapping, definition, sorted(bounds))
     if mapping.value is None:
         return []
@@ -156,9 +158,7 @@ def _times(factor: float) -> str:
 # By name.
 
 
-def _by_name(
-    mapping: KpiMapping, definition: KpiDefinition, *, highest: float
-) -> list[Finding]:
+def _by_name(mapping: KpiMapping, definition: KpiDefinition, *, highest: float) -> list[Finding]:
     """Return what the names of the metrics say about their unit, unless the values deny it."""
     native = _native(mapping, definition)
     for name in _names(mapping):

@@ -22,13 +22,13 @@ def lines_of(text: str) -> dict[str, int]:
     for match in _TOKEN.finditer(text):
         line += text.count("\n", position, match.start())
         position = match.start()
-        token = match[0]
-        if token in "}]":
+        mark = match[0]
+        if mark in "}]":
             if not open_places:
                 break
             open_places.pop()
             expects_key = False
-        elif token == ",":
+        elif mark == ",":
             if not open_places:
                 break
             path, last = open_places[-1]
@@ -36,17 +36,17 @@ def lines_of(text: str) -> dict[str, int]:
                 open_places[-1] = (path, last + 1)
             else:
                 expects_key = True
-        elif token == ":":
+        elif mark == ":":
             expects_key = False
-        elif expects_key and token.startswith('"'):
-            open_places[-1] = (open_places[-1][0], _text(token))
+        elif expects_key and mark.startswith('"'):
+            open_places[-1] = (open_places[-1][0], _text(mark))
             lines.setdefault(_here(open_places), line)
         else:
             here = _here(open_places)
             lines.setdefault(here, line)
-            if token in "{[":
-                open_places.append((here, "" if token == "{" else 0))
-                expects_key = token == "{"
+            if mark in "{[":
+                open_places.append((here, "" if mark == "{" else 0))
+                expects_key = mark == "{"
     return lines
 
 
@@ -70,8 +70,8 @@ def _here(open_places: list[tuple[str, str | int]]) -> str:
     return f"{path}.{last}" if path else last
 
 
-def _text(token: str) -> str:
+def _text(mark: str) -> str:
     try:
-        return str(json.loads(token))
+        return str(json.loads(mark))
     except ValueError:
-        return token[1:-1]
+        return mark[1:-1]

@@ -70,9 +70,7 @@ class MappingOutput(serializers.Serializer[Any]):
     level = serializers.ChoiceField(choices=LEVELS, allow_null=True)
     findings = FindingOutput(many=True)
     tenants = serializers.IntegerField(help_text="How many were asked about.")
-    tenants_without_data = serializers.ListField(
-        child=serializers.CharField(), source="without"
-    )
+    tenants_without_data = serializers.ListField(child=serializers.CharField(), source="without")
     values = ValueOutput(many=True, help_text="Of the first tenants, in the Kpi's unit.")
 
 

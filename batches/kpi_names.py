@@ -42,7 +42,7 @@ def did_you_mean(name: str, owners: Mapping[str, str], units: Mapping[str, str])
     written, unit = unit_of_name(name), units.get(owner, "")
     minded = ""
     if written is not None and unit and written != unit:
-        minded = f" It is in {unit}: with a limit in {written} write unit: \"{written}\""
+        minded = f' It is in {unit}: with a limit in {written} write unit: "{written}"'
     return f" - did you mean '{word}'{alias}?{minded}"
 
 

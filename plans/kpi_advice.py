@@ -38,5 +38,7 @@ def _line_of(text: str, policy: str, kpi: str) -> int:
     own = re.compile(rf"\s*[\"']?{re.escape(policy)}[\"']?\s*:")
     lines = text.splitlines()
     begin = next((number for number, line in enumerate(lines, 1) if own.match(line)), 1)
-    after = (number for number, line in enumerate(lines, 1) if number >= begin and whole.search(line))
+    after = (
+        number for number, line in enumerate(lines, 1) if number >= begin and whole.search(line)
+    )
     return next(after, begin)

@@ -44,7 +44,9 @@ def page_of(*, ended: bool) -> str:
         if not ended:
             lines.append(f'gone{{tenant="{tenant}"}} 50')
     # cedar has no requests; elsewhere is no tenant of ours.
-    lines += [f'requests_total{{tenant="{tenant}"}} 100' for tenant in ("acorn", "birch", "elsewhere")]
+    lines += [
+        f'requests_total{{tenant="{tenant}"}} 100' for tenant in ("acorn", "birch", "elsewhere")
+    ]
     return "\n".join([*lines, ""])
 
 
@@ -53,10 +55,14 @@ def url(tmp_path_factory):
     with MetricPage() as page:
         page.text = page_of(ended=False)
         with real_prometheus(page, tmp_path_factory.mktemp("fit")) as url:
-            until(url, lambda fit: fit.level == "fine", replace(SHARE, value=Selector(metric="gone")))
+            until(
+                url, lambda fit: fit.level == "fine", replace(SHARE, value=Selector(metric="gone"))
+            )
             # A series that a scrape does not bring any more ends at once.
             page.text = page_of(ended=True)
-            until(url, lambda fit: fit.level == "error", replace(SHARE, value=Selector(metric="gone")))
+            until(
+                url, lambda fit: fit.level == "error", replace(SHARE, value=Selector(metric="gone"))
+            )
             yield url
 
 
@@ -123,7 +129,7 @@ def test_two_series_of_one_tenant(url):
 def test_data_that_ended(url):
     (found,) = probed(url, replace(SHARE, value=Selector(metric="gone")), PASSED).findings
     assert found.kind == "stale"
-    assert "the newest is of" in found.sentence
+    assert "gone has no data now" in found.sentence
 
 
 def test_a_tenant_without_data(url):

@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from batches.dictionary import KpiDefinition, KpiMapping
-from batches.fit import Fit, Observation, judge
+from batches.fit import Fit, judge
 from batches.fit_findings import Finding
+from batches.fit_observation import Observation
 from batches.metric_sources import Selector, Series
 from tests.decisions.kpi_looks import LATENCY, NOON, PASS_RATE
 
@@ -14,7 +15,10 @@ FOREST = ("acorn", "birch", "cedar", "dogwood")
 GAUGE = KpiMapping("pass_rate", "prom", value=Selector(metric="sandbox_pass"))
 TIMES = KpiMapping("latency_ms", "prom", buckets=Selector(metric="latency_bucket"), native_unit="s")
 COUNTS = KpiMapping(
-    "error_rate", "prom", bad=Selector(metric="errors_total"), total=Selector(metric="requests_total")
+    "error_rate",
+    "prom",
+    bad=Selector(metric="errors_total"),
+    total=Selector(metric="requests_total"),
 )
 SECONDS = (0.005, 0.05, 0.5, 5.0)
 

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batches.dictionary import KpiDefinition, Selector
-from batches.fit import Observation, Past, judge, metric_names
+from batches.fit import judge
+from batches.fit_observation import Observation, Past
+from batches.fit_presence import metric_names
 from batches.metric_sources import Series
 from tests.decisions.fit_looks import (
     COUNTS,
@@ -116,7 +118,9 @@ def test_data_that_ended_are_stale_and_not_a_wrong_name():
 
 
 def test_values_that_stand_still_or_come_from_the_future_are_named():
-    old = [Series(one.labels, one.value, NOON - timedelta(minutes=5)) for one in series(everyone(90))]
+    old = [
+        Series(one.labels, one.value, NOON - timedelta(minutes=5)) for one in series(everyone(90))
+    ]
     assert kinds(probed(GAUGE, PASS_RATE, old)) == {"stale": "error"}
     ahead = [Series(one.labels, one.value, NOON + timedelta(minutes=5)) for one in old]
     assert kinds(probed(GAUGE, PASS_RATE, ahead)) == {"future": "error"}

@@ -99,6 +99,10 @@ def test_a_window_shorter_than_the_rates_is_refused():
 def test_more_than_half_without_data_is_no_data(gone, refused):
     keys = ["acorn", "birch", "cedar", "dogwood"]
     found = coverage_finding(
-        without=[*keys[:gone], "elsewhere"], tenants=keys, kpi="error_rate", source="prom", whose="it"
+        without=[*keys[:gone], "elsewhere"],
+        tenants=keys,
+        kpi="error_rate",
+        source="prom",
+        whose="it",
     )
     assert (found is not None) == refused

@@ -74,7 +74,9 @@ def test_a_restart_of_the_watch_goes_on_within_the_window():
 
 def test_a_mapping_that_becomes_a_counter_starts_anew():
     _points, kept = looks([5, 35], [(1, 10)] * 2)
-    points, _kept = looks([40, 45], [(1, 10), (2, 30)], mapping=replace(RATES, rate_window_seconds=None), cursor=kept)
+    points, _kept = looks(
+        [40, 45], [(1, 10), (2, 30)], mapping=replace(RATES, rate_window_seconds=None), cursor=kept
+    )
     assert points == [None, RatioPoint(1, 20)]
 
 
@@ -101,7 +103,11 @@ def test_buckets_told_as_rates_are_counted_too():
     assert points == [None, HistogramPoint({200.0: 30.0}, 40.0)]
 
 
-PODS = {VALUE: [Series({"tenant": "acorn", "pod": pod}, value) for pod, value in (("a", 0.9), ("b", 0.5))]}
+PODS = {
+    VALUE: [
+        Series({"tenant": "acorn", "pod": pod}, value) for pod, value in (("a", 0.9), ("b", 0.5))
+    ]
+}
 
 
 @pytest.mark.parametrize(("reduce", "value"), [("max", 90), ("avg", 70), ("sum", 140)])

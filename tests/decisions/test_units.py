@@ -53,7 +53,14 @@ def test_no_text_breaks_the_reading_of_units(text):
 
 @pytest.mark.parametrize(
     ("written", "meant"),
-    [("percent", "%"), ("Seconds", "s"), ("msec", "ms"), ("KB", "kB"), ("rps", "1/s"), ("µs", "us")],
+    [
+        ("percent", "%"),
+        ("Seconds", "s"),
+        ("msec", "ms"),
+        ("KB", "kB"),
+        ("rps", "1/s"),
+        ("µs", "us"),
+    ],
 )
 def test_a_misspelt_unit_is_answered_with_the_one_that_was_meant(written, meant):
     assert unit_hint(written, KNOWN_UNITS) == f" - did you mean '{meant}'?"

@@ -168,7 +168,12 @@ def test_the_form_shows_what_the_last_probe_found(scene, page):
     page.text = page_text(["acorn", "birch"])
     mara = browser(scene.mara)
     mara.post(PROBE)
-    fields = {"release": "pay@1.5.0", "policy": "safe-rollout", "deployer": "fleet", "tenants": "all"}
+    fields = {
+        "release": "pay@1.5.0",
+        "policy": "safe-rollout",
+        "deployer": "fleet",
+        "tenants": "all",
+    }
     shown = text_of(mara.post("/plans/preview/", fields))
     assert "How its Kpis are read" in shown
     assert "tenants have no data: cedar" in shown
@@ -185,6 +190,8 @@ def test_a_policy_is_checked_against_the_dictionary(scene, page):
     assert "no plan can be made with it yet" in shown
     assert f"line {line}" in shown
     assert "did you mean &#x27;error_rate&#x27;" in shown
-    assert "eror_rate" in said(ada.post("/policies/check/", {"text": wrong, "act": "save"}, follow=True))
+    assert "eror_rate" in said(
+        ada.post("/policies/check/", {"text": wrong, "act": "save"}, follow=True)
+    )
     right = Policy.objects.order_by("pk")[0].text
     assert "no plan can be made" not in text_of(ada.post("/policies/check/", {"text": right}))

@@ -30,9 +30,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Probe, tell, and exit with what was found."""
         try:
-            rows = probe(
-                kpis=options["kpi"] or None, by=None, now=timezone.now(), via="command"
-            )
+            rows = probe(kpis=options["kpi"] or None, by=None, now=timezone.now(), via="command")
         except BadInput as bad:
             raise CommandError("\n".join(bad.problems), returncode=BAD) from bad
         except Refused as refused:
