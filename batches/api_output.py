@@ -230,7 +230,8 @@ class PlannedOutput(serializers.Serializer[Any]):
         help_text="To take the whole plan back, at worst; null when it cannot be taken back.",
     )
     quote = WholeQuote()
-    problems = serializers.ListField(
+    problems = serializers.ListField(child=serializers.CharField())
+    warnings = serializers.ListField(
         child=serializers.CharField(),
         help_text="What the plan's author should know of how its Kpis are read; stops nothing.",
     )
@@ -303,7 +304,8 @@ def planned_answer(plan: Plan) -> dict[str, Any]:
                 "first_over": batches[over]["number"] if over is not None else None,
                 "advice": [one.to_json() for one in told.advice],
             },
-            "problems": list(fits_of(plan, policy, timezone.now()).warnings),
+            "problems": [],
+            "warnings": list(fits_of(plan, policy, timezone.now()).warnings),
         }
     )
     return dict(answer.data)

@@ -161,7 +161,8 @@ def test_handing_in_a_plan_tells_what_only_warns(scene, page):
     page.text = page_text(["acorn", "birch"])
     answer = post(scene.client(scene.mara), HAND_IN, body())
     assert answer.status_code == 201, answer.json()
-    assert "1 of the plan's 3 tenants have no data: cedar" in answer.json()["problems"][0]
+    assert "1 of the plan's 3 tenants have no data: cedar" in answer.json()["warnings"][0]
+    assert answer.json()["problems"] == []
 
 
 def test_the_form_shows_what_the_last_probe_found(scene, page):
