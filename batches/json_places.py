@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+_DEEPEST: Final = 50
+"""Nothing that is meant lies deeper, and paths grow with the depth."""
 _TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 
 
@@ -44,6 +46,8 @@ def lines_of(text: str) -> dict[str, int]:
         else:
             here = _here(open_places)
             lines.setdefault(here, line)
+            if len(open_places) == _DEEPEST:
+                break
             if mark in "{[":
                 open_places.append((here, "" if mark == "{" else 0))
                 expects_key = mark == "{"

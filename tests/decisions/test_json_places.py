@@ -42,6 +42,10 @@ def test_the_line_is_the_one_on_which_it_stands(texts):
     assert [lines[f"list[{n}]"] for n in range(len(texts))] == [3 + n for n in range(len(texts))]
 
 
+def test_what_lies_too_deep_is_left_out():
+    assert len(lines_of("[" * 100_000)) < 100
+
+
 @given(st.text(max_size=60))
 def test_no_text_breaks_it(text):
     assert isinstance(lines_of(text), dict)
