@@ -25,19 +25,10 @@ def lines_of(text: str) -> dict[str, int]:
         line += text.count("\n", position, match.start())
         position = match.start()
         mark = match[0]
-        if mark in "}]":
+        if mark in "}],":
             if not open_places:
                 break
-            open_places.pop()
-            expects_key = False
-        elif mark == ",":
-            if not open_places:
-                break
-            path, last = open_places[-1]
-            if isinstance(last, int):
-                open_places[-1] = (path, last + 1)
-            else:
-                expects_key = True
+            expects_key = _passed(open_places, mark)
         elif mark == ":":
             expects_key = False
         elif expects_key and mark.startswith('"'):
@@ -52,6 +43,18 @@ def lines_of(text: str) -> dict[str, int]:
                 open_places.append((here, "" if mark == "{" else 0))
                 expects_key = mark == "{"
     return lines
+
+
+def _passed(open_places: list[tuple[str, str | int]], mark: str) -> bool:
+    """Leave the innermost place, or go on to its next entry; tell whether a key comes now."""
+    if mark != ",":
+        open_places.pop()
+        return False
+    path, last = open_places[-1]
+    if isinstance(last, int):
+        open_places[-1] = (path, last + 1)
+        return False
+    return True
 
 
 def line_at(lines: Mapping[str, int], path: str) -> int:

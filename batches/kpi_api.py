@@ -36,8 +36,8 @@ class FindingOutput(serializers.Serializer[Any]):
 class SelectorOutput(serializers.Serializer[Any]):
     """What is read at the source for one part of a Kpi."""
 
-    part = serializers.CharField(source="0")
-    text = serializers.CharField(source="1", help_text="A metric's name or a query.")
+    part = serializers.CharField()
+    text = serializers.CharField(help_text="A metric's name or a query.")
 
 
 class ValueOutput(serializers.Serializer[Any]):

@@ -9,6 +9,7 @@ from batches.dictionary import Dictionary, KpiDefinition, KpiMapping
 from batches.fit import Facts
 from batches.fit_findings import LEVELS, Finding, Level
 from batches.fit_probing import NOT_PROBED, fit_of, is_fresh, kept_fits
+from batches.measurement import shown
 from batches.models import KpiFit
 from plans.newest_policies import newest_policies
 from plans.policy_yaml import parse_policy_file
@@ -22,6 +23,15 @@ class Value:
     tenant: str
     value: float
     n: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What is read at the source for one part of a Kpi: a metric's name or a query."""
+
+    part: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +39,7 @@ class MappingLine:
     """One mapping with its newest probe; `probed_at` is None where there was none."""
 
     mapping: KpiMapping
+    unit: str
     source_kind: str
     url: str
     can_be_probed: bool
@@ -47,7 +58,7 @@ class MappingLine:
         return self.mapping.source
 
     @property
-    def selectors(self) -> list[tuple[str, str]]:
+    def selectors(self) -> list[Read]:
         """Return what is read, by its part of the Kpi."""
         parts = {
             "bad": self.mapping.bad,
@@ -55,7 +66,7 @@ class MappingLine:
             "buckets": self.mapping.buckets,
             "value": self.mapping.value,
         }
-        return [(part, str(selector)) for part, selector in parts.items() if selector is not None]
+        return [Read(part, str(found)) for part, found in parts.items() if found is not None]
 
     @property
     def with_data(self) -> int:
@@ -65,7 +76,10 @@ class MappingLine:
     @property
     def values(self) -> list[Value]:
         """Return the values of the first tenants."""
-        return [Value(tenant, value, n) for tenant, value, n in self.facts.values]
+        return [
+            Value(tenant, value, n, shown(value, self.unit))
+            for tenant, value, n in self.facts.values
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +94,12 @@ class KpiLine:
     def name(self) -> str:
         """Return the Kpi's name."""
         return self.definition.name
+
+    @property
+    def range(self) -> str:
+        """Return the range in words, empty where there is none."""
+        ends = self.definition.range
+        return f"{ends[0]:g} to {ends[1]:g}" if ends else ""
 
     @property
     def level(self) -> Level | None:
@@ -139,6 +159,7 @@ def _line(
     fit = fit_of(row) if row is not None else None
     return MappingLine(
         mapping=mapping,
+        unit=known.kpis[mapping.kpi].unit,
         source_kind=spec.kind,
         url=str(spec.options.get("url", "")),
         can_be_probed=spec.kind not in NOT_PROBED,

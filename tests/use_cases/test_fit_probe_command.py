@@ -11,9 +11,9 @@ from tests.use_cases.probed_sources import page_text, probed_page
 
 
 @pytest.fixture
-def page(scene, settings, tmp_path):
-    with probed_page(settings, tmp_path) as page:
-        yield page
+def metrics(scene, settings, tmp_path):
+    with probed_page(settings, tmp_path) as metrics:
+        yield metrics
 
 
 def run(*args: str, command: str = "fit_probe") -> tuple[str, int]:
@@ -25,7 +25,7 @@ def run(*args: str, command: str = "fit_probe") -> tuple[str, int]:
     return out.getvalue(), 0
 
 
-def test_what_fits_is_told_and_ends_well(page):
+def test_what_fits_is_told_and_ends_well(metrics):
     assert run() == (
         "error_rate from fleet: fine, 6 of 6 tenants with data\n"
         "pass_rate from fleet: fine, 6 of 6 tenants with data\n",
@@ -33,8 +33,8 @@ def test_what_fits_is_told_and_ends_well(page):
     )
 
 
-def test_what_does_not_fit_is_told_with_advice_and_ends_with_1(page):
-    page.text = page_text(total="request_total")
+def test_what_does_not_fit_is_told_with_advice_and_ends_with_1(metrics):
+    metrics.text = page_text(total="request_total")
     told, code = run("5xx_rate")
     assert code == 1
     assert "error: fleet has no series requests_total" in told
@@ -43,14 +43,14 @@ def test_what_does_not_fit_is_told_with_advice_and_ends_with_1(page):
     assert row["findings"][0]["kind"] == "wrong_name"
 
 
-def test_an_unknown_name_is_bad_input(page):
+def test_an_unknown_name_is_bad_input(metrics):
     with pytest.raises(CommandError, match="did you mean 'error_rate'") as refused:
         call_command("fit_probe", "eror_rate")
     assert refused.value.returncode == 5
 
 
 @pytest.mark.parametrize("command", ["lint_policy", "load_policies"])
-def test_a_policy_that_names_no_kpi_is_warned_of(page, tmp_path, command):
+def test_a_policy_that_names_no_kpi_is_warned_of(metrics, tmp_path, command):
     file = tmp_path / "policies.yaml"
     file.write_text(policy_text(more="rollback_thresholds: {eror_rate: 5}"))
     told, code = run(str(file), command=command)

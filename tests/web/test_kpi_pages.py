@@ -22,12 +22,12 @@ def scene(settings, tmp_path) -> Scene:
 
 
 @pytest.fixture
-def page(scene, settings, tmp_path):
-    with probed_page(settings, tmp_path) as page:
-        yield page
+def metrics(scene, settings, tmp_path):
+    with probed_page(settings, tmp_path) as metrics:
+        yield metrics
 
 
-def test_the_list_shows_what_is_known_before_anything_was_probed(scene, page):
+def test_the_list_shows_what_is_known_before_anything_was_probed(scene, metrics):
     shown = text_of(browser(scene.rita).get(LIST))
     assert "also 5xx_rate" in shown
     assert "higher is better, 0 to 100" in shown
@@ -35,8 +35,8 @@ def test_the_list_shows_what_is_known_before_anything_was_probed(scene, page):
     assert "/policies/safe-rollout/" in shown
 
 
-def test_the_list_and_the_kpi_show_what_was_found(scene, page):
-    page.text = page_text(total="request_total")
+def test_the_list_and_the_kpi_show_what_was_found(scene, metrics):
+    metrics.text = page_text(total="request_total")
     mara = browser(scene.mara)
     answer = mara.post(PROBE_ALL, follow=True)
     assert answer.redirect_chain == [(LIST, 302)]
@@ -48,7 +48,7 @@ def test_the_list_and_the_kpi_show_what_was_found(scene, page):
     assert "0 of 3" in shown
 
 
-def test_a_kpi_that_fits_shows_its_values(scene, page):
+def test_a_kpi_that_fits_shows_its_values(scene, metrics):
     mara = browser(scene.mara)
     answer = mara.post(PROBE, follow=True)
     assert answer.redirect_chain == [(ONE, 302)]
@@ -62,12 +62,12 @@ def test_a_kpi_that_fits_shows_its_values(scene, page):
     assert "98 %" in text_of(mara.post("/kpis/pass_rate/probe/", follow=True))
 
 
-def test_an_alias_leads_to_its_kpi(scene, page):
+def test_an_alias_leads_to_its_kpi(scene, metrics):
     answer = browser(scene.rita).get("/kpis/5xx_rate/", follow=True)
     assert answer.redirect_chain == [(ONE, 302)]
 
 
-def test_a_name_that_is_none_is_not_found(scene, page):
+def test_a_name_that_is_none_is_not_found(scene, metrics):
     mara = browser(scene.mara)
     assert mara.get("/kpis/eror_rate/").status_code == 404
     assert mara.post("/kpis/eror_rate/probe/").status_code == 404
@@ -78,7 +78,7 @@ def test_a_name_that_is_none_is_not_found(scene, page):
 
 
 @pytest.mark.parametrize("where", [PROBE, PROBE_ALL])
-def test_who_may_only_look_may_not_probe(scene, page, where):
+def test_who_may_only_look_may_not_probe(scene, metrics, where):
     assert browser(scene.rita).post(where).status_code == 403
     assert browser(scene.nils).post(where).status_code == 403
     assert not KpiFit.objects.exists()
@@ -87,18 +87,18 @@ def test_who_may_only_look_may_not_probe(scene, page, where):
 
 
 @pytest.mark.parametrize("where", [LIST, ONE])
-def test_strangers_see_nothing_and_pages_are_for_looking(scene, page, client, where):
+def test_strangers_see_nothing_and_pages_are_for_looking(scene, metrics, client, where):
     assert client.get(where).status_code == 302
     assert browser(scene.nils).get(where).status_code == 403
     assert browser(scene.mara).post(where).status_code == 405
 
 
 @pytest.mark.parametrize("where", [PROBE, PROBE_ALL])
-def test_a_probe_is_no_link(scene, page, where):
+def test_a_probe_is_no_link(scene, metrics, where):
     assert browser(scene.mara).get(where).status_code == 405
 
 
-def test_all_mistakes_of_the_file_are_shown_with_their_lines(scene, settings, page):
+def test_all_mistakes_of_the_file_are_shown_with_their_lines(scene, settings, metrics):
     text = settings.DICTIONARY_FILE.read_text().replace('"gauge"', '"gouge"')
     settings.DICTIONARY_FILE.write_text(text)
     rita = browser(scene.rita)
@@ -110,7 +110,7 @@ def test_all_mistakes_of_the_file_are_shown_with_their_lines(scene, settings, pa
     assert scene.client(scene.rita).get(API).status_code == 422
 
 
-def test_rest_tells_the_same(scene, page):
+def test_rest_tells_the_same(scene, metrics):
     client = scene.client(scene.mara)
     (ratio, gauge) = client.get(API).json()
     assert (ratio["name"], ratio["aliases"], ratio["policies"]) == (
@@ -129,7 +129,7 @@ def test_rest_tells_the_same(scene, page):
     assert probed["level"] == "fine"
     assert probed == client.get(API_ONE).json()
     assert probed["mappings"][0]["values"][0] == {"tenant": "acorn", "value": 0.5, "events": 200.0}
-    page.text = ""
+    metrics.text = ""
     every = post(client, API_ALL).json()
     assert [one["level"] for one in every] == ["error", "error"]
     mapping = every[0]["mappings"][0]
@@ -137,7 +137,7 @@ def test_rest_tells_the_same(scene, page):
     assert mapping["findings"][0]["kind"] == "wrong_name"
 
 
-def test_rest_is_for_those_who_may(scene, page):
+def test_rest_is_for_those_who_may(scene, metrics):
     for where in (API, API_ONE):
         assert scene.client(scene.nils).get(where).status_code == 403
         assert scene.client(scene.mara).delete(where).status_code == 405
@@ -149,24 +149,24 @@ def test_rest_is_for_those_who_may(scene, page):
         assert post(scene.client(scene.mara), where, {"force": True}).status_code == 400
 
 
-def test_handing_in_a_plan_names_every_kpi_that_does_not_fit(scene, page):
-    page.text = page_text(total="request_total")
+def test_handing_in_a_plan_names_every_kpi_that_does_not_fit(scene, metrics):
+    metrics.text = page_text(total="request_total")
     answer = post(scene.client(scene.mara), HAND_IN, body())
     assert answer.status_code == 422
     assert answer.json()["code"] == "kpis_do_not_fit"
     assert "did you mean request_total" in answer.json()["errors"][0]["detail"]
 
 
-def test_handing_in_a_plan_tells_what_only_warns(scene, page):
-    page.text = page_text(["acorn", "birch"])
+def test_handing_in_a_plan_tells_what_only_warns(scene, metrics):
+    metrics.text = page_text(["acorn", "birch"])
     answer = post(scene.client(scene.mara), HAND_IN, body())
     assert answer.status_code == 201, answer.json()
     assert "1 of the plan's 3 tenants have no data: cedar" in answer.json()["warnings"][0]
     assert answer.json()["problems"] == []
 
 
-def test_the_form_shows_what_the_last_probe_found(scene, page):
-    page.text = page_text(["acorn", "birch"])
+def test_the_form_shows_what_the_last_probe_found(scene, metrics):
+    metrics.text = page_text(["acorn", "birch"])
     mara = browser(scene.mara)
     mara.post(PROBE)
     fields = {
@@ -178,12 +178,12 @@ def test_the_form_shows_what_the_last_probe_found(scene, page):
     shown = text_of(mara.post("/plans/preview/", fields))
     assert "How its Kpis are read" in shown
     assert "tenants have no data: cedar" in shown
-    page.text = ""
+    metrics.text = ""
     mara.post(PROBE)
     assert "the plan can be saved, not submitted" in text_of(mara.post("/plans/preview/", fields))
 
 
-def test_a_policy_is_checked_against_the_dictionary(scene, page):
+def test_a_policy_is_checked_against_the_dictionary(scene, metrics):
     wrong = Policy.objects.get().text.replace("error_rate: 5", "eror_rate: 5")
     ada = browser(scene.ada)
     shown = text_of(ada.post("/policies/check/", {"text": wrong}))
