@@ -143,8 +143,8 @@ def _policies_by_kpi(known: Dictionary) -> dict[str, list[str]]:
     users: dict[str, list[str]] = {}
     for row in newest_policies():
         watched = parse_policy_file(row.text).policies[row.name].watched_kpis
-        for kpi in {kpi.name for name in watched if (kpi := known.kpi(name)) is not None}:
-            users.setdefault(kpi, []).append(row.name)
+        for name in {kpi.name for kpi in map(known.kpi, watched) if kpi is not None}:
+            users.setdefault(name, []).append(row.name)
     return users
 
 

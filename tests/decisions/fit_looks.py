@@ -12,13 +12,14 @@ from batches.metric_sources import Selector, Series
 from tests.decisions.kpi_looks import LATENCY, NOON, PASS_RATE
 
 FOREST = ("acorn", "birch", "cedar", "dogwood")
-GAUGE = KpiMapping("pass_rate", "prom", value=Selector(metric="sandbox_pass"))
+VALUE, TOTAL = Selector(metric="sandbox_pass"), Selector(metric="requests_total")
+GAUGE = KpiMapping("pass_rate", "prom", value=VALUE)
 TIMES = KpiMapping("latency_ms", "prom", buckets=Selector(metric="latency_bucket"), native_unit="s")
 COUNTS = KpiMapping(
     "error_rate",
     "prom",
     bad=Selector(metric="errors_total"),
-    total=Selector(metric="requests_total"),
+    total=TOTAL,
 )
 SECONDS = (0.005, 0.05, 0.5, 5.0)
 

@@ -17,6 +17,8 @@ from tests.decisions.fit_looks import (
     FOREST,
     GAUGE,
     TIMES,
+    TOTAL,
+    VALUE,
     buckets,
     everyone,
     gauge,
@@ -110,7 +112,7 @@ def test_errors_that_are_not_there_while_requests_are_say_how_to_make_them_zero(
 
 def test_data_that_ended_are_stale_and_not_a_wrong_name():
     ended = (NOON - timedelta(hours=3)).timestamp()
-    past = Past(newest={COUNTS.total: series({"acorn": ended, "birch": ended - 60})})
+    past = Past(newest={TOTAL: series({"acorn": ended, "birch": ended - 60})})
     fit = counts(total=[], past=past)
     assert only(fit).kind == "stale"
     assert "the newest is of 2031-03-05 09:00 UTC" in only(fit).sentence
@@ -167,7 +169,7 @@ def test_a_version_label_that_nobody_carries_is_an_error():
 
 def test_tenants_without_data_are_named_and_since_when():
     until = (NOON - timedelta(hours=1)).timestamp()
-    past = Past(newest={GAUGE.value: series({"cedar": until})})
+    past = Past(newest={VALUE: series({"cedar": until})})
     fit = probed(GAUGE, PASS_RATE, series({"acorn": 90, "birch": 90}), past=past)
     assert fit.without == ("cedar", "dogwood")
     assert (only(fit).kind, only(fit).level) == ("tenants_without_data", "warning")
@@ -262,7 +264,7 @@ def test_a_small_share_of_errors_is_only_noted():
 
 
 def test_a_high_value_of_yesterday_says_that_it_is_percent():
-    past = Past(highest={GAUGE.value: series({"acorn": 100})}, lowest={})
+    past = Past(highest={VALUE: series({"acorn": 100})}, lowest={})
     assert probed(GAUGE, PASS_RATE, series(everyone(0.5)), past=past).level == "fine"
 
 
@@ -306,7 +308,7 @@ def test_values_outside_the_range_that_no_unit_explains():
 
 
 def test_values_of_yesterday_outside_the_range_are_a_warning():
-    past = Past(highest={GAUGE.value: series({"acorn": 180})}, lowest={})
+    past = Past(highest={VALUE: series({"acorn": 180})}, lowest={})
     fit = probed(GAUGE, PASS_RATE, series(everyone(90)), past=past)
     assert kinds(fit) == {"out_of_range": "warning"}
     assert "180 %" in only(fit).sentence
