@@ -7,7 +7,7 @@ from datetime import datetime
 from batches.configured import dictionary
 from batches.dictionary import Dictionary, KpiDefinition, KpiMapping
 from batches.fit import Facts
-from batches.fit_findings import LEVELS, Finding, Level
+from batches.fit_findings import LEVELS, NO_ANSWER, Finding, Level
 from batches.fit_probing import NOT_PROBED, fit_of, is_fresh, kept_fits
 from batches.measurement import shown
 from batches.models import KpiFit
@@ -67,6 +67,11 @@ class MappingLine:
             "value": self.mapping.value,
         }
         return [Read(part, str(found)) for part, found in parts.items() if found is not None]
+
+    @property
+    def mute(self) -> bool:
+        """Tell whether the source gave no answer at all."""
+        return any(one.kind == NO_ANSWER for one in self.findings)
 
     @property
     def with_data(self) -> int:

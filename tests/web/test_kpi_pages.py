@@ -43,8 +43,8 @@ def test_the_list_and_the_kpi_show_what_was_found(scene, metrics):
     assert said(answer) == "2 mappings probed; 1 of them cannot be used as they are."
     assert "does not fit" in text_of(answer)
     shown = text_of(mara.get(ONE))
-    assert "Fleet has no series requests_total." in shown
-    assert "Did you mean request_total?</p>" in shown
+    assert "fleet has no series requests_total." in shown
+    assert "did you mean request_total?</p>" in shown
     assert "0 of 3" in shown
 
 
