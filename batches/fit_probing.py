@@ -240,7 +240,7 @@ def is_fresh(row: KpiFit, now: datetime) -> bool:
 
 
 def probe_when_old(*, policy: UpgradePolicy, now: datetime, via: str) -> None:
-    """Probe what the policy watches where the newest probe does not count any more.
+    """Probe what the policy watches where the newest probe is old, or found something.
 
     Not within a transaction. A broken dictionary is told where the plan's names are checked.
     """
@@ -253,11 +253,15 @@ def probe_when_old(*, policy: UpgradePolicy, now: datetime, via: str) -> None:
         mapping.kpi
         for name in policy.watched_kpis
         for mapping in known.mappings_for(name)
-        if _is_probed(known, mapping)
-        and ((row := kept.get((mapping.kpi, mapping.source))) is None or not is_fresh(row, now))
+        if _is_probed(known, mapping) and not _counts(kept.get((mapping.kpi, mapping.source)), now)
     }
     if old:
         probe(kpis=old, by=None, now=now, via=via)
+
+
+def _counts(row: KpiFit | None, now: datetime) -> bool:
+    # Whoever has put right what was found must not wait until it is forgotten.
+    return row is not None and is_fresh(row, now) and row.level in ("fine", "note")
 
 
 def weighed(*, policy: UpgradePolicy, whose: Whose, now: datetime) -> Weighed:
