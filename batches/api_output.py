@@ -8,6 +8,7 @@ from rest_framework import serializers
 from batches.api_guardrails import GuardrailOutput
 from batches.lifecycle import BATCH, TENANT_UPGRADE
 from batches.models import Rollback
+from batches.planning import fits_of
 from batches.quote import rollback_quote
 from batches.quote_advice import forecast
 from batches.readiness import way_back
@@ -236,6 +237,10 @@ class PlannedOutput(serializers.Serializer[Any]):
     )
     quote = WholeQuote()
     problems = serializers.ListField(child=serializers.CharField())
+    warnings = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="What the plan's author should know of how its Kpis are read; stops nothing.",
+    )
 
 
 class RollbackAnswer(serializers.Serializer[Rollback]):
@@ -287,7 +292,8 @@ def planned_answer(plan: Plan) -> dict[str, Any]:
     """Return what the API says of a plan that was handed in."""
     revision = current_revision(plan)
     batches = plan_snapshot(plan.pk)["batches"]
-    way = way_back(deployer=plan.deployer, policy=policy_of(revision), plan=plan)
+    policy = policy_of(revision)
+    way = way_back(deployer=plan.deployer, policy=policy, plan=plan)
     told = forecast(way, [batch["size"] for batch in batches])
     whole = told.quotes[-1] if told.quotes else rollback_quote(way, touched=0)
     over = told.first_over
@@ -305,6 +311,7 @@ def planned_answer(plan: Plan) -> dict[str, Any]:
                 "advice": [one.to_json() for one in told.advice],
             },
             "problems": [],
+            "warnings": list(fits_of(plan, policy, timezone.now()).warnings),
         }
     )
     return dict(answer.data)

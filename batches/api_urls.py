@@ -10,6 +10,7 @@ from batches import (
     api_tenants,
     calibration_api,
     drill_api,
+    kpi_api,
 )
 from batches.api_person_acts import PERSON_ACTS, view_of
 
@@ -22,6 +23,10 @@ urlpatterns = [
         api_rollback.RollbackByName.as_view(),
         name="api-rollback",
     ),
+    path("api/v1/kpis/", kpi_api.Kpis.as_view(), name="api-kpis"),
+    path("api/v1/kpis/probe", kpi_api.KpisProbe.as_view(), name="api-kpis-probe"),
+    path("api/v1/kpis/<str:kpi>/", kpi_api.Kpi.as_view(), name="api-kpi"),
+    path("api/v1/kpis/<str:kpi>/probe", kpi_api.KpiProbe.as_view(), name="api-kpi-probe"),
     path(f"{PLAN}/", api.PlanOne.as_view(), name="api-plan"),
     path(f"{PLAN}/submit", api.PlanSubmit.as_view(), name="api-plan-submit"),
     path(f"{PLAN}/start", api.PlanStart.as_view(), name="api-plan-start"),

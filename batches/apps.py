@@ -14,8 +14,9 @@ class BatchesConfig(AppConfig):
         from auditlog.registry import auditlog
 
         # Importing adjust_ends also names what an approved loosening does.
-        from batches import adjust_ends, drill_schedules, rehearsing, watch_chores
+        from batches import adjust_ends, drill_schedules, readiness, rehearsing, watch_chores
         from batches.models import Batch, DrillSchedule
+        from plans import kpi_advice
 
         # The quote at the gate is a fact of the trail already.
         auditlog.register(Batch, exclude_fields=["quote"])
@@ -23,3 +24,4 @@ class BatchesConfig(AppConfig):
         watch_chores.register("rehearsals", rehearsing.end_rehearsals)
         watch_chores.register("drill schedules", drill_schedules.run_due)
         watch_chores.register("adjustments", adjust_ends.end_what_is_over)
+        kpi_advice.register("dictionary", readiness.kpi_problems)

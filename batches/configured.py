@@ -33,7 +33,12 @@ def _dictionary(path: str, _mtime: int, _size: int) -> Dictionary:
     try:
         return load_dictionary(Path(path).read_text(encoding="utf-8"))
     except DictionaryRejected as rejected:
-        raise BadInput([f"{path}: {problem}" for problem in rejected.problems]) from rejected
+        raise BadInput(
+            [
+                f"{path}: line {problem.line}: {problem}" if problem.line else f"{path}: {problem}"
+                for problem in rejected.problems
+            ]
+        ) from rejected
 
 
 def deployers() -> dict[str, DeployerSpec]:
@@ -44,6 +49,11 @@ def deployers() -> dict[str, DeployerSpec]:
 def dictionary() -> Dictionary:
     """Return the Kpi dictionary; raise BadInput with all problems of the file."""
     return _dictionary(*_stamp(settings.DICTIONARY_FILE))
+
+
+def dictionary_path() -> str:
+    """Return where the Kpi dictionary is kept."""
+    return str(settings.DICTIONARY_FILE)
 
 
 def deployer_spec(name: str) -> DeployerSpec:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from batches.dictionary_json import Problem, listed
 from batches.dictionary_reading import read_dictionary
 from batches.dictionary_shapes import Dictionary, KpiDefinition, KpiKind, KpiMapping, Panel
+from batches.json_places import line_at, lines_of
 from batches.metric_sources.base import Selector, SourceSpec
 from batches.units import SHARES, UnitMismatch, compatible_with, convert
 from plans.policy import FACTOR, POINTS, SLOW_SHARE_PERCENT, Guardrail
@@ -49,7 +50,10 @@ def load_dictionary(text: str) -> Dictionary:
     problems: list[Problem] = []
     dictionary = read_dictionary(text, problems)
     if problems:
-        raise DictionaryRejected(problems)
+        lines = lines_of(text)
+        raise DictionaryRejected(
+            [replace(one, line=one.line or line_at(lines, one.path)) for one in problems]
+        )
     return dictionary
 
 

@@ -21,6 +21,8 @@ class Problem:
 
     path: str
     message: str
+    line: int = 0
+    """The line of the file, 0 where it is not known."""
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}" if self.path else self.message

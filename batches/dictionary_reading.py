@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, cast
 from urllib.parse import urlsplit
 
 from batches.deployers.answer_text import is_secret_name
 from batches.dictionary_json import Place, Problem, as_number, listed, nearest, read_object
-from batches.dictionary_shapes import Dictionary, KpiDefinition, KpiKind, KpiMapping, Panel
+from batches.dictionary_shapes import (
+    Dictionary,
+    KpiDefinition,
+    KpiKind,
+    KpiMapping,
+    Panel,
+    Reduce,
+)
+from batches.kpi_names import did_you_mean
 from batches.metric_sources.base import Selector, SourceSpec
-from batches.units import KNOWN_UNITS, SHARES, compatible_with
+from batches.units import KNOWN_UNITS, SHARES, canonical, compatible_with, unit_hint
 
 KINDS: Final = ("ratio", "histogram", "gauge")
+REDUCES: Final = ("sum", "max", "avg")
 SOURCE_KINDS: Final = ("prometheus_text", "prometheus", "simulated")
 _KPI = re.compile(r"[A-Za-z_][A-Za-z0-9_.:\-]{0,119}")
 _KPI_RULE = "write a name such as error_rate (letters, digits, '_', '.', ':', '-')"
@@ -55,7 +65,7 @@ def _read_kpis(top: Place) -> dict[str, KpiDefinition]:
         place.only("name", "kind", "unit", "direction", "range", "aliases")
         name = place.text("name", form=_KPI, rule=_KPI_RULE)
         kind = cast(KpiKind, place.choice("kind", KINDS))
-        unit = place.choice("unit", SHARES if kind == "ratio" else KNOWN_UNITS)
+        unit = _read_unit(place, "unit", SHARES if kind == "ratio" else KNOWN_UNITS)
         definition = KpiDefinition(
             name,
             kind,
@@ -71,6 +81,18 @@ def _read_kpis(top: Place) -> dict[str, KpiDefinition]:
         if name:
             kpis.setdefault(name, definition)
     return kpis
+
+
+def _read_unit(place: Place, key: str, words: Sequence[str]) -> str:
+    """Return one of the units, in the spelling that is shown."""
+    value = place.values.get(key)
+    unit = canonical(value) if isinstance(value, str) else None
+    if unit in words:
+        return unit or ""
+    said = f"{json.dumps(value)[:60]} cannot be used" if key in place.values else "is missing"
+    hint = unit_hint(value, words) if isinstance(value, str) else ""
+    place.note(key, f"{said}; write one of {listed(words)}{hint}")
+    return ""
 
 
 def _read_range(place: Place) -> tuple[float, float] | None:
@@ -156,7 +178,10 @@ def _read_mappings(
     mappings: list[KpiMapping] = []
     seen: set[tuple[str, str]] = set()
     for place in top.items("mappings"):
-        place.only("kpi", "source", *_SELECTORS, "tenant_label", "version_label", "native_unit")
+        place.only(
+            *("kpi", "source", *_SELECTORS, "tenant_label", "version_label", "native_unit"),
+            *("reduce", "rate_window_seconds"),
+        )
         kpi = _read_kpi_name(place, kpis)
         source = sources.get(place.text("source", rule="write the name of a source"))
         if source is None and isinstance(place.values.get("source"), str):
@@ -184,6 +209,8 @@ def _read_mappings(
                 else None
             ),
             native_unit=_read_native_unit(place, kpi),
+            reduce=_read_reduce(place),
+            rate_window_seconds=_read_rate_window(place),
         )
         if kpi is not None:
             _check_parts(place, kpi)
@@ -200,8 +227,12 @@ def _read_kpi_name(place: Place, kpis: Mapping[str, KpiDefinition]) -> KpiDefini
     name = place.text("kpi", rule="write the name of a Kpi")
     kpi = kpis.get(name)
     if kpi is None and name:
-        alias_of = next((k.name for k in kpis.values() if name in k.aliases), None)
-        hint = f"; write its name '{alias_of}'" if alias_of else nearest(name, kpis)
+        owners = {word: k.name for k in kpis.values() for word in (k.name, *k.aliases)}
+        units = {k.name: k.unit for k in kpis.values()}
+        alias_of = owners.get(name)
+        hint = did_you_mean(name, owners, units)
+        if alias_of:
+            hint = f"; write its name '{alias_of}'"
         place.note("kpi", f"no Kpi is called '{name}'{hint or f'; there are {listed(kpis)}'}")
     return kpi
 
@@ -221,7 +252,23 @@ def _check_parts(place: Place, kpi: KpiDefinition) -> None:
 def _read_native_unit(place: Place, kpi: KpiDefinition | None) -> str | None:
     if "native_unit" not in place.values or kpi is None or not kpi.unit:
         return None
-    return place.choice("native_unit", compatible_with(kpi.unit))
+    return _read_unit(place, "native_unit", compatible_with(kpi.unit)) or None
+
+
+def _read_reduce(place: Place) -> Reduce | None:
+    if "reduce" not in place.values:
+        return None
+    counts = "value" not in place.values
+    word = place.choice("reduce", ("sum",) if counts else REDUCES)
+    if counts and place.values["reduce"] in ("max", "avg"):
+        place.note("reduce", "counts of several series can only be added up")
+    return cast(Reduce, word) if word else None
+
+
+def _read_rate_window(place: Place) -> float | None:
+    if "rate_window_seconds" in place.values and "value" in place.values:
+        place.note("rate_window_seconds", "leave it out: a value is taken as it is, not counted")
+    return place.number("rate_window_seconds", above=0, below=3600.001)
 
 
 def _read_selector(place: Place, key: str, source: SourceSpec | None) -> Selector | None:

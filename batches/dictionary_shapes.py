@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from batches.dictionary_json import listed, nearest
+from batches.dictionary_json import listed
+from batches.kpi_names import did_you_mean
 from batches.metric_sources.base import Selector, SourceSpec
 
 KpiKind = Literal["ratio", "histogram", "gauge"]
+Reduce = Literal["sum", "max", "avg"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,11 @@ class KpiDefinition:
 
 @dataclass(frozen=True, slots=True)
 class KpiMapping:
-    """How one source tells one Kpi: bad and total, buckets, or a value."""
+    """How one source tells one Kpi: bad and total, buckets, or a value.
+
+    `reduce` makes one of several series of a tenant; `rate_window_seconds` is set where the source
+    tells counts as a rate per second over that time, and no counter.
+    """
 
     kpi: str
     source: str
@@ -37,6 +43,8 @@ class KpiMapping:
     tenant_label: str = "tenant"
     version_label: str | None = None
     native_unit: str | None = None
+    reduce: Reduce | None = None
+    rate_window_seconds: float | None = None
 
     @property
     def selectors(self) -> tuple[Selector, ...]:
@@ -80,10 +88,14 @@ class Dictionary:
 
     def unknown(self, names: Iterable[str]) -> dict[str, str]:
         """Return a sentence for each name that is not a Kpi: what to write instead."""
-        known = [word for kpi in self.kpis.values() for word in (kpi.name, *kpi.aliases)]
+        known = {word: kpi.name for kpi in self.kpis.values() for word in (kpi.name, *kpi.aliases)}
+        units = {kpi.name: kpi.unit for kpi in self.kpis.values()}
         return {
             name: f"no Kpi is called '{name}'"
-            + (nearest(name, known) or f"; add it to the Kpi dictionary, which has {listed(known)}")
+            + (
+                did_you_mean(name, known, units)
+                or f"; add it to the Kpi dictionary, which has {listed(known)}"
+            )
             for name in names
             if self.kpi(name) is None
         }

@@ -49,6 +49,8 @@ def hand_in(*, draft: PlanDraft, submit: bool, by: User, now: datetime, via: str
     again changes nothing, so a request whose answer was lost can be sent again.
     """
     require(by, "draft")
+    if submit and not _is_under_way(draft.external_id):
+        planning.probe_before(draft=draft, now=now, via=via)
     with transaction.atomic():
         plan = Plan.objects.filter(external_id=draft.external_id).first()
         created = plan is None
@@ -65,6 +67,10 @@ def hand_in(*, draft: PlanDraft, submit: bool, by: User, now: datetime, via: str
         if submit and str(plan.state) == "draft":
             plan = planning.submit(plan_id=plan.pk, by=by, now=now, via=via)
     return HandedIn(plan, created)
+
+
+def _is_under_way(external_id: str) -> bool:
+    return Plan.objects.filter(external_id=external_id, state__in=ADJUSTABLE).exists()
 
 
 def _handed_to_a_running_plan(

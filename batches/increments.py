@@ -88,7 +88,12 @@ def take_look(
             sentence=str(several),
         )
         return broken, dict(cursor)
-    look = _Look(at, timedelta(seconds=max_age_seconds), _read_cursor(cursor))
+    look = _Look(
+        at,
+        timedelta(seconds=max_age_seconds),
+        _read_cursor(cursor),
+        rate_window=mapping.rate_window_seconds,
+    )
     nameless = any(not answers[selector] for selector in mapping.selectors)
     by_tenant = _by_tenant(readings) if mapping.version_label else {}
     absent: dict[str, str] = {}
@@ -132,8 +137,16 @@ def take_look(
 class _Look:
     """One pass over the tenants; gathers the cursor for the next look."""
 
-    def __init__(self, at: datetime, oldest: timedelta, before: Mapping[str, _Before]) -> None:
+    def __init__(
+        self,
+        at: datetime,
+        oldest: timedelta,
+        before: Mapping[str, _Before],
+        *,
+        rate_window: float | None = None,
+    ) -> None:
         self.after: dict[str, _Before] = {}
+        self._rate_window = rate_window
         self._at = at
         self._oldest = oldest
         self._before = before
@@ -167,6 +180,8 @@ class _Look:
             return unusable
         if reading.bounds is None and len(reading.values) == 1:
             return GaugePoint(reading.values[0])
+        if self._rate_window is not None:
+            return self._from_rate(tenant, before, reading, since, self._rate_window)
         self.after[tenant] = _Before(since, reading.at, reading.values, reading.bounds)
         return self._increment(before, reading)
 
@@ -177,12 +192,37 @@ class _Look:
             return "stale"
         return ""
 
+    def _from_rate(
+        self,
+        tenant: str,
+        before: _Before | None,
+        reading: Reading,
+        since: datetime | None,
+        window: float,
+    ) -> Point | str:
+        """Return what a rate per second counted since the last time it was taken.
+
+        Taken once per window and times the window: windows that overlap would count a request
+        twice. Between two windows nothing new is known, which is no missing data.
+        """
+        begun = _Before(since, reading.at, (), reading.bounds)
+        if before is None or before.bounds != reading.bounds:
+            self.after[tenant] = begun
+            return "first_reading" if before is None else "reset"
+        due = (reading.at - before.at).total_seconds() >= window
+        if due:
+            self.after[tenant] = begun
+        counts = tuple(rate * window if due else 0.0 for rate in reading.values)
+        if reading.bounds is None:
+            return RatioPoint(*counts)
+        return HistogramPoint(dict(zip(reading.bounds[:-1], counts[:-1], strict=True)), counts[-1])
+
     def _increment(self, before: _Before | None, reading: Reading) -> Point | str:
         if before is None:
             return "first_reading"
         if reading.at - before.at > self._oldest:
             return "gap"
-        if before.bounds != reading.bounds:
+        if before.bounds != reading.bounds or len(before.values) != len(reading.values):
             return "reset"
         deltas = tuple(now - then for then, now in zip(before.values, reading.values, strict=True))
         if min(deltas) < 0:

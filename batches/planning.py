@@ -7,7 +7,11 @@ quote is added here, so pages, REST and commands come through this door.
 from datetime import datetime
 from typing import Any
 
+from django.db import connection
+
 from batches.configured import deployer_spec
+from batches.fit_gate import Weighed, Whose
+from batches.fit_probing import probe_when_old, weighed
 from batches.quote_advice import forecast
 from batches.readiness import (
     PlanPreview,
@@ -28,10 +32,13 @@ from plans.drafting import (
     resolve,
 )
 from plans.freezes import spans_over_tenants
+from plans.lifecycle import PLAN
 from plans.models import Plan, PlanTenant, User
 from plans.openings import opening
+from plans.permissions import require
+from plans.policy import UpgradePolicy
 from plans.policy_yaml import parse_policy_file
-from plans.refusal import Refused
+from plans.refusal import BadInput, Refused
 
 
 class QuoteTooLong(Refused):
@@ -40,10 +47,19 @@ class QuoteTooLong(Refused):
     default_code = "quote_exceeds_limit"
 
 
-def _readiness(draft: PlanDraft) -> list[str]:
+class KpisDoNotFit(BadInput):
+    """A Kpi that the plan watches could not be read at its source as the dictionary says."""
+
+    default_code = "kpis_do_not_fit"
+
+
+def _policy(draft: PlanDraft) -> UpgradePolicy | None:
     row = latest_policy(draft.policy)
-    policy = parse_policy_file(row.text).policies[row.name] if row is not None else None
-    return missing_names(draft.deployer, policy)
+    return parse_policy_file(row.text).policies[row.name] if row is not None else None
+
+
+def _readiness(draft: PlanDraft) -> list[str]:
+    return missing_names(draft.deployer, _policy(draft))
 
 
 def preview_plan(*, draft: PlanDraft, now: datetime, seed: str = "preview") -> PlanPreview:
@@ -56,6 +72,9 @@ def preview_plan(*, draft: PlanDraft, now: datetime, seed: str = "preview") -> P
     policy = resolved.policy
     spec = deployer_spec(draft.deployer)
     parallelism = min(spec.parallelism, policy.limits.parallelism)
+    waves = resolved.arrangement.waves
+    everybody = [key for wave in waves for key in wave.tenants]
+    fits = weighed(policy=policy, whose=Whose(everybody, waves[0].tenants), now=now)
     return PlanPreview(
         problems=(),
         waves=tuple(resolved.arrangement.waves),
@@ -79,6 +98,8 @@ def preview_plan(*, draft: PlanDraft, now: datetime, seed: str = "preview") -> P
         policy=policy,
         irreversible=resolved.release.irreversible,
         parallelism=parallelism,
+        unfit=fits.errors,
+        warnings=fits.warnings,
     )
 
 
@@ -110,9 +131,25 @@ def revise_plan(
     )
 
 
+def probe_before(*, draft: PlanDraft, now: datetime, via: str) -> None:
+    """Probe what a plan of this draft would watch, for whoever submits it in a transaction."""
+    policy = _policy(draft)
+    if policy is not None:
+        probe_when_old(policy=policy, now=now, via=via)
+
+
+def fits_of(plan: Plan, policy: UpgradePolicy, now: datetime) -> Weighed:
+    """Return what the newest probes say about the plan; asks no source."""
+    places = PlanTenant.objects.filter(plan=plan, excluded=False)
+    batch_of = dict(places.values_list("tenant__key", "batch_number"))
+    first = [key for key, number in batch_of.items() if number == 1]
+    return weighed(policy=policy, whose=Whose(list(batch_of), first), now=now)
+
+
 def submit(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
-    """Hand a draft in, unless its first batch could not be taken back in time."""
+    """Hand a draft in, unless it would start blind or could not be taken back in time."""
     plan = Plan.objects.select_related("release").get(pk=plan_id)
+    require(by, "submit", plan)
     policy = policy_of(current_revision(plan))
     first = PlanTenant.objects.filter(plan=plan, batch_number=1, excluded=False).count()
     if problem := irreversible_problem(plan.release, policy):
@@ -125,4 +162,11 @@ def submit(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
             f"The first batch is too large to be taken back in time: {told.quotes[0].sentence}."
             + ("".join(helps) or " Make it smaller, or use a deployer that answers faster.")
         )
+    # No source is asked while the database is locked: who submits within a transaction has
+    # probed before it, or takes what the last probe said.
+    if PLAN.allows(str(plan.state), "submit"):
+        if not connection.in_atomic_block:
+            probe_when_old(policy=policy, now=now, via=via)
+        if unfit := fits_of(plan, policy, now).errors:
+            raise KpisDoNotFit([f"The plan cannot be submitted: {one}." for one in unfit])
     return approval.submit(plan_id=plan_id, by=by, now=now, via=via)

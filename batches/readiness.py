@@ -30,16 +30,24 @@ def missing_names(draft_deployer: str, policy: UpgradePolicy | None) -> list[str
     if policy is None:
         return problems
     try:
-        known = dictionary()
+        dictionary()
     except BadInput as refused:
         return [*problems, *refused.problems]
+    return [*problems, *(f"policy: {said}" for _kpi, said in kpi_problems(policy))]
+
+
+def kpi_problems(policy: UpgradePolicy) -> list[tuple[str, str]]:
+    """Return each Kpi of the policy with what is wrong about it; nothing where nothing is known."""
+    try:
+        known = dictionary()
+    except BadInput:
+        return []
+    problems = []
     for name in sorted(policy.watched_kpis):
         if known.kpi(name) is None:
-            hint = known.unknown([name]).get(name, "")
-            problems.append(f"policy: {hint or f'the dictionary has no Kpi {name!r}'}")
-            continue
-        if not known.mappings_for(name):
-            problems.append(f"policy: the Kpi {name!r} is mapped to no metric source")
+            problems.append((name, known.unknown([name])[name]))
+        elif not known.mappings_for(name):
+            problems.append((name, f"the Kpi {name!r} is mapped to no metric source"))
     for guardrail in policy.guardrails:
         definition = known.kpi(guardrail.kpi)
         if definition is None:
@@ -47,7 +55,7 @@ def missing_names(draft_deployer: str, policy: UpgradePolicy | None) -> list[str
         try:
             resolve_guardrail(guardrail, definition)
         except GuardrailUnusable as unusable:
-            problems.append(f"policy: {unusable}")
+            problems.append((guardrail.kpi, str(unusable)))
     return problems
 
 
@@ -139,7 +147,11 @@ def past_failures(keys: Iterable[str] | None = None) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class PlanPreview:
-    """What the form and REST show before anything is written."""
+    """What the form and REST show before anything is written.
+
+    `unfit` and `warnings` are what the newest probes of its Kpis' mappings say about the plan: with
+    the first it could be saved and not submitted.
+    """
 
     problems: tuple[str, ...]
     waves: tuple[Wave, ...] = ()
@@ -152,6 +164,8 @@ class PlanPreview:
     policy: UpgradePolicy | None = None
     irreversible: bool = False
     parallelism: int = 1
+    unfit: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def quotes(self) -> tuple[Quote, ...]:

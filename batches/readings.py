@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from batches.dictionary import KpiDefinition, KpiMapping
+from batches.dictionary_shapes import Reduce
 from batches.metric_sources.base import Selector, Series
 from batches.units import convert
 
@@ -77,21 +78,39 @@ def _read_values(
     at: datetime,
     tenants: Collection[str],
 ) -> dict[Key, Reading]:
-    unit = mapping.native_unit or definition.unit
-    readings: dict[Key, Reading] = {}
+    grouped: dict[Key, list[Series]] = {}
     for one in series:
-        key = _key(one, mapping)
+        key = key_of(one, mapping)
         if key is None or key.tenant not in tenants:
             continue
-        if key in readings:
+        if key in grouped and mapping.reduce is None:
             raise SeveralSeries(_several(key, mapping.value))
-        cause, value = _unusable_number(one.value), one.value
-        if not cause:
-            value = convert(one.value, unit, definition.unit)
-            if definition.range and not definition.range[0] <= value <= definition.range[1]:
-                cause = "out_of_range"
-        readings[key] = Reading((value,), one.at or at, cause=cause)
-    return readings
+        grouped.setdefault(key, []).append(one)
+    return {key: _value(several, mapping, definition, at) for key, several in grouped.items()}
+
+
+def _value(
+    several: Sequence[Series], mapping: KpiMapping, definition: KpiDefinition, at: datetime
+) -> Reading:
+    # One that cannot be used spoils what is made of all.
+    cause = next(filter(None, (_unusable_number(one.value) for one in several)), "")
+    value = reduced([one.value for one in several], mapping.reduce)
+    if not cause:
+        value = convert(value, mapping.native_unit or definition.unit, definition.unit)
+        if definition.range and not definition.range[0] <= value <= definition.range[1]:
+            cause = "out_of_range"
+    return Reading((value,), min(one.at or at for one in several), cause=cause)
+
+
+def reduced(values: Sequence[float], reduce: Reduce | None) -> float:
+    """Return one value for several."""
+    match reduce:
+        case "max":
+            return max(values)
+        case "avg":
+            return sum(values) / len(values)
+        case _:
+            return sum(values)
 
 
 def _read_buckets(
@@ -107,7 +126,7 @@ def _read_buckets(
     taken: dict[Key, datetime] = {}
     broken: dict[Key, str] = {}
     for one in series:
-        key = _key(one, mapping)
+        key = key_of(one, mapping)
         if key is None or key.tenant not in tenants:
             continue
         le = one.labels.get("le", "")
@@ -118,7 +137,7 @@ def _read_buckets(
             broken[key] = "bad_bucket"
             continue
         cells = grouped.setdefault(key, {})
-        if bound in cells and not _summed(mapping.buckets):
+        if bound in cells and not _summed(mapping.buckets, mapping):
             raise SeveralSeries(_several(key, mapping.buckets))
         cells[bound] = cells.get(bound, 0.0) + one.value
         moment = one.at or at
@@ -145,9 +164,9 @@ def _cells(
     series: Sequence[Series], mapping: KpiMapping, selector: Selector, tenants: Collection[str]
 ) -> dict[Key, tuple[float, datetime | None]]:
     cells: dict[Key, tuple[float, datetime | None]] = {}
-    summed = _summed(selector)
+    summed = _summed(selector, mapping)
     for one in series:
-        key = _key(one, mapping)
+        key = key_of(one, mapping)
         if key is None or key.tenant not in tenants:
             continue
         if key not in cells:
@@ -161,13 +180,14 @@ def _cells(
     return cells
 
 
-def _summed(selector: Selector | None) -> bool:
+def _summed(selector: Selector | None, mapping: KpiMapping) -> bool:
     # A metric's other labels (method, instance) only split its counts. What a query leaves
-    # apart was not meant to be one number.
-    return selector is not None and selector.metric is not None
+    # apart was not meant to be one number, unless the mapping says so.
+    return selector is not None and (selector.metric is not None or mapping.reduce == "sum")
 
 
-def _key(one: Series, mapping: KpiMapping) -> Key | None:
+def key_of(one: Series, mapping: KpiMapping) -> Key | None:
+    """Return whose series it is, None where it carries no tenant."""
     tenant = one.labels.get(mapping.tenant_label)
     if tenant is None:
         return None
@@ -198,4 +218,7 @@ def _unusable_number(value: float) -> str:
 
 def _several(key: Key, selector: Selector | None) -> str:
     of = f"{key.tenant} {key.version}" if key.version else key.tenant
-    return f"several series for tenant {of} in {selector}; write a query that gives one per tenant"
+    return (
+        f"several series for tenant {of} in {selector}; write a query that gives one "
+        "per tenant, or reduce: sum, max or avg in the mapping"
+    )

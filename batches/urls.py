@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from batches import act_views, calibration_views, drill_views, views
+from batches import act_views, calibration_views, drill_views, kpi_views, views
 
 PLAN = "plans/<uuid:plan_id>"
 SCHEDULE = "drills/schedules/<uuid:schedule_id>"
@@ -27,6 +27,10 @@ urlpatterns = [
     path(f"{PLAN}/ask/<slug:act>/", act_views.ask, name="live-plan-ask"),
     path(f"{PLAN}/do/<slug:act>/", act_views.do, name="live-plan-do"),
     path(f"{PLAN}/retry/", views.retry_tenants, name="live-plan-retry"),
+    path("kpis/", kpi_views.kpi_list, name="kpi-list"),
+    path("kpi-probe/", kpi_views.kpi_probe_all, name="kpi-probe-all"),
+    path("kpis/<str:name>/", kpi_views.kpi_page, name="kpi"),
+    path("kpis/<str:name>/probe/", kpi_views.kpi_probe, name="kpi-probe"),
     path("drills/", drill_views.drill_list, name="drill-list"),
     path("drills/new/", drill_views.drill_new, name="drill-new"),
     path("drills/schedules/new/", drill_views.schedule_new, name="drill-schedule-new"),

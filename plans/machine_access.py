@@ -21,12 +21,12 @@ LONGEST_DAYS = 366
 # What a token may be narrowed to; the actions are those of plans.permissions.
 SCOPES = {
     "read": frozenset({"view", "read_trail"}),
-    "plan": frozenset({"draft", "submit", "adjust", "cancel", "archive"}),
+    "plan": frozenset({"draft", "submit", "adjust", "cancel", "archive", "probe"}),
     "approve": frozenset({"approve"}),
     "operate": frozenset(
         {
             *("start", "pause", "resume", "rollback", "promote", "settle"),
-            *("retry", "exclude", "skip", "stop", "freeze", "override_freeze"),
+            *("retry", "exclude", "skip", "stop", "freeze", "override_freeze", "probe"),
         }
     ),
     "manage": frozenset({"manage_tenants", "manage_releases", "manage_policies"}),

@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods
 
 from plans.forms import PolicyTextForm
+from plans.kpi_advice import advice
 from plans.models import Plan, PlanRevision, Policy
 from plans.newest_policies import REHEARSALS, newest_policies, written_by_people
 from plans.page_access import asked, person, viewer
@@ -111,8 +112,11 @@ def policy_check(request: HttpRequest) -> HttpResponse:
             text=text, source="page", by=person(request), now=timezone.now(), via="page"
         )
         messages.success(request, f"Saved: {', '.join(row.name for row in rows)}.")
+        for one in advice(text, policy_file):
+            messages.warning(request, f"{one.path}: {one.message}.")
         return redirect("policy-list")
     context["meanings"] = _meanings(policy_file)
+    context["advice"] = advice(text, policy_file)
     return render(request, "plans/policy_check.html", context)
 
 

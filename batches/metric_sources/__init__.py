@@ -11,6 +11,7 @@ from batches.metric_sources.base import (
     Selector,
     Series,
     SourceSpec,
+    TellsNames,
 )
 from batches.metric_sources.prometheus_source import PrometheusSource
 from batches.metric_sources.prometheus_text_source import PrometheusTextSource
@@ -23,6 +24,7 @@ __all__ = [
     "Selector",
     "Series",
     "SourceSpec",
+    "TellsNames",
     "build",
 ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 BYTE_CAP: Final = 64_000_000
 """No answer is read further: 10,000 tenants on two versions with histograms are 23 MB."""
@@ -66,3 +66,11 @@ class MetricSource(Protocol):
 
     async def close(self) -> None:
         """Give connections back; the source may be used again afterwards."""
+
+
+@runtime_checkable
+class TellsNames(Protocol):
+    """A source that can say which metrics it has; used only to say what was meant instead."""
+
+    async def names(self, *, timeout: float) -> tuple[str, ...]:
+        """Return the names of its metrics. Raises MetricUnavailable."""

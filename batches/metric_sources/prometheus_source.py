@@ -42,6 +42,16 @@ class PrometheusSource:
             await asyncio.gather(*tasks, return_exceptions=True)
         return dict(zip(distinct, answers, strict=True))
 
+    async def names(self, *, timeout: float) -> tuple[str, ...]:
+        """Return the names of all metrics. Raises MetricUnavailable."""
+        url = f"{self._reader.url.rstrip('/')}/api/v1/label/__name__/values"
+        body = await self._reader.get(url, timeout=timeout)
+        try:
+            answer: Any = json.loads(body)
+            return tuple(str(name) for name in answer["data"])
+        except (ValueError, RecursionError, KeyError, TypeError) as error:
+            raise MetricUnavailable("bad_answer", "the answer is not a list of names") from error
+
     async def close(self) -> None:
         """Close the connections; the next read opens new ones."""
         await self._reader.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 
 from batches.metric_sources.base import (
@@ -14,6 +15,8 @@ from batches.metric_sources.base import (
 )
 from batches.metric_sources.exposition_text import read_exposition
 from batches.metric_sources.http_reading import HttpReader
+
+_NAME = re.compile(rb"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?=[\s{])", re.MULTILINE)
 
 
 class PrometheusTextSource:
@@ -35,9 +38,18 @@ class PrometheusTextSource:
         found = await asyncio.to_thread(_parse, body, tuple(names.values()))
         return {selector: found[name] for selector, name in names.items()}
 
+    async def names(self, *, timeout: float) -> tuple[str, ...]:
+        """Return the names of all metrics of the page. Raises MetricUnavailable."""
+        body = await self._reader.get(self._reader.url, timeout=timeout)
+        return await asyncio.to_thread(_names, body)
+
     async def close(self) -> None:
         """Close the connection; the next read opens a new one."""
         await self._reader.close()
+
+
+def _names(body: bytes) -> tuple[str, ...]:
+    return tuple(sorted({name.decode() for name in _NAME.findall(body)}))
 
 
 def _name_of(selector: Selector) -> str:

@@ -2,6 +2,7 @@
 
 from batches.models.batch import Batch, DeployerCall, TenantUpgrade
 from batches.models.drill_record import DrillApproval, DrillSchedule, RollbackDrill
+from batches.models.fit_record import KpiFit
 from batches.models.observed import GuardrailState, KpiBaseline, KpiCursor, KpiSample, Ruling
 from batches.models.rollback_record import AftermathCursor, AftermathSample, Rollback
 from batches.models.runtime import Alert, DeployerMeasurement, Heartbeat, Lease
@@ -19,6 +20,7 @@ __all__ = [
     "Heartbeat",
     "KpiBaseline",
     "KpiCursor",
+    "KpiFit",
     "KpiSample",
     "Lease",
     "Rollback",

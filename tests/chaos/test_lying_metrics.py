@@ -122,8 +122,10 @@ def batch_state(stack: Stack, plan: str) -> str:
 def goes_on_when_mended(stack: Stack, source: LyingSource, mode: str) -> None:
     """Lie from the first look on: held, told, nobody taken back; the truth lets the plan end."""
     tenants = stack.take_tenants(3)
+    # No plan is submitted whose Kpis cannot be read: the lies begin right after that.
+    plan = stack.hand_in(tenants, policy="watched")
     source.mode = mode
-    plan = stack.begin(tenants, policy="watched")
+    stack.approve(plan)
 
     wait_until(lambda: batch_state(stack, plan) == "held", 60, f"the batch is held ({mode})")
     assert "missing_metrics" in open_alerts(stack, plan)

@@ -17,6 +17,11 @@ def powerx() -> Callable[[str], int]:
     return lambda line: run(["plugin", *line.split()])
 
 
+@pytest.fixture
+def powerx_kpi() -> Callable[..., int]:
+    return lambda *words: run(["kpi", *words])
+
+
 def plan(state: str, **more: Any) -> dict[str, Any]:
     return {
         "plan": PLAN, "external_id": "pay-7", "plugin": "pay", "to_version": "1.5.0",
@@ -493,3 +498,41 @@ def test_single_tenants_are_taken_back_by_name(console, powerx):
     assert powerx(f"rollback {PLAN} --tenant acorn --tenant birch") == 0
     (body,) = console.bodies(f"/api/v1/plans/{PLAN}/rollback")
     assert body["tenants"] == ["acorn", "birch"]
+
+
+def kpi_answer(level: str | None = "fine", *findings: dict[str, str]) -> dict[str, Any]:
+    mapping = {
+        "source": "prom", "level": level, "findings": list(findings), "tenants": 3,
+        "tenants_without_data": ["cedar"], "probed_at": AT if level else None,
+    }  # fmt: skip
+    return {"name": "error_rate", "unit": "%", "level": level, "mappings": [mapping]}
+
+
+def test_the_kpis_are_listed_with_what_was_found(console, powerx_kpi, capsys):
+    console.will("/api/v1/kpis/", (200, [kpi_answer(None)]))
+    assert powerx_kpi("list") == 0
+    out = capsys.readouterr().out
+    assert "error_rate" in out
+    assert "not probed" in out
+
+
+def test_a_probe_that_finds_something_wrong_ends_with_1(console, powerx_kpi, capsys):
+    wrong = {"kind": "x", "level": "error", "sentence": "no series", "advice": "write y"}
+    console.will("/api/v1/kpis/5xx%20rate/probe", (200, kpi_answer("error", wrong)))
+    assert powerx_kpi("probe", "5xx rate") == 1
+    out = capsys.readouterr().out
+    assert "2 of 3" in out
+    assert "error_rate from prom: error: no series; write y" in out
+
+
+def test_a_probe_of_all_that_finds_all_well_ends_with_0(console, powerx_kpi, capsys):
+    console.will("/api/v1/kpis/probe", (200, [kpi_answer(), kpi_answer("warning")]))
+    assert powerx_kpi("probe", "-o", "json") == 0
+    assert json.loads(capsys.readouterr().out)[1]["level"] == "warning"
+
+
+def test_a_plan_with_warnings_was_handed_in_all_the_same(console, powerx, capsys):
+    warned = planned(warnings=["error_rate from prom: 1 of 3 tenants have no data"])
+    console.will("/internal/version/upgrade/plan", (201, warned))
+    assert powerx(f"{UPGRADE} --tenants all") == 0
+    assert "warning: error_rate from prom" in capsys.readouterr().out

@@ -158,3 +158,44 @@ def test_every_family_of_units_converts(unit, other, factor):
     assert resolve_guardrail(Guardrail("x", at_most=0.57, unit=other), kpi).at_most == (
         pytest.approx(0.57 * factor, rel=1e-12)
     )
+
+
+def test_units_are_taken_as_ucum_spells_them():
+    body = whole()
+    body["kpis"].append({"name": "heap", "kind": "gauge", "unit": "MiBy", "direction": "lower"})
+    heap = {"kpi": "heap", "source": "prom", "value": {"metric": "heap"}, "native_unit": "By"}
+    body["mappings"].append(heap)
+    dictionary = load_dictionary(json.dumps(body))
+    assert dictionary.kpis["heap"].unit == "MiB"
+    assert dictionary.mappings[-1].native_unit == "bytes"
+
+
+def test_one_of_several_series_and_rates_are_said_by_the_mapping():
+    body = whole()
+    body["mappings"][1]["rate_window_seconds"] = 60
+    body["mappings"][3]["reduce"] = "max"
+    dictionary = load_dictionary(json.dumps(body))
+    assert dictionary.mappings[1].rate_window_seconds == 60
+    assert dictionary.mappings[3].reduce == "max"
+
+
+@pytest.mark.parametrize(
+    ("mapping", "key", "value", "said"),
+    [
+        (1, "reduce", "max", "counts of several series can only be added up"),
+        (3, "reduce", "median", "write one of sum, max, avg"),
+        (3, "rate_window_seconds", 60, "leave it out"),
+        (1, "rate_window_seconds", 0, "above 0"),
+        (3, "native_unit", "percent", "did you mean '%'?"),
+    ],
+)
+def test_what_a_mapping_cannot_say_is_named(mapping, key, value, said):
+    body = whole()
+    body["mappings"][mapping][key] = value
+    assert any(said in problem for problem in problems_of(body))
+
+
+def test_a_kpi_that_a_mapping_misspells_is_suggested():
+    body = whole()
+    body["mappings"][2]["kpi"] = "latency_seconds"
+    assert any("did you mean 'latency_ms'?" in problem for problem in problems_of(body))

@@ -30,6 +30,7 @@ from upgradeconsole.cli.console_options import (
 from upgradeconsole.cli.drills import drill
 from upgradeconsole.cli.exit_codes import ExitCode, outcome
 from upgradeconsole.cli.following import Follower
+from upgradeconsole.cli.kpis import kpi
 from upgradeconsole.cli.selector import SelectorRejected, parse_selector
 
 REPORT_WAIT_SECONDS = 120.0
@@ -43,6 +44,7 @@ commands = typer.Typer(
 plugin = typer.Typer(help="Upgrade plugins over many tenants.", rich_markup_mode=None)
 commands.add_typer(plugin, name="plugin")
 commands.add_typer(drill, name="drill")
+commands.add_typer(kpi, name="kpi")
 
 
 class Scope(StrEnum):
@@ -60,7 +62,7 @@ Timeout = Annotated[
 
 @commands.callback()
 def powerx() -> None:
-    """Keep the groups apart: `powerx plugin upgrade`, `powerx drill start`."""
+    """Begin nothing: the commands are in groups, as in `powerx plugin upgrade`."""
 
 
 @plugin.command()

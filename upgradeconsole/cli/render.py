@@ -150,6 +150,8 @@ def print_planned(out: Terminal, name: str, answer: Mapping[str, Any]) -> None:
         out.print(f"  - {printable(one['sentence'])}", soft_wrap=True)
     for problem in answer["problems"]:
         out.print(f"  - {printable(problem)}", soft_wrap=True)
+    for warning in answer.get("warnings", ()):
+        out.print(f"  - warning: {printable(warning)}", soft_wrap=True)
 
 
 def print_change(out: Terminal, answer: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from plans.kpi_advice import advice
 from plans.policy_yaml import PolicyRejected, parse_policy_file
 
 
@@ -23,7 +24,8 @@ class Command(BaseCommand):
         """Name the file's policies, or fail with FILE:LINE for each problem."""
         file: Path = options["file"]
         try:
-            policy_file = parse_policy_file(file.read_text(encoding="utf-8"))
+            text = file.read_text(encoding="utf-8")
+            policy_file = parse_policy_file(text)
         except PolicyRejected as rejected:
             raise CommandError(
                 "\n".join(
@@ -33,4 +35,6 @@ class Command(BaseCommand):
             ) from rejected
         except (OSError, UnicodeDecodeError) as error:
             raise CommandError(f"{file}: {error}") from error
+        for one in advice(text, policy_file):
+            self.stderr.write(f"{file}:{one.line}: warning: {one.path}: {one.message}")
         self.stdout.write(f"{file}: nothing wrong with {', '.join(policy_file.policies)}")

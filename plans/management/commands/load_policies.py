@@ -7,7 +7,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
+from plans.kpi_advice import advice
 from plans.policies import save_policy_text
+from plans.policy_yaml import parse_policy_file
 from plans.refusal import BadInput
 
 
@@ -24,8 +26,9 @@ class Command(BaseCommand):
         """Save the policies, or fail with all problems and save none."""
         file: Path = options["file"]
         try:
+            text = file.read_text(encoding="utf-8")
             rows = save_policy_text(
-                text=file.read_text(encoding="utf-8"),
+                text=text,
                 source=file.name,
                 by=None,
                 now=timezone.now(),
@@ -35,5 +38,7 @@ class Command(BaseCommand):
             raise CommandError("\n".join(f"{file}: {p}" for p in bad.problems)) from bad
         except (OSError, UnicodeDecodeError) as error:
             raise CommandError(f"{file}: {error}") from error
+        for one in advice(text, parse_policy_file(text)):
+            self.stderr.write(f"{file}:{one.line}: warning: {one.path}: {one.message}")
         for row in rows:
             self.stdout.write(f"{row.name} {row.digest[:12]}")

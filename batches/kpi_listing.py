@@ -1,0 +1,179 @@
+"""The Kpi dictionary beside what its newest probes found: what pages, REST and commands show."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from batches.configured import dictionary
+from batches.dictionary import Dictionary, KpiDefinition, KpiMapping
+from batches.fit import Facts
+from batches.fit_findings import LEVELS, NO_ANSWER, Finding, Level
+from batches.fit_probing import NOT_PROBED, fit_of, is_fresh, kept_fits
+from batches.measurement import shown
+from batches.models import KpiFit
+from plans.newest_policies import newest_policies
+from plans.policy_yaml import parse_policy_file
+from plans.refusal import NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What one tenant's value was at the probe; `n` is how many events are behind a share."""
+
+    tenant: str
+    value: float
+    n: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What is read at the source for one part of a Kpi: a metric's name or a query."""
+
+    part: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class MappingLine:
+    """One mapping with its newest probe; `probed_at` is None where there was none."""
+
+    mapping: KpiMapping
+    unit: str
+    source_kind: str
+    url: str
+    can_be_probed: bool
+    probed_at: datetime | None
+    fresh: bool
+    took_ms: int
+    level: Level | None
+    findings: tuple[Finding, ...]
+    tenants: int
+    without: tuple[str, ...]
+    facts: Facts
+
+    @property
+    def source(self) -> str:
+        """Return the name of the source."""
+        return self.mapping.source
+
+    @property
+    def selectors(self) -> list[Read]:
+        """Return what is read, by its part of the Kpi."""
+        parts = {
+            "bad": self.mapping.bad,
+            "total": self.mapping.total,
+            "buckets": self.mapping.buckets,
+            "value": self.mapping.value,
+        }
+        return [Read(part, str(found)) for part, found in parts.items() if found is not None]
+
+    @property
+    def mute(self) -> bool:
+        """Tell whether the source gave no answer at all."""
+        return any(one.kind == NO_ANSWER for one in self.findings)
+
+    @property
+    def with_data(self) -> int:
+        """Return how many of the tenants had data."""
+        return self.tenants - len(self.without)
+
+    @property
+    def values(self) -> list[Value]:
+        """Return the values of the first tenants."""
+        return [
+            Value(tenant, value, n, shown(value, self.unit))
+            for tenant, value, n in self.facts.values
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class KpiLine:
+    """One Kpi with its mappings in the order in which a plan tries them."""
+
+    definition: KpiDefinition
+    mappings: tuple[MappingLine, ...]
+    policies: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Return the Kpi's name."""
+        return self.definition.name
+
+    @property
+    def range(self) -> str:
+        """Return the range in words, empty where there is none."""
+        ends = self.definition.range
+        return f"{ends[0]:g} to {ends[1]:g}" if ends else ""
+
+    @property
+    def level(self) -> Level | None:
+        """Return the worst level of its probes, None where nothing was probed."""
+        levels = [one.level for one in self.mappings if one.level is not None]
+        return max(levels, key=LEVELS.index, default=None)
+
+    @property
+    def can_be_probed(self) -> bool:
+        """Tell whether a source outside can be asked for it."""
+        return any(one.can_be_probed for one in self.mappings)
+
+
+def kpi_lines(*, now: datetime, only: Collection[str] | None = None) -> list[KpiLine]:
+    """Return the Kpis of the dictionary, or those named; BadInput where it cannot be read."""
+    known = dictionary()
+    kept = kept_fits(known)
+    users = _policies_by_kpi(known)
+    return [
+        KpiLine(
+            kpi,
+            tuple(_line(known, one, kept, now) for one in known.mappings_for(kpi.name)),
+            tuple(users.get(kpi.name, ())),
+        )
+        for kpi in known.kpis.values()
+        if only is None or kpi.name in only
+    ]
+
+
+def kpi_line(name: str, *, now: datetime) -> KpiLine:
+    """Return the Kpi of this name or alias; NotFound says what may have been meant."""
+    known = dictionary()
+    definition = known.kpi(name)
+    if definition is None:
+        raise NotFound(known.unknown([name])[name])
+    (line,) = kpi_lines(now=now, only=[definition.name])
+    return line
+
+
+def _policies_by_kpi(known: Dictionary) -> dict[str, list[str]]:
+    users: dict[str, list[str]] = {}
+    for row in newest_policies():
+        watched = parse_policy_file(row.text).policies[row.name].watched_kpis
+        for name in {kpi.name for kpi in map(known.kpi, watched) if kpi is not None}:
+            users.setdefault(name, []).append(row.name)
+    return users
+
+
+def _line(
+    known: Dictionary,
+    mapping: KpiMapping,
+    kept: Mapping[tuple[str, str], KpiFit],
+    now: datetime,
+) -> MappingLine:
+    spec = known.sources[mapping.source]
+    row = kept.get((mapping.kpi, mapping.source))
+    fit = fit_of(row) if row is not None else None
+    return MappingLine(
+        mapping=mapping,
+        unit=known.kpis[mapping.kpi].unit,
+        source_kind=spec.kind,
+        url=str(spec.options.get("url", "")),
+        can_be_probed=spec.kind not in NOT_PROBED,
+        probed_at=row.probed_at if row is not None else None,
+        fresh=row is not None and is_fresh(row, now),
+        took_ms=row.took_ms if row is not None else 0,
+        level=fit.level if fit is not None else None,
+        findings=fit.findings if fit is not None else (),
+        tenants=row.tenants if row is not None else 0,
+        without=fit.without if fit is not None else (),
+        facts=fit.facts if fit is not None else Facts(),
+    )

@@ -1,0 +1,121 @@
+"""What the probes of a dictionary say about a plan: what stops it, what only warns."""
+
+from dataclasses import replace
+
+import pytest
+
+from batches.dictionary import Dictionary, SourceSpec
+from batches.fit import Fit
+from batches.fit_findings import NO_ANSWER, Finding
+from batches.fit_gate import Probed, Whose, weigh
+from plans.policy import BatchSpec, Guardrail, UpgradePolicy
+from tests.decisions.fit_looks import COUNTS, FOREST
+from tests.decisions.kpi_looks import ERROR_RATE
+
+GUARDED = UpgradePolicy(
+    "guarded",
+    (BatchSpec("all", 100, 60),),
+    guardrails=(Guardrail("error_rate", at_most=2),),
+)
+CHARTED = UpgradePolicy("charted", (BatchSpec("all", 100, 60, metrics=("error_rate",)),))
+KNOWN = Dictionary({"error_rate": ERROR_RATE}, {"prom": SourceSpec("prom", "prometheus")})
+DOWN = Fit((Finding(NO_ANSWER, "error", "prom gave no answer (source down)"),), FOREST)
+WRONG = Fit((Finding("wrong_name", "error", "prom has no series x", "did you mean y?"),), FOREST)
+STRAY = Fit((Finding("out_of_range", "warning", "1 tenant is outside"),))
+FINE = Fit(())
+ALL = Whose(FOREST, FOREST[:1])
+
+
+def weighed(*fits, policy=GUARDED, fresh=True, whose=ALL):
+    mappings = [replace(COUNTS, source=f"source-{n}") for n in range(len(fits))]
+    probed = [Probed(one, fit, fresh) for one, fit in zip(mappings, fits, strict=True)]
+    return weigh(policy, KNOWN, {"error_rate": probed}, whose=whose)
+
+
+def test_mappings_that_fit_say_nothing():
+    assert weighed(FINE) == weighed(FINE, FINE) == weighed(replace(FINE, without=()))
+    assert weighed(FINE).errors == weighed(FINE).warnings == ()
+
+
+@pytest.mark.parametrize("policy", [GUARDED, CHARTED])
+def test_a_mapping_that_does_not_fit_stops_the_plan(policy):
+    (error,) = weighed(WRONG, policy=policy).errors
+    assert error == "error_rate from source-0: prom has no series x; did you mean y?"
+
+
+def test_a_warning_stops_nothing():
+    found = weighed(STRAY)
+    assert found.errors == ()
+    assert found.warnings == ("error_rate from source-0: 1 tenant is outside",)
+
+
+def test_a_source_that_is_down_stops_only_a_plan_that_would_start_blind():
+    (error,) = weighed(DOWN).errors
+    assert "would start blind; submit again when it answers" in error
+    assert weighed(DOWN, policy=CHARTED).errors == ()
+    assert len(weighed(DOWN, policy=CHARTED).warnings) == 1
+
+
+@pytest.mark.parametrize("change", [{"critical": False}, {"dry_run": True}])
+def test_a_guardrail_that_decides_nothing_does_not_stop_it(change):
+    rule = replace(GUARDED.guardrails[0], **change)
+    assert weighed(DOWN, policy=replace(GUARDED, guardrails=(rule,))).errors == ()
+
+
+def test_the_mapping_that_a_plan_would_take_is_the_one_that_counts():
+    assert weighed(DOWN, FINE).errors == ()
+    assert "source-0" in weighed(DOWN, FINE).warnings[0]
+    assert "source-1" in weighed(DOWN, WRONG).errors[0]
+    # The first one answers, so the second one is only used when that changes.
+    spare = weighed(FINE, WRONG)
+    assert spare.errors == ()
+    assert "used where the one before does not answer" in spare.warnings[0]
+    assert weighed(FINE, DOWN).warnings == ()
+    assert len(weighed(DOWN, DOWN).errors) == 2
+
+
+@pytest.mark.parametrize("fit", [WRONG, DOWN])
+def test_what_was_found_long_ago_only_warns(fit):
+    found = weighed(fit, fresh=False)
+    assert found.errors == ()
+    assert len(found.warnings) == 1
+
+
+def test_what_was_never_probed_is_told():
+    assert weighed(None).errors == ()
+    assert weighed(None).warnings == ("error_rate from source-0 was not probed yet",)
+
+
+def test_a_plan_whose_tenants_mostly_have_no_data_is_stopped():
+    found = weighed(Fit((), without=FOREST[1:]))
+    (error,) = found.errors
+    assert "data of error_rate for 1 of 4 tenants of the plan: none for birch, cedar" in error
+
+
+def test_a_first_batch_without_data_is_stopped():
+    (error,) = weighed(Fit((), without=FOREST[:1])).errors
+    assert "0 of 1 tenants of its first batch" in error
+
+
+def test_some_without_data_are_a_warning_and_others_do_not_matter():
+    (warning,) = weighed(Fit((), without=(FOREST[3], "elsewhere"))).warnings
+    assert "1 of the plan's 4 tenants have no data: dogwood" in warning
+    assert weighed(Fit((), without=("elsewhere",))).warnings == ()
+
+
+def test_kpis_that_the_dictionary_does_not_have_are_told_elsewhere():
+    policy = replace(GUARDED, guardrails=(Guardrail("nothing", at_most=1),))
+    assert weighed(WRONG, policy=policy).errors == ()
+
+
+def test_an_alias_is_weighed_as_its_kpi():
+    known = replace(KNOWN, kpis={"error_rate": replace(ERROR_RATE, aliases=("5xx",))})
+    policy = replace(GUARDED, guardrails=(Guardrail("5xx", at_most=2),))
+    probed = {"error_rate": [Probed(COUNTS, WRONG)]}
+    assert len(weigh(policy, known, probed, whose=ALL).errors) == 1
+
+
+def test_limits_are_compared_with_what_was_seen():
+    probed = {"error_rate": [Probed(replace(COUNTS, rate_window_seconds=300.0), FINE)]}
+    (error,) = weigh(GUARDED, KNOWN, probed, whose=ALL).errors
+    assert "shorter than the 300 s" in error
