@@ -1,8 +1,8 @@
 """What the watch does next with a plan: one pure function from facts to one action.
 
-The rules stand in the order in which they matter: rollback deadline, breach, missing data, batch
-clock, pause deadline, hold deadline, failure budget, drill, soak, next batch. The watch applies the
-action, reads the facts again and asks again, until there is nothing more to do.
+The rules stand in the order in which they matter: rollback deadline, breach, fleet incident,
+missing data, batch clock, pause deadline, hold deadline, failure budget, drill, soak, next batch. The
+watch applies the action, reads the facts again and asks again, until there is nothing more to do.
 """
 
 from collections.abc import Callable, Mapping
@@ -102,7 +102,9 @@ class DrillFacts:
 class PlanFacts:
     """Everything that a decision about one plan depends on.
 
-    `rehearsal` says why a plan that rehearses a rollback is to ask for it now.
+    `incident`: those who were not upgraded are ill as well; `inconclusive`: a soak ended without
+    a verdict of the evidence test. `rehearsal` says why a plan that rehearses a rollback is to ask
+    for it now.
     `window_open`: what comes next may be called, by the policy's windows and by all freezes;
     `window_for_good`: it never will be. `irreversible`: the release cannot be taken back.
     """
@@ -119,6 +121,8 @@ class PlanFacts:
     resume_by: datetime | None = None
     rollback: RollbackFacts | None = None
     breaches: tuple[BreachFacts, ...] = ()
+    incident: str = ""
+    inconclusive: str = ""
     missing: tuple[MissingFacts, ...] = ()
     window_open: bool = True
     window_sentence: str = ""
@@ -228,6 +232,16 @@ def _breach(facts: PlanFacts) -> Action | None:
         if breach.action == "rollback" and live is None and facts.state == "running":
             return Action("pause", facts.stopping(breach.sentence), kind=f"breach:{breach.key}")
     return None
+
+
+def _incident(facts: PlanFacts) -> Action | None:
+    """Hold while everyone is ill: it is hardly the new version, and nobody could tell."""
+    live = facts.live
+    if not facts.incident or live is None or facts.state != "running":
+        return None
+    if live.state == "held" or "fleet_incident" in live.acknowledged:
+        return None
+    return Action("hold", facts.incident, live.pk, "fleet_incident")
 
 
 def _missing(facts: PlanFacts) -> Action | None:
@@ -442,6 +456,8 @@ def _soaking(facts: PlanFacts) -> Action | None:
         return Action("stop")
     if facts.unreadable:
         return Action("wait", facts.unreadable, kind="configuration")
+    if not facts.promotable and facts.inconclusive:
+        return Action("hold", facts.inconclusive, live.pk, "evidence_inconclusive")
     if not facts.promotable:
         return Action("wait", f"the soak is over, but {facts.promotable_sentence}")
     return Action("pass_soak", facts.promotable_sentence, live.pk)
@@ -494,6 +510,7 @@ def _next_batch(facts: PlanFacts) -> Action | None:
 RULES: tuple[Rule, ...] = (
     _rollback_clock,
     _breach,
+    _incident,
     _missing,
     _batch_clock,
     _pause_deadline,

@@ -13,12 +13,33 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from batches.evidence_calibration import PRIOR_ERRORS, PRIOR_REQUESTS, dispersion
+
+__all__ = [
+    "KAPPAS",
+    "Counts",
+    "Merged",
+    "Process",
+    "Tolerance",
+    "anytime_p",
+    "bet_size",
+    "dispersion",
+    "log_increment",
+    "log_sum",
+    "merge",
+    "next_incident",
+    "percent",
+    "scaled_dispersion",
+    "shown_percent",
+    "take_look",
+    "threshold",
+    "update",
+]
+
 KAPPAS: Final = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0)
 """How many times worse than tolerated the bets expect it to be; equal weights."""
 FIRST_SHARE: Final = 0.5
 """What is bet at the first look; the rest is spread over the planned time, for late faults."""
-PRIOR_ERRORS, PRIOR_REQUESTS = 1.0, 200.0
-"""What is believed of the control's rate before anything was seen of it."""
 NOTHING: Final = -math.inf
 INCIDENT_PACE: Final = 2 / 7
 INCIDENT_ABOVE: Final = 3.0
@@ -58,7 +79,11 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """Where the bets of one Kpi stand: about twenty numbers, exact after a restart."""
+    """Where the bets of one Kpi stand: about twenty numbers, exact after a restart.
+
+    `compared` counts the canary's requests of looks in which both sides that are needed had some;
+    `idle_seconds` is for how long there was no such look.
+    """
 
     elapsed: float = 0.0
     spent: float = 0.0
@@ -70,6 +95,8 @@ class Process:
     canary_requests: float = 0.0
     control_errors: float = 0.0
     control_requests: float = 0.0
+    compared: float = 0.0
+    idle_seconds: float = 0.0
     incident: float = 1.0
     recent_errors: float = 0.0
 
@@ -136,7 +163,7 @@ def update(
     A look without traffic on a side that is needed moves no bet, and neither does one that is
     not a number: only the clock goes on. `horizon_seconds` is the planned time of the rollout.
     """
-    elapsed = state.elapsed + (max(0.0, look.seconds) if math.isfinite(look.seconds) else 0.0)
+    elapsed = state.elapsed + _seconds(look)
     reached = min(1.0, elapsed / horizon_seconds) if horizon_seconds > 0 else 1.0
     spent = max(state.spent, FIRST_SHARE + (1 - FIRST_SHARE) * reached)
     stake_now = spent - state.spent
@@ -156,10 +183,10 @@ def update(
         peak=max(state.peak, log_e),
         looks=state.looks + 1,
     )
-    return _counted(after, look)
+    return _counted(after, look, usable=usable)
 
 
-def _counted(state: Process, look: Counts) -> Process:
+def _counted(state: Process, look: Counts, *, usable: bool) -> Process:
     """Add up what each side had; what cannot be a count adds nothing."""
     canary_errors, canary_requests = _sane(look.canary_errors, look.canary_requests)
     control_errors, control_requests = _sane(look.control_errors, look.control_requests)
@@ -169,6 +196,8 @@ def _counted(state: Process, look: Counts) -> Process:
         canary_requests=state.canary_requests + canary_requests,
         control_errors=state.control_errors + control_errors,
         control_requests=state.control_requests + control_requests,
+        compared=state.compared + (canary_requests if usable else 0.0),
+        idle_seconds=0.0 if usable else state.idle_seconds + _seconds(look),
     )
 
 
@@ -212,6 +241,10 @@ def _usable(look: Counts, tolerance: Tolerance) -> bool:
 
 def _is_count(number: float) -> bool:
     return math.isfinite(number) and number >= 0
+
+
+def _seconds(look: Counts) -> float:
+    return max(0.0, look.seconds) if math.isfinite(look.seconds) else 0.0
 
 
 def _sane(errors: float, requests: float) -> tuple[float, float]:

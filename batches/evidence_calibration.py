@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from batches.evidence import PRIOR_ERRORS, PRIOR_REQUESTS
+PRIOR_ERRORS, PRIOR_REQUESTS = 1.0, 200.0
+"""What is believed of a rate before anything was seen of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 
-from batches import charts
-from batches.models import DeployerCall, Heartbeat, KpiSample
+from batches import charts, evidence_chart
+from batches.models import DeployerCall, EvidenceLook, Heartbeat, KpiSample
 from plans.models import Event
 
 Message = dict[str, Any]
@@ -78,6 +78,12 @@ def samples(rows: Iterable[KpiSample]) -> list[Message]:
         for kpi, added in points.items()
         if added
     ]
+
+
+def evidence(rows: Iterable[EvidenceLook]) -> list[Message]:
+    """Return what these looks add to the chart of the evidence."""
+    points = [point for row in rows for point in evidence_chart.points_of_look(row)]
+    return [{"type": "samples", "kpi": evidence_chart.KPI, "points": points}] if points else []
 
 
 def counts(of: dict[str, int]) -> Message:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from batches import surroundings
+from batches import evidence_watch, surroundings
 from batches.canonical_json import canonical_json
 from batches.configured import dictionary
 from batches.decide import BreachFacts, MissingFacts
@@ -268,6 +268,9 @@ class Observer:
             self._remember(watched, kpi, look)
         if str(plan.state) != "rolling_back":
             self._judge(plan, watched, done, len(upgraded), now)
+            evidence_watch.take_in(
+                plan, watched, done, canary=len(upgraded), control=len(control), now=now
+            )
         notify()
         return True
 

@@ -7,7 +7,8 @@ from typing import Any
 from django.db.models import Count, Q, Sum
 
 from batches.configured import deployer_spec, dictionary
-from batches.dictionary import GuardrailUnusable, resolve_guardrail
+from batches.dictionary import Dictionary, GuardrailUnusable, resolve_guardrail
+from batches.evidence_rules import evidence_test
 from batches.lifecycle import BATCH, TENANT_UPGRADE
 from batches.models import Batch, DeployerMeasurement, TenantUpgrade
 from batches.quote import Pace, Quote, WayBack, pace, rollback_quote
@@ -48,7 +49,15 @@ def missing_names(draft_deployer: str, policy: UpgradePolicy | None) -> list[str
             resolve_guardrail(guardrail, definition)
         except GuardrailUnusable as unusable:
             problems.append(f"policy: {unusable}")
-    return problems
+    return [*problems, *_untestable(policy, known)]
+
+
+def _untestable(policy: UpgradePolicy, known: Dictionary) -> list[str]:
+    """Return which Kpis of the evidence test it cannot test; those that are lacking tell so."""
+    test = evidence_test(policy, known)
+    if test is None:
+        return []
+    return [f"policy: {why}" for kpi, why in test.unusable.items() if known.mappings_for(kpi)]
 
 
 AT_STAKE = (*TENANT_UPGRADE.sources("begin_restore"), "restoring")

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from batches.adjusting import adjusting
 from batches.back_in_band import ending_shown
+from batches.evidence_watch import evidence_shown
 from batches.lifecycle import BATCH, TENANT_UPGRADE
 from batches.live_messages import watch_age
 from batches.models import Alert, Batch, GuardrailState, Rollback, RollbackDrill, TenantUpgrade
@@ -84,6 +85,7 @@ def plan_snapshot(plan_id: uuid.UUID | str, *, now: datetime | None = None) -> d
         "rollback": _rollback(rollback),
         "drill": _drill(plan),
         "guardrails": _guardrails(plan, policy, irreversible=plan.release.irreversible),
+        "evidence": _evidence(plan, policy),
         "adjusting": adjusting(plan),
         "alerts": list(
             Alert.objects.filter(plan=plan, resolved_at=None).values(
@@ -424,6 +426,14 @@ def _guardrails(plan: Plan, policy: UpgradePolicy, *, irreversible: bool) -> lis
     for guardrail in told:
         if irreversible and guardrail["sentence"] == "Then: rollback.":
             guardrail["sentence"] = "Then: the plan stops; nothing is restored."
+    return told
+
+
+def _evidence(plan: Plan, policy: UpgradePolicy) -> dict[str, Any] | None:
+    """Return what the evidence test says, None where the policy has none."""
+    told = evidence_shown(plan, policy)
+    if told is not None:
+        told["label"] = VERDICT_WORDS.get(told["verdict"], told["verdict"])
     return told
 
 

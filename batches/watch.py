@@ -28,6 +28,7 @@ from batches.aftermath_watch import AftermathWatch
 from batches.commit_signal import CommitSignal, commit_signal
 from batches.decide import WAITS_TOLD, Action, PlanFacts, decide
 from batches.effect_thread import EffectThread
+from batches.evidence_watch import evidence_facts
 from batches.launch import NotYet, TenantsTaken, start, why_not_yet
 from batches.leases import LeaseLost
 from batches.models import Alert, Heartbeat
@@ -289,13 +290,16 @@ class Watch:
     def _facts(self, plan: Plan, policy: UpgradePolicy, now: datetime) -> PlanFacts:
         try:
             self.observer.look_when_due(plan, policy, now)
+            evidence = evidence_facts(plan, policy, now)
             return plan_facts(
                 plan,
                 policy,
                 now,
-                breaches=self.observer.breaches(plan, policy),
+                breaches=[*self.observer.breaches(plan, policy), *evidence.breaches],
+                incident=evidence.incident,
+                inconclusive=evidence.inconclusive,
                 missing=self.observer.missing(plan, policy, now),
-                promotable=self.observer.promotable(plan, policy, now),
+                promotable=evidence.and_then(self.observer.promotable(plan, policy, now)),
                 clock=self.clock,
             )
         except BadInput as broken:

@@ -36,6 +36,7 @@ from plans.models import (
     User,
 )
 from plans.policy_words import when_words
+from reports.evidence_course import evidence_course
 from reports.field_changes import field_changes
 from reports.kpi_courses import kpi_courses
 from reports.report_facts import (
@@ -136,6 +137,7 @@ def plan_facts(plan_id: uuid.UUID, *, cut_off: datetime) -> ReportFacts:
         left_out=tuple(sorted((key, why) for key, excluded, why in places if excluded)),
         batches=batches,
         kpis=kpi_courses(plan, tenants=len(places)),
+        evidence=evidence_course(plan, policy),
         rulings=_rulings(plan),
         rollbacks=_rollbacks(plan),
         alerts=tuple(

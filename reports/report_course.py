@@ -37,6 +37,7 @@ from reports.report_blocks import (
     utc,
     words,
 )
+from reports.report_evidence import evidence_blocks
 from reports.report_facts import BatchFact, KpiFact, KpiLimit, ReportFacts, RollbackFact, TenantFact
 
 STATE_TONES: dict[str, Tone] = {
@@ -90,6 +91,7 @@ def metrics_section(facts: ReportFacts) -> Section:
         svg = _chart(kpi, facts)
         if svg:
             blocks.append(Picture(svg, _chart_caption(kpi)))
+    blocks += evidence_blocks(facts.evidence, _bands(facts), _markers(facts))
     rows = tuple(_kpi_row(kpi, facts) for kpi in facts.kpis)
     head = ("Kpi", "Source", "Limit", "Looks", "Without data", "Lowest", "Highest", "Breaches")
     blocks.append(Table("Looks at the Kpis", head, (21, 13, 16, 9, 11, 10, 10, 10), rows))
@@ -270,11 +272,6 @@ def _chart(kpi: KpiFact, facts: ReportFacts) -> str:
     if any(point.control is not None for point in kpi.points):
         control = [(p.at, p.control) for p in kpi.points if p.drawn and p.control is not None]
         lines.append(Line("not yet upgraded", tuple(control)))
-    bands = [
-        Span(batch.name, batch.opened_at, _end(batch, facts))
-        for batch in facts.batches
-        if batch.opened_at is not None
-    ]
     return kpi_chart(
         name=f"{kpi.name}, {kpi.meaning}" if kpi.meaning else kpi.name,
         unit=kpi.unit,
@@ -284,9 +281,17 @@ def _chart(kpi: KpiFact, facts: ReportFacts) -> str:
             for one in kpi.limits
             if one.value is not None
         ],
-        bands=bands,
+        bands=_bands(facts),
         markers=_markers(facts),
     )
+
+
+def _bands(facts: ReportFacts) -> list[Span]:
+    return [
+        Span(batch.name, batch.opened_at, _end(batch, facts))
+        for batch in facts.batches
+        if batch.opened_at is not None
+    ]
 
 
 def _limit_words(kpi: KpiFact) -> str:

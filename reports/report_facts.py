@@ -194,6 +194,23 @@ class KpiFact:
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceFact:
+    """The course of the evidence test: percent by line, the first line all Kpis together."""
+
+    kpis: tuple[str, ...]
+    tolerated: str
+    risk: float
+    action: str
+    verdict: str
+    sentence: str
+    estimated: bool
+    reached_at: datetime | None
+    looks: int
+    highest: float
+    lines: tuple[tuple[str, tuple[tuple[datetime, float], ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RulingFact:
     """A verdict with everything that it rests on."""
 
@@ -421,6 +438,7 @@ class ReportFacts:
     freezes: tuple[FreezeFact, ...] = ()
     overrides: tuple[OverrideFact, ...] = ()
     stopped_at: datetime | None = None
+    evidence: EvidenceFact | None = None
 
     @property
     def tenants(self) -> tuple[TenantFact, ...]:
