@@ -1,8 +1,9 @@
 """What the watch does next with a plan: one pure function from facts to one action.
 
 The rules stand in the order in which they matter: rollback deadline, breach, fleet incident,
-missing data, batch clock, pause deadline, hold deadline, failure budget, drill, soak, next batch. The
-watch applies the action, reads the facts again and asks again, until there is nothing more to do.
+missing data, batch clock, pause deadline, hold deadline, failure budget, drill, soak, next batch.
+The watch applies the action, reads the facts again and asks again, until there is nothing more to
+do.
 """
 
 from collections.abc import Callable, Mapping
