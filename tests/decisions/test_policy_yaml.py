@@ -225,7 +225,6 @@ def test_selection_takes_keys_and_labels():
 @pytest.mark.parametrize(
     ("line", "path", "words"),
     [
-        ("evidence: {kpis: [error_rate]}", "evidence", "'evidence' is known but not enforced"),
         *(
             (
                 f"guardrails: [{{kpi: e, at_most: 1, {key}: {word}}}]",
@@ -385,12 +384,12 @@ def test_percentages_may_miss_100_by_a_hundredth():
 
 def test_all_problems_come_at_once_in_the_order_of_the_lines():
     found = problems(
-        policy_text("evidence: {}", "advance: no", "limits: {attempts: 0}")
+        policy_text("evidence: {kpis: []}", "advance: no", "limits: {attempts: 0}")
         + "approvals:\n  fin: {required_roles: [], max_pending_minutes: 0}\n"
     )
     assert [(problem.line, problem.path) for problem in found] == [
         (3, "policies.p.approvals"),
-        (4, "policies.p.evidence"),
+        (4, "policies.p.evidence.kpis"),
         (5, "policies.p.advance"),
         (6, "policies.p.limits.attempts"),
         (8, "approvals.fin.required_roles"),

@@ -15,7 +15,7 @@ WRONG = """policies:
   a:
     batches:
       - {name: canary, percentage: 90, soak_minutes: 1}
-    evidence: {}
+    evidence: {kpis: []}
 """
 
 
