@@ -188,7 +188,7 @@ def test_requests_from_before_the_soak_find_nothing_of_this_batch():
 
 
 def test_above_half_of_the_evidence_no_batch_passes():
-    state = looked(*calm(60), *[a_look(400 + 5 * n, canary=(14, 200)) for n in range(3)])
+    state = looked(*calm(60), *[a_look(400 + 5 * n, canary=(7, 200)) for n in range(3)])
     assert 50 < state.percent(0.01) < 100
     assert "a batch passes below 50 %" in ruled(state).sentence
 
