@@ -5,6 +5,7 @@ Pure. What is missing never lets a batch pass: it holds, or the soak goes on unt
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -125,9 +126,12 @@ def _soaking(
     for name in test.kpis:
         needed = needed_requests(state, test, around.usual.get(name, Usual()), name)
         if needed is not None and state.compared(name) < needed:
+            seen = f"{state.compared(name):,.0f} of {needed:,.0f} requests seen"
+            if math.isinf(needed):
+                seen = "no requests seen yet"
             sentence = (
-                f"{said}; {name}: {state.compared(name):,.0f} of {needed:,.0f} requests seen that"
-                f" find {test.rules.detect:g} % with {test.rules.power:g} % probability"
+                f"{said}; {name}: {seen} that find {test.rules.detect:g} % with"
+                f" {test.rules.power:g} % probability"
             )
             return _ruling("soak", "", sentence, "exposure", name, percent)
     return _ruling("promote", "", f"{said}{_trust(around)}", "", kpi, percent, may_pass=True)
@@ -143,7 +147,7 @@ def needed_requests(
     process = state.processes.get(kpi, Process())
     if process.control_requests <= 0 or process.canary_requests <= 0:
         # Nothing is known of the traffic: a fault is not found by no requests.
-        return float("inf")
+        return math.inf
     rate = (process.control_errors + PRIOR_ERRORS) / (process.control_requests + PRIOR_REQUESTS)
     return requests_needed(
         usual=fleet_rate(usual.rates) if usual.estimated else rate,
@@ -224,7 +228,7 @@ def reached_sentence(
 
 
 def _totals(process: Process | None, test: EvidenceTest, kpi: str) -> str:
-    if process is None or kpi not in test.kpis:
+    if process is None or kpi not in test.kpis or process.canary_requests <= 0:
         return ""
     rate = _rate(test.kpis[kpi], process.canary_errors, process.canary_requests)
     control = _share(process.control_errors, process.control_requests)

@@ -94,8 +94,9 @@ def take_in(
     known = None if anew else row
     if ruling.word == "rollback":
         ruling = _in_full(ruling, state, test, around, watched, known)
+    changed = known is None or (known.verdict, known.cause) != (ruling.verdict, ruling.cause)
     kept = _keep(plan, row, known, state, ruling, estimated=bool(around.usual), now=now)
-    if known is None or (known.verdict, known.cause) != (ruling.verdict, ruling.cause):
+    if changed:
         _say(plan, batch, watched, kept, state, anew=anew, now=now)
 
 

@@ -200,6 +200,13 @@ def test_without_requests_on_a_side_it_holds():
     assert ruled(PlanEvidence()).may_pass is False
 
 
+def test_before_the_first_comparison_no_number_is_made_up():
+    ruling = ruled(looked(a_look(5, canary=(0, 0))))
+    assert ruling.sentence == (
+        "evidence 0 %; error_rate: no requests seen yet that find 2 % with 95 % probability"
+    )
+
+
 def test_when_nobody_is_left_to_compare_with_it_says_so_and_lets_pass():
     ruling = ruled(looked(*calm(3)), replace(AROUND, control=0))
     assert (ruling.word, ruling.cause, ruling.may_pass) == ("promote", "no_control", True)
