@@ -207,5 +207,5 @@ def difference(got: Any, expected: Any, *, rtol: float, atol: float, at: str = "
 def _alike(got: Any, expected: Any, rtol: float, atol: float) -> bool:
     numbers = isinstance(got, int | float) and isinstance(expected, int | float)
     if numbers and not isinstance(got, bool) and not isinstance(expected, bool):
-        return got == expected or abs(got - expected) <= atol + rtol * abs(expected)
+        return bool(got == expected or abs(got - expected) <= atol + rtol * abs(expected))
     return type(got) is type(expected) and bool(got == expected)

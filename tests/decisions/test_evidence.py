@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -280,7 +281,7 @@ def test_the_rule_of_three():
 
 
 def needed(**changes):
-    case = {
+    case: dict[str, Any] = {
         "usual": 0.005,
         "fault": 0.02,
         "traffic": 2 / 38,

@@ -88,6 +88,7 @@ def test_it_is_told_in_words():
 
 
 BASE = parsed("{}")
+RULES = EvidenceRules()
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ BASE = parsed("{}")
     ids=str,
 )
 def test_what_changes_in_a_running_plan(changes, direction):
-    after = replace(BASE, evidence=replace(BASE.evidence, **changes))
+    after = replace(BASE, evidence=replace(RULES, **changes))
     [change] = compare(BASE, after, Standing()).changes
     assert change.direction == direction
     assert merged(BASE, after, {change.path}, Standing()) == after
@@ -127,7 +128,7 @@ def test_a_test_more_is_tighter_and_one_less_is_looser():
 def test_every_key_has_its_direction():
     names = set(EvidenceRules.__dataclass_fields__)
     for name in names:
-        value = getattr(BASE.evidence, name)
+        value = getattr(RULES, name)
         other = ("x",) if isinstance(value, tuple) else "warn" if value == "pause" else value + 1
-        changed = replace(BASE, evidence=replace(BASE.evidence, **{name: other}))
+        changed = replace(BASE, evidence=replace(RULES, **{name: other}))
         assert [c.path for c in compare(BASE, changed, Standing()).changes] == [f"evidence.{name}"]

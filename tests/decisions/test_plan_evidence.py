@@ -18,7 +18,7 @@ from batches.evidence_ruling import (
     recent,
     rule,
 )
-from batches.kpi_points import GaugePoint, HistogramPoint, LookSample, RatioPoint
+from batches.kpi_points import GaugePoint, HistogramPoint, LookSample, Point, RatioPoint
 from batches.metric_sources import SourceSpec
 from batches.plan_evidence import PlanEvidence, counts_of, with_look
 from plans.policy import BatchSpec, Conditions, EvidenceRules, Guardrail, Limits, UpgradePolicy
@@ -125,7 +125,7 @@ def test_another_unit_of_the_same_times_changes_nothing(factor):
 
 
 def test_points_of_another_kind_and_buckets_without_a_bound_count_for_nothing():
-    odd = {"a": GaugePoint(5.0), "b": HistogramPoint({900.0: 1.0}, 5.0)}
+    odd: dict[str, Point] = {"a": GaugePoint(5.0), "b": HistogramPoint({900.0: 1.0}, 5.0)}
     counts, _usual = counts_of(LookSample("latency_ms", NOON, canary=odd), SLOW, Usual(), seconds=5)
     assert counts.canary_requests == 0
 
@@ -234,7 +234,7 @@ def test_missing_looks_never_let_a_batch_pass(kinds):
 
 # What the policy and the dictionary make of it.
 
-SOURCE = SourceSpec("fleet", "prometheus_text", "http://127.0.0.1:1/metrics")
+SOURCE = SourceSpec("fleet", "prometheus_text", {"url": "http://127.0.0.1:1/metrics"})
 POLICY = UpgradePolicy(
     "p", (BatchSpec("all", 100, 600),), evidence=EvidenceRules(kpis=("error_rate", "latency_ms"))
 )

@@ -17,7 +17,7 @@ class Command(BaseCommand):
     """`manage.py conformance FILE...`."""
 
     help = "Run files of reference cases against the console's own functions."
-    requires_system_checks: Sequence[str] = []
+    requires_system_checks: tuple[str, ...] = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the files."""
