@@ -7,6 +7,7 @@ tolerance. Pure.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -196,6 +197,13 @@ def _side(
 
 def tally_of(point: Point, tested: KpiUnderTest) -> tuple[float, float] | None:
     """Return (errors, requests) of one tenant, None where the point says nothing of them."""
+    tally = _tally(point, tested)
+    if tally is None or not all(math.isfinite(count) and count >= 0 for count in tally):
+        return None
+    return tally
+
+
+def _tally(point: Point, tested: KpiUnderTest) -> tuple[float, float] | None:
     if isinstance(point, RatioPoint) and tested.slow_above is None:
         return point.bad, max(point.bad, point.total)
     if isinstance(point, HistogramPoint) and tested.slow_above is not None:

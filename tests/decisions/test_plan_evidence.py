@@ -130,6 +130,14 @@ def test_points_of_another_kind_and_buckets_without_a_bound_count_for_nothing():
     assert counts.canary_requests == 0
 
 
+@given(st.sampled_from([float("nan"), float("inf"), -5.0]))
+def test_a_tenant_whose_counts_are_no_counts_says_nothing_and_hides_nobody(odd):
+    points = {"acorn": RatioPoint(0.0, odd), "birch": RatioPoint(odd, 5.0), "t0": RatioPoint(1, 50)}
+    sample = LookSample("error_rate", NOON, canary=points, control=points)
+    counts, _usual = counts_of(sample, TEST.kpis["error_rate"], Usual(), seconds=5)
+    assert (counts.canary_errors, counts.canary_requests) == (1, 50)
+
+
 def test_tenants_that_always_had_more_errors_are_no_bad_version():
     noisy = Usual({f"t{n}": ((900.0 if n < 2 else 50.0), 10_000.0) for n in range(10)})
     looks = calm(60, canary=(18, 200))

@@ -187,6 +187,16 @@ def test_a_soak_without_a_verdict_is_held_and_a_person_lets_it_pass(scene, fleet
     fleet.until_batch(plan, "passed")
 
 
+def test_when_everyone_is_ill_it_holds_and_takes_nothing_back(scene, fleet):
+    fleet.metrics.bad_versions = {"1.0.0", "1.5.0"}
+    plan = began(scene)
+    batch = fleet.until_batch(plan, "held")
+    assert batch.held_kind == "fleet_incident"
+    assert "times their usual errors too" in batch.held_reason
+    assert "fleet_incident" in alerts_of(plan)
+    assert not Ruling.objects.filter(plan=plan, verdict="breached").exists()
+
+
 def test_the_history_is_taken_once_and_from_before_the_plan(scene, fleet, monkeypatch):
     asked = []
 
