@@ -15,6 +15,7 @@ from batches.decide import BreachFacts
 from batches.evidence import percent
 from batches.evidence_calibration import Usual
 from batches.evidence_history import usual_of
+from batches.evidence_intervals import ratio_interval
 from batches.evidence_rules import EvidenceTest
 from batches.evidence_ruling import (
     KEY,
@@ -26,7 +27,7 @@ from batches.evidence_ruling import (
 )
 from batches.kpi_points import LookSample
 from batches.models import Batch, EvidenceLook, EvidenceState, Rollback, Ruling
-from batches.plan_evidence import PlanEvidence, counts_of, with_look
+from batches.plan_evidence import PlanEvidence, Sums, counts_of, with_look
 from batches.recall import Watched
 from plans import events
 from plans.models import Event, Plan
@@ -83,7 +84,14 @@ def take_in(
         if kpi not in kpis or not looks:
             continue
         usual = around.usual.get(kpi, Usual())
-        after = with_look(state, test, looks[-1], usual, soak_started=soak_started)
+        after = with_look(
+            state,
+            test,
+            looks[-1],
+            usual,
+            soak_started=soak_started,
+            batch=batch.number if batch is not None else state.band_batch,
+        )
         if after is not state:
             state = after
             taken.append(_look_row(plan, test, looks[-1], state))
@@ -120,6 +128,8 @@ def _look_row(
 ) -> EvidenceLook:
     counts, _usual = counts_of(look, test.kpis[look.kpi], Usual(), seconds=0)
     log_e = state.processes[look.kpi].log_e
+    sums = state.band[look.kpi]
+    band = ratio_interval(*sums, risk=test.risk)
     return EvidenceLook(
         plan=plan,
         kpi=look.kpi,
@@ -132,7 +142,19 @@ def _look_row(
         canary_requests=counts.canary_requests,
         control_errors=counts.control_errors,
         control_requests=counts.control_requests,
+        ratio=band.estimate,
+        ratio_lower=band.lower,
+        ratio_upper=band.upper,
+        ratio_tolerated=_tolerated(test, sums),
     )
+
+
+def _tolerated(test: EvidenceTest, sums: Sums) -> float | None:
+    """Return the ratio that is tolerated at the control's own rate; None where it has no errors."""
+    if sums.control_errors <= 0 or sums.control_requests <= 0:
+        return None
+    tolerance = test.tolerance
+    return tolerance.ratio + tolerance.points * sums.control_requests / sums.control_errors
 
 
 def _in_full(

@@ -81,9 +81,13 @@ def samples(rows: Iterable[KpiSample]) -> list[Message]:
 
 
 def evidence(rows: Iterable[EvidenceLook]) -> list[Message]:
-    """Return what these looks add to the chart of the evidence."""
-    points = [point for row in rows for point in evidence_chart.points_of_look(row)]
-    return [{"type": "samples", "kpi": evidence_chart.KPI, "points": points}] if points else []
+    """Return what these looks add to the charts of the evidence."""
+    points: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        points.setdefault(evidence_chart.KPI, []).extend(evidence_chart.points_of_look(row))
+        ratio = points.setdefault(evidence_chart.ratio_key(row.kpi), [])
+        ratio.extend(evidence_chart.ratio_points(row))
+    return [{"type": "samples", "kpi": key, "points": added} for key, added in points.items()]
 
 
 def counts(of: dict[str, int]) -> Message:

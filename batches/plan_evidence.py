@@ -11,13 +11,32 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from batches import evidence
 from batches.evidence import Counts, Process, Tolerance
 from batches.evidence_calibration import Usual, exposure, fleet_rate
 from batches.evidence_rules import EvidenceTest, KpiUnderTest
 from batches.kpi_points import HistogramPoint, LookSample, Point, RatioPoint
+
+
+class Sums(NamedTuple):
+    """Errors and requests of the upgraded tenants, and of those that wait."""
+
+    canary_errors: float = 0.0
+    canary_requests: float = 0.0
+    control_errors: float = 0.0
+    control_requests: float = 0.0
+
+    def plus(self, counts: Counts) -> Sums:
+        """Return the sums with one more look."""
+        return Sums(
+            self.canary_errors + counts.canary_errors,
+            self.canary_requests + counts.canary_requests,
+            self.control_errors + counts.control_errors,
+            self.control_requests + counts.control_requests,
+        )
+
 
 REPEATED = timedelta(seconds=60)
 """A look that is older than the last by more than that is of a clock that was put back."""
@@ -26,6 +45,9 @@ REPEATED = timedelta(seconds=60)
 @dataclass(frozen=True, slots=True)
 class PlanEvidence:
     """Where the test of a plan stands.
+
+    `band` adds up the errors and requests of both sides since `band_batch` is the newest batch, for
+    the picture of their ratio: over several batches such a sum compares different tenants.
 
     `peak` is latched: what has once reached 100 % stays there. `soak_compared`: how many canary
     requests each process had compared when the present soak began.
@@ -40,6 +62,8 @@ class PlanEvidence:
     reached_at: datetime | None = None
     soak_started: datetime | None = None
     soak_compared: Mapping[str, float] = field(default_factory=dict)
+    band_batch: int = 0
+    band: Mapping[str, Sums] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -55,6 +79,8 @@ class PlanEvidence:
             "reached_at": _written(self.reached_at),
             "soak_started": _written(self.soak_started),
             "soak_compared": dict(self.soak_compared),
+            "band_batch": self.band_batch,
+            "band": {kpi: list(sums) for kpi, sums in self.band.items()},
         }
 
     @classmethod
@@ -73,6 +99,8 @@ class PlanEvidence:
             reached_at=_read(body["reached_at"]),
             soak_started=_read(body["soak_started"]),
             soak_compared=dict(body["soak_compared"]),
+            band_batch=int(body["band_batch"]),
+            band={kpi: Sums(*sums) for kpi, sums in body["band"].items()},
         )
 
     @property
@@ -111,8 +139,12 @@ def with_look(
     usual: Usual,
     *,
     soak_started: datetime | None,
+    batch: int = 0,
 ) -> PlanEvidence:
-    """Return the evidence after one look at one Kpi; a look that was taken in counts once."""
+    """Return the evidence after one look at one Kpi; a look that was taken in counts once.
+
+    `batch` is the number of the newest batch that has begun.
+    """
     tested = test.kpis.get(look.kpi)
     before = state.looked_at.get(look.kpi)
     if tested is None or (before is not None and before - REPEATED <= look.at <= before):
@@ -137,8 +169,11 @@ def with_look(
     if soak_started is not None and soak_started != state.soak_started:
         so_far = {kpi: p.compared for kpi, p in state.processes.items()}
         state = replace(state, soak_started=soak_started, soak_compared=so_far)
+    band = state.band if batch == state.band_batch else {}
     return replace(
         state,
+        band_batch=batch,
+        band={**band, look.kpi: band.get(look.kpi, Sums()).plus(counts)},
         processes=processes,
         looked_at={**state.looked_at, look.kpi: look.at},
         tolerance=test.tolerance,

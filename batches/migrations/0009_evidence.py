@@ -43,6 +43,10 @@ class Migration(migrations.Migration):
                 ('canary_requests', models.FloatField()),
                 ('control_errors', models.FloatField()),
                 ('control_requests', models.FloatField()),
+                ('ratio', models.FloatField(blank=True, help_text="The canary's rate by the control's, within the batch.", null=True)),
+                ('ratio_lower', models.FloatField(blank=True, null=True)),
+                ('ratio_upper', models.FloatField(blank=True, null=True)),
+                ('ratio_tolerated', models.FloatField(blank=True, null=True)),
                 ('plan', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='evidence_looks', to='plans.plan')),
             ],
             options={

@@ -41,6 +41,12 @@ class EvidenceLook(models.Model):
     canary_requests = models.FloatField()
     control_errors = models.FloatField()
     control_requests = models.FloatField()
+    ratio = models.FloatField(
+        null=True, blank=True, help_text="The canary's rate by the control's, within the batch."
+    )
+    ratio_lower = models.FloatField(null=True, blank=True)
+    ratio_upper = models.FloatField(null=True, blank=True)
+    ratio_tolerated = models.FloatField(null=True, blank=True)
 
     class Meta:
         ordering = ("plan", "at", "pk")

@@ -145,6 +145,16 @@ def test_tenants_that_always_had_more_errors_are_no_bad_version():
     assert looked(*looks, usual=noisy).reached_at is None
 
 
+def test_the_sums_of_the_picture_begin_anew_with_each_batch():
+    state = PlanEvidence()
+    for number, batch in enumerate((1, 1, 2), start=1):
+        one = a_look(5 * number)
+        state = with_look(state, TEST, one, USUAL, soak_started=NOON, batch=batch)
+    assert tuple(state.band["error_rate"]) == (1, 200, 4, 800)
+    # What decides goes on over all of them.
+    assert state.processes["error_rate"].control_requests == 2400
+
+
 # Rulings.
 
 

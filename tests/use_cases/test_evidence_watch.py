@@ -1,18 +1,21 @@
 """The evidence test under a watch: it pauses, takes back or warns, once and with its reason."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from batches import control, decide, evidence_history, evidence_watch
-from batches.evidence_chart import evidence_chart
+from batches.evidence_chart import evidence_chart, ratio_charts
 from batches.evidence_watch import evidence_facts
 from batches.limits_in_force import policies_in_force
 from batches.models import Batch, EvidenceBaseline, EvidenceLook, EvidenceState, Ruling
+from batches.readiness import missing_names
 from batches.snapshot import plan_snapshot
 from plans.drafting import current_revision, policy_of
 from plans.models import Event, Plan
+from plans.policy import EvidenceRules
 from reports.evidence_course import evidence_course
 from tests.builders import FOREST, a_started, check_invariants, policy_text, states
 from tests.use_cases.watched_fleet import LIMITS, WatchedFleet, alerts_of, the_rollback
@@ -226,6 +229,15 @@ def test_what_was_tested_before_a_rollback_breaks_nothing_after_it(scene, fleet)
     assert not facts_of(plan, back).breaches
 
 
+def test_a_kpi_that_cannot_be_tested_is_told_before_a_plan_is_made(scene, fleet):
+    made = began(scene)
+    policy = policy_of(current_revision(made))
+    rules = EvidenceRules(kpis=("error_rate", "nothing"))
+    told = missing_names("fleet", replace(policy, evidence=rules))
+    assert len([problem for problem in told if "nothing" in problem]) == 1
+    assert missing_names("fleet", policy) == []
+
+
 # Where it is shown.
 
 
@@ -241,6 +253,14 @@ def test_page_api_chart_and_report_show_the_same(scene, fleet):
     assert [line["label"] for line in chart["lines"]] == ["evidence"]
     assert chart["points"][-1]["value"] == 100
     assert 'against "no worse than tolerated"' in chart["points"][-1]["said"]
+    [ratio] = ratio_charts(plan, policies_in_force(plan))
+    assert ratio["kpi"] == "error_rate / control"
+    assert [line["name"] for line in ratio["lines"]] == ["ratio", "lower", "upper", "tolerated"]
+    # The waiting tenants have no errors: how many times worse is not known, that it is worse is.
+    last = ratio["points"][-1]["at"]
+    newest = {p["line"]: p["value"] for p in ratio["points"] if p["at"] == last}
+    assert newest["ratio"] is None
+    assert newest["lower"] > 1
     course = evidence_course(plan, policy_of(current_revision(plan)))
     assert course.highest == 100
     assert course.sentence == shown["sentence"]
