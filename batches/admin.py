@@ -13,6 +13,8 @@ from batches.models import (
     DeployerCall,
     DeployerMeasurement,
     DrillSchedule,
+    EvidenceBaseline,
+    EvidenceState,
     Heartbeat,
     Lease,
     Rollback,
@@ -220,6 +222,25 @@ class RulingAdmin(ReadOnlyAdmin):
     list_filter = ("verdict",)
     search_fields = ("plan__external_id", "kpi")
     ordering = ("-at",)
+
+
+@admin.register(EvidenceState)
+class EvidenceStateAdmin(ReadOnlyAdmin):
+    """Where the evidence tests stand."""
+
+    list_display = ("plan", "percent", "verdict", "action", "sentence", "updated_at")
+    list_select_related = ("plan",)
+    list_filter = ("verdict",)
+    search_fields = ("plan__external_id", "kpi")
+
+
+@admin.register(EvidenceBaseline)
+class EvidenceBaselineAdmin(ReadOnlyAdmin):
+    """What tenants were like before their plan; the tests are calibrated with it."""
+
+    list_display = ("plan", "kpi", "phi", "short", "taken_at")
+    list_select_related = ("plan",)
+    search_fields = ("plan__external_id", "kpi")
 
 
 @admin.register(Alert)

@@ -174,6 +174,27 @@ class OverrideOutput(serializers.Serializer[Any]):
     expires_at = serializers.DateTimeField(allow_null=True)
 
 
+class EvidenceOutput(serializers.Serializer[Any]):
+    """What the evidence test of the plan says."""
+
+    percent = serializers.FloatField(help_text="0 to 100; at 100 the action follows.")
+    verdict = serializers.CharField(help_text="fine, breached, no_data or undecided.")
+    sentence = serializers.CharField()
+    cause = serializers.CharField(
+        allow_blank=True,
+        help_text="no_traffic, no_control, exposure, fleet_incident, short_history or unusable.",
+    )
+    kpi = serializers.CharField(allow_blank=True, help_text="The Kpi that says most.")
+    kpis = serializers.ListField(child=serializers.CharField())
+    action = serializers.CharField(help_text="pause, rollback or warn.")
+    risk = serializers.FloatField(help_text="The risk of a false alarm, in %.")
+    estimated = serializers.BooleanField(
+        help_text="Calibrated by the tenants' history: an estimate, no proof."
+    )
+    reached_at = serializers.DateTimeField(allow_null=True)
+    updated_at = serializers.DateTimeField(allow_null=True)
+
+
 class PlanCourse(serializers.Serializer[Any]):
     """Where a plan is: its batches, tenants, guardrails, newest rollback and open alerts."""
 
@@ -188,6 +209,7 @@ class PlanCourse(serializers.Serializer[Any]):
         child=serializers.CharField(),
         help_text="What is broken still and would stop the plan again as soon as it goes on.",
     )
+    evidence = EvidenceOutput(allow_null=True, help_text="Null when the policy has no test.")
     alerts = AlertOutput(many=True)
 
 

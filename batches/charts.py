@@ -12,6 +12,7 @@ from typing import Any
 from batches import kpi_points
 from batches.configured import dictionary
 from batches.dictionary import KpiDefinition, Panel
+from batches.evidence_chart import evidence_chart, ratio_charts
 from batches.kpi_points import GaugePoint, HistogramPoint, LookSample, RatioPoint
 from batches.limits_in_force import InForce, limit_steps, policies_in_force
 from batches.models import KpiSample
@@ -125,6 +126,9 @@ def plan_charts(plan: Plan) -> dict[str, Any]:
     for chart in charts:
         names = {line["name"] for line in chart["lines"]}
         chart["points"] = [p.to_json() for p in found[chart["kpi"]] if p.line in names]
+    evidence = evidence_chart(plan, periods)
+    if evidence is not None:
+        charts = [evidence, *ratio_charts(plan, periods), *charts]
     marks = Event.objects.filter(stream__key=plan.stream_key, kind__in=MARKS).order_by("seq")
     return {
         "charts": charts,

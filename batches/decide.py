@@ -1,8 +1,9 @@
 """What the watch does next with a plan: one pure function from facts to one action.
 
-The rules stand in the order in which they matter: rollback deadline, breach, missing data and its
-return, batch clock, pause deadline, hold deadline, failure budget, drill, soak, next batch. The
-watch applies the action, reads the facts again and asks again, until there is nothing more to do.
+The rules stand in the order in which they matter: rollback deadline, breach, fleet incident,
+missing data and its return, batch clock, pause deadline, hold deadline, failure budget, drill,
+soak, next batch. The watch applies the action, reads the facts again and asks again, until there is
+nothing more to do.
 """
 
 from datetime import timedelta
@@ -67,6 +68,16 @@ def _breach(facts: PlanFacts) -> Action | None:
         if breach.action == "rollback" and live is None and facts.state == "running":
             return Action("pause", facts.stopping(breach.sentence), kind=f"breach:{breach.key}")
     return None
+
+
+def _incident(facts: PlanFacts) -> Action | None:
+    """Hold while everyone is ill: it is hardly the new version, and nobody could tell."""
+    live = facts.live
+    if not facts.incident or live is None or facts.state != "running":
+        return None
+    if live.state == "held" or "fleet_incident" in live.acknowledged:
+        return None
+    return Action("hold", facts.incident, live.pk, "fleet_incident")
 
 
 def missing_too_long(facts: PlanFacts) -> MissingFacts | None:
@@ -208,6 +219,7 @@ def _failure_budget(facts: PlanFacts) -> Action | None:
 RULES: tuple[Rule, ...] = (
     _rollback_clock,
     _breach,
+    _incident,
     _missing,
     _data_back,
     _batch_clock,

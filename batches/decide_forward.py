@@ -108,6 +108,8 @@ def _soaking(facts: PlanFacts) -> Action | None:
         return Action("wait", facts.unreadable, kind="configuration")
     if not facts.promotable and not live.counts.get("upgraded"):
         return _nobody_left(live)
+    if not facts.promotable and facts.inconclusive:
+        return Action("hold", facts.inconclusive, live.pk, "evidence_inconclusive")
     if not facts.promotable:
         return Action("wait", f"the soak is over, but {facts.promotable_sentence}")
     return Action("pass_soak", facts.promotable_sentence, live.pk)

@@ -94,7 +94,9 @@ class DrillFacts:
 class PlanFacts:
     """Everything that a decision about one plan depends on.
 
-    `rehearsal` says why a plan that rehearses a rollback is to ask for it now.
+    `incident`: those who were not upgraded are ill as well; `inconclusive`: a soak ended without
+    a verdict of the evidence test. `rehearsal` says why a plan that rehearses a rollback is to ask
+    for it now.
     `window_open`: what comes next may be called, by the policy's windows and by all freezes;
     `window_for_good`: it never will be. `irreversible`: the release cannot be taken back.
     `half_done`: a stop found tenants half done, and they can be read by now.
@@ -113,6 +115,8 @@ class PlanFacts:
     resume_by: datetime | None = None
     rollback: RollbackFacts | None = None
     breaches: tuple[BreachFacts, ...] = ()
+    incident: str = ""
+    inconclusive: str = ""
     missing: tuple[MissingFacts, ...] = ()
     all_seen_at: datetime | None = None
     window_open: bool = True

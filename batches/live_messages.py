@@ -10,8 +10,8 @@ from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 
-from batches import charts
-from batches.models import DeployerCall, Heartbeat, KpiSample
+from batches import charts, evidence_chart
+from batches.models import DeployerCall, EvidenceLook, Heartbeat, KpiSample
 from plans.models import Event
 
 Message = dict[str, Any]
@@ -78,6 +78,16 @@ def samples(rows: Iterable[KpiSample]) -> list[Message]:
         for kpi, added in points.items()
         if added
     ]
+
+
+def evidence(rows: Iterable[EvidenceLook]) -> list[Message]:
+    """Return what these looks add to the charts of the evidence."""
+    points: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        points.setdefault(evidence_chart.KPI, []).extend(evidence_chart.points_of_look(row))
+        ratio = points.setdefault(evidence_chart.ratio_key(row.kpi), [])
+        ratio.extend(evidence_chart.ratio_points(row))
+    return [{"type": "samples", "kpi": key, "points": added} for key, added in points.items()]
 
 
 def counts(of: dict[str, int]) -> Message:

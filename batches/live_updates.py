@@ -18,12 +18,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db import DatabaseError, connections
+from django.db.models import Max
 from django.utils import timezone
 
 from batches import live_messages
 from batches.commit_signal import CommitSignal, commit_signal
 from batches.live_messages import Message
-from batches.models import DeployerCall, KpiSample, TenantUpgrade
+from batches.models import DeployerCall, EvidenceLook, KpiSample, TenantUpgrade
 from plans.database_away import DATABASE_AWAY
 from plans.models import Event, Stream
 
@@ -80,6 +81,7 @@ class Cursor:
     seq: int
     sample: int
     answered: datetime
+    evidence: int = 0
     told: deque[int] = field(default_factory=lambda: deque(maxlen=5000))
 
 
@@ -189,6 +191,7 @@ class Tailer:
                     live_messages.counts(TenantUpgrade.objects.filter(plan_id=plan_id).counts())
                 )
             messages += _samples(plan_id, cursor)
+            messages += _evidence(plan_id, cursor)
             messages += _answers(plan_id, cursor)
             self._send(plan_id, messages)
         return more
@@ -199,8 +202,9 @@ def _cursor_now(plan_id: uuid.UUID) -> Cursor:
     newest = (
         KpiSample.objects.filter(plan_id=plan_id).order_by("-pk").values_list("pk", flat=True)
     ).first()
+    tested = EvidenceLook.objects.filter(plan_id=plan_id).aggregate(newest=Max("pk"))["newest"]
     now = timezone.now()
-    cursor = Cursor(seq=head or 0, sample=newest or 0, answered=now)
+    cursor = Cursor(seq=head or 0, sample=newest or 0, answered=now, evidence=tested or 0)
     # What the page shows already is not told again when a late commit is looked for.
     shown = DeployerCall.objects.filter(
         plan_id=plan_id, ended_at__gt=now - timedelta(seconds=LATE_COMMIT_SECONDS)
@@ -225,6 +229,13 @@ def _samples(plan_id: uuid.UUID, cursor: Cursor) -> list[Message]:
     if rows:
         cursor.sample = rows[-1].pk
     return live_messages.samples(rows)
+
+
+def _evidence(plan_id: uuid.UUID, cursor: Cursor) -> list[Message]:
+    rows = list(EvidenceLook.objects.filter(plan_id=plan_id, pk__gt=cursor.evidence).order_by("pk"))
+    if rows:
+        cursor.evidence = rows[-1].pk
+    return live_messages.evidence(rows)
 
 
 def _answers(plan_id: uuid.UUID, cursor: Cursor) -> list[Message]:

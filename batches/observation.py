@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from batches import surroundings
+from batches import evidence_watch, surroundings
 from batches.asking_sources import AskingSources, covers
 from batches.configured import dictionary
 from batches.decision_facts import BreachFacts, MissingFacts
@@ -272,6 +272,14 @@ class Observer:
             remember(watched, kpi, look)
         if str(plan.state) != "rolling_back":
             judge_looks(plan, watched, done, tenants, now)
+            evidence_watch.take_in(
+                plan,
+                watched,
+                done,
+                canary=len(tenants.upgraded),
+                control=len(tenants.control),
+                now=now,
+            )
         notify()
         return True
 

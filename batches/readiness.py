@@ -7,7 +7,8 @@ from typing import Any
 from django.db.models import Count, Q, Sum
 
 from batches.configured import deployer_spec, dictionary
-from batches.dictionary import GuardrailUnusable, resolve_guardrail
+from batches.dictionary import Dictionary, GuardrailUnusable, resolve_guardrail
+from batches.evidence_rules import evidence_test
 from batches.lifecycle import BATCH, TENANT_UPGRADE
 from batches.models import Batch, DeployerMeasurement, TenantUpgrade
 from batches.quote import Pace, Quote, WayBack, pace, rollback_quote
@@ -56,7 +57,15 @@ def kpi_problems(policy: UpgradePolicy) -> list[tuple[str, str]]:
             resolve_guardrail(guardrail, definition)
         except GuardrailUnusable as unusable:
             problems.append((guardrail.kpi, str(unusable)))
-    return problems
+    return [*problems, *_untestable(policy, known)]
+
+
+def _untestable(policy: UpgradePolicy, known: Dictionary) -> list[tuple[str, str]]:
+    """Return which Kpis of the evidence test it cannot test; those that are lacking tell so."""
+    test = evidence_test(policy, known)
+    if test is None:
+        return []
+    return [(kpi, why) for kpi, why in test.unusable.items() if known.mappings_for(kpi)]
 
 
 AT_STAKE = (*TENANT_UPGRADE.sources("begin_restore"), "restoring")

@@ -12,6 +12,7 @@ from batches.dictionary import (
     KpiMapping,
     resolve_guardrail,
 )
+from batches.evidence_rules import EvidenceTest, evidence_test
 from batches.increments import LookSample, max_age
 from batches.models import GuardrailState, KpiBaseline, KpiSample, Rollback
 from batches.rehearsing import is_blind
@@ -55,6 +56,7 @@ class Watched:
     unanswered_since: dict[str, datetime] = field(default_factory=dict)
     rolling_back: bool = False
     blind: bool = False
+    evidence: EvidenceTest | None = None
     looks: dict[str, deque[LookSample]] = field(default_factory=dict)
     states: dict[str, GuardState] = field(default_factory=dict)
     rulings: dict[str, GuardrailRuling] = field(default_factory=dict)
@@ -137,6 +139,9 @@ def recalled(plan: Plan, policy: UpgradePolicy, known: Dictionary) -> Watched:
             unusable[guardrail.kpi] = str(broken)
             continue
         guards.append(Guard(guardrail_key(guardrail), resolved, definition))
+    evidence = evidence_test(policy, known)
+    if evidence is not None:
+        unusable.update(evidence.unusable)
     charted = {panel.kpi for _title, panels in known.dashboards for panel in panels}
     names = {*policy.watched_kpis, *charted}
     watched = Watched(
@@ -150,6 +155,7 @@ def recalled(plan: Plan, policy: UpgradePolicy, known: Dictionary) -> Watched:
         next_look=plan.created_at,
         look_seconds=policy.limits.look_seconds,
         blind=is_blind(plan),
+        evidence=evidence,
     )
     last = Rollback.objects.filter(plan=plan).order_by("-triggered_at").first()
     cut = (last.finished_at or last.triggered_at) if last is not None else plan.created_at

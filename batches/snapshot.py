@@ -13,7 +13,8 @@ from django.utils import timezone
 
 from batches.adjusting import adjusting
 from batches.back_in_band import ending_shown
-from batches.guardrails_shown import guardrails_shown, stops_again
+from batches.evidence_watch import evidence_shown
+from batches.guardrails_shown import VERDICT_WORDS, guardrails_shown, stops_again
 from batches.live_messages import watch_age
 from batches.models import Alert, Rollback, RollbackDrill, TenantUpgrade
 from batches.opening_shown import opening_shown, overrides_shown
@@ -23,6 +24,7 @@ from batches.rollback import headline
 from batches.snapshot_batches import batches_shown, summed
 from plans.drafting import policy_of
 from plans.models import Installation, Plan, PlanRevision, PlanTenant, Stream
+from plans.policy import UpgradePolicy
 from plans.refusal import NotFound
 
 NEEDS_HAND_SHOWN = 200
@@ -63,6 +65,7 @@ def plan_snapshot(plan_id: uuid.UUID | str, *, now: datetime | None = None) -> d
         "drill": _drill(plan),
         "guardrails": guardrails,
         "stops_again": stops_again(str(plan.state), _held_kind(batches), guardrails),
+        "evidence": _evidence(plan, policy),
         "adjusting": adjusting(plan),
         "alerts": list(
             Alert.objects.filter(plan=plan, resolved_at=None).values(
@@ -198,3 +201,11 @@ def _drill(plan: Plan) -> dict[str, Any] | None:
         "seconds": drill.seconds,
         "quote_seconds": drill.quote_seconds,
     }
+
+
+def _evidence(plan: Plan, policy: UpgradePolicy) -> dict[str, Any] | None:
+    """Return what the evidence test says, None where the policy has none."""
+    told = evidence_shown(plan, policy)
+    if told is not None:
+        told["label"] = VERDICT_WORDS.get(told["verdict"], told["verdict"])
+    return told

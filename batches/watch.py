@@ -32,6 +32,7 @@ from batches.commit_signal import CommitSignal, commit_signal
 from batches.decide import decide
 from batches.decision_facts import Action, PlanFacts
 from batches.effect_thread import EffectThread
+from batches.evidence_watch import evidence_facts
 from batches.leases import LeaseLost
 from batches.models import Alert, Heartbeat
 from batches.observation import Observer
@@ -329,14 +330,17 @@ class Watch:
     def _facts(self, plan: Plan, policy: UpgradePolicy, now: datetime) -> PlanFacts:
         try:
             self.observer.look_when_due(plan, policy, now)
+            evidence = evidence_facts(plan, policy, now)
             return plan_facts(
                 plan,
                 policy,
                 now,
-                breaches=self.observer.breaches(plan, policy),
+                breaches=[*self.observer.breaches(plan, policy), *evidence.breaches],
+                incident=evidence.incident,
+                inconclusive=evidence.inconclusive,
                 missing=self.observer.missing(plan, policy, now),
                 all_seen_at=self.observer.all_seen_at(plan, policy),
-                promotable=self.observer.promotable(plan, policy, now),
+                promotable=evidence.and_then(self.observer.promotable(plan, policy, now)),
                 clock=self.clock,
             )
         except BadInput as broken:

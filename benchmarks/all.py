@@ -26,6 +26,7 @@ def commands(*, large: bool, rounds: int) -> dict[str, list[str]]:
         "push": [],
         "memory": ["--demo"],
         "pages": ["--rounds", str(rounds)],
+        "evidence": [],
     }
 
 

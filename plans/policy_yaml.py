@@ -14,6 +14,7 @@ from plans.policy import (
 from plans.policy_guardrails import check_last_batch, read_guardrails, read_thresholds
 from plans.policy_parts import (
     read_conditions,
+    read_evidence,
     read_limits,
     read_rollback,
     read_selection,
@@ -43,6 +44,7 @@ _POLICY_KEYS = (
     "limits",
     "on",
     "rollback",
+    "evidence",
 )
 
 
@@ -114,7 +116,6 @@ def _read_policies(
             f"policies.{name}",
             top.problems,
             keys=_POLICY_KEYS,
-            unenforced=("evidence",),
         )
         policies[name] = _read_policy(policy, name, approvals)
     return policies
@@ -146,6 +147,7 @@ def _read_policy(
         limits=(limits := read_limits(policy)),
         on=read_conditions(policy),
         rollback=read_rollback(policy, limits),
+        evidence=read_evidence(policy),
     )
 
 

@@ -13,6 +13,7 @@ from plans.drafting import policy_of
 from plans.events import check_chain
 from plans.models import Event, Plan, PlanRevision, PlanTenant
 from plans.policy_words import when_words
+from reports.evidence_course import evidence_course
 from reports.facts_agreed import (
     adjustments_of,
     freezes_over,
@@ -89,6 +90,7 @@ def plan_facts(plan_id: uuid.UUID, *, cut_off: datetime) -> ReportFacts:
         left_out=tuple(sorted((key, why) for key, excluded, why in places if excluded)),
         batches=batches,
         kpis=kpi_courses(plan, tenants=len(places)),
+        evidence=evidence_course(plan, policy),
         rulings=rulings_of(plan),
         rollbacks=rollbacks_of(plan),
         alerts=tuple(

@@ -19,6 +19,7 @@ from reports.report_facts_course import (
     AlertFact,
     BatchFact,
     DrillFact,
+    EvidenceFact,
     KpiFact,
     RollbackFact,
     RulingFact,
@@ -119,6 +120,7 @@ class ReportFacts:
     freezes: tuple[FreezeFact, ...] = ()
     overrides: tuple[OverrideFact, ...] = ()
     stopped_at: datetime | None = None
+    evidence: EvidenceFact | None = None
 
     @property
     def tenants(self) -> tuple[TenantFact, ...]:

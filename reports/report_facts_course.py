@@ -98,6 +98,23 @@ class KpiFact:
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceFact:
+    """The course of the evidence test: percent by line, the first line all Kpis together."""
+
+    kpis: tuple[str, ...]
+    tolerated: str
+    risk: float
+    action: str
+    verdict: str
+    sentence: str
+    estimated: bool
+    reached_at: datetime | None
+    looks: int
+    highest: float
+    lines: tuple[tuple[str, tuple[tuple[datetime, float], ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RulingFact:
     """A verdict with everything that it rests on."""
 

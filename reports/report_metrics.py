@@ -14,6 +14,7 @@ from reports.report_blocks import (
     quantity,
 )
 from reports.report_course import batch_end, markers
+from reports.report_evidence import evidence_blocks
 from reports.report_facts import ReportFacts
 from reports.report_facts_course import KpiFact, KpiLimit
 
@@ -28,6 +29,7 @@ def metrics_section(facts: ReportFacts) -> Section:
         svg = _chart(kpi, facts)
         if svg:
             blocks.append(Picture(svg, _chart_caption(kpi)))
+    blocks += evidence_blocks(facts.evidence, _bands(facts), markers(facts))
     rows = tuple(_kpi_row(kpi, facts) for kpi in facts.kpis)
     head = ("Kpi", "Source", "Limit", "Looks", "Without data", "Lowest", "Highest", "Breaches")
     blocks.append(Table("Looks at the Kpis", head, (21, 13, 16, 9, 11, 10, 10, 10), rows))
@@ -41,11 +43,6 @@ def _chart(kpi: KpiFact, facts: ReportFacts) -> str:
     if any(point.control is not None for point in kpi.points):
         control = [(p.at, p.control) for p in kpi.points if p.drawn and p.control is not None]
         lines.append(Line("not yet upgraded", tuple(control)))
-    bands = [
-        Span(batch.name, batch.opened_at, batch_end(batch, facts))
-        for batch in facts.batches
-        if batch.opened_at is not None
-    ]
     return kpi_chart(
         name=f"{kpi.name}, {kpi.meaning}" if kpi.meaning else kpi.name,
         unit=kpi.unit,
@@ -55,9 +52,17 @@ def _chart(kpi: KpiFact, facts: ReportFacts) -> str:
             for one in kpi.limits
             if one.value is not None
         ],
-        bands=bands,
+        bands=_bands(facts),
         markers=markers(facts),
     )
+
+
+def _bands(facts: ReportFacts) -> list[Span]:
+    return [
+        Span(batch.name, batch.opened_at, batch_end(batch, facts))
+        for batch in facts.batches
+        if batch.opened_at is not None
+    ]
 
 
 def _limit_words(kpi: KpiFact) -> str:

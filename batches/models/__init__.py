@@ -2,6 +2,7 @@
 
 from batches.models.batch import Batch, DeployerCall, TenantUpgrade
 from batches.models.drill_record import DrillApproval, DrillSchedule, RollbackDrill
+from batches.models.evidence_record import EvidenceBaseline, EvidenceLook, EvidenceState
 from batches.models.fit_record import KpiFit
 from batches.models.observed import GuardrailState, KpiBaseline, KpiCursor, KpiSample, Ruling
 from batches.models.rollback_record import AftermathCursor, AftermathSample, Rollback
@@ -16,6 +17,9 @@ __all__ = [
     "DeployerMeasurement",
     "DrillApproval",
     "DrillSchedule",
+    "EvidenceBaseline",
+    "EvidenceLook",
+    "EvidenceState",
     "GuardrailState",
     "Heartbeat",
     "KpiBaseline",

@@ -294,6 +294,16 @@ def test_status_tells_other_waits_beside_an_open_window(console, powerx, capsys)
     assert "Waits: batch 2 waits for a person" in capsys.readouterr().out
 
 
+def test_status_tells_the_evidence_where_there_is_a_test(console, powerx, capsys):
+    told = {"percent": 64.7, "verdict": "undecided", "sentence": "a batch passes below 50 %"}
+    console.will("/api/v1/plans/pay-7/", (200, plan("running", evidence=told)))
+    powerx("status pay-7")
+    assert "Evidence: 65 % (a batch passes below 50 %)" in capsys.readouterr().out
+    console.will("/api/v1/plans/pay-7/", (200, plan("running", evidence=None)))
+    powerx("status pay-7")
+    assert "Evidence" not in capsys.readouterr().out
+
+
 def test_stop_and_override_send_their_reasons(console, powerx):
     console.will("/api/v1/plans/pay-7/stop", (200, plan("stopped")))
     console.will("/api/v1/plans/pay-7/override-freeze", (200, plan("approved")))

@@ -11,6 +11,7 @@ from plans.policy import (
     ApprovalRule,
     BatchSpec,
     Conditions,
+    EvidenceRules,
     Guardrail,
     Limits,
     PolicyFile,
@@ -77,6 +78,18 @@ def batch_lists(draw):
     )
 
 
+evidence_rules = st.builds(
+    EvidenceRules,
+    kpis=st.lists(kpis, min_size=1, max_size=2, unique=True).map(tuple),
+    action=words(["pause", "rollback", "warn"]),
+    max_false_rollback_risk=positive(20),
+    ratio=st.floats(1, 100, allow_subnormal=False),
+    points=st.floats(0, 1, allow_subnormal=False),
+    detect=st.floats(1.5, 100, allow_subnormal=False),
+    power=st.floats(50, 99.9, allow_subnormal=False),
+)
+
+
 @st.composite
 def policy_files(draw):
     limits = Limits(
@@ -127,6 +140,7 @@ def policy_files(draw):
             irreversible=draw(words(["refuse", "freeze"])),
             watch_after_minutes=draw(words([0.0, 1440.0, 1439.5])),
         ),
+        evidence=draw(st.none() | evidence_rules),
     )
     rules = draw(st.lists(names, max_size=2, unique=True))
     approvals = {

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from typing import Any
 
 import pytest
@@ -10,10 +11,10 @@ from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import AnonymousUser
 
-from batches import live_updates
+from batches import evidence_chart, live_updates
 from batches.kpi_points import LookSample, RatioPoint
 from batches.live_updates import QUEUE_FRAMES, Client
-from batches.models import Heartbeat
+from batches.models import EvidenceLook, Heartbeat
 from batches.routing import websocket_urlpatterns
 from plans.models import Plan, Stream
 from tests.live.live_scene import (
@@ -182,6 +183,29 @@ async def test_a_look_becomes_points_of_its_charts(opened, plan):
     values = {point["line"]: point["value"] for point in samples["points"]}
     assert samples["kpi"] == "error_rate"
     assert values == {"canary": 2.0, "control": None}
+
+
+async def test_evidence_becomes_points_of_its_chart_with_what_it_is_worth(opened, plan):
+    page = await opened(since=await _head(plan))
+    await EvidenceLook.objects.acreate(
+        plan=plan,
+        kpi="error_rate",
+        at=now(),
+        log_e=math.log(79),
+        percent=94.9,
+        together=94.9,
+        together_log_e=math.log(79),
+        canary_errors=31,
+        canary_requests=812,
+        control_errors=20,
+        control_requests=4000,
+    )
+    samples = await page.until("samples")
+    assert samples["kpi"] == evidence_chart.KPI
+    assert [(point["line"], point["value"], point["said"]) for point in samples["points"]] == [
+        ("together", 94.9, '79:1 against "no worse than tolerated"'),
+        ("kpi error_rate", 94.9, '79:1 against "no worse than tolerated"'),
+    ]
 
 
 async def test_each_second_the_page_learns_how_long_the_watch_has_been_silent(opened, plan):

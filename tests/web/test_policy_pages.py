@@ -16,7 +16,7 @@ WRONG = """policies:
   a:
     batches:
       - {name: canary, percentage: 90, soak_minutes: 1}
-    evidence: {}
+    evidence: {kpis: []}
 """
 
 

@@ -94,6 +94,11 @@ def print_plan(out: Terminal, plan: Mapping[str, Any]) -> None:
     if plan.get("counts"):
         counts = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in plan["counts"].items())
         out.print(f"Tenants: {counts}", soft_wrap=True)
+    evidence = plan.get("evidence")
+    if evidence:
+        words = f"Evidence: {evidence['percent']:.0f} % ({printable(evidence['sentence'])})"
+        bad = evidence["verdict"] == "breached"
+        out.print(Text(words, style="bold red" if bad else ""), soft_wrap=True)
     rollback = plan.get("rollback")
     if rollback:
         out.print(_rollback(rollback), soft_wrap=True)

@@ -137,8 +137,9 @@ export class Charts {
         name: line.label, type: "scatter", connectgaps: false,
         // One look alone makes no line.
         mode: points.filter((point) => point.value !== null).length === 1 ? "markers" : "lines",
-        line: { color: colours[index % colours.length], width: 2, dash: line.dashed ? "dot" : "solid", shape: "linear" },
-        hovertemplate: `%{y:.4~g} ${chart.unit}<extra>${line.label}</extra>`,
+        line: { color: colours[index % colours.length], width: line.width ?? 2, dash: line.dashed ? "dot" : "solid", shape: "linear" },
+        customdata: points.map((point) => (point.said ? `, ${point.said}` : "")),
+        hovertemplate: `%{y:.4~g} ${chart.unit}%{customdata}<extra>${line.label}</extra>`,
       };
     });
     this.tellNow(chart);

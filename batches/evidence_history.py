@@ -1,0 +1,114 @@
+"""What the evidence test asks of the tenants' history, and takes down once per plan.
+
+Nothing that happens while the plan runs may change what counts as usual: the first look of each
+Kpi keeps it in a row, and a restart counts with the same.
+"""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from batches.evidence_calibration import Usual
+from batches.models import EvidenceBaseline, TenantUpgrade
+from plans.models import Plan
+
+FEWEST_REQUESTS: Final = 1000.0
+"""With fewer requests of all tenants together nothing is said about what is usual."""
+
+
+class History(Protocol):
+    """What is known of tenants from before the plan; `bound` is what is slow of a histogram."""
+
+    def exposure_rates(
+        self,
+        plugin: str,
+        kpi: str,
+        tenants: Collection[str],
+        *,
+        until: datetime,
+        bound: float | None,
+    ) -> Mapping[str, tuple[float, float]]:
+        """Return errors and requests of each tenant; unknown tenants are absent."""
+        ...
+
+    def dispersion(
+        self, plugin: str, kpi: str, *, until: datetime, bound: float | None
+    ) -> float | None:
+        """Return how much more than by chance errors scatter; None = too little is known."""
+        ...
+
+
+class NoHistory:
+    """Nothing is kept of the time before a plan."""
+
+    def exposure_rates(
+        self,
+        plugin: str,
+        kpi: str,
+        tenants: Collection[str],
+        *,
+        until: datetime,
+        bound: float | None,
+    ) -> Mapping[str, tuple[float, float]]:
+        """Return nothing."""
+        return {}
+
+    def dispersion(
+        self, plugin: str, kpi: str, *, until: datetime, bound: float | None
+    ) -> float | None:
+        """Return that nothing is known."""
+        return None
+
+
+HISTORY: History = NoHistory()
+
+
+def usual_of(plan: Plan, kpi: str, *, bound: float | None, now: datetime) -> tuple[Usual, str]:
+    """Return what was usual before this plan, and why it is too little where it is."""
+    known = _kept(plan.pk, kpi)
+    if known is None:
+        _keep(plan, kpi, bound, now)
+        known = _kept(plan.pk, kpi)
+        if known is None:
+            raise EvidenceBaseline.DoesNotExist(f"no baseline of {kpi} of {plan.pk}")
+    return known
+
+
+def _keep(plan: Plan, kpi: str, bound: float | None, now: datetime) -> None:
+    tenants = list(TenantUpgrade.objects.filter(plan=plan).values_list("tenant_key", flat=True))
+    until = min(plan.started_at or now, now)
+    asked: dict[str, Any] = {"until": until, "bound": bound}
+    rates = HISTORY.exposure_rates(plan.plugin.key, kpi, tenants, **asked)
+    phi = HISTORY.dispersion(plan.plugin.key, kpi, **asked)
+    requests = sum(pair[1] for pair in rates.values())
+    short = ""
+    if requests < FEWEST_REQUESTS:
+        short = f"{requests:,.0f} requests of {kpi} are known from before the plan"
+    elif phi is None:
+        short = f"less than three hours of {kpi} are known from before the plan"
+    EvidenceBaseline.objects.create(
+        plan=plan,
+        kpi=kpi,
+        rates={} if short else {tenant: list(pair) for tenant, pair in rates.items()},
+        phi=1.0 if short or phi is None else phi,
+        short=short,
+        taken_at=now,
+    )
+
+
+_known: dict[tuple[Any, str], tuple[Usual, str]] = {}
+_MOST_KNOWN = 200
+
+
+def _kept(plan_id: Any, kpi: str) -> tuple[Usual, str] | None:
+    """Return the kept row: read once per process, since it never changes."""
+    if (plan_id, kpi) in _known:
+        return _known[plan_id, kpi]
+    row = EvidenceBaseline.objects.filter(plan_id=plan_id, kpi=kpi).first()
+    if row is None:
+        return None
+    rates = {tenant: (float(pair[0]), float(pair[1])) for tenant, pair in row.rates.items()}
+    if len(_known) >= _MOST_KNOWN:
+        _known.clear()
+    _known[plan_id, kpi] = (Usual(rates, row.phi), row.short)
+    return _known[plan_id, kpi]

@@ -1,0 +1,45 @@
+"""The report's words and picture of the evidence test."""
+
+from collections.abc import Sequence
+
+from reports.figures import LimitLine, Line, Marker, Span, kpi_chart
+from reports.report_blocks import Block, Paragraph, Picture, count, precise
+from reports.report_facts_course import EvidenceFact
+
+
+def evidence_blocks(
+    evidence: EvidenceFact | None, bands: Sequence[Span], markers: Sequence[Marker]
+) -> list[Block]:
+    """Return what the test was, how it went and what it said last; nothing without a test."""
+    if evidence is None:
+        return []
+    svg = kpi_chart(
+        name="Evidence that the upgraded tenants are worse than tolerated",
+        unit="%",
+        lines=[Line(label, points) for label, points in evidence.lines],
+        limits=[LimitLine(100, f"at 100 %: {evidence.action}")],
+        bands=bands,
+        markers=markers,
+    )
+    blocks: list[Block] = []
+    if svg:
+        blocks.append(Picture(svg, _caption(evidence)))
+    reached = evidence.reached_at
+    said = f"It reached 100 % at {precise(reached)}: " if reached is not None else "It said last: "
+    blocks.append(
+        Paragraph(f"{said}{evidence.sentence}.", tone="bad" if reached is not None else "plain")
+    )
+    return blocks
+
+
+def _caption(evidence: EvidenceFact) -> str:
+    rests = (
+        "calibrated by the tenants' own history, an estimate and no proof"
+        if evidence.estimated
+        else "without the tenants' history"
+    )
+    return (
+        f"Evidence on {', '.join(evidence.kpis)}, {count(evidence.looks, 'look')}: at most"
+        f" {evidence.highest:.0f} %. Tolerated {evidence.tolerated}, with {evidence.risk:g} % risk"
+        f" of a false alarm over all looks together; {rests}. Shaded: batches."
+    )
