@@ -1,5 +1,7 @@
 """OTLP as the real SDK writes it becomes points; what cannot be used is named."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -157,6 +159,12 @@ def test_answers_are_those_of_the_protocol():
         success(as_json=True, refused=2, message="x"), ExportMetricsServiceResponse()
     )
     assert told.partial_success.rejected_data_points == 2
+
+
+def test_nobody_carries_protobuf_before_the_first_request():
+    told = "import sys, batches.otlp_metrics; print('google.protobuf' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "False"
 
 
 def test_a_failure_is_a_status_that_exporters_can_read():
