@@ -18,10 +18,11 @@ from batches.aftermath_recall import Followed, forget_old, joined, recalled
 from batches.back_in_band import Aftermath, GuardLooks, judge_aftermath
 from batches.configured import dictionary
 from batches.dictionary import KpiMapping
-from batches.increments import LookSample, failed_look, max_age, take_look
+from batches.increments import LookSample, failed_look, max_age, oldest_reading, take_look
 from batches.leases import LeaseLost
 from batches.models import AftermathCursor, AftermathSample, Rollback
 from batches.source_reader import Build, SourceAnswer, SourceReader
+from batches.source_states import SourceStates
 from batches.steady_clock import SteadyClock
 from plans.database_away import DATABASE_AWAY
 from plans.drafting import current_revision, policy_of
@@ -39,6 +40,7 @@ class AftermathWatch:
         self, *, on_answer: Callable[[], None] = lambda: None, build: Build | None = None
     ) -> None:
         self._reader = SourceReader(on_answer=on_answer, build=build)
+        self._states = SourceStates()
         self._followed: dict[Any, Followed] = {}
         self._fence: Fence = transaction.atomic
         self._clock = SteadyClock()
@@ -72,6 +74,7 @@ class AftermathWatch:
         """
         self._fence, self._clock = fence, clock
         answers = self._reader.finished()
+        self._states.note(answers, now)
         open_ones = list(
             Rollback.objects.filter(aftermath="watching", finished_at__isnull=False)
             .select_related("plan__plugin", "plan__release")
@@ -206,6 +209,7 @@ class AftermathWatch:
                     source=look.source,
                     ok=look.ok,
                     look=look.to_json(),
+                    asked=mapping.asked,
                 )
                 if not look.ok:
                     followed.candidates[kpi] = followed.candidates.get(kpi, 0) + 1
@@ -249,7 +253,9 @@ class AftermathWatch:
                 control=(),
                 target_version=version,
                 cursor=before.get(version, {}),
-                max_age_seconds=max_age(followed.look_seconds),
+                max_age_seconds=oldest_reading(
+                    followed.look_seconds, followed.known.sources.get(answer.source)
+                ),
             )
             parts.append(look)
         AftermathCursor.objects.update_or_create(

@@ -14,7 +14,14 @@ class BatchesConfig(AppConfig):
         from auditlog.registry import auditlog
 
         # Importing adjust_ends also names what an approved loosening does.
-        from batches import adjust_ends, drill_schedules, readiness, rehearsing, watch_chores
+        from batches import (
+            adjust_ends,
+            drill_schedules,
+            pushed_retention,
+            readiness,
+            rehearsing,
+            watch_chores,
+        )
         from batches.models import Batch, DrillSchedule
         from plans import kpi_advice
 
@@ -25,3 +32,4 @@ class BatchesConfig(AppConfig):
         watch_chores.register("drill schedules", drill_schedules.run_due)
         watch_chores.register("adjustments", adjust_ends.end_what_is_over)
         kpi_advice.register("dictionary", readiness.kpi_problems)
+        watch_chores.register("pushed data", pushed_retention.forget_what_is_old)

@@ -20,6 +20,7 @@ from batches.models import Batch, KpiCursor, Ruling
 from batches.recall import Watched, recalled
 from batches.rulings import judge_looks
 from batches.source_reader import Build, SourceAnswer
+from batches.source_states import SourceStates
 from batches.taking_looks import remember, take, tenants_now, unseen
 from batches.verdict import GuardrailRuling, GuardState, promotable
 from batches.watch_duties import Fence
@@ -60,6 +61,7 @@ class Observer:
         self, *, on_answer: Callable[[], None] = lambda: None, build: Build | None = None
     ) -> None:
         self._asking = AskingSources(on_answer=on_answer, build=build)
+        self._states = SourceStates()
         self._on_answer = on_answer
         self._plans: dict[Any, Watched] = {}
         self._unread: dict[tuple[Any, str], tuple[dict[str, KpiMapping], SourceAnswer]] = {}
@@ -196,7 +198,8 @@ class Observer:
         What is left comes first at the next tick, which follows at once: a look at very many
         tenants must not keep rollbacks and deadlines of other plans waiting.
         """
-        for answer in self._asking.finished():
+        answers = self._asking.finished()
+        for answer in answers:
             for plan_id, watched in self._plans.items():
                 mappings = watched.waiting.pop(answer.source, None)
                 if mappings is not None:
@@ -209,6 +212,7 @@ class Observer:
             mappings, answer = self._unread.pop((plan_id, source))
             if self._ingest_fenced(plan_id, mappings, answer, now, until, fence) and mappings:
                 self._unread = {(plan_id, source): (mappings, answer), **self._unread}
+        self._states.note(answers, now)
         if self._unread:
             self._on_answer()
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from batches.configured import dictionary
 from batches.dictionary import KpiMapping
-from batches.increments import LookSample, failed_look, max_age, take_look
+from batches.increments import LookSample, failed_look, oldest_reading, take_look
 from batches.kept_rows import put
 from batches.metric_sources import MetricUnavailable
 from batches.models import KpiCursor, KpiSample, TenantUpgrade
@@ -77,7 +77,9 @@ def take(
             control=tenants.control,
             target_version=plan.release.version,
             cursor=cursor.cursor if cursor is not None else {},
-            max_age_seconds=max_age(watched.look_seconds),
+            max_age_seconds=oldest_reading(
+                watched.look_seconds, watched.known.sources.get(answer.source)
+            ),
         )
         put(
             KpiCursor,
@@ -94,6 +96,7 @@ def take(
         ok=not missing,
         cause=(look.sentence or look.cause)[:300] if missing else "",
         look=look.to_json(),
+        asked=mapping.asked,
     )
     return look
 

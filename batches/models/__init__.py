@@ -5,6 +5,14 @@ from batches.models.drill_record import DrillApproval, DrillSchedule, RollbackDr
 from batches.models.evidence_record import EvidenceBaseline, EvidenceLook, EvidenceState
 from batches.models.fit_record import KpiFit
 from batches.models.observed import GuardrailState, KpiBaseline, KpiCursor, KpiSample, Ruling
+from batches.models.pushed import (
+    PipelineEvent,
+    PipelineRun,
+    PushedSeries,
+    PushedSource,
+    PushReceipt,
+    SourceState,
+)
 from batches.models.rollback_record import AftermathCursor, AftermathSample, Rollback
 from batches.models.runtime import Alert, DeployerMeasurement, Heartbeat, Lease
 
@@ -27,8 +35,14 @@ __all__ = [
     "KpiFit",
     "KpiSample",
     "Lease",
+    "PipelineEvent",
+    "PipelineRun",
+    "PushReceipt",
+    "PushedSeries",
+    "PushedSource",
     "Rollback",
     "RollbackDrill",
     "Ruling",
+    "SourceState",
     "TenantUpgrade",
 ]
