@@ -14,7 +14,13 @@ class BatchesConfig(AppConfig):
         from auditlog.registry import auditlog
 
         # Importing adjust_ends also names what an approved loosening does.
-        from batches import adjust_ends, drill_schedules, rehearsing, watch_chores
+        from batches import (
+            adjust_ends,
+            drill_schedules,
+            history_recording,
+            rehearsing,
+            watch_chores,
+        )
         from batches.models import Batch, DrillSchedule
 
         # The quote at the gate is a fact of the trail already.
@@ -22,4 +28,5 @@ class BatchesConfig(AppConfig):
         auditlog.register(DrillSchedule)
         watch_chores.register("rehearsals", rehearsing.end_rehearsals)
         watch_chores.register("drill schedules", drill_schedules.run_due)
+        watch_chores.register("kpi history", history_recording.hand_out)
         watch_chores.register("adjustments", adjust_ends.end_what_is_over)

@@ -13,7 +13,8 @@ from batches.configured import dictionary
 from batches.dictionary import GuardrailUnusable, KpiDefinition, resolve_guardrail
 from batches.increments import LookSample, max_age
 from batches.models import Batch, GuardrailState, KpiSample, Rollback, TenantUpgrade
-from batches.verdict import GuardrailRuling, GuardState, guardrail_key, judge, measure
+from batches.replaying import Judging, Rule, play
+from batches.verdict import GuardrailRuling, GuardState, guardrail_key
 from plans.models import Plan
 from plans.policy import Guardrail, UpgradePolicy
 
@@ -66,27 +67,30 @@ def replay(
     known = _standing(plan)
     count = max(fewest, min(MOST_LOOKS, resolved.failure_limit + 1))
     looks = _looks(plan, definition.name, resolved, known.since, count)
-    state, ruling, failed = GuardState(), None, 0
-    judged = looks[-count:]
-    for look in judged:
-        seen = measure(
-            resolved,
-            definition,
+    steps = list(
+        play(
+            [Rule(guardrail_key(rule), resolved, definition)],
             looks,
-            canary=bisect_right(known.upgraded, look.at),
-            now=look.at,
+            [_judging(look, known) for look in looks[-count:]],
             max_age_seconds=max_age(look_seconds),
         )
-        soaks = known.soak_started is not None and known.soak_started <= look.at
-        state, ruling = judge(
-            state,
-            seen,
-            resolved,
-            now=look.at,
-            soak_started=known.soak_started if soaks else None,
-        )
-        failed += seen.outcome == "failed"
-    return Replayed(resolved, definition, state, ruling, len(judged), failed)
+    )
+    if not steps:
+        return Replayed(resolved, definition, GuardState(), None, 0, 0)
+    failed = sum(step.measurement.outcome == "failed" for step in steps)
+    last = steps[-1]
+    return Replayed(resolved, definition, last.state, last.ruling, len(steps), failed)
+
+
+def _judging(look: LookSample, known: "_Plan") -> Judging:
+    """Return the look as it is judged in the moment in which it was taken."""
+    started = known.soak_started
+    return Judging(
+        at=look.at,
+        canary=bisect_right(known.upgraded, look.at),
+        soak_started=started if started is not None and started <= look.at else None,
+        looks={look.kpi: look.at},
+    )
 
 
 def keep_standing(

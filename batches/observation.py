@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from batches import surroundings
+from batches import judged_looks, surroundings
 from batches.canonical_json import canonical_json
 from batches.configured import dictionary
 from batches.decide import BreachFacts, MissingFacts
@@ -365,6 +365,7 @@ class Observer:
             .first()
         )
         soak_started = batch.calls_done_at if batch is not None else None
+        judged_looks.keep(plan, watched, kpis, canary=canary, soak_started=soak_started, now=now)
         for guard in watched.guards:
             if guard.definition.name not in kpis:
                 continue

@@ -36,6 +36,7 @@ class Watched:
     `unusable`: guardrails that cannot be judged with this dictionary, and why; nothing passes then.
     `blind`: a rehearsal of missing data, whose looks bring nothing.
     `began_at`: when the first look was asked for, since nobody can miss data before.
+    `since`: what was seen before does not count. `read_back`: nothing was judged with it yet.
     """
 
     plan_id: Any
@@ -48,6 +49,8 @@ class Watched:
     next_look: datetime
     look_seconds: float
     began_at: datetime | None = None
+    since: datetime | None = None
+    read_back: bool = True
     unanswered_since: dict[str, datetime] = field(default_factory=dict)
     rolling_back: bool = False
     blind: bool = False
@@ -136,6 +139,7 @@ def recalled(plan: Plan, policy: UpgradePolicy, known: Dictionary) -> Watched:
     )
     last = Rollback.objects.filter(plan=plan).order_by("-triggered_at").first()
     cut = (last.finished_at or last.triggered_at) if last is not None else plan.created_at
+    watched.since = cut
     for row in GuardrailState.objects.filter(plan=plan, updated_at__gte=cut):
         watched.states[row.key] = GuardState.from_json(row.state)
     longest = max((g.guardrail.window_seconds for g in guards), default=60.0)

@@ -4,7 +4,7 @@ import logging
 
 from auditlog.context import set_actor
 
-from batches import surroundings
+from batches import history_recording, history_retention, surroundings
 from batches.effects import EffectLoop
 from batches.hands_loop import call_batches
 from batches.models import Batch
@@ -21,3 +21,9 @@ def run_batch(batch_id: int, effects: EffectLoop | None = None) -> None:
         if not surroundings.here().run(call_batches(batch, effects)):
             logger.info("Batch %s is called by somebody else already.", batch_id)
     reach("hands.ending")
+
+
+def record_history() -> None:
+    """Read every Kpi of all tenants once, for the history, and drop what is too old."""
+    history_recording.record()
+    history_retention.forget_old(surroundings.here().now())

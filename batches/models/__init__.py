@@ -2,6 +2,7 @@
 
 from batches.models.batch import Batch, DeployerCall, TenantUpgrade
 from batches.models.drill_record import DrillApproval, DrillSchedule, RollbackDrill
+from batches.models.history import JudgedLook, KpiHistoryCursor, KpiRollup
 from batches.models.observed import GuardrailState, KpiCursor, KpiSample, Ruling
 from batches.models.rollback_record import AftermathCursor, AftermathSample, Rollback
 from batches.models.runtime import Alert, DeployerMeasurement, Heartbeat, Lease
@@ -17,7 +18,10 @@ __all__ = [
     "DrillSchedule",
     "GuardrailState",
     "Heartbeat",
+    "JudgedLook",
     "KpiCursor",
+    "KpiHistoryCursor",
+    "KpiRollup",
     "KpiSample",
     "Lease",
     "Rollback",
