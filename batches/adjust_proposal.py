@@ -21,7 +21,7 @@ from plans.refusal import Refused
 
 ADJUSTABLE = ("running", "paused")
 LONGEST_LOOSENING = timedelta(days=7)
-_MAY_EXPIRE = ("guardrails.", "limits.", "on.")
+_MAY_EXPIRE = ("guardrails.", "limits.", "on.", "evidence")
 
 
 class NotAdjustable(Refused):

@@ -21,6 +21,7 @@ from plans.change import (
     lower,
     ranked,
 )
+from plans.evidence_changes import evidence_changes, merged_evidence
 from plans.policy import Guardrail, UpgradePolicy, Window
 from plans.policy_words import window_words
 
@@ -81,6 +82,7 @@ def compare(
         gate = ranked("automatic", "manual")(before.advance, after.advance)
         changes.append(Change("advance", "hold-back", before.advance, after.advance, gate))
     changes += _window_changes(before, after)
+    changes += evidence_changes(before.evidence, after.evidence)
     if before.description != after.description:
         changes.append(
             Change(
@@ -107,6 +109,7 @@ def merged(
         limits=_merged_fields("limits", before.limits, after.limits, paths),
         on=_merged_fields("on", before.on, after.on, paths),
         batches=merged_batches(before.batches, after.batches, paths, standing.begun),
+        evidence=merged_evidence(before.evidence, after.evidence, paths),
     )
     if "windows" in paths:
         policy = replace(policy, windows=after.windows, not_after=after.not_after)

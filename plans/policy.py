@@ -123,6 +123,23 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceRules:
+    """The evidence test over Kpis that count requests; in % where a number has no other unit.
+
+    Tolerated is `ratio` x the control's rate + `points` percentage points. A batch passes only
+    after as many requests as find a rate of `detect` with the probability `power`.
+    """
+
+    kpis: tuple[str, ...] = ("error_rate",)
+    action: str = "pause"
+    max_false_rollback_risk: float = 1
+    ratio: float = 1.2
+    points: float = 0.5
+    detect: float = 2
+    power: float = 95
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
     """A weekly span of wall time in a zone; `days` are the days on which it starts.
 
@@ -157,6 +174,7 @@ class UpgradePolicy:
     limits: Limits = field(default_factory=Limits)
     on: Conditions = field(default_factory=Conditions)
     rollback: RollbackRules = field(default_factory=RollbackRules)
+    evidence: EvidenceRules | None = None
 
     def windows_over(self, *, begun: bool) -> tuple[Window, ...]:
         """Return the windows that a batch has to obey, before it is begun or in its calls."""
@@ -164,9 +182,10 @@ class UpgradePolicy:
 
     @property
     def watched_kpis(self) -> frozenset[str]:
-        """Return every Kpi that a guardrail judges or a batch charts."""
+        """Return every Kpi that a guardrail or the evidence test judges or a batch charts."""
         charted = {kpi for batch in self.batches for kpi in batch.metrics}
-        return frozenset(charted | {guardrail.kpi for guardrail in self.guardrails})
+        tested = set() if self.evidence is None else set(self.evidence.kpis)
+        return frozenset(charted | tested | {guardrail.kpi for guardrail in self.guardrails})
 
     def at_scale(self, factor: float) -> "UpgradePolicy":
         """Return the policy as a rehearsal runs it: soaks and guardrail windows times the factor.
@@ -206,6 +225,8 @@ class UpgradePolicy:
         if self.limits.failures is None:
             # A key that came later and is not written must not change the digest of a policy.
             del body["limits"]["failures"]
+        if self.evidence is None:
+            del body["evidence"]
         if self.not_after is not None:
             body["not_after"] = self.not_after.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         return body

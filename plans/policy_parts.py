@@ -9,6 +9,7 @@ from plans.policy import (
     PAUSE_SECONDS,
     SLOW_SHARE_PERCENT,
     Conditions,
+    EvidenceRules,
     Guardrail,
     Labels,
     Limits,
@@ -316,3 +317,45 @@ def read_rollback(policy: Section, limits: Limits) -> RollbackRules:
             "watch_after_minutes", default.watch_after_minutes, high=1440
         ),
     )
+
+
+def read_evidence(policy: Section) -> EvidenceRules | None:
+    """Return the evidence test, None where the policy has none."""
+    if "evidence" not in policy.entries:
+        return None
+    default = EvidenceRules()
+    section = policy.child(
+        "evidence",
+        keys=(
+            "kpis",
+            "action",
+            "max_false_rollback_risk",
+            "tolerated_worsening",
+            "detect",
+            "power",
+        ),
+    )
+    kpis = section.names("kpis", form=KPI, rule=KPI_RULE, most=20)
+    listed = section.node("kpis")
+    if listed is not None and not kpis:
+        section.note(listed.line, "kpis", "no Kpi is named; name one or remove the key")
+    worsening = section.child("tolerated_worsening", keys=("ratio", "points"))
+    rules = EvidenceRules(
+        kpis=kpis or default.kpis,
+        action=section.choice("action", default.action, ("pause", "rollback", "warn")),
+        max_false_rollback_risk=section.number(
+            "max_false_rollback_risk", default.max_false_rollback_risk, above=True, high=20
+        ),
+        ratio=worsening.number("ratio", default.ratio, low=1, high=100),
+        points=worsening.number("points", default.points, high=50),
+        detect=section.number("detect", default.detect, above=True, high=100),
+        power=section.number("power", default.power, low=50, high=99.9),
+    )
+    if rules.detect <= rules.points:
+        section.note(
+            section.line,
+            "detect",
+            f"a rate of {shown(rules.detect)} % lies within the {shown(rules.points)} points that"
+            " are tolerated, so it would never be found; write more, or fewer points",
+        )
+    return rules

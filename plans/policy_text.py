@@ -16,6 +16,7 @@ from plans.policy import (
     SLOW_SHARE_PERCENT,
     ApprovalRule,
     BatchSpec,
+    EvidenceRules,
     Guardrail,
     Labels,
     PolicyFile,
@@ -77,6 +78,8 @@ def _policy(policy: UpgradePolicy) -> Iterable[str]:
     yield f"limits: {_map(said)}"
     yield f"on: {_map({f.name: getattr(policy.on, f.name) for f in fields(policy.on)})}"
     yield f"rollback: {_rollback(policy)}"
+    if policy.evidence is not None:
+        yield f"evidence: {_evidence(policy.evidence)}"
 
 
 def _batch(batch: BatchSpec) -> str:
@@ -176,6 +179,20 @@ def _rollback(policy: UpgradePolicy) -> str:
             "drill": _flag(rules.drill),
             "irreversible": rules.irreversible,
             "watch_after_minutes": _number(rules.watch_after_minutes),
+        }
+    )
+
+
+def _evidence(rules: EvidenceRules) -> str:
+    tolerated = {"ratio": _number(rules.ratio), "points": _number(rules.points)}
+    return _map(
+        {
+            "kpis": _list(_word(kpi) for kpi in rules.kpis),
+            "action": rules.action,
+            "max_false_rollback_risk": _number(rules.max_false_rollback_risk),
+            "tolerated_worsening": _map(tolerated),
+            "detect": _number(rules.detect),
+            "power": _number(rules.power),
         }
     )
 

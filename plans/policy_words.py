@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from plans.policy import (
     ApprovalRule,
     BatchSpec,
+    EvidenceRules,
     Guardrail,
     Selection,
     TenantSelector,
@@ -212,6 +213,35 @@ def _rollback(policy: UpgradePolicy) -> list[str]:
     return said
 
 
+def tolerated_words(rules: EvidenceRules) -> str:
+    """Return what counts as no worse: 'x1.2 + 0.5 points'."""
+    return f"x{rules.ratio:g} + {rules.points:g} points"
+
+
+def _evidence(rules: EvidenceRules, policy: UpgradePolicy) -> list[str]:
+    does = {
+        "pause": "the plan pauses",
+        "rollback": "the whole plan is taken back"
+        if policy.rollback.scope != "batch"
+        else "the newest batch is taken back and a person decides about the rest",
+        "warn": "an alert, nothing else",
+    }[rules.action]
+    said = [
+        f"{' and '.join(rules.kpis)} of the upgraded tenants against those still waiting, at every"
+        f" look: worse than {tolerated_words(rules)}, with at most"
+        f" {rules.max_false_rollback_risk:g} % risk of being wrong: {does}.",
+        f"A batch passes only when as many requests were seen as find a rate of {rules.detect:g} %"
+        f" with {rules.power:g} % probability.",
+        "Where the tenants' history is too short it only warns.",
+    ]
+    if not policy.selection.hold_back_percentage:
+        said.append(
+            "Nobody is held back: in the last batch there is nobody left to compare with."
+            " A hold_back_percentage of 2 keeps the test alive to the end."
+        )
+    return said
+
+
 def _limits(policy: UpgradePolicy) -> list[str]:
     limits = policy.limits
     return [
@@ -255,6 +285,7 @@ def meaning(
     parts = (
         ("Batches", [_batch(batch) for batch in policy.batches]),
         ("Guardrails", guardrails or ["None: no metric takes anything back."]),
+        ("Evidence", [] if policy.evidence is None else _evidence(policy.evidence, policy)),
         ("Order and choice", _selection(policy.selection)),
         ("When", when_words(policy)),
         ("Who must approve", _approvals(policy, rule)),
@@ -262,4 +293,4 @@ def meaning(
         ("Taking back", _rollback(policy)),
         ("Limits", _limits(policy)),
     )
-    return [Meaning(title, tuple(said)) for title, said in parts]
+    return [Meaning(title, tuple(said)) for title, said in parts if said]

@@ -13,6 +13,7 @@ from plans.policy import (
 )
 from plans.policy_parts import (
     read_conditions,
+    read_evidence,
     read_guardrails,
     read_limits,
     read_rollback,
@@ -44,6 +45,7 @@ _POLICY_KEYS = (
     "limits",
     "on",
     "rollback",
+    "evidence",
 )
 
 
@@ -115,7 +117,6 @@ def _read_policies(
             f"policies.{name}",
             top.problems,
             keys=_POLICY_KEYS,
-            unenforced=("evidence",),
         )
         policies[name] = _read_policy(policy, name, approvals)
     return policies
@@ -145,6 +146,7 @@ def _read_policy(
         limits=(limits := read_limits(policy)),
         on=read_conditions(policy),
         rollback=read_rollback(policy, limits),
+        evidence=read_evidence(policy),
     )
 
 
