@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from batches import api, api_adjust, api_person_acts, calibration_api, drill_api
+from batches import api, api_adjust, api_person_acts, calibration_api, drill_api, history_api
 
 PLAN = "api/v1/plans/<str:plan>"
 
@@ -32,6 +32,15 @@ urlpatterns = [
     ),
     path(f"{PLAN}/snapshot", api.PlanSnapshot.as_view(), name="api-plan-snapshot"),
     path(f"{PLAN}/tenants", api.PlanTenants.as_view(), name="api-plan-tenants"),
+    path(f"{PLAN}/replay", history_api.PlanReplay.as_view(), name="api-plan-replay"),
+    path(f"{PLAN}/soak", history_api.PlanSoak.as_view(), name="api-plan-soak"),
+    path("api/v1/replay", history_api.AllReplay.as_view(), name="api-replay"),
+    path("api/v1/kpi-history", history_api.KpiHistory.as_view(), name="api-kpi-history"),
+    path(
+        "api/v1/policies/<str:name>/placebo",
+        history_api.PolicyPlacebo.as_view(),
+        name="api-policy-placebo",
+    ),
     path("api/v1/drills/", drill_api.Drills.as_view(), name="api-drills"),
     path("api/v1/drill-schedules/", drill_api.DrillSchedules.as_view(), name="api-drill-schedules"),
     path(

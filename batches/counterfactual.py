@@ -4,6 +4,7 @@ Under its own rules the replay gives the very rulings that were made (tested on 
 tests play). Under others it says when the plan would have been taken back, and whether it was.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,7 +18,7 @@ from batches.configured import dictionary
 from batches.dictionary import GuardrailUnusable, resolve_guardrail
 from batches.increments import LookSample, max_age
 from batches.judged_looks import judgings_of
-from batches.models import JudgedLook, KpiSample, Rollback, RollbackDrill
+from batches.models import JudgedLook, KpiSample, Rollback, RollbackDrill, Ruling
 from batches.replaying import Judging, Rule, Step, play
 from batches.verdict import guardrail_key
 from plans.drafting import current_revision, policy_of, written_policy
@@ -315,8 +316,8 @@ class Tally:
         bad, good = counts["true"] + counts["missed"], counts["false"] + counts["quiet"]
         said = (
             f"Of {bad} past plan{'' if bad == 1 else 's'} that went back {counts['true']} would"
-            f" have been taken back by these rules; of {good} that stayed {counts['false']} would have"
-            " been taken back for nothing"
+            f" have been taken back by these rules; of {good} that stayed {counts['false']} would"
+            " have been taken back for nothing"
         )
         if (earlier := self.earlier_seconds) is not None:
             said += f"; in the middle {span(abs(earlier))} {'earlier' if earlier >= 0 else 'later'}"
@@ -391,3 +392,42 @@ def _quiet(one: Counterfactual) -> str:
 
 
 _SAID: dict[str, Any] = {"true": _true, "false": _false, "missed": _missed, "quiet": _quiet}
+
+
+# Its own rules: does it still say what it said?
+
+
+def differences(plan: Plan) -> list[str]:
+    """Return where the rulings that were made differ from those of a replay; nothing = the same.
+
+    Raises NothingToReplay. Rulings from before the first recorded judging are left out.
+    """
+    first = JudgedLook.objects.filter(plan=plan).order_by("pk").first()
+    if first is None:
+        raise NothingToReplay("No look at this plan was judged, so there is nothing to replay.")
+    made = [
+        (row.at, row.guardrail, row.verdict, row.value, row.n, row.sentence)
+        for row in Ruling.objects.filter(plan=plan, at__gte=first.at).order_by("pk")
+    ]
+    again = [
+        (
+            step.at,
+            step.rule.key,
+            step.ruling.verdict,
+            step.ruling.value,
+            step.ruling.n,
+            step.ruling.sentence,
+        )
+        for step in replay_as_it_was(plan)
+    ]
+    missing = Counter(made) - Counter(again)
+    more = Counter(again) - Counter(made)
+    return [
+        *(f"was ruled, and is not in the replay: {_ruled(one)}" for one in missing),
+        *(f"is in the replay, and was not ruled: {_ruled(one)}" for one in more),
+    ]
+
+
+def _ruled(one: tuple[Any, ...]) -> str:
+    at, key, verdict, _value, _n, sentence = one
+    return f"{at:%H:%M:%S.%f} {key}: {verdict} ({sentence})"

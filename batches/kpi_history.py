@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from batches import surroundings
 from batches.configured import dictionary
 from batches.dictionary import KpiDefinition
-from batches.evidence import dispersion as phi_of
+from batches.evidence_calibration import dispersion as phi_of
 from batches.history_recording import FIVE_MINUTES, HOUR, MINUTE, span_start
 from batches.kpi_points import GaugePoint, HistogramPoint, Point, RatioPoint
 from batches.models import KpiRollup

@@ -7,6 +7,8 @@ quote is added here, so pages, REST and commands come through this door.
 from datetime import datetime
 from typing import Any
 
+from django.db import transaction
+
 from batches.configured import deployer_spec
 from batches.quote_advice import forecast
 from batches.readiness import (
@@ -18,6 +20,7 @@ from batches.readiness import (
     past_failures,
     way_back,
 )
+from batches.soak_outlook import keep_outlook, outlook_of, soak_outlook
 from plans import approval, drafting
 from plans.drafting import (
     PlanDraft,
@@ -79,6 +82,10 @@ def preview_plan(*, draft: PlanDraft, now: datetime, seed: str = "preview") -> P
         policy=policy,
         irreversible=resolved.release.irreversible,
         parallelism=parallelism,
+        soaks=tuple(
+            one.to_json()
+            for one in soak_outlook(policy, resolved.arrangement.waves, plugin=draft.plugin)
+        ),
     )
 
 
@@ -125,4 +132,8 @@ def submit(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
             f"The first batch is too large to be taken back in time: {told.quotes[0].sentence}."
             + ("".join(helps) or " Make it smaller, or use a deployer that answers faster.")
         )
-    return approval.submit(plan_id=plan_id, by=by, now=now, via=via)
+    outlooks = outlook_of(plan)
+    with transaction.atomic():
+        submitted = approval.submit(plan_id=plan_id, by=by, now=now, via=via)
+        keep_outlook(submitted, outlooks, now)
+    return submitted

@@ -152,6 +152,8 @@ class PlanPreview:
     policy: UpgradePolicy | None = None
     irreversible: bool = False
     parallelism: int = 1
+    soaks: tuple[dict[str, Any], ...] = ()
+    """What the soaks find, per Kpi, as `KpiOutlook.to_json` says it."""
 
     @property
     def quotes(self) -> tuple[Quote, ...]:

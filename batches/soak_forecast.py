@@ -119,7 +119,8 @@ class SoakForecast:
         smallest = _percent(self.found[0].size)
         if self.asked is None or self.enough:
             return f"the soak of {soak} is enough for {smallest}"
-        return f"the soak of {soak} finds {smallest} at best, and {_percent(self.asked)} is to be found"
+        wanted = _percent(self.asked)
+        return f"the soak of {soak} finds {smallest} at best, and {wanted} is to be found"
 
 
 def forecast(

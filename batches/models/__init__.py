@@ -2,7 +2,13 @@
 
 from batches.models.batch import Batch, DeployerCall, TenantUpgrade
 from batches.models.drill_record import DrillApproval, DrillSchedule, RollbackDrill
-from batches.models.history import JudgedLook, KpiHistoryCursor, KpiRollup
+from batches.models.history import (
+    JudgedLook,
+    KpiHistoryCursor,
+    KpiRollup,
+    PlaceboRun,
+    SoakOutlook,
+)
 from batches.models.observed import GuardrailState, KpiCursor, KpiSample, Ruling
 from batches.models.rollback_record import AftermathCursor, AftermathSample, Rollback
 from batches.models.runtime import Alert, DeployerMeasurement, Heartbeat, Lease
@@ -24,8 +30,10 @@ __all__ = [
     "KpiRollup",
     "KpiSample",
     "Lease",
+    "PlaceboRun",
     "Rollback",
     "RollbackDrill",
     "Ruling",
+    "SoakOutlook",
     "TenantUpgrade",
 ]

@@ -1,5 +1,6 @@
 """What was measured while nothing was released: roll-ups of all tenants, and where they stand."""
 
+from django.conf import settings
 from django.db import models
 
 
@@ -64,3 +65,39 @@ class JudgedLook(models.Model):
 
     def __str__(self) -> str:
         return f"Judged {self.plan_id} at {self.at:%H:%M:%S}"
+
+
+class PlaceboRun(models.Model):
+    """How often a policy would have rolled back although nothing was released; insert only."""
+
+    policy = models.ForeignKey("plans.Policy", on_delete=models.CASCADE, related_name="placebos")
+    at = models.DateTimeField()
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    seed = models.CharField(max_length=64)
+    rollouts = models.PositiveIntegerField()
+    rolled_back = models.PositiveIntegerField()
+    sentence = models.TextField()
+    result = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ("policy", "-at")
+
+    def __str__(self) -> str:
+        return f"Placebo of {self.policy_id}: {self.rolled_back} of {self.rollouts}"
+
+
+class SoakOutlook(models.Model):
+    """What the soaks of a plan could find, as forecast when it was submitted; insert only."""
+
+    plan = models.ForeignKey("plans.Plan", on_delete=models.CASCADE, related_name="soak_outlooks")
+    revision = models.PositiveIntegerField()
+    at = models.DateTimeField()
+    outlook = models.JSONField(default=list)
+
+    class Meta:
+        ordering = ("plan", "-pk")
+
+    def __str__(self) -> str:
+        return f"Soak of {self.plan_id} revision {self.revision}"
