@@ -26,10 +26,8 @@ RUNS_SHOWN = 20
 
 
 def _policy(name: str, digest: str = "") -> Policy:
-    if digest:
-        row = Policy.objects.filter(name=name, digest=digest).first()
-    else:
-        row = latest_policy(name)
+    texts = Policy.objects.filter(name=name, digest=digest)
+    row = texts.first() if digest else latest_policy(name)
     if row is None:
         raise NotFound("There is no such policy.")
     return row

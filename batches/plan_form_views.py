@@ -12,9 +12,9 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from batches.approval_inbox import decided_by, inbox
 from batches.models import TenantUpgrade
+from batches.placebo_runs import newest_placebo
 from batches.plan_forms import PlanForm, values_of
 from batches.plan_list import PLANS_PER_PAGE, filtered, lines, tiles
-from batches.placebo_runs import newest_placebo
 from batches.planning import draft_plan, preview_plan, revise_plan, submit
 from batches.preview_words import batch_lines, guardrail_line
 from plans.drafting import latest_policy

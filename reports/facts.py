@@ -18,6 +18,7 @@ from batches.models import (
     Ruling,
     TenantUpgrade,
 )
+from batches.soak_outlook import kept_outlook
 from plans.chain import event_body
 from plans.drafting import policy_of
 from plans.events import check_chain
@@ -57,6 +58,7 @@ from reports.report_facts import (
     RevisionFact,
     RollbackFact,
     RulingFact,
+    SoakFact,
     TenantFact,
     TrailFact,
     VerdictFact,
@@ -152,6 +154,7 @@ def plan_facts(plan_id: uuid.UUID, *, cut_off: datetime) -> ReportFacts:
         drilled_before=_drilled_before(plan),
         windows=when_words(policy),
         freezes=_freezes(plan, cut_off),
+        soaks=_soaks(plan),
         overrides=_overrides(plan),
         stopped_at=plan.stopped_at,
     )
@@ -434,6 +437,26 @@ def _drilled_before(plan: Plan) -> DrillFact | None:
     ).exclude(plan=plan)
     row = before.select_related("plan").order_by("-ended_at").first()
     return _drill(row) if row is not None else None
+
+
+def _soaks(plan: Plan) -> tuple[SoakFact, ...]:
+    """Return what was forecast; a Kpi without a forecast says why, for all batches."""
+    found: list[SoakFact] = []
+    for outlook in kept_outlook(plan):
+        if outlook["too_little"]:
+            why = f"no forecast: {outlook['too_little']}"
+            found.append(SoakFact("all", outlook["kpi"], why, enough=False))
+        found += [
+            SoakFact(
+                batch["batch"],
+                outlook["kpi"],
+                batch["sentence"],
+                batch["enough"],
+                tuple(batch["advice"]),
+            )
+            for batch in outlook["batches"]
+        ]
+    return tuple(found)
 
 
 def _freezes(plan: Plan, cut_off: datetime) -> tuple[FreezeFact, ...]:

@@ -376,6 +376,17 @@ class OverrideFact:
 
 
 @dataclass(frozen=True, slots=True)
+class SoakFact:
+    """What a batch's soak could find of one Kpi, as forecast when the plan was submitted."""
+
+    batch: str
+    kpi: str
+    sentence: str
+    enough: bool
+    advice: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ReportFacts:
     """Everything about one plan up to `cut_off`."""
 
@@ -421,6 +432,7 @@ class ReportFacts:
     freezes: tuple[FreezeFact, ...] = ()
     overrides: tuple[OverrideFact, ...] = ()
     stopped_at: datetime | None = None
+    soaks: tuple[SoakFact, ...] = ()
 
     @property
     def tenants(self) -> tuple[TenantFact, ...]:
