@@ -258,7 +258,6 @@ def _tenants_for(
     each = traffic.per_second / max(1, traffic.tenants)
     whole = traffic.per_second + traffic.control_per_second
     most = int(whole / each) if each > 0 else 0
-    low, high = traffic.tenants, most
 
     def found(tenants: int) -> bool:
         moved = Traffic(
@@ -267,9 +266,10 @@ def _tenants_for(
         find = _find(size, moved, rules, evidence)
         return find.seconds is not None and find.seconds <= told.soak_seconds
 
-    # Half of all tenants is as far as a comparison gets better; more than that helps limits only.
-    high = max(low, most // 2) if evidence is not None and not rules else high
-    if high <= low or not found(high):
+    low = traffic.tenants
+    # Half of all is as far as a comparison gets better; a limit alone gets better until the end.
+    high = next((n for n in (most // 2, most) if n > low and found(n)), None)
+    if high is None:
         return None
     while high - low > 1:
         middle = (low + high) // 2

@@ -33,7 +33,11 @@ def said(steps):
 def test_a_breach_is_ruled_when_the_second_look_running_failed():
     looks = looks_of([0, 0, 60, 60, 60])
     steps = list(play([RULE], looks, [judging(5.0 * n) for n in range(5)], max_age_seconds=30))
-    assert said(steps) == [(after(0.2), "fine"), (after(15.2), "breached")]
+    assert said(steps) == [
+        (after(0.2), "fine"),
+        (after(10.2), "undecided"),
+        (after(15.2), "breached"),
+    ]
 
 
 @given(st.lists(st.integers(0, 100), min_size=1, max_size=30))
