@@ -32,14 +32,18 @@ def fleet(scene, settings, tmp_path, monkeypatch) -> Iterator[WatchedFleet]:
         yield made
 
 
-def began(scene, **more) -> Plan:
-    return a_started(scene, policy=quick_policy(**more))
+def began(scene, limit: int = 5, **more) -> Plan:
+    return a_started(scene, policy=with_limit(limit, **more))
+
+
+def with_limit(limit: int, **more) -> str:
+    return quick_policy(**more).replace("at_most: 5", f"at_most: {limit}")
 
 
 def stayed(scene, fleet) -> Plan:
     """Return a plan that completed although 20 % of the new version's requests failed."""
     fleet.metrics.bad_versions = {"1.5.0"}
-    return fleet.until_plan(began(scene, guardrail="at_most: 50"), "completed")
+    return fleet.until_plan(began(scene, limit=50), "completed")
 
 
 def went_back(scene, fleet) -> Plan:
@@ -134,7 +138,7 @@ def test_under_a_tight_limit_a_plan_that_stayed_goes_back(scene, fleet):
 
 def test_a_rule_that_only_warns_takes_nothing_back(scene, fleet):
     plan = stayed(scene, fleet)
-    text = quick_policy(guardrail="at_most: 5, action: warn")
+    text = with_limit(5, guardrail="action: warn")
     found = replay_under(plan, policy_in(text))
     assert found.guardrails[0].breached_at is not None
     assert (found.at, found.word) == (None, "quiet")

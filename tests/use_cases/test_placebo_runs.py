@@ -24,7 +24,7 @@ from tests.use_cases.recorded_history import past
 from tests.web.api_scene import now
 
 pytestmark = pytest.mark.django_db
-HEALTHY = dict.fromkeys(FOREST, (0.01, 120.0))
+HEALTHY = dict.fromkeys(FOREST, (0.0005, 600.0))
 ILL = dict.fromkeys(FOREST, (0.2, 120.0))
 EVIDENCE = "evidence: {kpis: [error_rate], action: rollback, max_false_rollback_risk: 1}"
 
