@@ -1,12 +1,12 @@
 """Do what was decided: each action of batches/decide.py is one method here, one use case each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 from django.db import transaction
 
-from batches import alerts, control, drilling, progress, rollback, settling, waiting
+from batches import alerts, control, drilling, going_on, progress, rollback, settling, waiting
 from batches.blast_radius import automatic_scope
 from batches.decide import Action, PlanFacts
 from batches.effect_thread import EffectThread
@@ -45,6 +45,7 @@ class Acting:
             "call_batch": self._call_batch,
             "wait_for_opening": self._wait_for_opening,
             "go_on_at_opening": self._go_on_at_opening,
+            "go_on_with_data": self._go_on_with_data,
             "restore_stragglers": self._restore_stragglers,
             "hand_over_stragglers": self._hand_over_stragglers,
             "exclude_untouched": self._exclude_untouched,
@@ -114,6 +115,9 @@ class Acting:
         self, plan: Plan, facts: PlanFacts, action: Action, now: datetime
     ) -> None:
         waiting.go_on_at_opening(batch_id=_batch_id(action), now=now)
+
+    def _go_on_with_data(self, plan: Plan, facts: PlanFacts, action: Action, now: datetime) -> None:
+        going_on.go_on_with_data(plan_id=plan.pk, now=now)
 
     def _hand_over_stragglers(
         self, plan: Plan, facts: PlanFacts, action: Action, now: datetime
@@ -238,14 +242,20 @@ class Acting:
                 )
             elif str(ended.state) == "rolled_back":
                 alerts.resolve_all(plan=ended, now=now)
+            elif record.scope == "tenants" and record.trigger == "breach":
+                going_on.go_on_without(plan_id=plan.pk, tenants=record.tenants, now=now)
 
     def _begin_rollback(self, plan: Plan, facts: PlanFacts, action: Action, now: datetime) -> None:
         kind, _colon, guardrail = action.kind.partition(":")
         ruling = self._observer.ruling_of(plan, guardrail) if guardrail else None
-        scope = automatic_scope(kind, facts.scope)
-        failed = _failed_tenants(action) if scope == "tenants" else ()
-        if scope == "tenants" and not failed:
-            raise Refused("Nobody who failed is left to take back.", code="nothing_to_take_back")
+        scope = automatic_scope(kind, facts.scope, about=action.scope)
+        named: Sequence[str] = ()
+        if scope == "tenants":
+            named = action.tenants or _failed_tenants(action)
+            if not named:
+                raise Refused(
+                    "Nobody who failed is left to take back.", code="nothing_to_take_back"
+                )
         with transaction.atomic():
             record = rollback.request_rollback(
                 plan_id=plan.pk,
@@ -255,10 +265,10 @@ class Acting:
                 via="watch",
                 trigger=kind,
                 scope=scope,
-                tenants=failed,
+                tenants=named,
                 ruling=ruling,
             )
-            if failed:
+            if named and action.batch is not None:
                 # The plan pauses for a person; whoever resumes it lets these failures pass.
                 control.acknowledge(batch_id=_batch_id(action), condition=kind, now=now)
             if kind not in {"pause", "drill"}:
@@ -271,7 +281,8 @@ class Acting:
                     .order_by("-number")
                     .first(),
                     payload=self._breach_payload(plan, guardrail)
-                    | {"deadline": record.deadline.isoformat()},
+                    | {"deadline": record.deadline.isoformat()}
+                    | ({"tenants": list(named)} if named else {}),
                 )
 
     def _breach_payload(self, plan: Plan, guardrail: str) -> dict[str, Any]:

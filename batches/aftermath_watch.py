@@ -14,7 +14,7 @@ from typing import Any
 from django.db import transaction
 
 from batches import aftermath
-from batches.back_in_band import Aftermath, GuardLooks, judge_aftermath
+from batches.back_in_band import Aftermath, GuardLooks, judge_aftermath, judged_after
 from batches.configured import dictionary
 from batches.dictionary import (
     Dictionary,
@@ -24,7 +24,7 @@ from batches.dictionary import (
 )
 from batches.increments import LookSample, failed_look, max_age, take_look
 from batches.models import AftermathCursor, AftermathSample, Rollback
-from batches.recall import Guard
+from batches.recall import Guard, baselines_of
 from batches.source_reader import Build, SourceAnswer, SourceReader
 from batches.verdict import guardrail_key
 from plans.database_away import DATABASE_AWAY
@@ -49,6 +49,7 @@ class Followed:
     looks: dict[str, deque[LookSample]] = field(default_factory=dict)
     waiting: dict[str, dict[str, KpiMapping]] = field(default_factory=dict)
     candidates: dict[str, int] = field(default_factory=dict)
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     shown: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -274,6 +275,7 @@ class AftermathWatch:
                     guard.guardrail,
                     guard.definition,
                     tuple(followed.looks.get(guard.definition.name, ())),
+                    followed.baselines.get(guard.definition.name, {}),
                 )
                 for guard in followed.guards
             ],
@@ -293,7 +295,7 @@ def _recalled(
     guards: list[Guard] = []
     unusable: dict[str, str] = {}
     for guardrail in policy.guardrails:
-        if guardrail.dry_run:
+        if not judged_after(guardrail):
             continue
         definition = known.kpi(guardrail.kpi)
         if definition is None or not known.mappings_for(guardrail.kpi):
@@ -312,6 +314,7 @@ def _recalled(
         unusable=unusable,
         look_seconds=policy.limits.look_seconds,
         next_look=now,
+        baselines=baselines_of(rollback.plan_id),
     )
     for kpi in followed.kpis:
         rows = AftermathSample.objects.filter(rollback=rollback, kpi=kpi).order_by("-at")
@@ -351,4 +354,5 @@ def _joined(parts: list[LookSample]) -> LookSample:
         canary={key: point for part in parts for key, point in part.canary.items()},
         causes=dict(causes),
         source=first.source,
+        absent={key: cause for part in parts for key, cause in part.absent.items()},
     )

@@ -5,6 +5,7 @@ from typing import Any
 from django.utils import timezone
 from rest_framework import serializers
 
+from batches.api_guardrails import GuardrailOutput
 from batches.lifecycle import BATCH, TENANT_UPGRADE
 from batches.models import Rollback
 from batches.quote import rollback_quote
@@ -173,7 +174,7 @@ class OverrideOutput(serializers.Serializer[Any]):
 
 
 class PlanCourse(serializers.Serializer[Any]):
-    """Where a plan is: its batches, tenants, newest rollback and open alerts."""
+    """Where a plan is: its batches, tenants, guardrails, newest rollback and open alerts."""
 
     batches = BatchOutput(many=True)
     opening = OpeningOutput(allow_null=True, help_text="Null when nothing comes any more.")
@@ -181,6 +182,11 @@ class PlanCourse(serializers.Serializer[Any]):
     counts = serializers.DictField(child=serializers.IntegerField())
     quote = PlanQuote()
     rollback = RollbackOutput(allow_null=True)
+    guardrails = GuardrailOutput(many=True)
+    stops_again = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="What is broken still and would stop the plan again as soon as it goes on.",
+    )
     alerts = AlertOutput(many=True)
 
 

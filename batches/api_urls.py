@@ -2,7 +2,15 @@
 
 from django.urls import path
 
-from batches import api, api_adjust, api_person_acts, calibration_api, drill_api, history_api
+from batches import (
+    api,
+    api_adjust,
+    api_guardrails,
+    api_person_acts,
+    calibration_api,
+    drill_api,
+    history_api,
+)
 
 PLAN = "api/v1/plans/<str:plan>"
 
@@ -31,6 +39,7 @@ urlpatterns = [
         name="api-plan-override-freeze",
     ),
     path(f"{PLAN}/snapshot", api.PlanSnapshot.as_view(), name="api-plan-snapshot"),
+    path(f"{PLAN}/rulings", api_guardrails.PlanRulings.as_view(), name="api-plan-rulings"),
     path(f"{PLAN}/tenants", api.PlanTenants.as_view(), name="api-plan-tenants"),
     path(f"{PLAN}/replay", history_api.PlanReplay.as_view(), name="api-plan-replay"),
     path(f"{PLAN}/soak", history_api.PlanSoak.as_view(), name="api-plan-soak"),

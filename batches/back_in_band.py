@@ -7,7 +7,7 @@ taken after the last tenant was read back. What nobody could measure is never ta
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -40,6 +40,7 @@ class GuardLooks:
     guardrail: Guardrail
     definition: KpiDefinition
     looks: Sequence[LookSample] = ()
+    baselines: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +80,19 @@ def ending_shown(state: str, aftermath: str) -> tuple[str, str]:
     return "still_bad" if aftermath == "still_bad" else state, ENDINGS[aftermath]
 
 
+def judged_after(guardrail: Guardrail) -> bool:
+    """Tell whether a guardrail says anything of restored tenants.
+
+    None of them is left on the new version, so nothing can be compared with a control.
+    """
+    return not guardrail.dry_run and guardrail.against != "control"
+
+
 def watch_plan(
     policy: UpgradePolicy, *, restored: int, since: datetime
 ) -> tuple[datetime | None, str]:
     """Return until when the restored tenants are watched, or None and why they are not."""
-    judged = [guardrail for guardrail in policy.guardrails if not guardrail.dry_run]
+    judged = [guardrail for guardrail in policy.guardrails if judged_after(guardrail)]
     if not policy.rollback.watch_after_minutes:
         return None, "Not watched afterwards: the policy says rollback.watch_after_minutes: 0."
     if not judged:
@@ -184,6 +193,7 @@ def _measured(
             canary=tenants,
             now=at,
             max_age_seconds=max_age_seconds,
+            baselines=guard.baselines,
         )
 
     newest = of(guard.looks, now)

@@ -6,13 +6,16 @@ Scope = Literal["plan", "batch", "tenants"]
 Meeting = Literal["same", "widen", "apart"]
 
 
-def automatic_scope(trigger: str, rule: str) -> Scope:
+def automatic_scope(trigger: str, rule: str, *, about: str = "plan") -> Scope:
     """Return what goes back by itself: `rule` is the policy's `rollback.scope`.
 
     A pause that nobody resumed always takes everything back: that is what the pause promises. Under
     `tenant` only failed calls can be pinned on their tenants; a metric of the plan, missing data or
-    an old hold cannot, and whose fault it is is not guessed: the plan goes back.
+    an old hold cannot, and whose fault it is is not guessed: the plan goes back. `about`: what a
+    broken guardrail judged; one about each tenant or about the batch takes no more than that back.
     """
+    if trigger == "breach" and about != "plan":
+        return "tenants" if about == "tenant" else "batch"
     if trigger == "pause" or rule == "plan":
         return "plan"
     if rule == "batch":

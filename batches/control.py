@@ -82,10 +82,11 @@ def _after_the_pause(plan: Plan) -> str:
 
 
 @transaction.atomic
-def resume(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
-    """Go on where the plan was paused."""
+def resume(*, plan_id: Any, by: User | None, now: datetime, via: str, why: str = "") -> Plan:
+    """Go on where the plan was paused; `by` None = by itself, and then `why` is said."""
     plan = Plan.objects.locked(plan_id)
-    require(by, "resume", plan)
+    if by is not None:
+        require(by, "resume", plan)
     plan.move("resume")
     plan.paused_at = plan.resume_by = plan.pause_deadline = None
     plan.save()
@@ -98,7 +99,7 @@ def resume(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
     events.record(
         stream=plan,
         kind="plan_resumed",
-        sentence=f"{by.get_full_name()} resumed the plan.",
+        sentence=f"{by.get_full_name()} resumed the plan." if by else f"The plan goes on: {why}.",
         actor=by,
         via=via,
         now=now,
@@ -203,10 +204,14 @@ def acknowledge(*, batch_id: int, condition: str, now: datetime) -> Batch:
 
 
 @transaction.atomic
-def release_hold(*, plan_id: Any, by: User, reason: str, now: datetime, via: str) -> Plan:
-    """Let a held batch go on; the condition that held it does not hold it again for the same."""
+def release_hold(*, plan_id: Any, by: User | None, reason: str, now: datetime, via: str) -> Plan:
+    """Let a held batch go on; the condition that held it does not hold it again for the same.
+
+    `by` None = by itself, since what held it is over.
+    """
     plan = Plan.objects.locked(plan_id)
-    require(by, "resume", plan)
+    if by is not None:
+        require(by, "resume", plan)
     batch = Batch.objects.select_for_update(no_key=True).filter(plan=plan, state="held").first()
     if batch is None:
         raise Refused("No batch is held.", code="nothing_held")
@@ -222,12 +227,16 @@ def release_hold(*, plan_id: Any, by: User, reason: str, now: datetime, via: str
     if str(batch.state) == "deploying" and str(plan.state) == "running":
         async_task("batches.tasks.run_batch", batch.pk, cluster="effects")
     told = (held_kind, "hold_expired")
-    alerts.resolve_all(plan=plan, now=now, kinds=told, why="a person let the batch go on")
+    over = "a person let the batch go on" if by is not None else reason
+    alerts.resolve_all(plan=plan, now=now, kinds=told, why=over)
+    sentence = f"Batch {batch.number} goes on after it was held ({held_kind})"
+    if by is not None:
+        sentence = f"{by.get_full_name()} let batch {batch.number} go on after it was held"
+        sentence += f" ({held_kind})"
     events.record(
         stream=plan,
         kind="hold_released",
-        sentence=f"{by.get_full_name()} let batch {batch.number} go on after it was held"
-        f" ({held_kind}){': ' + reason if reason else ''}.",
+        sentence=f"{sentence}{': ' + reason if reason else ''}.",
         actor=by,
         via=via,
         now=now,

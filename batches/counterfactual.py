@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 from batches.configured import dictionary
 from batches.dictionary import GuardrailUnusable, resolve_guardrail
 from batches.increments import LookSample, max_age
-from batches.judged_looks import judgings_of
+from batches.judged_looks import judgings_of, without_states
 from batches.models import JudgedLook, KpiSample, Rollback, RollbackDrill, Ruling
 from batches.replaying import Judging, Rule, Step, play
 from batches.verdict import guardrail_key
@@ -140,14 +140,14 @@ def replay_under(plan: Plan, policy: UpgradePolicy, *, on_a_page: bool = False) 
             "There is nothing to replay: no look at this plan was judged, or its looks were dropped"
             f" {settings.LOOKS_KEPT_DAYS} days after its end."
         )
-    points = len(judgings) * max(judging.canary for judging in judgings)
-    if on_a_page and points > MOST_POINTS_ON_A_PAGE:
+    most = max(len(judging.upgraded) for judging in judgings)
+    if on_a_page and len(judgings) * most > MOST_POINTS_ON_A_PAGE:
         raise TooMuchForAPage(
-            f"{len(judgings)} looks at up to {max(j.canary for j in judgings)} tenants take minutes"
+            f"{len(judgings)} looks at up to {most} tenants take minutes"
             f" to judge; run ./console manage replay {plan.external_id}"
         )
     # What the guardrails said under their own rules does not count under others.
-    course = [replace(judging, states=None) for judging in judgings]
+    course = without_states(judgings)
     rules, unreadable = rules_of(policy)
     found = {rule.key: _Gathered(rule) for rule in rules}
     for step in _steps(plan, policy, course):

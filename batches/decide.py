@@ -1,8 +1,8 @@
 """What the watch does next with a plan: one pure function from facts to one action.
 
-The rules stand in the order in which they matter: rollback deadline, breach, missing data, batch
-clock, pause deadline, hold deadline, failure budget, drill, soak, next batch. The watch applies the
-action, reads the facts again and asks again, until there is nothing more to do.
+The rules stand in the order in which they matter: rollback deadline, breach, missing data and its
+return, batch clock, pause deadline, hold deadline, failure budget, drill, soak, next batch. The
+watch applies the action, reads the facts again and asks again, until there is nothing more to do.
 """
 
 from collections.abc import Callable, Mapping
@@ -70,12 +70,14 @@ class RollbackFacts:
 
 @dataclass(frozen=True, slots=True)
 class BreachFacts:
-    """A guardrail that is broken now."""
+    """A guardrail that is broken now. `tenants` broke it, where its scope is each tenant."""
 
     key: str
     kpi: str
     action: str
     sentence: str
+    scope: str = "plan"
+    tenants: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ class PlanFacts:
     `rehearsal` says why a plan that rehearses a rollback is to ask for it now.
     `window_open`: what comes next may be called, by the policy's windows and by all freezes;
     `window_for_good`: it never will be. `irreversible`: the release cannot be taken back.
+    `all_seen_at`: when each watched Kpi had brought data again, None while one has none.
     """
 
     state: str
@@ -120,6 +123,7 @@ class PlanFacts:
     rollback: RollbackFacts | None = None
     breaches: tuple[BreachFacts, ...] = ()
     missing: tuple[MissingFacts, ...] = ()
+    all_seen_at: datetime | None = None
     window_open: bool = True
     window_sentence: str = ""
     window_for_good: bool = False
@@ -178,12 +182,17 @@ class PlanFacts:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What to do: its `do` names the use case that the watch calls with the rest."""
+    """What to do: its `do` names the use case that the watch calls with the rest.
+
+    `scope` and `tenants`: what a breach was about, where it was not the whole plan.
+    """
 
     do: str
     sentence: str = ""
     batch: int | None = None
     kind: str = ""
+    scope: str = "plan"
+    tenants: tuple[str, ...] = ()
 
 
 Rule = Callable[[PlanFacts], Action | None]
@@ -212,14 +221,25 @@ def _rollback_clock(facts: PlanFacts) -> Action | None:
     return Action("run_rollback")
 
 
+_WIDEST_FIRST = ("plan", "batch", "tenant")
+
+
 def _breach(facts: PlanFacts) -> Action | None:
     if not facts.touched or facts.state not in {"running", "paused"}:
         return None
-    for breach in facts.breaches:
+    # The widest first: what takes the plan back takes its tenants back as well.
+    breaches = sorted(facts.breaches, key=lambda breach: _WIDEST_FIRST.index(breach.scope))
+    for breach in breaches:
         if breach.action == "rollback" and facts.takes_back:
-            return Action("rollback", breach.sentence, kind=f"breach:{breach.key}")
+            return Action(
+                "rollback",
+                breach.sentence,
+                kind=f"breach:{breach.key}",
+                scope=breach.scope,
+                tenants=breach.tenants,
+            )
     live = facts.live
-    for breach in facts.breaches:
+    for breach in breaches:
         if breach.action == "pause" and facts.state == "running":
             return Action("pause", breach.sentence, kind=f"breach:{breach.key}")
         if breach.action == "rollback" and live is not None and live.state != "held":
@@ -230,24 +250,43 @@ def _breach(facts: PlanFacts) -> Action | None:
     return None
 
 
+def missing_too_long(facts: PlanFacts) -> MissingFacts | None:
+    """Return monitoring data that a plan under way has missed for longer than its policy lets."""
+    live = facts.live
+    if not facts.touched or facts.state not in {"running", "paused"}:
+        return None
+    acknowledged = live.acknowledged.get("missing_metrics") if live is not None else None
+    for missing in facts.missing:
+        since = max(missing.since, acknowledged or missing.since)
+        if overdue(since, facts.limits.missing_metrics_minutes, facts.now):
+            return missing
+    return None
+
+
 def _missing(facts: PlanFacts) -> Action | None:
     live = facts.live
     if live is None or live.state == "held" or facts.state != "running":
         return None
-    for missing in facts.missing:
-        since = max(missing.since, live.acknowledged.get("missing_metrics", missing.since))
-        if overdue(since, facts.limits.missing_metrics_minutes, facts.now):
-            if facts.on.missing_metrics == "rollback" and not facts.takes_back:
-                sentence = facts.stopping(missing.sentence)
-                return Action("hold", sentence, live.pk, "missing_metrics")
-            return _alert_and(
-                "missing_metrics",
-                facts.on.missing_metrics,
-                "missing_metrics",
-                missing.sentence,
-                live,
-            )
-    return None
+    missing = missing_too_long(facts)
+    if missing is None:
+        return None
+    what, sentence = facts.on.missing_metrics, missing.sentence
+    if what == "rollback" and not facts.takes_back:
+        what, sentence = "hold", facts.stopping(sentence)
+    return _alert_and("missing_metrics", what, "missing_metrics", sentence, live)
+
+
+def _data_back(facts: PlanFacts) -> Action | None:
+    """Let a batch go on that was held for missing data alone, once all of it is there again."""
+    live = facts.live
+    if live is None or live.state != "held" or live.held_kind != "missing_metrics":
+        return None
+    if facts.state != "running" or facts.missing or facts.unreadable:
+        return None
+    seen, held = facts.all_seen_at, live.held_at
+    if seen is None or held is None or seen <= held:
+        return None
+    return Action("go_on_with_data", "the data that was missing is back", live.pk)
 
 
 def _batch_clock(facts: PlanFacts) -> Action | None:
@@ -495,6 +534,7 @@ RULES: tuple[Rule, ...] = (
     _rollback_clock,
     _breach,
     _missing,
+    _data_back,
     _batch_clock,
     _pause_deadline,
     _hold_deadline,

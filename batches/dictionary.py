@@ -13,8 +13,8 @@ from batches.dictionary_json import Problem, listed
 from batches.dictionary_reading import read_dictionary
 from batches.dictionary_shapes import Dictionary, KpiDefinition, KpiKind, KpiMapping, Panel
 from batches.metric_sources.base import Selector, SourceSpec
-from batches.units import UnitMismatch, compatible_with, convert
-from plans.policy import SLOW_SHARE_PERCENT, Guardrail
+from batches.units import SHARES, UnitMismatch, compatible_with, convert
+from plans.policy import FACTOR, POINTS, SLOW_SHARE_PERCENT, Guardrail
 
 __all__ = [
     "Dictionary",
@@ -59,6 +59,8 @@ def resolve_guardrail(guardrail: Guardrail, definition: KpiDefinition) -> Guardr
     An entry of `rollback_thresholds` holds its number in at_most; for a Kpi where higher is
     better it becomes at_least. Resolving twice changes nothing.
     """
+    if guardrail.against != "absolute":
+        return _resolve_comparison(guardrail, definition)
     unit = guardrail.unit or definition.unit
     try:
         at_most = _converted(guardrail.at_most, unit, definition.unit)
@@ -93,6 +95,39 @@ def resolve_guardrail(guardrail: Guardrail, definition: KpiDefinition) -> Guardr
         unit=definition.unit,
         slow_share_percent=slow_share,
     )
+
+
+def _resolve_comparison(guardrail: Guardrail, definition: KpiDefinition) -> Guardrail:
+    """Return a guardrail that compares with others, its difference in the Kpi's unit."""
+    name, unit = definition.name, guardrail.unit
+    if definition.kind == "histogram":
+        raise GuardrailUnusable(
+            f"{name} is a histogram, whose limit is a bound for each request;"
+            f" against: {guardrail.against} compares one number: write an absolute limit"
+        )
+    if guardrail.at_most is None and guardrail.at_least is None:
+        raise GuardrailUnusable(f"{name}: write at_most or at_least")
+    if unit == FACTOR:
+        return replace(guardrail, kpi=name)
+    shares = definition.unit in SHARES
+    if unit == POINTS:
+        if not shares:
+            raise GuardrailUnusable(
+                f"{name} is measured in {definition.unit}, which has no percentage points; write"
+                f" unit: {definition.unit} for a difference or unit: {FACTOR} for a factor"
+            )
+        return replace(guardrail, kpi=name)
+    if shares:
+        raise GuardrailUnusable(
+            f"{name}: against: {guardrail.against} needs unit: {POINTS} or unit: {FACTOR}"
+        )
+    try:
+        at_most = _converted(guardrail.at_most, unit or definition.unit, definition.unit)
+        at_least = _converted(guardrail.at_least, unit or definition.unit, definition.unit)
+    except UnitMismatch as mismatch:
+        units = listed((*compatible_with(definition.unit), FACTOR))
+        raise GuardrailUnusable(f"{name}: {mismatch}; write one of {units}") from mismatch
+    return replace(guardrail, kpi=name, at_most=at_most, at_least=at_least, unit=definition.unit)
 
 
 def _converted(number: float | None, unit: str, target: str) -> float | None:

@@ -4,8 +4,7 @@ The same measuring and judging as at each look, over the newest looks, so that a
 or changed in a running plan begins where it would stand had it been there all along.
 """
 
-from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -13,6 +12,7 @@ from batches.configured import dictionary
 from batches.dictionary import GuardrailUnusable, KpiDefinition, resolve_guardrail
 from batches.increments import LookSample, max_age
 from batches.models import Batch, GuardrailState, KpiSample, Rollback, TenantUpgrade
+from batches.recall import baselines_of
 from batches.replaying import Judging, Rule, play
 from batches.verdict import GuardrailRuling, GuardState, guardrail_key
 from plans.models import Plan
@@ -45,9 +45,26 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
+    """The plan as its looks see it: `upgraded` says of each tenant since when, and its batch."""
+
     soak_started: datetime | None
-    upgraded: Sequence[datetime]
+    upgraded: Mapping[str, tuple[datetime, int]]
+    live: int | None
     since: datetime
+    baselines: Mapping[str, Mapping[str, float]]
+
+    def judging(self, look: LookSample) -> Judging:
+        """Return the look as it is judged in the moment in which it was taken."""
+        started = self.soak_started
+        return Judging(
+            at=look.at,
+            upgraded=[key for key, (since, _batch) in self.upgraded.items() if since <= look.at],
+            soak_started=started if started is not None and started <= look.at else None,
+            looks={look.kpi: look.at},
+            batch=self.live,
+            batch_of={key: batch for key, (_since, batch) in self.upgraded.items()},
+            baselines=self.baselines,
+        )
 
 
 def replay(
@@ -71,7 +88,7 @@ def replay(
         play(
             [Rule(guardrail_key(rule), resolved, definition)],
             looks,
-            [_judging(look, known) for look in looks[-count:]],
+            [known.judging(look) for look in looks[-count:]],
             max_age_seconds=max_age(look_seconds),
         )
     )
@@ -80,17 +97,6 @@ def replay(
     failed = sum(step.measurement.outcome == "failed" for step in steps)
     last = steps[-1]
     return Replayed(resolved, definition, last.state, last.ruling, len(steps), failed)
-
-
-def _judging(look: LookSample, known: "_Plan") -> Judging:
-    """Return the look as it is judged in the moment in which it was taken."""
-    started = known.soak_started
-    return Judging(
-        at=look.at,
-        canary=bisect_right(known.upgraded, look.at),
-        soak_started=started if started is not None and started <= look.at else None,
-        looks={look.kpi: look.at},
-    )
 
 
 def keep_standing(
@@ -105,7 +111,7 @@ def keep_standing(
         stands = replay(plan, rule, look_seconds=policy.limits.look_seconds, fewest=FEWEST_LOOKS)
         if stands is None:
             continue
-        state = replace(stands.state, verdict="undecided")
+        state = replace(stands.state, verdict="undecided", batch=_live_batch(plan))
         GuardrailState.objects.update_or_create(
             plan=plan,
             key=guardrail_key(rule),
@@ -120,6 +126,11 @@ def keep_standing(
         )
 
 
+def _live_batch(plan: Plan) -> int | None:
+    live = Batch.objects.filter(plan=plan, state__in=("deploying", "soaking", "held"))
+    return live.order_by("-number").values_list("pk", flat=True).first()
+
+
 def _standing(plan: Plan) -> _Plan:
     live = (
         Batch.objects.filter(plan=plan, state__in=("deploying", "soaking", "held"))
@@ -130,11 +141,15 @@ def _standing(plan: Plan) -> _Plan:
     last = Rollback.objects.filter(plan=plan).order_by("-triggered_at").first()
     return _Plan(
         soak_started=live.calls_done_at if live is not None else None,
-        upgraded=sorted(
-            at for at in upgraded.values_list("upgraded_at", flat=True) if at is not None
-        ),
+        upgraded={
+            tenant: (at, batch)
+            for tenant, at, batch in upgraded.values_list("tenant_key", "upgraded_at", "batch_id")
+            if at is not None
+        },
+        live=live.pk if live is not None else None,
         # What was seen before the last rollback says nothing about the tenants that are left.
         since=(last.finished_at or last.triggered_at) if last is not None else plan.created_at,
+        baselines=baselines_of(plan.pk),
     )
 
 

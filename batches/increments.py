@@ -91,17 +91,18 @@ def take_look(
     look = _Look(at, timedelta(seconds=max_age_seconds), _read_cursor(cursor))
     nameless = any(not answers[selector] for selector in mapping.selectors)
     by_tenant = _by_tenant(readings) if mapping.version_label else {}
-    causes: Counter[str] = Counter()
+    absent: dict[str, str] = {}
     canary: dict[str, Point] = {}
     for tenant, confirmed in upgraded.items():
         version = target_version if mapping.version_label else None
         reading = readings.get(Key(tenant, version))
         point = look.canary_point(tenant, reading, confirmed, "name_gone" if nameless else "")
         if isinstance(point, str):
-            causes[point] += 1
+            absent[tenant] = point
         else:
             canary[tenant] = point
     control_points: dict[str, Point] = {}
+    control_causes: Counter[str] = Counter()
     for tenant in control:
         if tenant in upgraded:
             continue
@@ -113,13 +114,17 @@ def take_look(
         point = look.point(tenant, reading, None)
         if not isinstance(point, str):
             control_points[tenant] = point
+        else:
+            control_causes[point] += 1
     sample = LookSample(
         kpi=definition.name,
         at=at,
         canary=canary,
         control=control_points,
-        causes=dict(causes),
+        causes=dict(Counter(absent.values())),
         source=mapping.source,
+        absent=absent,
+        control_causes=dict(control_causes),
     )
     return sample, _written_cursor(look.after)
 

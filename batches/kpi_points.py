@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -39,7 +40,7 @@ Point = RatioPoint | HistogramPoint | GaugePoint
 
 @dataclass(frozen=True, slots=True)
 class LookSample:
-    """One look. `causes` counts the upgraded tenants without a point, by why.
+    """One look. `causes` counts the upgraded tenants without a point, by why; `absent` names them.
 
     Not ok: the source gave nothing; then `causes` has its one cause and `sentence` its words.
     """
@@ -52,6 +53,9 @@ class LookSample:
     ok: bool = True
     source: str = ""
     sentence: str = ""
+    absent: Mapping[str, str] = field(default_factory=dict)
+    control_causes: Mapping[str, int] = field(default_factory=dict)
+    """Tenants on the old version without a point, by why."""
 
     @property
     def cause(self) -> str:
@@ -78,6 +82,14 @@ class LookSample:
             "control": {t: _written(point, layouts) for t, point in self.control.items()},
         }
         body["bounds"] = [list(layout) for layout in layouts]
+        if self.absent:
+            # Looks that name nobody keep the digest that they had before this key was there.
+            by_cause: dict[str, list[str]] = {}
+            for tenant, cause in self.absent.items():
+                by_cause.setdefault(cause, []).append(tenant)
+            body["absent"] = by_cause
+        if self.control_causes:
+            body["control_causes"] = dict(self.control_causes)
         return body
 
     @classmethod
@@ -93,6 +105,26 @@ class LookSample:
             ok=body["ok"],
             source=body["source"],
             sentence=body["sentence"],
+            absent={
+                tenant: cause
+                for cause, tenants in body.get("absent", {}).items()
+                for tenant in tenants
+            },
+            control_causes=dict(body.get("control_causes", {})),
+        )
+
+    def of(self, tenants: Collection[str]) -> LookSample:
+        """Return the look as if only these had been upgraded, and nobody else but the control."""
+        absent = {
+            tenant: self.absent.get(tenant, self.cause or "no_series")
+            for tenant in tenants
+            if tenant not in self.canary
+        }
+        return replace(
+            self,
+            canary={tenant: self.canary[tenant] for tenant in tenants if tenant in self.canary},
+            causes=self.causes if not self.ok else dict(Counter(absent.values())),
+            absent=absent,
         )
 
 

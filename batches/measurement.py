@@ -2,61 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final, Literal, NamedTuple
 
+from batches.allowed import Allowed, allowed, slow_share_of, threshold_of
 from batches.dictionary import KpiDefinition
 from batches.increments import SHORTEST_MAX_AGE
-from batches.kpi_points import GaugePoint, HistogramPoint, LookSample, Point, RatioPoint
-from plans.policy import SLOW_SHARE_PERCENT, Guardrail
+from batches.kpi_points import GaugePoint, LookSample
+from batches.measured import Measurement, Outcome, TenantSeen, each_outcome
+from batches.measured_words import CAUSES, IDLE, cause_words, counted, shown, whole
+from batches.measuring_window import Window, compared, without
+from batches.tallies import NoBound, Tallies, Tally, share, tallied
+from plans.policy import Guardrail
 
-Outcome = Literal["successful", "failed", "inconclusive", "error"]
-
-CAUSES: Final = {
-    "source_down": "source down",
-    "timeout": "no answer in time",
-    "unauthorized": "not authorized",
-    "bad_answer": "an answer that cannot be used",
-    "name_gone": "no series of that name any more",
-    "no_look": "nobody has looked",
-    "no_series": "no series for the upgraded tenants",
-    "no_bad_series": "no series for the bad ones",
-    "not_a_number": "not a number",
-    "infinite": "an infinite value",
-    "negative": "a negative count",
-    "out_of_range": "a value outside the Kpi's range",
-    "stale": "the values are old",
-    "future": "the values are from the future",
-    "bad_bucket": "buckets that do not add up",
-    "no_total_bucket": "no bucket +Inf",
-    "no_bound": "no bucket to compare with",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """What a guardrail saw at its newest look. `n` counts requests, or values of a gauge."""
-
-    outcome: Outcome
-    value: float | None
-    threshold: float
-    unit: str
-    n: int
-    tenants: int
-    worst: tuple[str, float] | None
-    cause: str | None
-    sentence: str
-    at: datetime | None = None
-    """When the newest look was; None where there is none in the window."""
-
-
-class _Tally(NamedTuple):
-    """How many of how many events were on the wrong side."""
-
-    bad: float
-    total: float
+__all__ = [
+    "CAUSES",
+    "Measurement",
+    "Outcome",
+    "TenantSeen",
+    "counted",
+    "each_outcome",
+    "measure",
+    "shown",
+]
 
 
 def measure(
@@ -67,284 +36,236 @@ def measure(
     canary: int,
     now: datetime,
     max_age_seconds: float = SHORTEST_MAX_AGE,
+    tenants: Collection[str] | None = None,
+    baselines: Mapping[str, float] | None = None,
 ) -> Measurement:
     """Return the measurement of a guardrail that resolve_guardrail returned.
 
     `canary` is the number of upgraded tenants. Looks outside the window do not count, and their
     order does not matter. With no look for `max_age_seconds` nothing is known any more.
+    `tenants`: whom the guardrail is about, where these are not all upgraded tenants. `baselines`:
+    each tenant's own mean before its upgrade, in the Kpi's unit, as far as it is known.
     """
     begin = now - timedelta(seconds=guardrail.window_seconds)
-    window = sorted((look for look in looks if begin < look.at <= now), key=lambda look: look.at)
+    recent = sorted((look for look in looks if begin < look.at <= now), key=lambda look: look.at)
     oldest = timedelta(seconds=max_age_seconds)
-    if not window or now - window[-1].at > oldest:
-        said = "within the last looks" if looks else "yet"
-        return _without(guardrail, definition, "error", "no_look", f"not measured {said}", None)
-    newest = window[-1]
+    if not recent or now - recent[-1].at > oldest:
+        said = f"not measured {'within the last looks' if looks else 'yet'}"
+        return without(guardrail, definition, "error", "no_look", said)
+    if tenants is not None:
+        recent = [look.of(tenants) for look in recent]
+        canary = len(tenants)
+    window = Window(guardrail, definition, recent, canary=canary, baselines=baselines or {})
+    newest = window.newest
     if not newest.ok:
         words = newest.sentence or "no reason given"
-        said = f"no data from {newest.source or 'the source'} ({_cause(newest.cause)}: {words})"
-        return _without(guardrail, definition, "error", newest.cause, said, newest.at)
-    if canary == 0:
-        return _without(
-            guardrail, definition, "inconclusive", None, "no tenant is upgraded yet", newest.at
-        )
-    # One silent tenant must not stop thousands, a silent majority must.
-    if newest.lost * 2 > canary or (newest.lost and not newest.canary):
         said = (
-            f"no data for {newest.lost} of {canary} upgraded tenants from "
-            f"{newest.source or 'the source'} ({_cause(newest.cause)})"
+            f"no data from {newest.source or 'the source'} ({cause_words(newest.cause)}: {words})"
         )
-        return _without(guardrail, definition, "error", newest.cause, said, newest.at)
+        return window.without("error", newest.cause, said, silent=tenants or ())
+    if canary == 0:
+        of = " of this batch" if guardrail.scope == "batch" else ""
+        return window.without("inconclusive", None, f"no tenant{of} is upgraded yet")
+    # Whoever is judged alone is not let off because others are silent.
+    if window.mostly_silent and not (window.each and newest.canary):
+        return window.silence()
     if isinstance(next(iter(newest.canary.values()), None), GaugePoint):
-        return _measure_gauge(guardrail, definition, newest)
-    return _measure_events(guardrail, definition, window)
+        return _gauges(window)
+    try:
+        return _events(window)
+    except NoBound as missing:
+        return window.without("error", "no_bound", _bound_words(window, missing.bounds))
 
 
-def _measure_gauge(
-    guardrail: Guardrail, definition: KpiDefinition, newest: LookSample
-) -> Measurement:
+# Values that are read one per tenant.
+
+
+def _gauges(window: Window) -> Measurement:
+    rule, definition, newest = window.guardrail, window.definition, window.newest
     values = {
         tenant: point.value
         for tenant, point in newest.canary.items()
         if isinstance(point, GaugePoint)
     }
-    mean = sum(sorted(values.values())) / len(values)
-    worst = _worst(values.items(), guardrail)
-    failed = _fails(mean, guardrail)
-    unit = definition.unit
-    tenants = counted(len(values), "upgraded tenant")
-    sentence = (
-        f"{definition.name} {shown(mean, unit)} on average in {tenants}"
-        f" (worst: {worst[0]}, {shown(worst[1], unit)}{_lost(newest)}) "
-        f"{_compared(failed, guardrail)} {shown(_threshold(guardrail), unit)}"
-    )
-    return Measurement(
-        "failed" if failed else "successful",
-        mean,
-        _threshold(guardrail),
-        unit,
-        len(values),
-        len(values),
-        worst,
-        None,
-        sentence,
-        newest.at,
-    )
-
-
-def _measure_events(
-    guardrail: Guardrail, definition: KpiDefinition, window: Sequence[LookSample]
-) -> Measurement:
-    newest = window[-1]
-    histogram = definition.kind == "histogram"
-    bounds: set[float] = set()
-    tallies: dict[str, _Tally] = {}
-    for tenant, point in _points(window):
-        bound = _bound(point, guardrail) if isinstance(point, HistogramPoint) else None
-        if bound is not None:
-            bounds.add(bound)
-        elif histogram:
-            return _no_bound(guardrail, definition, point, newest)
-        before = tallies.get(tenant, _Tally(0.0, 0.0))
-        more = _tally(point, bound, guardrail)
-        tallies[tenant] = _Tally(before.bad + more.bad, before.total + more.total)
-    # An error that was counted and its request not yet must not make more than 100 %.
-    bad = sum(tally.bad for tally in tallies.values())
-    total = max(bad, sum(tally.total for tally in tallies.values()))
-    tenants = sum(tally.total > 0 or tally.bad > 0 for tally in tallies.values())
-    unit = "%" if histogram else definition.unit
-    threshold = _share_allowed(guardrail) if histogram else _threshold(guardrail)
-    if total < guardrail.min_samples or total <= 0:
-        seen = "no second reading yet" if not tallies else f"{_whole(total)} of"
-        said = seen if not tallies else f"{seen} {guardrail.min_samples} requests needed"
-        return Measurement(
-            "inconclusive",
-            None,
-            threshold,
-            unit,
-            int(total),
-            tenants,
-            None,
-            None,
-            f"{definition.name}: {said} ({guardrail.window_seconds:g} s)",
-            newest.at,
-        )
-    limit = Guardrail(definition.name, at_most=threshold) if histogram else guardrail
-    shares = (
-        (tenant, _share(tally, definition, histogram))
-        for tenant, tally in tallies.items()
-        if tally.total > 0 or tally.bad > 0
-    )
-    value = _share(_Tally(bad, total), definition, histogram)
-    failed = _fails(value, limit)
-    place = f"{counted(tenants, 'tenant')}, {guardrail.window_seconds:g} s{_lost(newest)}"
-    if histogram:
-        sentence = _histogram_sentence(guardrail, definition, value, total, bounds, place)
-    else:
-        sentence = (
-            f"{definition.name} {shown(value, unit)} in the upgraded tenants "
-            f"({_whole(bad)} {_of(definition)}of {_whole(total)} requests, {place}) "
-            f"{_compared(failed, guardrail)} {shown(threshold, unit)}"
-        )
-    return Measurement(
-        "failed" if failed else "successful",
-        value,
-        threshold,
-        unit,
-        int(total),
-        tenants,
-        _worst(shares, limit),
-        None,
-        sentence,
-        newest.at,
-    )
-
-
-def _points(window: Sequence[LookSample]) -> Iterator[tuple[str, Point]]:
-    for look in window:
-        for tenant, point in look.canary.items():
-            # Points of another kind are from before the dictionary was changed.
-            if not isinstance(point, GaugePoint):
-                yield tenant, point
-
-
-def _tally(point: Point, bound: float | None, guardrail: Guardrail) -> _Tally:
-    if isinstance(point, RatioPoint):
-        return _Tally(point.bad, point.total)
-    if not isinstance(point, HistogramPoint) or bound is None:
-        return _Tally(0.0, 0.0)
-    upto = point.buckets[bound]
-    return _Tally(
-        max(0.0, point.total - upto) if guardrail.at_most is not None else upto, point.total
-    )
-
-
-def _bound(point: HistogramPoint, guardrail: Guardrail) -> float | None:
-    """Return the bucket's bound that can only make the share look worse, None without one."""
-    if guardrail.at_most is not None:
-        limit = guardrail.at_most
-        return max((bound for bound in point.buckets if bound <= limit), default=None)
-    floor = _threshold(guardrail)
-    return min((bound for bound in point.buckets if bound >= floor), default=None)
-
-
-def _no_bound(
-    guardrail: Guardrail, definition: KpiDefinition, point: Point, newest: LookSample
-) -> Measurement:
-    has = sorted(point.buckets) if isinstance(point, HistogramPoint) else []
-    side = "below" if guardrail.at_most is not None else "above"
+    baseline, others = None, ""
+    if rule.against == "control":
+        still = [point.value for point in newest.control.values() if isinstance(point, GaugePoint)]
+        if not still:
+            return window.no_control()
+        baseline = _mean(still)
+        place = counted(len(still), "tenant")
+        others = f" against {shown(baseline, definition.unit)} in {place} of control"
+    elif rule.against == "own_history":
+        if window.strangers(values):
+            return window.no_history(values)
+        values = {tenant: value for tenant, value in values.items() if tenant in window.baselines}
+        baseline = _mean([window.baselines[tenant] for tenant in values])
+        others = f" against {shown(baseline, definition.unit)} in their own history"
+    limit = allowed(rule, definition, baseline, of_gauge=True)
+    mean, worst = _mean(list(values.values())), limit.worst(values.items())
     said = (
-        f"no bucket at or {side} {shown(_threshold(guardrail), definition.unit)}; the buckets are "
-        f"{', '.join(f'{bound:g}' for bound in has) or 'none'}"
+        f"{definition.name} {shown(mean, definition.unit)} on average in "
+        f"{counted(len(values), 'upgraded tenant')} (worst: {worst[0]}, "
+        f"{shown(worst[1], definition.unit)}{window.lost_words}){others} {compared(limit, mean)}"
     )
-    return _without(guardrail, definition, "error", "no_bound", said, newest.at)
+    measured = Measurement(
+        outcome=limit.outcome(mean),
+        value=mean,
+        threshold=limit.number,
+        unit=definition.unit,
+        n=len(values),
+        tenants=len(values),
+        worst=worst,
+        cause=None,
+        sentence=said,
+        at=newest.at,
+        baseline=baseline,
+        by_tenant={
+            tenant: TenantSeen(window.own_limit(tenant, limit).fails(value), value, 1)
+            for tenant, value in values.items()
+        },
+    )
+    return window.by_itself(measured, limit)
 
 
-def _histogram_sentence(
-    guardrail: Guardrail,
-    definition: KpiDefinition,
-    value: float,
-    total: float,
-    bounds: set[float],
-    place: str,
+def _mean(values: Sequence[float]) -> float:
+    # Sorted: the same values in another order are the same sum to the last digit.
+    return sum(sorted(values)) / len(values)
+
+
+# Events that are counted.
+
+
+def _events(window: Window) -> Measurement:
+    """Return the measurement of all events of the window. Raises NoBound."""
+    rule, definition = window.guardrail, window.definition
+    canary = tallied(window.looks, rule, definition, "canary")
+    if rule.against == "own_history" and canary.by_tenant:
+        if window.strangers(canary.by_tenant):
+            return window.no_history(canary.by_tenant)
+        canary = canary.of(window.baselines.keys())
+    both = canary.sum()
+    # Where each tenant is judged alone, each needs so many of its own.
+    if both.total <= 0 or (not window.each and both.total < rule.min_samples):
+        return _too_few(window, canary, both)
+    if rule.against == "control":
+        control = tallied(window.looks, rule, definition, "control")
+        if not window.newest.control:
+            return window.no_control()
+        theirs = control.sum()
+        if theirs.total <= 0 or theirs.total < rule.min_samples:
+            few = f"{whole(theirs.total)} of {rule.min_samples} requests needed in control"
+            return window.without("inconclusive", None, f"{few} ({window.span})")
+        baseline = share(theirs, definition)
+        others = (
+            f" against {shown(baseline, definition.unit)} in control ({whole(theirs.bad)} "
+            f"{_bad(definition)}of {whole(theirs.total)} requests, "
+            f"{counted(control.active, 'tenant')})"
+        )
+        return _judged(window, canary, both, baseline, others)
+    if rule.against == "own_history":
+        baseline = _expected(window, canary)
+        others = f" against {shown(baseline, definition.unit)} in their own history"
+        return _judged(window, canary, both, baseline, others)
+    return _judged(window, canary, both, None, "")
+
+
+def _judged(
+    window: Window, canary: Tallies, both: Tally, baseline: float | None, others: str
+) -> Measurement:
+    definition = window.definition
+    limit = allowed(window.guardrail, definition, baseline)
+    shares = {
+        tenant: share(tally, definition) for tenant, tally in canary.by_tenant.items() if tally.seen
+    }
+    value, worst = share(both, definition), limit.worst(shares.items())
+    place = f"{counted(len(shares), 'tenant')}, {window.span}{window.lost_words}"
+    if limit.fails(value) and len(shares) > 1:
+        place += f"; worst {worst[0]} {shown(worst[1], limit.unit)}"
+    if definition.kind == "histogram":
+        said = _slow_words(window, value, both.total, canary.bounds, place)
+    else:
+        said = (
+            f"{definition.name} {shown(value, limit.unit)} in the upgraded tenants "
+            f"({whole(both.bad)} {_bad(definition)}of {whole(both.total)} requests, {place})"
+            f"{others} {compared(limit, value)}"
+        )
+    measured = Measurement(
+        outcome=limit.outcome(value),
+        value=value,
+        threshold=limit.number,
+        unit=limit.unit,
+        n=int(both.total),
+        tenants=len(shares),
+        worst=worst,
+        cause=None,
+        sentence=said,
+        at=window.newest.at,
+        bad=both.bad,
+        baseline=baseline,
+        by_tenant=_alone(window, canary, shares, limit),
+    )
+    return window.by_itself(measured, limit)
+
+
+def _alone(
+    window: Window, canary: Tallies, shares: dict[str, float], limit: Allowed
+) -> dict[str, TenantSeen]:
+    """Return what each tenant with enough requests of its own showed.
+
+    Who gave nothing at the newest look is not judged once more by what it gave before.
+    """
+    enough = max(1, window.guardrail.min_samples)
+    return {
+        tenant: TenantSeen(window.own_limit(tenant, limit).fails(value), value, int(n))
+        for tenant, value in shares.items()
+        if tenant in window.newest.canary and (n := max(canary.by_tenant[tenant])) >= enough
+    }
+
+
+def _too_few(window: Window, canary: Tallies, both: Tally) -> Measurement:
+    idle = bool(canary.by_tenant) and not both.total
+    said = "no second reading yet"
+    if canary.by_tenant:
+        said = f"{whole(both.total)} of {window.guardrail.min_samples} requests needed"
+    measured = window.without("inconclusive", IDLE if idle else None, f"{said} ({window.span})")
+    return replace(measured, n=int(both.total), tenants=canary.active)
+
+
+def _expected(window: Window, canary: Tallies) -> float:
+    """Return what the tenants' own means make for as many requests as each of them had."""
+    weights = {tenant: max(tally) for tenant, tally in canary.by_tenant.items()}
+    expected = sorted(window.baselines[tenant] * n for tenant, n in weights.items())
+    return sum(expected) / sum(weights.values())
+
+
+def _bad(definition: KpiDefinition) -> str:
+    return "bad " if definition.direction == "higher" else ""
+
+
+def _bound_words(window: Window, bounds: Sequence[float]) -> str:
+    side = "below" if window.guardrail.at_most is not None else "above"
+    level = shown(threshold_of(window.guardrail), window.definition.unit)
+    return (
+        f"no bucket at or {side} {level}; the buckets are "
+        f"{', '.join(f'{bound:g}' for bound in bounds) or 'none'}"
+    )
+
+
+def _slow_words(
+    window: Window, value: float, total: float, bounds: Collection[float], place: str
 ) -> str:
-    threshold = _threshold(guardrail)
+    rule, definition = window.guardrail, window.definition
+    threshold = threshold_of(rule)
     word = "slower than" if definition.direction == "lower" else "above"
-    if guardrail.at_most is None:
+    if rule.at_most is None:
         word = "at or below"
     used = sorted(bounds)
     by = ""
     if used != [threshold]:
         by = f", by the bucket of {', '.join(f'{b:g}' for b in used)} {definition.unit}"
     return (
-        f"{definition.name}: {shown(value, '%')} of {_whole(total)} requests {word} "
-        f"{shown(threshold, definition.unit)}, allowed {shown(_share_allowed(guardrail), '%')} "
+        f"{definition.name}: {shown(value, '%')} of {whole(total)} requests {word} "
+        f"{shown(threshold, definition.unit)}, allowed {shown(slow_share_of(rule), '%')} "
         f"({place}{by})"
     )
-
-
-def _share(tally: _Tally, definition: KpiDefinition, histogram: bool) -> float:
-    total = max(tally.total, tally.bad)
-    bad = tally.bad / total
-    share = 1 - bad if definition.direction == "higher" and not histogram else bad
-    return share if definition.unit == "1" and not histogram else share * 100
-
-
-def _without(
-    guardrail: Guardrail,
-    definition: KpiDefinition,
-    outcome: Outcome,
-    cause: str | None,
-    said: str,
-    at: datetime | None,
-) -> Measurement:
-    histogram = definition.kind == "histogram"
-    return Measurement(
-        outcome,
-        None,
-        _share_allowed(guardrail) if histogram else _threshold(guardrail),
-        "%" if histogram else definition.unit,
-        0,
-        0,
-        None,
-        cause,
-        f"{definition.name}: {said}",
-        at,
-    )
-
-
-def _fails(value: float, guardrail: Guardrail) -> bool:
-    # Written so that a value which is not a number fails.
-    if guardrail.at_most is not None:
-        return not value <= guardrail.at_most
-    return not value >= _threshold(guardrail)
-
-
-def _threshold(guardrail: Guardrail) -> float:
-    threshold = guardrail.at_least if guardrail.at_most is None else guardrail.at_most
-    if threshold is None:
-        raise ValueError(f"the guardrail on {guardrail.kpi} has no limit; resolve it first")
-    return threshold
-
-
-def _share_allowed(guardrail: Guardrail) -> float:
-    share = guardrail.slow_share_percent
-    return SLOW_SHARE_PERCENT if share is None else share
-
-
-def _worst(values: Iterable[tuple[str, float]], guardrail: Guardrail) -> tuple[str, float]:
-    sign = 1 if guardrail.at_most is not None else -1
-    return min(values, key=lambda pair: (-sign * pair[1], pair[0]))
-
-
-def _compared(failed: bool, guardrail: Guardrail) -> str:
-    if not failed:
-        return "is within its limit of"
-    return "is over its limit of" if guardrail.at_most is not None else "is under its limit of"
-
-
-def _lost(look: LookSample) -> str:
-    return f", {look.lost} without data" if look.lost else ""
-
-
-def _of(definition: KpiDefinition) -> str:
-    return "bad " if definition.direction == "higher" else ""
-
-
-def _cause(cause: str) -> str:
-    return CAUSES.get(cause, cause)
-
-
-def _whole(count: float) -> str:
-    return f"{count:.10g}"
-
-
-def counted(number: int, noun: str) -> str:
-    """Return "1 tenant", "2 tenants"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def shown(value: float, unit: str) -> str:
-    """Return a number with its unit, short enough for a sentence; a bare share has no unit."""
-    digits = f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-    return digits if unit in ("1", "count") else f"{digits} {unit}"

@@ -4,40 +4,25 @@ Reads happen beside the watch (source_reader); what came back is taken in at the
 plan, each in one transaction.
 """
 
-import hashlib
-from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from batches import judged_looks, surroundings
-from batches.canonical_json import canonical_json
+from batches import surroundings
+from batches.asking_sources import AskingSources, covers
 from batches.configured import dictionary
 from batches.decide import BreachFacts, MissingFacts
 from batches.dictionary import KpiMapping
-from batches.increments import LookSample, failed_look, max_age, take_look
 from batches.leases import LeaseLost
-from batches.metric_sources import MetricUnavailable, Selector
-from batches.models import (
-    Batch,
-    GuardrailState,
-    KpiCursor,
-    KpiSample,
-    Ruling,
-    TenantUpgrade,
-)
-from batches.recall import Guard, Watched, is_missing, recalled
-from batches.source_reader import Build, SourceAnswer, SourceReader
-from batches.verdict import (
-    GuardrailRuling,
-    GuardState,
-    judge,
-    measure,
-    promotable,
-)
+from batches.measured_words import shown
+from batches.models import Batch, KpiCursor, Ruling
+from batches.recall import Watched, recalled
+from batches.rulings import judge_looks
+from batches.source_reader import Build, SourceAnswer
+from batches.taking_looks import remember, take, tenants_now, unseen
+from batches.verdict import GuardrailRuling, GuardState, promotable
 from batches.watch_duties import Fence
-from plans import events
 from plans.commit_notice import notify
 from plans.drafting import current_revision, policy_of
 from plans.models import Plan
@@ -48,24 +33,44 @@ INGEST_SECONDS = 0.3
 LOOKED_AT = ("running", "paused", "rolling_back")
 
 
+@dataclass(frozen=True, slots=True)
+class BadTenant:
+    """One tenant that is far over a guardrail's limit by itself."""
+
+    guardrail: str
+    kpi: str
+    tenant: str
+    value: float
+    threshold: float
+    unit: str
+
+    @property
+    def sentence(self) -> str:
+        """Return it in words."""
+        return (
+            f"{self.kpi} {shown(self.value, self.unit)} in {self.tenant} alone, limit"
+            f" {shown(self.threshold, self.unit)}; all together are within it"
+        )
+
+
 class Observer:
     """The watch's eyes."""
 
     def __init__(
         self, *, on_answer: Callable[[], None] = lambda: None, build: Build | None = None
     ) -> None:
-        self._reader = SourceReader(on_answer=on_answer, build=build)
+        self._asking = AskingSources(on_answer=on_answer, build=build)
         self._on_answer = on_answer
         self._plans: dict[Any, Watched] = {}
         self._unread: dict[tuple[Any, str], tuple[dict[str, KpiMapping], SourceAnswer]] = {}
 
     def start(self) -> None:
         """Begin to read."""
-        self._reader.start()
+        self._asking.start()
 
     def stop(self) -> None:
         """Stop reading."""
-        self._reader.stop()
+        self._asking.stop()
 
     def clock_was_moved(self, seconds: float) -> None:
         """Go on looking when due although the wall clock was moved."""
@@ -81,11 +86,36 @@ class Observer:
     def breaches(self, plan: Plan, policy: UpgradePolicy) -> list[BreachFacts]:
         """Return the guardrails that are broken now and want something done."""
         watched = self._watched(plan, policy)
+        scopes = {guard.key: guard.guardrail.scope for guard in watched.guards}
         return [
-            BreachFacts(ruling.guardrail, ruling.kpi, ruling.action, ruling.sentence)
+            BreachFacts(
+                ruling.guardrail,
+                ruling.kpi,
+                ruling.action,
+                ruling.sentence,
+                scope=scopes[ruling.guardrail],
+                tenants=tuple(sorted(ruling.breached_by)),
+            )
             for ruling in watched.rulings.values()
             if ruling.verdict == "breached" and ruling.action in {"rollback", "pause", "warn"}
         ]
+
+    def bad_tenants(self, plan: Plan, policy: UpgradePolicy) -> list[BadTenant]:
+        """Return tenants that are far over a limit which all together keep, the worst first."""
+        return [
+            tenant
+            for ruling in self._watched(plan, policy).rulings.values()
+            for tenant in _bad_tenants(ruling)
+        ]
+
+    def unjudged(self, plan: Plan, policy: UpgradePolicy) -> frozenset[str]:
+        """Return the guardrails of which it is not known yet how they stand now.
+
+        After a start of the watch that is each of them until its first look: nothing that was said
+        of one may fall silent before.
+        """
+        watched = self._watched(plan, policy)
+        return frozenset(guard.key for guard in watched.guards) - watched.rulings.keys()
 
     def missing(self, plan: Plan, policy: UpgradePolicy, now: datetime) -> list[MissingFacts]:
         """Return the watched Kpis whose data is missing, and since when."""
@@ -95,15 +125,22 @@ class Observer:
             for kpi, (since, why) in sorted(watched.missing(now).items())
         ]
 
+    def all_seen_at(self, plan: Plan, policy: UpgradePolicy) -> datetime | None:
+        """Return the moment by which every watched Kpi had data again; None while one has none."""
+        return self._watched(plan, policy).all_seen_at()
+
     def promotable(self, plan: Plan, policy: UpgradePolicy, now: datetime) -> tuple[bool, str]:
         """Tell whether the soaking batch may pass, and why or why not."""
         watched = self._watched(plan, policy)
         unseen = [*watched.unusable.values(), *watched.stale(now)]
         if unseen:
             return False, "; ".join(unseen)
+        rules = [guard.guardrail for guard in watched.guards]
+        compares = any(rule.against == "control" for rule in rules)
         return promotable(
             [watched.states.get(guard.key, GuardState()) for guard in watched.guards],
-            [guard.guardrail for guard in watched.guards],
+            rules,
+            last=compares and _holds_back(plan),
         )
 
     def ruling_of(self, plan: Plan, key: str) -> Ruling | None:
@@ -132,41 +169,9 @@ class Observer:
 
     def look_when_due(self, plan: Plan, policy: UpgradePolicy, now: datetime) -> None:
         """Ask the sources for every Kpi of the plan when its next look is due."""
-        if str(plan.state) not in LOOKED_AT:
-            return
-        watched = self._watched(plan, policy)
-        if now < watched.next_look:
-            return
-        watched.began_at = watched.began_at or now
-        watched.next_look = now + timedelta(seconds=policy.limits.look_seconds)
-        asked: dict[str, dict[str, KpiMapping]] = defaultdict(dict)
-        for kpi in watched.kpis:
-            mapping = self._mapping(plan, watched, kpi)
-            asked[mapping.source][kpi] = mapping
-            watched.unanswered_since.setdefault(kpi, now)
-        for source, mappings in asked.items():
-            watched.waiting[source] = mappings
-            # Plans that come due while the source is being read share the next read.
-            if not self._reader.is_reading(source):
-                self._reader.read(watched.known.sources[source], self._selectors(source))
-
-    def _selectors(self, source: str) -> list[Selector]:
-        """Return what all waiting plans want of a source, each selector once."""
-        wanted: dict[Selector, None] = {}
-        for watched in self._plans.values():
-            for mapping in watched.waiting.get(source, {}).values():
-                wanted.update(dict.fromkeys(mapping.selectors))
-        return list(wanted)
-
-    @staticmethod
-    def _mapping(plan: Plan, watched: Watched, kpi: str) -> KpiMapping:
-        """Return the mapping that the plan keeps, or the candidate that is tried now."""
-        mappings = dictionary().mappings_for(kpi)
-        bound = plan.metric_bindings.get(kpi)
-        for mapping in mappings:
-            if mapping.source == bound:
-                return mapping
-        return mappings[watched.candidates.get(kpi, 0) % len(mappings)]
+        if str(plan.state) in LOOKED_AT:
+            watched = self._watched(plan, policy)
+            self._asking.look_when_due(plan, watched, self._plans.values(), now)
 
     # Answers.
 
@@ -177,13 +182,21 @@ class Observer:
         else:
             self._plans.pop(plan_id, None)
 
+    def keep_only(self, plans: Collection[Any]) -> None:
+        """Forget the plans that are not among these: they have ended."""
+        for plan_id in self._plans.keys() - set(plans):
+            del self._plans[plan_id]
+        for plan_id, source in list(self._unread):
+            if plan_id not in self._plans:
+                del self._unread[plan_id, source]
+
     def ingest_finished(self, now: datetime, *, fence: Fence) -> None:
         """Take in what the sources answered, each plan within its fence, for as long as a tick may.
 
         What is left comes first at the next tick, which follows at once: a look at very many
         tenants must not keep rollbacks and deadlines of other plans waiting.
         """
-        for answer in self._reader.finished():
+        for answer in self._asking.finished():
             for plan_id, watched in self._plans.items():
                 mappings = watched.waiting.pop(answer.source, None)
                 if mappings is not None:
@@ -215,7 +228,7 @@ class Observer:
         goes_on = False
         try:
             with fence(plan_id):
-                seen = _unseen(answer) if watched.blind else answer
+                seen = unseen(answer) if watched.blind else answer
                 goes_on = self._ingest(watched, mappings, seen, now, until)
         except LeaseLost:
             goes_on = False
@@ -243,227 +256,43 @@ class Observer:
         if plan.revision != watched.revision:
             # Adjusted since the sources were asked: this very look is judged by the new rules.
             watched = self._watched(plan, policy_of(current_revision(plan)))
-        upgrades = list(
-            TenantUpgrade.objects.filter(plan=plan).values_list(
-                "tenant_key", "state", "upgraded_at"
-            )
-        )
-        # Nobody was upgraded later than now: such a moment is of a clock that was moved since.
-        upgraded = {
-            key: min(at, answer.at) for key, state, at in upgrades if state == "upgraded" and at
-        }
-        control = [key for key, _state, _at in upgrades if key not in upgraded]
+        tenants = tenants_now(plan, answer.at)
         done: set[str] = set()
         while mappings and (not done or surroundings.here().monotonic() < until):
             kpi = next(iter(mappings))
             mapping = mappings.pop(kpi)
             done.add(kpi)
-            if not self._covered(mapping, answer):
+            if not covers(answer, mapping):
                 # This plan came due after the read had begun; its turn comes with the next.
                 continue
             if dictionary().kpi(kpi) is None:
                 # The dictionary was changed while the source was read.
                 continue
-            look = self._take(plan, watched, kpi, mapping, answer, upgraded, control)
-            self._remember(watched, kpi, look)
+            look = take(plan, watched, kpi, mapping, answer, tenants)
+            remember(watched, kpi, look)
         if str(plan.state) != "rolling_back":
-            self._judge(plan, watched, done, len(upgraded), now)
+            judge_looks(plan, watched, done, tenants, now)
         notify()
         return True
 
-    @staticmethod
-    def _covered(mapping: KpiMapping, answer: SourceAnswer) -> bool:
-        return answer.series is None or all(s in answer.series for s in mapping.selectors)
 
-    def _take(
-        self,
-        plan: Plan,
-        watched: Watched,
-        kpi: str,
-        mapping: KpiMapping,
-        answer: SourceAnswer,
-        upgraded: dict[str, datetime],
-        control: Sequence[str],
-    ) -> LookSample:
-        definition = dictionary().kpi(kpi)
-        if definition is None:
-            raise KeyError(kpi)
-        cursor = KpiCursor.objects.filter(plan=plan, kpi=kpi, source=answer.source).first()
-        if answer.series is None:
-            unavailable = answer.unavailable
-            look = failed_look(
-                kpi=kpi,
-                source=answer.source,
-                at=answer.at,
-                cause=unavailable.cause if unavailable else "source_down",
-                sentence=unavailable.sentence if unavailable else "",
-            )
-        else:
-            look, after = take_look(
-                mapping=mapping,
-                definition=definition,
-                answers={s: answer.series[s] for s in mapping.selectors},
-                at=answer.at,
-                upgraded=upgraded,
-                control=control,
-                target_version=plan.release.version,
-                cursor=cursor.cursor if cursor is not None else {},
-                max_age_seconds=max_age(watched.look_seconds),
-            )
-            KpiCursor.objects.update_or_create(
-                plan=plan,
-                kpi=kpi,
-                defaults={"source": answer.source, "at": answer.at, "cursor": after},
-            )
-        self._bind(plan, watched, kpi, mapping, look)
-        missing = is_missing(look)
-        KpiSample.objects.create(
-            plan=plan,
-            kpi=kpi,
-            at=look.at,
-            source=look.source,
-            ok=not missing,
-            cause=(look.sentence or look.cause)[:300] if missing else "",
-            look=look.to_json(),
-        )
-        return look
+def _holds_back(plan: Plan) -> bool:
+    """Tell whether the batch under way is the hold-back: nobody comes after it."""
+    return Batch.objects.filter(plan=plan, state="soaking", hold_back=True).exists()
 
-    @staticmethod
-    def _bind(
-        plan: Plan, watched: Watched, kpi: str, mapping: KpiMapping, look: LookSample
-    ) -> None:
-        """Keep the first mapping whose source answers; try the next one when it does not."""
-        if kpi in plan.metric_bindings:
-            return
-        if look.ok and (look.canary or look.control or "first_reading" in look.causes):
-            plan.metric_bindings = {**plan.metric_bindings, kpi: mapping.source}
-            Plan.objects.filter(pk=plan.pk).update(metric_bindings=plan.metric_bindings)
-        elif not look.ok:
-            watched.candidates[kpi] = watched.candidates.get(kpi, 0) + 1
 
-    def _remember(self, watched: Watched, kpi: str, look: LookSample) -> None:
-        watched.unanswered_since.pop(kpi, None)
-        looks = watched.looks.setdefault(kpi, deque())
-        looks.append(look)
-        longest = max((g.guardrail.window_seconds for g in watched.guards), default=60.0)
-        while looks and look.at - looks[0].at > timedelta(seconds=longest):
-            looks.popleft()
-        if is_missing(look):
-            watched.missing_since.setdefault(kpi, look.at)
-            watched.missing_words[kpi] = look.sentence or look.cause
-        else:
-            watched.missing_since.pop(kpi, None)
-
-    # Rulings.
-
-    def _judge(
-        self, plan: Plan, watched: Watched, kpis: set[str], canary: int, now: datetime
-    ) -> None:
-        batch = (
-            Batch.objects.filter(plan=plan, state__in=("deploying", "soaking", "held"))
-            .order_by("-number")
-            .first()
-        )
-        soak_started = batch.calls_done_at if batch is not None else None
-        judged_looks.keep(plan, watched, kpis, canary=canary, soak_started=soak_started, now=now)
-        for guard in watched.guards:
-            if guard.definition.name not in kpis:
-                continue
-            measurement = measure(
-                guard.guardrail,
-                guard.definition,
-                list(watched.looks.get(guard.definition.name, ())),
-                canary=canary,
-                now=now,
-                max_age_seconds=max_age(watched.look_seconds),
-            )
-            before = watched.states.get(guard.key, GuardState())
-            state, ruling = judge(
-                before, measurement, guard.guardrail, now=now, soak_started=soak_started
-            )
-            # The policy's own wording names the guardrail, whatever unit the Kpi is kept in.
-            self._keep(plan, batch, guard, before, state, ruling, watched, now)
-
-    def _keep(
-        self,
-        plan: Plan,
-        batch: Batch | None,
-        guard: Guard,
-        before: GuardState,
-        state: GuardState,
-        ruling: GuardrailRuling,
-        watched: Watched,
-        now: datetime,
-    ) -> None:
-        known = watched.rulings.get(guard.key)
-        first = known is None and not Ruling.objects.filter(plan=plan, guardrail=guard.key).exists()
-        watched.states[guard.key] = state
-        watched.rulings[guard.key] = _named(ruling, guard.key)
-        GuardrailState.objects.update_or_create(
-            plan=plan,
-            key=guard.key,
-            defaults={
-                "kpi": guard.definition.name,
-                "verdict": ruling.verdict,
-                "sentence": ruling.sentence,
-                "value": ruling.value,
-                "state": state.to_json(),
-                "updated_at": now,
-            },
-        )
-        changed = ruling.verdict != before.verdict or (
-            known is not None and known.cause != ruling.cause
-        )
-        if not (changed or first):
-            return
-        Ruling.objects.create(
-            plan=plan,
-            batch=batch,
-            guardrail=guard.key,
-            kpi=guard.definition.name,
-            verdict=ruling.verdict,
-            action=ruling.action,
-            sentence=ruling.sentence,
-            value=ruling.value,
+def _bad_tenants(ruling: GuardrailRuling) -> list[BadTenant]:
+    worst = sorted(
+        ruling.stands_out.items(), key=lambda pair: (-abs(pair[1] - ruling.threshold), pair[0])
+    )
+    return [
+        BadTenant(
+            guardrail=ruling.guardrail,
+            kpi=ruling.kpi,
+            tenant=tenant,
+            value=value,
             threshold=ruling.threshold,
             unit=ruling.unit,
-            n=ruling.n,
-            window_seconds=ruling.window_seconds,
-            tenants=ruling.tenants,
-            worst_tenant=ruling.worst[0] if ruling.worst else "",
-            worst_value=ruling.worst[1] if ruling.worst else None,
-            inputs_digest=_inputs_digest(watched.looks.get(guard.definition.name, ())),
-            revision=watched.revision,
-            at=now,
         )
-        events.record(
-            stream=plan,
-            kind=f"ruling_{ruling.verdict}",
-            sentence=f"{ruling.sentence}.",
-            actor=None,
-            via="watch",
-            now=now,
-            payload={
-                "guardrail": guard.key,
-                "verdict": ruling.verdict,
-                "value": ruling.value,
-                "threshold": ruling.threshold,
-                "unit": ruling.unit,
-                "n": ruling.n,
-            },
-        )
-
-
-def _unseen(answer: SourceAnswer) -> SourceAnswer:
-    """Return the answer as a rehearsal of missing data sees it."""
-    gone = MetricUnavailable("source_down", "left out on purpose by the drill")
-    return replace(answer, series=None, unavailable=gone)
-
-
-def _named(ruling: GuardrailRuling, key: str) -> GuardrailRuling:
-    return replace(ruling, guardrail=key)
-
-
-def _inputs_digest(looks: Sequence[LookSample] | deque[LookSample]) -> str:
-    """Return the digest of the looks on which a ruling stands."""
-    return hashlib.sha256(canonical_json([look.to_json() for look in looks])).hexdigest()
+        for tenant, value in worst
+    ]

@@ -26,6 +26,9 @@ class Limit:
     against: str
     label: str
     action: str
+    scope: str = "plan"
+    at_most: bool = True
+    dry_run: bool = False
 
 
 def limits_of(policy: UpgradePolicy) -> Sequence[Limit]:
@@ -55,12 +58,24 @@ def _limit(guardrail: Guardrail) -> Limit:
         key=guardrail_key(guardrail),
         kpi=rule.kpi,
         unit=unit,
-        measured_in="%" if rule.slow_share_percent is not None else unit,
+        measured_in=_measured_in(rule, definition),
         value=value,
         against=rule.against,
         label=_words(rule, value, unit),
         action=rule.action,
+        scope=rule.scope,
+        at_most=rule.slow_share_percent is not None or rule.at_most is not None,
+        dry_run=rule.dry_run,
     )
+
+
+def _measured_in(rule: Guardrail, definition: KpiDefinition | None) -> str:
+    if rule.slow_share_percent is not None:
+        return "%"
+    if rule.against != "absolute" and definition is not None:
+        # Its number is a difference or a factor; what is measured has the Kpi's own unit.
+        return definition.unit
+    return rule.unit or ""
 
 
 def _words(rule: Guardrail, value: float | None, unit: str) -> str:
@@ -71,4 +86,6 @@ def _words(rule: Guardrail, value: float | None, unit: str) -> str:
         words += f" for {100 - rule.slow_share_percent:g} %"
     if rule.against != "absolute":
         words += f" against {rule.against.replace('_', ' ')}"
+    if rule.scope != "plan":
+        words += " per tenant" if rule.scope == "tenant" else " in the batch"
     return words

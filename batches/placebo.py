@@ -195,5 +195,5 @@ def _looks(
         for number, part in enumerate(dealt(whole, count, dice), start=1):
             at = stretch.minute.at + timedelta(seconds=60 * number / count)
             looks.append(LookSample(kpi, at, canary={ALL: part}, source="history"))
-            judgings.append(Judging(at, 1, stretch.soak_started, {kpi: at}))
+            judgings.append(Judging(at, (ALL,), stretch.soak_started, {kpi: at}))
     return looks, judgings

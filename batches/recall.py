@@ -13,11 +13,15 @@ from batches.dictionary import (
     resolve_guardrail,
 )
 from batches.increments import LookSample, max_age
-from batches.models import GuardrailState, KpiSample, Rollback
+from batches.models import GuardrailState, KpiBaseline, KpiSample, Rollback
 from batches.rehearsing import is_blind
 from batches.verdict import GuardrailRuling, GuardState, guardrail_key
 from plans.models import Plan
 from plans.policy import Guardrail, UpgradePolicy
+
+OWN = "own_history"
+RECENT_LOOKS = 60
+"""How many measured values of a guardrail are kept at hand for its small chart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Watched:
     `blind`: a rehearsal of missing data, whose looks bring nothing.
     `began_at`: when the first look was asked for, since nobody can miss data before.
     `since`: what was seen before does not count. `read_back`: nothing was judged with it yet.
+    `judged_with`: who was upgraded and what was known of them at the last judging.
     """
 
     plan_id: Any
@@ -51,12 +56,16 @@ class Watched:
     began_at: datetime | None = None
     since: datetime | None = None
     read_back: bool = True
+    judged_with: tuple[list[str], dict[str, dict[str, float]]] | None = None
     unanswered_since: dict[str, datetime] = field(default_factory=dict)
     rolling_back: bool = False
     blind: bool = False
     looks: dict[str, deque[LookSample]] = field(default_factory=dict)
     states: dict[str, GuardState] = field(default_factory=dict)
     rulings: dict[str, GuardrailRuling] = field(default_factory=dict)
+    recent: dict[str, deque[list[float | None]]] = field(default_factory=dict)
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
+    ask_history_at: dict[str, datetime] = field(default_factory=dict)
     missing_since: dict[str, datetime] = field(default_factory=dict)
     missing_words: dict[str, str] = field(default_factory=dict)
     candidates: dict[str, int] = field(default_factory=dict)
@@ -66,7 +75,7 @@ class Watched:
         """Shift what is remembered along with a wall clock that was moved."""
         self.next_look += by
         self.began_at = self.began_at and self.began_at + by
-        for times in (self.unanswered_since, self.missing_since):
+        for times in (self.unanswered_since, self.missing_since, self.ask_history_at):
             for kpi in times:
                 times[kpi] += by
         for kpi, looks in self.looks.items():
@@ -93,6 +102,16 @@ class Watched:
         for kpi, why in self.unusable.items():
             found.setdefault(kpi, (self.began_at or now, why))
         return found
+
+    def all_seen_at(self) -> datetime | None:
+        """Return the earliest of the watched Kpis' newest looks; None while one has no data."""
+        newest: list[datetime] = []
+        for kpi in self.watched & set(self.kpis):
+            looks = self.looks.get(kpi)
+            if not looks or is_missing(looks[-1]):
+                return None
+            newest.append(looks[-1].at)
+        return min(newest, default=None)
 
     def stale(self, now: datetime) -> list[str]:
         """Return, in words, at which judged Kpis nobody has looked lately; nothing passes then."""
@@ -142,10 +161,19 @@ def recalled(plan: Plan, policy: UpgradePolicy, known: Dictionary) -> Watched:
     watched.since = cut
     for row in GuardrailState.objects.filter(plan=plan, updated_at__gte=cut):
         watched.states[row.key] = GuardState.from_json(row.state)
+        watched.recent[row.key] = deque(row.recent, maxlen=RECENT_LOOKS)
+    compared = {guard.definition.name for guard in guards if guard.guardrail.against == OWN}
+    if compared:
+        watched.baselines = baselines_of(plan.pk)
     longest = max((g.guardrail.window_seconds for g in guards), default=60.0)
     for kpi in watched.kpis:
         _recall_looks(watched, kpi, longest, cut)
     return watched
+
+
+def baselines_of(plan_id: Any) -> dict[str, dict[str, float]]:
+    """Return each Kpi's means of the plan's tenants from before their upgrade, as written down."""
+    return {row.kpi: dict(row.means) for row in KpiBaseline.objects.filter(plan_id=plan_id)}
 
 
 def _recall_looks(watched: Watched, kpi: str, longest: float, cut: datetime) -> None:

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from batches.dictionary import KpiDefinition
+from batches.guard_state import GuardrailRuling, GuardState
 from batches.kpi_points import LookSample
+from batches.measured_words import IDLE
 from batches.measurement import Measurement
-from batches.verdict import GuardrailRuling, GuardState, judge, measure
+from batches.verdict import judge, measure
 from plans.policy import Guardrail
 
 
@@ -24,15 +26,27 @@ class Judging:
     """One moment at which looks were judged, and with what else.
 
     `looks`: per Kpi the newest look. What was seen before `since` does not count. `states`: where
-    the guardrails stood, set when whoever judged had just read it back.
+    the guardrails stood, set when whoever judged had just read it back. `batch`: the present one;
+    `batch_of`: that of each tenant. `baselines`: per Kpi what is known of tenants from before.
     """
 
     at: datetime
-    canary: int
+    upgraded: Sequence[str]
     soak_started: datetime | None
     looks: Mapping[str, datetime]
     since: datetime | None = None
     states: Mapping[str, GuardState] | None = None
+    batch: int | None = None
+    batch_of: Mapping[str, int] = field(default_factory=dict)
+    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def about(self, scope: str) -> Sequence[str] | None:
+        """Return whom a guardrail of that scope is about; None = all that are upgraded."""
+        if scope == "plan":
+            return None
+        if scope == "tenant":
+            return list(self.upgraded)
+        return [key for key in self.upgraded if self.batch_of.get(key) == self.batch]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +76,6 @@ class _Course:
 
     state: GuardState = field(default_factory=GuardState)
     judged_at: datetime | None = None
-    known: GuardrailRuling | None = None
     ruled: bool = False
 
 
@@ -111,11 +124,9 @@ def _read_back(rules: Sequence[Rule], courses: Sequence[_Course], judging: Judgi
     A rule that the watch did not have goes on, unless nothing from before counts any more.
     """
     for rule, course in zip(rules, courses, strict=True):
-        if judging.states is not None:
-            course.known = None
-            if rule.key in judging.states:
-                course.state = judging.states[rule.key]
-                continue
+        if judging.states is not None and rule.key in judging.states:
+            course.state = judging.states[rule.key]
+            continue
         if judging.since and course.judged_at and course.judged_at < judging.since:
             course.state, course.judged_at = GuardState(), None
 
@@ -123,33 +134,30 @@ def _read_back(rules: Sequence[Rule], courses: Sequence[_Course], judging: Judgi
 def _step(
     rule: Rule, course: _Course, seen: Sequence[LookSample], judging: Judging, max_age: float
 ) -> Step:
+    guardrail = rule.guardrail
     measurement = measure(
-        rule.guardrail,
+        guardrail,
         rule.definition,
         seen,
-        canary=judging.canary,
+        canary=len(judging.upgraded),
         now=judging.at,
         max_age_seconds=max_age,
+        tenants=judging.about(guardrail.scope),
+        baselines=judging.baselines.get(rule.definition.name, {}),
     )
     was = course.state
+    if guardrail.scope == "batch" and judging.batch is not None and was.batch != judging.batch:
+        # How the batch before did says nothing about this one.
+        was = GuardState(batch=judging.batch, verdict=was.verdict)
     state, ruling = judge(
-        was, measurement, rule.guardrail, now=judging.at, soak_started=judging.soak_started
+        was, measurement, guardrail, now=judging.at, soak_started=judging.soak_started
     )
-    changed = _is_news(was, course.known, ruling, first=not course.ruled)
-    course.state, course.known, course.judged_at = state, ruling, judging.at
+    changed = not course.ruled or _told(was) != _told(state)
+    course.state, course.judged_at = state, judging.at
     course.ruled = course.ruled or changed
     return Step(rule, judging.at, measurement, state, ruling, changed)
 
 
-def _is_news(
-    before: GuardState,
-    known: GuardrailRuling | None,
-    ruling: GuardrailRuling,
-    *,
-    first: bool,
-) -> bool:
-    """Tell whether the watch writes a ruling down: its first, another verdict, or another cause."""
-    if first and known is None:
-        return True
-    other_cause = known is not None and known.cause != ruling.cause
-    return ruling.verdict != before.verdict or other_cause
+def _told(state: GuardState) -> tuple[str, str | None]:
+    """Return what the watch makes a new ruling of when it changes (batches/rulings.py)."""
+    return state.verdict, None if state.cause == IDLE else state.cause

@@ -14,12 +14,12 @@ from django.utils import timezone
 
 from batches.adjusting import adjusting
 from batches.back_in_band import ending_shown
+from batches.guardrails_shown import guardrails_shown, stops_again
 from batches.lifecycle import BATCH, TENANT_UPGRADE
 from batches.live_messages import watch_age
-from batches.models import Alert, Batch, GuardrailState, Rollback, RollbackDrill, TenantUpgrade
+from batches.models import Alert, Batch, Rollback, RollbackDrill, TenantUpgrade
 from batches.opening_shown import opening_shown, overrides_shown
 from batches.pacing import soak_left
-from batches.pinned_policy import Limit, limits_of
 from batches.quarantine import failed_of, quarantine_of
 from batches.quote import rollback_quote
 from batches.quote_advice import forecast
@@ -30,12 +30,6 @@ from plans.policy import HOLD_BACK, UpgradePolicy
 from plans.refusal import BadInput, NotFound
 
 NEEDS_HAND_SHOWN = 200
-VERDICT_WORDS = {
-    "fine": "Fine",
-    "breached": "Breached",
-    "no_data": "No data",
-    "undecided": "Not yet",
-}
 WORST_FIRST = (
     "needs_hand",
     "failed",
@@ -68,6 +62,7 @@ def plan_snapshot(plan_id: uuid.UUID | str, *, now: datetime | None = None) -> d
     counts = _summed(batches)
     rollback = Rollback.objects.filter(plan=plan).select_related("by").last()
     quote = _quote(plan, policy, batches)
+    guardrails = guardrails_shown(plan, policy, irreversible=plan.release.irreversible)
     return {
         "seq": head or 0,
         "server_time": at,
@@ -83,7 +78,8 @@ def plan_snapshot(plan_id: uuid.UUID | str, *, now: datetime | None = None) -> d
         "promise": promise(plan, rollback, quote, at),
         "rollback": _rollback(rollback),
         "drill": _drill(plan),
-        "guardrails": _guardrails(plan, policy, irreversible=plan.release.irreversible),
+        "guardrails": guardrails,
+        "stops_again": stops_again(str(plan.state), _held_kind(batches), guardrails),
         "adjusting": adjusting(plan),
         "alerts": list(
             Alert.objects.filter(plan=plan, resolved_at=None).values(
@@ -137,6 +133,11 @@ def _plan(plan: Plan, revision: PlanRevision, rollback: Rollback | None) -> dict
         "stopped_at": plan.stopped_at,
         "ended_at": plan.ended_at,
     }
+
+
+def _held_kind(batches: Sequence[Mapping[str, Any]]) -> str:
+    held = (batch["held_kind"] for batch in batches if batch["state"] == "held")
+    return str(next(held, ""))
 
 
 def _from_versions(plan: Plan) -> list[str]:
@@ -213,6 +214,7 @@ def _batches(plan: Plan, policy: UpgradePolicy, now: datetime) -> list[dict[str,
             ),
             "soak_counts": row.soak_counted_at is not None and str(row.state) == "soaking",
             "held_reason": row.held_reason,
+            "held_kind": row.held_kind,
             "waits_since": row.waits_since if str(row.state) == "deploying" else None,
             "opened_at": row.opened_at,
             "calling_since": row.calling_since,
@@ -255,6 +257,7 @@ def _planned_batches(plan: Plan, policy: UpgradePolicy) -> list[dict[str, Any]]:
                 "soak_left": spec.soak_seconds if spec else 0,
                 "soak_counts": False,
                 "held_reason": "",
+                "held_kind": "",
                 "waits_since": None,
                 "opened_at": None,
                 "calling_since": None,
@@ -415,35 +418,3 @@ def _drill(plan: Plan) -> dict[str, Any] | None:
         "seconds": drill.seconds,
         "quote_seconds": drill.quote_seconds,
     }
-
-
-def _guardrails(plan: Plan, policy: UpgradePolicy, *, irreversible: bool) -> list[dict[str, Any]]:
-    """Return each guardrail with its number, and what was last ruled on it."""
-    ruled = {state.key: state for state in GuardrailState.objects.filter(plan=plan)}
-    told = [_guardrail(limit, ruled.get(limit.key)) for limit in limits_of(policy)]
-    for guardrail in told:
-        if irreversible and guardrail["sentence"] == "Then: rollback.":
-            guardrail["sentence"] = "Then: the plan stops; nothing is restored."
-    return told
-
-
-def _guardrail(limit: Limit, state: GuardrailState | None) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "key": limit.key,
-        "kpi": limit.kpi,
-        "verdict": "undecided",
-        "sentence": f"Then: {limit.action}.",
-        "value": None,
-        "unit": limit.measured_in,
-        "threshold": limit.label,
-        "updated_at": None,
-    }
-    if state is not None:
-        told |= {
-            "verdict": state.verdict,
-            "sentence": state.sentence,
-            "value": state.value,
-            "updated_at": state.updated_at,
-        }
-    told["label"] = VERDICT_WORDS.get(told["verdict"], told["verdict"])
-    return told

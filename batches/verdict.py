@@ -6,11 +6,18 @@ Missing, stale or broken data never passes. Counters live in a GuardState that i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
-from batches.measurement import Measurement, Outcome, measure
+from batches.assessment import Limits, Phase, Tally, assess_metric
+from batches.assessment import Outcome as AssessedOutcome
+from batches.guard_state import Deed, GuardrailRuling, GuardState, Verdict, guardrail_key
+from batches.measured import Outcome
+from batches.measured_words import IDLE
+from batches.measurement import Measurement, measure
+from batches.missing_data import SOURCE_ERRORS, replaced
+from batches.nearness import next_words
 from plans.policy import Guardrail
 
 __all__ = [
@@ -25,67 +32,17 @@ __all__ = [
     "promotable",
 ]
 
-Verdict = Literal["fine", "breached", "no_data", "undecided"]
+_ENDED: Final[Mapping[Outcome, AssessedOutcome]] = {
+    "successful": "Successful",
+    "failed": "Failed",
+    "inconclusive": "Inconclusive",
+    "error": "Error",
+}
+UNLIMITED: Final = 10**9
+
 PlanWord = Literal["rollback", "hold", "soak", "promote"]
 
 _BAD_FIRST: Final = ("breached", "no_data", "undecided", "fine")
-# Nothing of ours: the source itself did not answer.
-_SOURCE_ERRORS: Final = frozenset({"source_down", "timeout", "unauthorized", "bad_answer"})
-
-
-@dataclass(frozen=True, slots=True)
-class GuardState:
-    """What must be known of the looks before. The same look judged twice counts once."""
-
-    verdict: Verdict = "undecided"
-    failed_running: int = 0
-    errors_running: int = 0
-    successes: int = 0
-    """Good measurements since the soak began."""
-    last_outcome: Outcome | None = None
-    last_look_at: datetime | None = None
-    last_good_at: datetime | None = None
-    missing_since: datetime | None = None
-    soak_started: datetime | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return JSON values."""
-        return {
-            name: value.isoformat() if isinstance(value, datetime) else value
-            for name, value in asdict(self).items()
-        }
-
-    @classmethod
-    def from_json(cls, body: Mapping[str, Any]) -> GuardState:
-        """Return the state that to_json wrote; an empty object is the state at the beginning."""
-        times = ("last_look_at", "last_good_at", "missing_since", "soak_started")
-        values = dict(body)
-        for name in times:
-            if values.get(name) is not None:
-                values[name] = datetime.fromisoformat(values[name])
-        return cls(**values)
-
-
-@dataclass(frozen=True, slots=True)
-class GuardrailRuling:
-    """What one guardrail says now. `action` is what is to follow, empty where nothing is."""
-
-    guardrail: str
-    kpi: str
-    verdict: Verdict
-    action: Literal["", "rollback", "pause", "warn", "hold"]
-    sentence: str
-    value: float | None
-    threshold: float
-    unit: str
-    n: int
-    window_seconds: float
-    tenants: int
-    worst: tuple[str, float] | None
-    cause: str | None
-    at: datetime
-    blocking: bool = True
-    """Whether the plan waits for this guardrail to be fine."""
 
 
 class PlanVerdict(NamedTuple):
@@ -94,22 +51,6 @@ class PlanVerdict(NamedTuple):
     verdict: PlanWord
     sentence: str
     ruling: GuardrailRuling | None
-
-
-def guardrail_key(guardrail: Guardrail) -> str:
-    """Return what a guardrail is called among those of its plan."""
-    side = "at_least" if guardrail.at_most is None else "at_most"
-    number = guardrail.at_least if guardrail.at_most is None else guardrail.at_most
-    share = guardrail.slow_share_percent
-    parts = [
-        f"{guardrail.kpi} {side} {number:g}",
-        f" {guardrail.unit}" if guardrail.unit else "",
-        f" for {100 - share:g} %" if share is not None else "",
-        f" over {guardrail.window_seconds:g} s",
-        "" if guardrail.action == "rollback" else f" or {guardrail.action}",
-        " (dry run)" if guardrail.dry_run else "",
-    ]
-    return "".join(parts)
 
 
 def judge(
@@ -133,24 +74,29 @@ def judge(
     if guardrail.initial_delay_seconds > 0 and (ready is None or now < ready):
         waits = f"{guardrail.kpi}: not judged before {guardrail.initial_delay_seconds:g} s of soak"
         return _ruled(state, measurement, guardrail, "undecided", waits, now)
-    measurement = _replaced(measurement, guardrail, state)
+    measurement = replaced(measurement, guardrail, state)
     if measurement.at is None or measurement.at != state.last_look_at:
-        state = _counted(state, measurement, now)
+        state = _counted(state, measurement, guardrail, now)
     verdict = _verdict(state, measurement, guardrail)
     sentence = _sentence(state, measurement, guardrail, verdict, now)
     return _ruled(state, measurement, guardrail, verdict, sentence, now)
 
 
-def promotable(states: Sequence[GuardState], guardrails: Sequence[Guardrail]) -> tuple[bool, str]:
+def promotable(
+    states: Sequence[GuardState], guardrails: Sequence[Guardrail], *, last: bool = False
+) -> tuple[bool, str]:
     """Return whether the batch may pass, and why; states and guardrails are in the same order.
 
     Each critical guardrail needs a good measurement since the soak began, and a newest look that
-    is neither failed nor without data.
+    is neither failed nor without data. `last`: the batch is a hold-back, after which nobody is left
+    to compare with; what is compared with the control was said while it was held back. A policy
+    that lets missing data pass does not wait for a control that is not there either.
     """
     waiting = [
         _awaited(state, guardrail)
         for state, guardrail in zip(states, guardrails, strict=True)
         if not guardrail.dry_run
+        and not (_speechless(state, guardrail) and (last or guardrail.on_missing == "ignore"))
     ]
     reasons = [reason for reason in waiting if reason]
     if reasons:
@@ -180,58 +126,58 @@ def _rank(ruling: GuardrailRuling) -> int:
     return 2 if ruling.verdict == "no_data" else 3
 
 
-def _replaced(measurement: Measurement, guardrail: Guardrail, state: GuardState) -> Measurement:
-    """Return the measurement that the policy wants to see in place of missing data."""
-    if measurement.outcome != "error" or guardrail.on_missing not in ("breach", "zero"):
-        return measurement
-    seen = measurement.at is not None and measurement.at == state.last_look_at
-    errors = state.errors_running + (not seen)
-    if _tolerated(measurement, guardrail, errors):
-        return measurement
-    if guardrail.on_missing == "breach":
-        return replace(
-            measurement,
-            outcome="failed",
-            sentence=f"{measurement.sentence}, which counts as failed",
-        )
-    bad = guardrail.at_least is not None and guardrail.at_least > 0
-    return replace(
-        measurement,
-        outcome="failed" if bad else "successful",
-        value=0.0,
-        sentence=f"{measurement.sentence}, which counts as 0",
-    )
-
-
-def _counted(state: GuardState, measurement: Measurement, now: datetime) -> GuardState:
-    missing = measurement.cause is not None
+def _counted(
+    state: GuardState, measurement: Measurement, guardrail: Guardrail, now: datetime
+) -> GuardState:
+    missing = measurement.cause is not None and measurement.cause != IDLE
+    tenants = _tenants_counted(state.tenants, measurement)
+    since = measurement.at or now
     state = replace(
         state,
         last_outcome=measurement.outcome,
         last_look_at=measurement.at or state.last_look_at,
         errors_running=state.errors_running + 1 if missing else 0,
-        missing_since=(state.missing_since or measurement.at or now) if missing else None,
+        missing_since=(state.missing_since or since) if missing else None,
+        idle_since=(state.idle_since or since) if measurement.cause == IDLE else None,
+        cause=measurement.cause,
+        tenants=tenants,
     )
+    running = state.failed_running
     match measurement.outcome:
         case "successful":
-            good = state.last_good_at if missing else measurement.at
-            return replace(
-                state, failed_running=0, successes=state.successes + 1, last_good_at=good
-            )
+            running = 0
+            state = replace(state, successes=state.successes + 1)
         case "failed":
-            good = state.last_good_at if missing else measurement.at
-            return replace(state, failed_running=state.failed_running + 1, last_good_at=good)
-        case _:
-            # Neither good nor bad: the looks running go on from where they stood.
-            return state
+            running += 1
+        # Neither good nor bad: the looks running go on from where they stood.
+    if guardrail.scope == "tenant":
+        running = max(tenants.values(), default=0)
+    measured = measurement.outcome in ("successful", "failed") and not missing
+    good = measurement.at if measured else state.last_good_at
+    return replace(state, failed_running=running, last_good_at=good)
 
 
-def _tolerated(measurement: Measurement, guardrail: Guardrail, errors: int) -> bool:
-    return measurement.cause in _SOURCE_ERRORS and errors <= guardrail.consecutive_error_limit
+def _tenants_counted(before: Mapping[str, int], measurement: Measurement) -> Mapping[str, int]:
+    """Return how many looks running each tenant has failed by itself.
+
+    Without a look at anybody they go on from where they stood, and so does whoever has too little
+    data of its own; whoever did not fail begins anew.
+    """
+    if measurement.outcome == "error" and not measurement.by_tenant:
+        return before
+    failed = {tenant for tenant, seen in measurement.by_tenant.items() if seen.failed}
+    running = {tenant: before.get(tenant, 0) + 1 for tenant in failed}
+    waits = {
+        tenant: looks
+        for tenant, looks in before.items()
+        if tenant in measurement.undecided and tenant not in failed
+    }
+    return dict(sorted({**waits, **running}.items()))
 
 
 def _verdict(state: GuardState, measurement: Measurement, guardrail: Guardrail) -> Verdict:
-    if state.failed_running > guardrail.failure_limit:
+    phase = _phase(state, measurement, guardrail)
+    if phase == "Failed":
         return "breached"
     match measurement.outcome:
         case "successful":
@@ -239,10 +185,29 @@ def _verdict(state: GuardState, measurement: Measurement, guardrail: Guardrail) 
         case "error":
             never_looked = measurement.at is None and state.last_look_at is None
             ignored = guardrail.on_missing == "ignore"
-            tolerated = _tolerated(measurement, guardrail, state.errors_running)
-            return "undecided" if never_looked or ignored or tolerated else "no_data"
+            return "no_data" if phase == "Error" and not (never_looked or ignored) else "undecided"
         case _:
             return "undecided"
+
+
+def _phase(state: GuardState, measurement: Measurement, guardrail: Guardrail) -> Phase:
+    """Return the phase by the table of assessment; looks go on, so their number ends nothing."""
+    patient = measurement.cause in SOURCE_ERRORS
+    limits = Limits(
+        failure_limit=guardrail.failure_limit,
+        inconclusive_limit=UNLIMITED,
+        # What comes from a source that answers is no data at once.
+        error_limit=guardrail.consecutive_error_limit if patient else 0,
+        has_interval=True,
+    )
+    tally = Tally(
+        successful=state.successes,
+        failed=state.failed_running,
+        errors_running=state.errors_running,
+        last=_ENDED[measurement.outcome],
+        phase="Running",
+    )
+    return assess_metric(limits, tally).phase
 
 
 def _sentence(
@@ -254,6 +219,9 @@ def _sentence(
 ) -> str:
     said = measurement.sentence
     needed = guardrail.failure_limit + 1
+    if measurement.cause == IDLE and state.idle_since is not None:
+        idle = max(timedelta(0), now - state.idle_since)
+        return f"{said}; no request for {idle.total_seconds():.0f} s"
     if verdict == "breached" and measurement.outcome != "failed":
         return f"{said}; {_looks(state.failed_running)} failed before that"
     if measurement.outcome == "failed":
@@ -264,7 +232,7 @@ def _sentence(
     if state.missing_since is not None:
         since = max(timedelta(0), now - state.missing_since)
         said = said.replace(" (", f" for {since.total_seconds():.0f} s (", 1)
-    if verdict == "undecided" and measurement.cause in _SOURCE_ERRORS:
+    if verdict == "undecided" and measurement.cause in SOURCE_ERRORS:
         limit = guardrail.consecutive_error_limit
         if guardrail.on_missing == "ignore":
             return f"{said}; the policy ignores it"
@@ -287,7 +255,7 @@ def _ruled(
     blocking = guardrail.critical and not guardrail.dry_run
     if guardrail.on_missing == "ignore" and measurement.outcome == "error":
         blocking = False
-    action: Literal["", "rollback", "pause", "warn", "hold"] = ""
+    action: Deed = ""
     if verdict == "breached" and not guardrail.dry_run:
         action = _ACTIONS[guardrail.action]
     if verdict == "no_data" and blocking:
@@ -308,8 +276,52 @@ def _ruled(
         cause=measurement.cause,
         at=now,
         blocking=blocking,
+        bad=measurement.bad,
+        baseline=measurement.baseline,
+        lost=measurement.lost,
+        since=state.without_since,
+        last_good_at=state.last_good_at,
+        next=next_words(
+            guardrail,
+            verdict,
+            failed_running=state.failed_running,
+            errors_running=state.errors_running,
+            failed=measurement.outcome == "failed",
+            n=measurement.n,
+            cause=measurement.cause,
+        ),
+        breached_by=_who_broke(state, measurement, guardrail),
+        stands_out=_who_stands_out(state, measurement, guardrail, verdict),
     )
     return replace(state, verdict=verdict), ruling
+
+
+def _who_broke(
+    state: GuardState, measurement: Measurement, guardrail: Guardrail
+) -> Mapping[str, float | None]:
+    """Return the tenants that broke a guardrail which is about each of them."""
+    if guardrail.scope != "tenant":
+        return {}
+    return {
+        tenant: seen.value if (seen := measurement.by_tenant.get(tenant)) else None
+        for tenant, looks in state.tenants.items()
+        if looks > guardrail.failure_limit
+    }
+
+
+def _who_stands_out(
+    state: GuardState, measurement: Measurement, guardrail: Guardrail, verdict: Verdict
+) -> Mapping[str, float]:
+    """Return the tenants that are far over the limit while all together are not."""
+    if guardrail.scope == "tenant" or verdict == "breached":
+        return {}
+    return {
+        tenant: seen.value
+        for tenant, looks in state.tenants.items()
+        if looks > guardrail.failure_limit
+        and (seen := measurement.by_tenant.get(tenant)) is not None
+        and seen.value is not None
+    }
 
 
 _ACTIONS: Final[Mapping[str, Literal["rollback", "pause", "warn"]]] = {
@@ -317,6 +329,15 @@ _ACTIONS: Final[Mapping[str, Literal["rollback", "pause", "warn"]]] = {
     "pause": "pause",
     "warn": "warn",
 }
+
+
+def _speechless(state: GuardState, guardrail: Guardrail) -> bool:
+    """Tell whether a guardrail has nobody left to compare with, and nothing bad to say."""
+    return (
+        guardrail.against == "control"
+        and state.cause == "no_control"
+        and state.verdict != "breached"
+    )
 
 
 def _awaited(state: GuardState, guardrail: Guardrail) -> str:
@@ -332,6 +353,8 @@ def _awaited(state: GuardState, guardrail: Guardrail) -> str:
         return f"{guardrail.kpi} failed its last look"
     if state.last_outcome == "error" and guardrail.on_missing != "ignore":
         return f"{guardrail.kpi} has no data at its last look"
+    if state.cause == IDLE and guardrail.on_missing != "ignore":
+        return f"{guardrail.kpi} has no requests to measure any more"
     return ""
 
 

@@ -6,7 +6,7 @@ promise never waits for a queue. A commit anywhere wakes it; at most a second pa
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -26,7 +26,7 @@ from batches import (
 from batches.acting import Acting
 from batches.aftermath_watch import AftermathWatch
 from batches.commit_signal import CommitSignal, commit_signal
-from batches.decide import WAITS_TOLD, Action, PlanFacts, decide
+from batches.decide import Action, PlanFacts, decide
 from batches.effect_thread import EffectThread
 from batches.launch import NotYet, TenantsTaken, start, why_not_yet
 from batches.leases import LeaseLost
@@ -36,6 +36,7 @@ from batches.outage import Outage
 from batches.plan_facts import plan_facts
 from batches.steady_clock import JUMP_SECONDS, SteadyClock
 from batches.success_rate import alert_below
+from batches.watch_alerts import WatchAlerts
 from batches.watch_duties import DECIDE_LEASE, Duties
 from plans import approval
 from plans.database_away import DATABASE_AWAY, only_this_transaction
@@ -54,7 +55,6 @@ UNDER_WAY = frozenset({"run_rollback", "call_batch", "restore_stragglers", "wait
 """Actions that go on by themselves, or wait: what comes after them is for a later tick."""
 HEARTBEAT_SECONDS = 1.0
 SUCCESS_RATE_SECONDS = 60.0
-WARNING = "guardrail_warning"
 CANNOT_START = "cannot_start"
 
 
@@ -81,6 +81,7 @@ class Watch:
         self.observer = observer or Observer(on_answer=self.signal.nudge)
         self.aftermath = aftermath or AftermathWatch(on_answer=self.signal.nudge)
         self.duties = Duties(self.holder)
+        self.alerts = WatchAlerts(self.observer, self.duties.fence)
         self.acting = Acting(self.effects, self.observer, self.duties.fence)
         self._policies: dict[tuple[Any, int], UpgradePolicy] = {}
         self._outage = Outage()
@@ -164,7 +165,9 @@ class Watch:
         except BadInput as broken:
             # Looks are lost until the file is mended; the plans below say so and promote nothing.
             logger.warning("What the sources answered cannot be used: %s", broken)
-        for plan in Plan.objects.live().select_related("plugin", "release").order_by("started_at"):
+        live = list(Plan.objects.live().select_related("plugin", "release").order_by("started_at"))
+        self._forget_all_but({plan.pk for plan in live})
+        for plan in live:
             if self.duties.decides(plan.pk):
                 self._alone(self._one_plan, plan, now)
         if self.duties.leads:
@@ -222,6 +225,12 @@ class Watch:
 
     # Plans.
 
+    def _forget_all_but(self, live: set[Any]) -> None:
+        """Keep nothing at hand of plans that have ended."""
+        self.observer.keep_only(live)
+        for key in [key for key in self._policies if key[0] not in live]:
+            del self._policies[key]
+
     def _policy(self, plan: Plan) -> UpgradePolicy:
         key = (plan.pk, plan.revision)
         if key not in self._policies:
@@ -267,7 +276,7 @@ class Watch:
             policy = self._policy(plan)
             facts = self._facts(plan, policy, now)
             action = decide(facts)
-            self._condition_alerts(plan, facts, action, now)
+            self.alerts.tell(plan, policy, facts, action, now)
             reach("watch.decided")
             if action.do == "stop" and plan.waiting_for:
                 with self.duties.fence(plan.pk):
@@ -295,6 +304,7 @@ class Watch:
                 now,
                 breaches=self.observer.breaches(plan, policy),
                 missing=self.observer.missing(plan, policy, now),
+                all_seen_at=self.observer.all_seen_at(plan, policy),
                 promotable=self.observer.promotable(plan, policy, now),
                 clock=self.clock,
             )
@@ -303,45 +313,6 @@ class Watch:
             with self.duties.fence(plan.pk):
                 alerts.fire(plan=plan, kind="configuration", sentence=str(broken), now=now)
             return plan_facts(plan, policy, now, unreadable=str(broken), clock=self.clock)
-
-    def _condition_alerts(
-        self, plan: Plan, facts: PlanFacts, action: Action, now: datetime
-    ) -> None:
-        """Let alerts fall silent by themselves when what they tell of is over."""
-        if facts.unreadable:
-            return
-        over = ["configuration", "watch_failed"]
-        if not facts.missing:
-            over.append("missing_metrics")
-        # One question for all kinds: this is asked for every plan at every tick.
-        waits = [kind for kind in WAITS_TOLD if kind != action.kind]
-        known = Alert.objects.filter(plan=plan, kind__in=(*over, *waits, WARNING), resolved_at=None)
-        raised = list(known)
-        for kinds, why in ((over, "it is mended"), (waits, "the plan does not wait for it now")):
-            if any(alert.kind in kinds for alert in raised):
-                with self.duties.fence(plan.pk):
-                    alerts.resolve_all(plan=plan, now=now, kinds=kinds, why=why)
-        self._warn(plan, facts, [alert for alert in raised if alert.kind == WARNING], now)
-
-    def _warn(self, plan: Plan, facts: PlanFacts, raised: Sequence[Alert], now: datetime) -> None:
-        """Alert of guardrails that are to warn only, as long as they are broken."""
-        warnings = {b.key[:120]: b for b in facts.breaches if b.action == "warn"}
-        known = {str(alert.payload.get("guardrail")) for alert in raised}
-        if warnings.keys() == known:
-            return
-        with self.duties.fence(plan.pk):
-            for key in warnings.keys() - known:
-                breach = warnings[key]
-                alerts.fire(
-                    plan=plan,
-                    kind=WARNING,
-                    about=key,
-                    sentence=breach.sentence,
-                    now=now,
-                    payload={"guardrail": key, "kpi": breach.kpi},
-                )
-            for key in known - warnings.keys():
-                alerts.resolve(plan=plan, kind=WARNING, about=key, now=now)
 
     def _start_what_may(self, now: datetime) -> None:
         """Start approved plans whose time has come; say what the others wait for."""

@@ -177,6 +177,7 @@ _GUARDRAIL: Mapping[str, Judge] = {
     "failure_limit": lower,
     "consecutive_error_limit": lower,
     "action": ranked("warn", "pause", "rollback"),
+    "on_missing": ranked("ignore", "hold", "breach"),
     "critical": ranked(False, True),
     "dry_run": ranked(True, False),
 }
@@ -256,7 +257,9 @@ def _guardrail_changes(
             yield Change(path, slot, _rule_words(resolve(was)), "no guardrail", "looser")
         return
     # An entry of rollback_thresholds has no other keys: it becomes a guardrail as a whole.
+    # A number that is compared with something else means something else.
     whole = (was.slow_share_percent is None) != (reads.slow_share_percent is None)
+    whole = whole or was.against != reads.against
     old, new = resolve(was), resolve(reads)
     if _limit(old) != _limit(new):
         judged = _limit_direction(old, new)
@@ -294,6 +297,8 @@ def limit_text(rule: Guardrail) -> str:
     side = "at least" if rule.at_most is None else "at most"
     number = rule.at_least if rule.at_most is None else rule.at_most
     words = f"{side} {number:g} {rule.unit or ''}".rstrip()
+    if rule.against != "absolute":
+        return f"{words} against {rule.against.replace('_', ' ')}"
     share = rule.slow_share_percent
     return words if share is None else f"{words} for {100 - share:g} %"
 

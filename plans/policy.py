@@ -23,6 +23,12 @@ PAUSE_SECONDS = 180.0
 LATEST_LOOK_SECONDS = 2.0
 """How much later than due a look may come: one tick of the watch and the source's answer."""
 
+POINTS = "points"
+"""The unit of a guardrail that allows a difference in percentage points."""
+
+FACTOR = "x"
+"""The unit of a guardrail that allows a factor."""
+
 Labels = Mapping[str, str]
 TenantSelector = str | Labels
 """One tenant by its key, or every tenant that carries all of the labels."""
@@ -47,6 +53,10 @@ class Guardrail:
     entries of `rollback_thresholds`: where the Kpi is a histogram, a look fails when more than
     that share of the requests is slower than `at_most`. Those entries always hold their number in
     `at_most`: whoever knows the Kpi's direction flips it for a Kpi where higher is better.
+
+    Against `control` or `own_history` the number is what is allowed beside theirs: a difference in
+    `points` or in the Kpi's own unit, or a factor `x`. `scope` says whose numbers are judged
+    together, and who goes back: the plan, the present batch, or each tenant by itself.
     """
 
     kpi: str

@@ -1,4 +1,4 @@
-"""Read the parts of one policy: guardrails, selection, windows, limits, conditions, rollback."""
+"""Read the parts of one policy: selection, windows, limits, conditions, rollback."""
 
 import re
 from datetime import UTC, datetime, time
@@ -7,10 +7,8 @@ from zoneinfo import available_timezones
 
 from plans.policy import (
     PAUSE_SECONDS,
-    SLOW_SHARE_PERCENT,
     Conditions,
     EvidenceRules,
-    Guardrail,
     Labels,
     Limits,
     RollbackRules,
@@ -31,80 +29,10 @@ from plans.yaml_section import (
 )
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_HUGE = 1e12
 _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)", re.ASCII)
 _INSTANT = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
-_GUARDRAIL_KEYS = (
-    "kpi",
-    "at_most",
-    "at_least",
-    "unit",
-    "against",
-    "window",
-    "min_samples",
-    "failure_limit",
-    "consecutive_error_limit",
-    "initial_delay",
-    "on_missing",
-    "action",
-    "scope",
-    "critical",
-    "dry_run",
-)
-
-
-def read_thresholds(policy: Section) -> tuple[Guardrail, ...]:
-    """Return the guardrails that `rollback_thresholds` stands for."""
-    section = policy.child("rollback_thresholds", keys=None)
-    guardrails = []
-    for kpi, entry in section.entries.items():
-        if not KPI.fullmatch(kpi):
-            section.note(entry.line, kpi, f"'{clipped(kpi)}' is not a Kpi name; {KPI_RULE}")
-        value = section.number(kpi, 0, low=-_HUGE, high=_HUGE)
-        guardrails.append(Guardrail(kpi=kpi, at_most=value, slow_share_percent=SLOW_SHARE_PERCENT))
-    return tuple(guardrails)
-
-
-def read_guardrails(policy: Section) -> tuple[Guardrail, ...]:
-    """Return the entries of `guardrails`."""
-    return tuple(
-        _read_guardrail(Section(node, path, policy.problems, keys=_GUARDRAIL_KEYS))
-        for node, path in policy.items("guardrails", most=100)
-    )
-
-
-def _read_guardrail(rule: Section) -> Guardrail:
-    rule.require("kpi")
-    if rule.read and ("at_most" in rule.entries) == ("at_least" in rule.entries):
-        rule.note(
-            rule.line, "", "write exactly one of at_most (bad above it) and at_least (bad below it)"
-        )
-    default = Guardrail(kpi="")
-    return Guardrail(
-        kpi=rule.name("kpi", form=KPI, rule=KPI_RULE),
-        at_most=rule.optional_number("at_most", low=-_HUGE, high=_HUGE, above=False),
-        at_least=rule.optional_number("at_least", low=-_HUGE, high=_HUGE, above=False),
-        unit=rule.text("unit", most=20) or None,
-        against=rule.choice(
-            "against", default.against, ("absolute",), unenforced=("control", "own_history")
-        ),
-        window_seconds=rule.duration("window", default.window_seconds, above=True, high=86400),
-        min_samples=rule.whole("min_samples", default.min_samples, low=1, high=10**9),
-        failure_limit=rule.whole("failure_limit", default.failure_limit, low=0, high=1000),
-        consecutive_error_limit=rule.whole(
-            "consecutive_error_limit", default.consecutive_error_limit, low=0, high=1000
-        ),
-        initial_delay_seconds=rule.duration(
-            "initial_delay", default.initial_delay_seconds, high=86400
-        ),
-        on_missing=rule.choice("on_missing", default.on_missing, ("hold",)),
-        action=rule.choice("action", default.action, ("rollback", "pause", "warn")),
-        scope=rule.choice("scope", default.scope, ("plan",), unenforced=("tenant", "batch")),
-        critical=rule.flag("critical", default.critical),
-        dry_run=rule.flag("dry_run", default.dry_run),
-    )
 
 
 def read_selection(policy: Section) -> Selection:

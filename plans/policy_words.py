@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from plans.policy import (
+    FACTOR,
     ApprovalRule,
     BatchSpec,
     EvidenceRules,
@@ -69,6 +70,8 @@ def limit_words(guardrail: Guardrail, *, unit: str = "", kind: str = "") -> str:
     `unit` and `kind` are the Kpi's own, where the dictionary is at hand.
     """
     unit = guardrail.unit or unit
+    if guardrail.against != "absolute":
+        return _relative_words(guardrail, unit)
     beside = f" {unit}" if unit and unit != "1" else ""
     if guardrail.slow_share_percent is not None and kind in ("", "histogram"):
         share = f"{guardrail.slow_share_percent:g} % of the requests"
@@ -83,12 +86,26 @@ def limit_words(guardrail: Guardrail, *, unit: str = "", kind: str = "") -> str:
     return " or ".join(limits)
 
 
+def _relative_words(guardrail: Guardrail, unit: str) -> str:
+    """Return the limit of a guardrail that compares: 'more than 2 points above control'."""
+    other = "control" if guardrail.against == "control" else "each tenant's own history"
+    most = guardrail.at_most is not None
+    number = guardrail.at_most if guardrail.at_most is not None else guardrail.at_least or 0.0
+    if unit == FACTOR:
+        return f"{'above' if most else 'below'} {number:g} x {other}"
+    side = "above" if number >= 0 else "below"
+    much = "more" if most == (number >= 0) else "less"
+    return f"{much} than {abs(number):g} {unit} {side} {other}"
+
+
 def outcome_words(guardrail: Guardrail, *, scope: str = "plan") -> str:
     """Return what a breach does; `scope` is the policy's `rollback.scope`."""
     if guardrail.dry_run:
         return "only shown, nothing else happens (dry run)"
     if guardrail.action == "rollback":
-        if scope == "batch":
+        if guardrail.scope == "tenant":
+            return "that tenant is taken back alone, and the plan goes on within the failure budget"
+        if guardrail.scope == "batch" or scope == "batch":
             return "the newest batch is taken back and a person decides about the rest"
         return "the whole plan is taken back"
     if guardrail.action == "pause":
@@ -96,12 +113,15 @@ def outcome_words(guardrail: Guardrail, *, scope: str = "plan") -> str:
     return "an alert, nothing else"
 
 
+_JUDGED = {"plan": "", "batch": ", of the present batch alone", "tenant": ", tenant by tenant"}
+
+
 def judged_words(guardrail: Guardrail) -> str:
     """Return over what and how often in a row a guardrail is judged."""
     looks = guardrail.failure_limit + 1
     words = (
         f"over {span(guardrail.window_seconds)}, at least"
-        f" {_count(guardrail.min_samples, 'sample')}, "
+        f" {_count(guardrail.min_samples, 'sample')}{_JUDGED[guardrail.scope]}, "
     )
     words += "in one look" if looks == 1 else f"in {looks} looks running"
     if guardrail.initial_delay_seconds:
@@ -109,10 +129,18 @@ def judged_words(guardrail: Guardrail) -> str:
     return words
 
 
+_MISSING = {
+    "hold": "without data it holds",
+    "breach": "missing data counts as failed",
+    "ignore": "missing data is let pass",
+    "zero": "no series counts as 0, other missing data holds",
+}
+
+
 def missing_words(guardrail: Guardrail) -> str:
     """Return what happens when the numbers stay away."""
     after = f"after {_count(guardrail.consecutive_error_limit, 'failed reading')}"
-    return f"without data it holds {after}"
+    return f"{_MISSING[guardrail.on_missing]} {after}"
 
 
 def guardrail_sentence(

@@ -1,7 +1,7 @@
 """Turn the text of a policy file into policies, or into the list of everything wrong with it.
 
 A key that this version does not enforce is refused by name: nobody shall believe in a guard that
-is not there. The parts of one policy are read by `policy_parts`.
+is not there. The parts of one policy are read by `policy_guardrails` and `policy_parts`.
 """
 
 from plans.policy import (
@@ -11,14 +11,13 @@ from plans.policy import (
     PolicyFile,
     UpgradePolicy,
 )
+from plans.policy_guardrails import check_last_batch, read_guardrails, read_thresholds
 from plans.policy_parts import (
     read_conditions,
     read_evidence,
-    read_guardrails,
     read_limits,
     read_rollback,
     read_selection,
-    read_thresholds,
     read_windows,
 )
 from plans.yaml_nodes import Problem, read_nodes
@@ -132,13 +131,15 @@ def _read_policy(
 ) -> UpgradePolicy:
     advance = policy.choice("advance", "automatic", ADVANCE)
     windows, not_after = read_windows(policy)
+    guardrails, selection = read_guardrails(policy), read_selection(policy)
+    check_last_batch(policy, guardrails, selection)
     return UpgradePolicy(
         name=name,
         description=policy.text("description"),
         batches=_read_batches(policy, advance),
-        guardrails=(*read_thresholds(policy), *read_guardrails(policy)),
+        guardrails=(*read_thresholds(policy), *guardrails),
         approvals=_read_approvals_name(policy, approvals),
-        selection=read_selection(policy),
+        selection=selection,
         advance=advance,
         windows=windows,
         windows_closing=policy.choice("windows_closing", "wait", WINDOWS_CLOSING),

@@ -2,7 +2,7 @@
 
 import uuid
 from collections import defaultdict
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import rfc8785
@@ -370,6 +370,17 @@ def _rulings(plan: Plan) -> tuple[RulingFact, ...]:
             window_seconds=row.window_seconds,
             inputs_digest=row.inputs_digest,
             revision=row.revision,
+            cause=row.cause,
+            since=row.since,
+            baseline=row.baseline,
+            tenants=row.tenants,
+            worst=(row.worst_tenant, row.worst_value) if row.worst_value is not None else None,
+            query=row.query,
+            next=str(row.evidence.get("next", "")),
+            recent=tuple(
+                (datetime.fromtimestamp(at, UTC), value, limit)
+                for at, value, limit in row.evidence.get("recent", ())
+            ),
         )
         for row in rows
     )

@@ -1,4 +1,4 @@
-"""The report's middle part: batches, metrics, rulings, rollbacks and what is left to people."""
+"""The report's middle part: batches, metrics, rollbacks and what is left to people."""
 
 from collections import Counter
 from datetime import datetime
@@ -48,7 +48,6 @@ STATE_TONES: dict[str, Tone] = {
     "unknown": "bad",
     "needs_hand": "bad",
 }
-VERDICT_TONES: dict[str, Tone] = {"fine": "good", "breached": "bad", "no_data": "warn"}
 MOST_TABLE_ROWS = 60
 ANNEX_LINES_PER_CHUNK = 40
 
@@ -94,32 +93,6 @@ def metrics_section(facts: ReportFacts) -> Section:
     head = ("Kpi", "Source", "Limit", "Looks", "Without data", "Lowest", "Highest", "Breaches")
     blocks.append(Table("Looks at the Kpis", head, (21, 13, 16, 9, 11, 10, 10, 10), rows))
     return Section("metrics", "What was measured", tuple(blocks))
-
-
-def rulings_section(facts: ReportFacts) -> Section:
-    """List every verdict with the numbers it rests on."""
-    if not facts.rulings:
-        return Section("rulings", "What was ruled", (Paragraph("No ruling was made."),))
-    rows = tuple(
-        (
-            Cell(moment(r.at)),
-            Cell(r.batch or NOTHING),
-            Cell(words(r.verdict), tone=VERDICT_TONES.get(r.verdict, "plain")),
-            Cell(quantity(r.value, r.unit), number=True),
-            Cell(quantity(r.threshold, r.unit), number=True),
-            Cell(f"{r.n:,}", number=True),
-            Cell(duration(r.window_seconds)),
-            Cell(r.sentence),
-        )
-        for r in facts.rulings
-    )
-    head = ("When (UTC)", "Batch", "Verdict", "Value", "Limit", "n", "Window", "Why")
-    text = (
-        "One row for each time that a verdict or its reason changed. Each can be replayed from "
-        "the stored samples; report.json holds the digest of its inputs."
-    )
-    table = Table("Rulings", head, (17, 10, 10, 9, 9, 8, 8, 29), rows)
-    return Section("rulings", "What was ruled", (Paragraph(text), table))
 
 
 def rollbacks_section(facts: ReportFacts) -> Section:

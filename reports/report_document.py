@@ -30,7 +30,6 @@ from reports.report_course import (
     rollback_sentence,
     rollback_tone,
     rollbacks_section,
-    rulings_section,
     tenant_annex,
 )
 from reports.report_facts import ReportFacts
@@ -42,6 +41,7 @@ from reports.report_intent import (
     separation,
 )
 from reports.report_proof import integrity_section, interventions_section, negatives_section
+from reports.report_rulings import rulings_section
 from reports.report_set_aside import set_aside_section
 
 OUTCOME_TONES: dict[str, Tone] = {

@@ -211,6 +211,15 @@ class RulingFact:
     window_seconds: float
     inputs_digest: str
     revision: int = 0
+    cause: str = ""
+    since: datetime | None = None
+    baseline: float | None = None
+    tenants: int = 0
+    worst: tuple[str, float] | None = None
+    query: str = ""
+    next: str = ""
+    recent: tuple[tuple[datetime, float | None, float | None], ...] = ()
+    """The newest looks before it: when, what was measured, and its limit."""
 
 
 @dataclass(frozen=True, slots=True)

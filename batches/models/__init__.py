@@ -9,7 +9,7 @@ from batches.models.history import (
     PlaceboRun,
     SoakOutlook,
 )
-from batches.models.observed import GuardrailState, KpiCursor, KpiSample, Ruling
+from batches.models.observed import GuardrailState, KpiBaseline, KpiCursor, KpiSample, Ruling
 from batches.models.rollback_record import AftermathCursor, AftermathSample, Rollback
 from batches.models.runtime import Alert, DeployerMeasurement, Heartbeat, Lease
 
@@ -25,6 +25,7 @@ __all__ = [
     "GuardrailState",
     "Heartbeat",
     "JudgedLook",
+    "KpiBaseline",
     "KpiCursor",
     "KpiHistoryCursor",
     "KpiRollup",

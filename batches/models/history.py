@@ -49,6 +49,7 @@ class JudgedLook(models.Model):
 
     `looks`: per Kpi the moment of the newest look. `since`: what was seen before did not count.
     `states`: where the guardrails stood, written when the watch had just read them back.
+    `upgraded`, `baselines`: written when they are others than in the row before.
     """
 
     plan = models.ForeignKey("plans.Plan", on_delete=models.CASCADE, related_name="judged_looks")
@@ -57,8 +58,11 @@ class JudgedLook(models.Model):
     canary = models.PositiveIntegerField(help_text="Upgraded tenants.")
     soak_started = models.DateTimeField(null=True, blank=True)
     since = models.DateTimeField(null=True, blank=True)
+    batch = models.PositiveBigIntegerField(null=True, blank=True, help_text="The present one.")
     looks = models.JSONField(default=dict)
     states = models.JSONField(null=True, blank=True)
+    upgraded = models.JSONField(null=True, blank=True)
+    baselines = models.JSONField(null=True, blank=True)
 
     class Meta:
         ordering = ("plan", "pk")

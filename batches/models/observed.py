@@ -54,6 +54,12 @@ class GuardrailState(models.Model):
     sentence = models.TextField(blank=True)
     value = models.FloatField(null=True, blank=True)
     state = models.JSONField(default=dict)
+    told = models.JSONField(
+        default=dict, help_text="What the sentence stands on: counts, limit, cause, what is next."
+    )
+    recent = models.JSONField(
+        default=list, help_text="The newest measured values: [unix seconds, value, limit]."
+    )
     updated_at = models.DateTimeField()
 
     class Meta:
@@ -91,6 +97,19 @@ class Ruling(models.Model):
     revision = models.PositiveIntegerField(
         default=0, help_text="The plan's revision whose policy ruled; 0 = before it was kept."
     )
+    cause = models.CharField(
+        max_length=40, blank=True, default="", help_text="Why there was nothing to judge."
+    )
+    since = models.DateTimeField(
+        null=True, blank=True, help_text="Since when there had been nothing to judge."
+    )
+    baseline = models.FloatField(
+        null=True, blank=True, help_text="What the value was compared with, if with anything."
+    )
+    query = models.TextField(blank=True, default="", help_text="What the source was asked.")
+    evidence = models.JSONField(
+        default=dict, help_text="Counts, worst tenant, newest values, what would be next."
+    )
     at = models.DateTimeField()
 
     class Meta:
@@ -98,3 +117,22 @@ class Ruling(models.Model):
 
     def __str__(self) -> str:
         return f"{self.guardrail}: {self.verdict}"
+
+
+class KpiBaseline(models.Model):
+    """Each tenant's own mean of one Kpi before this plan upgraded it, in the Kpi's unit.
+
+    Written once per tenant, so that every ruling of the plan stands on the same numbers.
+    """
+
+    plan = models.ForeignKey("plans.Plan", on_delete=models.CASCADE, related_name="kpi_baselines")
+    kpi = models.CharField(max_length=120)
+    means = models.JSONField(default=dict)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["plan", "kpi"], name="one_baseline_per_plan_and_kpi"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kpi} of {self.plan_id} before its upgrades"

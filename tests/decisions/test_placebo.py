@@ -166,14 +166,14 @@ def test_all_tenants_as_one_are_judged_as_each_by_itself(counts):
     """A share over all upgraded tenants is that of their sum: same verdicts, same values."""
     points = {f"t{n}": RatioPoint(min(bad, n2), n2) for n, (bad, n2) in enumerate(counts)}
     whole = summed(list(points.values()))
-    each, together = _said(len(points), points), _said(1, {ALL: whole})
+    each, together = _said(points), _said({ALL: whole})
     assert together == each
 
 
-def _said(canary, seen):
+def _said(seen):
     looks = [look(5.0 * n, seen) for n in range(4)]
     judgings = [
-        Judging(after(5.0 * n), canary, NOON, {"error_rate": after(5.0 * n)}) for n in range(4)
+        Judging(after(5.0 * n), tuple(seen), NOON, {"error_rate": after(5.0 * n)}) for n in range(4)
     ]
     steps = play([rule(10.0)], looks, judgings, max_age_seconds=30)
     return [(step.ruling.verdict, step.ruling.value, step.ruling.n) for step in steps]

@@ -40,17 +40,22 @@ def positive(high: float):
 @st.composite
 def guardrails(draw):
     side = draw(words(["at_most", "at_least"]))
+    against = draw(words(["absolute", "control", "own_history"]))
+    compares = against != "absolute"
     return Guardrail(
         kpi=draw(kpis),
         **{side: draw(numbers)},
-        unit=draw(st.none() | words(["%", "ms", "s"])),
+        unit=draw(words(["points", "ms"]) if compares else st.none() | words(["%", "ms", "s"])),
+        against=against,
+        scope=draw(words(["plan", "batch", "tenant"])),
+        on_missing=draw(words(["hold", "breach", "ignore", *([] if compares else ["zero"])])),
         window_seconds=draw(positive(86400)),
         min_samples=draw(st.integers(1, 10**9)),
         failure_limit=draw(st.integers(0, 1000)),
         consecutive_error_limit=draw(st.integers(0, 1000)),
         initial_delay_seconds=draw(st.floats(0, 86400, allow_subnormal=False)),
         action=draw(words(["rollback", "pause", "warn"])),
-        critical=draw(st.booleans()),
+        critical=against != "control" and draw(st.booleans()),
         dry_run=draw(st.booleans()),
     )
 

@@ -226,19 +226,6 @@ def test_selection_takes_keys_and_labels():
     ("line", "path", "words"),
     [
         ("evidence: {kpis: [error_rate]}", "evidence", "'evidence' is known but not enforced"),
-        *(
-            (
-                f"guardrails: [{{kpi: e, at_most: 1, {key}: {word}}}]",
-                f"guardrails[0].{key}",
-                f"'{key}: {word}' is known but not enforced",
-            )
-            for key, word in (
-                ("against", "control"),
-                ("against", "own_history"),
-                ("scope", "tenant"),
-                ("scope", "batch"),
-            )
-        ),
     ],
 )
 def test_a_guard_that_is_not_there_is_refused_by_name(line, path, words):
@@ -477,3 +464,59 @@ def test_each_scope_of_a_rollback_is_understood(scope):
 def test_a_key_that_came_later_does_not_change_the_digest_of_a_policy_without_it():
     assert "failures" not in parsed().to_json()["limits"]
     assert parsed("limits: {failures: 0}").to_json()["limits"]["failures"] == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "word", "field"),
+    [
+        *(("on_missing", word, "on_missing") for word in ("hold", "breach", "ignore", "zero")),
+        *(("scope", word, "scope") for word in ("plan", "batch", "tenant")),
+        ("unit: points, against", "own_history", "against"),
+        ("unit: x, on_missing: ignore, against", "control", "against"),
+    ],
+)
+def test_what_a_guardrail_compares_and_covers_is_understood(key, word, field):
+    [rule] = parsed(f"guardrails: [{{kpi: e, at_most: 1, {key}: {word}}}]").guardrails
+    assert getattr(rule, field) == word
+
+
+@pytest.mark.parametrize(
+    ("keys", "path", "words"),
+    [
+        ("at_most: 2, against: own_history", "unit", "needs one: points (at_most: 2 = two"),
+        ('at_most: 2, unit: "%", against: own_history', "unit", "'%' may mean percentage points"),
+        ("at_most: 2, unit: points", "unit", "add against: control or against: own_history"),
+        ("at_most: 0, unit: x, against: own_history", "unit", "a factor is above 0"),
+        (
+            "at_most: 2, unit: points, against: own_history, on_missing: zero",
+            "on_missing",
+            "'zero' would compare nothing with something",
+        ),
+    ],
+)
+def test_a_comparison_that_could_mean_two_things_is_refused_with_advice(keys, path, words):
+    problem = only_problem(f"guardrails: [{{kpi: e, {keys}}}]")
+    assert problem.path == f"policies.p.guardrails[0].{path}"
+    assert words in problem.message
+
+
+CONTROL = "kpi: e, at_most: 2, unit: points, against: control"
+
+
+def test_a_guardrail_against_control_needs_somebody_held_back():
+    problem = only_problem(f"guardrails: [{{{CONTROL}}}]")
+    assert problem.path == "policies.p.guardrails"
+    assert "in the last batch nobody is left on the old version" in problem.message
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        f"guardrails: [{{{CONTROL}}}]\nselection: {{hold_back_percentage: 2}}",
+        f"guardrails: [{{{CONTROL}, on_missing: ignore}}]",
+        f"guardrails: [{{{CONTROL}, critical: false}}]",
+        f"guardrails: [{{{CONTROL}, dry_run: true}}]",
+    ],
+)
+def test_unless_the_last_batch_does_not_wait_for_it(lines):
+    assert parsed(*lines.split("\n")).guardrails[0].against == "control"

@@ -15,7 +15,11 @@ RULE = Rule("error_rate at_most 5", LIMIT, ERROR_RATE)
 
 
 def judging(seconds: float, **more):
-    given = {"canary": 2, "soak_started": NOON, "looks": {"error_rate": after(seconds)}} | more
+    given = {
+        "upgraded": ("acorn", "birch"),
+        "soak_started": NOON,
+        "looks": {"error_rate": after(seconds)},
+    } | more
     return Judging(at=after(seconds + 0.2), **given)
 
 

@@ -60,8 +60,8 @@ def test_two_looks_running_over_the_limit_are_a_breach_with_its_sentence():
     assert (first.verdict, first.action) == ("undecided", "")
     assert (second.verdict, second.action) == ("breached", "rollback")
     assert second.sentence == (
-        "error_rate 8.1 % in the upgraded tenants (37 of 457 requests, 2 tenants, 60 s) is over "
-        "its limit of 2 %, 2 looks running"
+        "error_rate 8.1 % in the upgraded tenants (37 of 457 requests, 2 tenants, 60 s; worst "
+        "acorn 12.1 %) is over its limit of 2 %, 2 looks running"
     )
     assert second.worst == ("acorn", pytest.approx(100 * 19 / 157))
     assert (second.n, second.tenants, second.threshold) == (457, 2, 2)
@@ -226,7 +226,7 @@ def test_when_nobody_has_looked_for_long_nothing_is_known():
         ("hold", ["no_data", "no_data"], "hold"),
         ("breach", ["undecided", "breached"], "rollback"),
         ("ignore", ["undecided", "undecided"], "promote"),
-        ("zero", ["fine", "fine"], "promote"),
+        ("zero", ["no_data", "no_data"], "hold"),
     ],
 )
 def test_the_policy_says_what_missing_data_means(on_missing, verdicts, plan):
@@ -234,6 +234,24 @@ def test_the_policy_says_what_missing_data_means(on_missing, verdicts, plan):
     _, rulings = follow([look(5, stale=1), look(10, stale=1)], rule)
     assert [r.verdict for r in rulings] == verdicts
     assert plan_verdict(rulings[1:]).verdict == plan
+
+
+@pytest.mark.parametrize(
+    ("cause", "verdict"),
+    [
+        ("no_series", "fine"),
+        ("name_gone", "fine"),
+        ("not_a_number", "no_data"),
+        ("infinite", "no_data"),
+        ("negative", "no_data"),
+        ("stale", "no_data"),
+        ("future", "no_data"),
+        ("out_of_range", "no_data"),
+    ],
+)
+def test_only_what_nobody_told_counts_as_zero_never_a_broken_number(cause, verdict):
+    rule = replace(TWO_PERCENT, on_missing="zero")
+    assert follow([look(5, **{cause: 1})], rule)[1][0].verdict == verdict
 
 
 def test_nothing_is_judged_before_the_initial_delay():
@@ -411,6 +429,8 @@ def test_one_look_over_all_is_worth_as_much_as_many(window):
             whole[tenant] = (before[0] + bad, before[1] + total)
     one = look(5 * (len(window) - 1), {tenant: ratio(*pair) for tenant, pair in whole.items()})
     now = one.at
-    assert measure(TWO_PERCENT, ERROR_RATE, looks, canary=3, now=now) == measure(
-        TWO_PERCENT, ERROR_RATE, [one], canary=3, now=now
-    )
+    many = measure(TWO_PERCENT, ERROR_RATE, looks, canary=3, now=now)
+    at_once = measure(TWO_PERCENT, ERROR_RATE, [one], canary=3, now=now)
+    # Of single tenants only those are judged that the newest look saw.
+    nobody: dict[str, Any] = {"by_tenant": {}, "undecided": frozenset()}
+    assert replace(many, **nobody) == replace(at_once, **nobody)

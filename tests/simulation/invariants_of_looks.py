@@ -10,7 +10,7 @@ from batches.counterfactual import differences
 from batches.dictionary import resolve_guardrail
 from batches.increments import LookSample, max_age
 from batches.models import JudgedLook, KpiSample, Rollback, Ruling
-from batches.observation import _inputs_digest
+from batches.rulings import inputs_digest
 from batches.verdict import GuardState, guardrail_key, judge, measure
 from plans.drafting import current_revision, policy_of
 from plans.models import Adjustment, Event, Plan
@@ -53,7 +53,7 @@ def _stands_on(ruling: Ruling, looks: list[LookSample], window: float) -> int | 
         seen.append(look)
         while look.at - seen[0].at > timedelta(seconds=window):
             seen.popleft()
-        if _inputs_digest(seen) == ruling.inputs_digest:
+        if inputs_digest(seen) == ruling.inputs_digest:
             return number
     return None
 

@@ -265,7 +265,7 @@ def test_a_breach_that_was_taken_back_in_part_does_not_take_back_the_rest(scene,
 # Holds and waits.
 
 
-def test_missing_data_holds_after_its_minutes_and_the_alert_ends_with_it(scene, fleet, later):
+def test_missing_data_holds_after_its_minutes_and_the_hold_ends_with_it(scene, fleet, later):
     plan = began(scene, more="advance: manual")
     control.promote(plan_id=plan.pk, by=scene.olga, now=now(), via="page")
     fleet.metrics.down = True
@@ -278,7 +278,9 @@ def test_missing_data_holds_after_its_minutes_and_the_alert_ends_with_it(scene, 
     assert (batch.held_kind, alerts_of(plan)) == ("missing_metrics", {"missing_metrics"})
     fleet.metrics.down = False
     fleet.until(lambda: not alerts_of(plan))
-    assert live_state(plan) == "held"
+    fleet.until(lambda: live_state(plan) == "passed")
+    assert not plan.rollbacks.exists()
+    assert kinds(plan).count("hold_released") == 1
     check_invariants(plan)
 
 
@@ -295,7 +297,7 @@ def test_a_batch_that_calls_too_long_is_held(scene, fleet, later, settings):
 def test_a_hold_that_nobody_decides_takes_everybody_back(scene, fleet, later):
     plan = began(scene)
     batch = fleet.until_batch(plan, "soaking")
-    control.hold(batch_id=batch.pk, kind="missing_metrics", reason="no data", now=now())
+    control.hold(batch_id=batch.pk, kind="batch_overrun", reason="late", now=now())
     later(3590)
     fleet.tick(3)
     assert live_state(plan) == "held"

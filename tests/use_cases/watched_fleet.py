@@ -46,11 +46,15 @@ def quick_policy(*, limits: str = "", guardrail: str = "", more: str = "") -> st
 
 
 class FleetMetrics(MetricPage):
-    """What the fleet's monitoring says: each read adds 100 requests per tenant."""
+    """What the fleet's monitoring says: each read adds 100 requests per tenant.
+
+    A fifth of them is bad on a bad version; with bad tenants, only theirs.
+    """
 
     def __init__(self, fleet: SimulatedFleet, keys: tuple[str, ...]) -> None:
         super().__init__()
         self.bad_versions: set[str] = set()
+        self.bad_tenants: set[str] = set()
         self.down = False
         self._fleet = fleet
         self._counts = {key: [0, 0] for key in keys}
@@ -61,7 +65,9 @@ class FleetMetrics(MetricPage):
             return
         for key, counts in self._counts.items():
             counts[0] += 100
-            counts[1] += 20 if self._fleet.tenant(key).version in self.bad_versions else 0
+            bad = self._fleet.tenant(key).version in self.bad_versions
+            alone = key in self.bad_tenants
+            counts[1] += 20 * (bad and (alone or not self.bad_tenants))
         self.text = "".join(
             f'requests_total{{tenant="{key}"}} {total}\nerrors_total{{tenant="{key}"}} {bad}\n'
             for key, (total, bad) in self._counts.items()

@@ -46,6 +46,7 @@ def judged(plan: Plan, share: float, looks: int = 6) -> None:
             at=at + timedelta(seconds=0.2),
             revision=1,
             canary=2,
+            upgraded=list(TENANTS[:2]),
             soak_started=begin,
             since=plan.created_at - timedelta(days=1),
             looks={"error_rate": at.isoformat()},

@@ -1,0 +1,129 @@
+"""What a source answered -> one look of one plan at one Kpi, kept as it came."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from batches.configured import dictionary
+from batches.dictionary import KpiMapping
+from batches.increments import LookSample, failed_look, max_age, take_look
+from batches.metric_sources import MetricUnavailable
+from batches.models import KpiCursor, KpiSample, TenantUpgrade
+from batches.recall import Watched, is_missing
+from batches.source_reader import SourceAnswer
+from plans.models import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class TenantsNow:
+    """Who of the plan runs the new version since when, who not, and in which batch each is."""
+
+    upgraded: Mapping[str, datetime]
+    control: Sequence[str]
+    batch_of: Mapping[str, int]
+
+
+def tenants_now(plan: Plan, at: datetime) -> TenantsNow:
+    """Return the plan's tenants as a look of that moment sees them."""
+    upgrades = list(
+        TenantUpgrade.objects.filter(plan=plan).values_list(
+            "tenant_key", "state", "upgraded_at", "batch_id"
+        )
+    )
+    # Nobody was upgraded later than now: such a moment is of a clock that was moved since.
+    upgraded = {
+        key: min(since, at)
+        for key, state, since, _batch in upgrades
+        if state == "upgraded" and since
+    }
+    return TenantsNow(
+        upgraded=upgraded,
+        control=[key for key, _state, _at, _batch in upgrades if key not in upgraded],
+        batch_of={key: batch for key, _state, _at, batch in upgrades},
+    )
+
+
+def take(
+    plan: Plan,
+    watched: Watched,
+    kpi: str,
+    mapping: KpiMapping,
+    answer: SourceAnswer,
+    tenants: TenantsNow,
+) -> LookSample:
+    """Return the look that the answer gives, with its sample and cursor written."""
+    definition = dictionary().kpi(kpi)
+    if definition is None:
+        raise KeyError(kpi)
+    cursor = KpiCursor.objects.filter(plan=plan, kpi=kpi, source=answer.source).first()
+    if answer.series is None:
+        unavailable = answer.unavailable
+        look = failed_look(
+            kpi=kpi,
+            source=answer.source,
+            at=answer.at,
+            cause=unavailable.cause if unavailable else "source_down",
+            sentence=unavailable.sentence if unavailable else "",
+        )
+    else:
+        look, after = take_look(
+            mapping=mapping,
+            definition=definition,
+            answers={s: answer.series[s] for s in mapping.selectors},
+            at=answer.at,
+            upgraded=tenants.upgraded,
+            control=tenants.control,
+            target_version=plan.release.version,
+            cursor=cursor.cursor if cursor is not None else {},
+            max_age_seconds=max_age(watched.look_seconds),
+        )
+        KpiCursor.objects.update_or_create(
+            plan=plan,
+            kpi=kpi,
+            defaults={"source": answer.source, "at": answer.at, "cursor": after},
+        )
+    _bind(plan, watched, kpi, mapping, look)
+    missing = is_missing(look)
+    KpiSample.objects.create(
+        plan=plan,
+        kpi=kpi,
+        at=look.at,
+        source=look.source,
+        ok=not missing,
+        cause=(look.sentence or look.cause)[:300] if missing else "",
+        look=look.to_json(),
+    )
+    return look
+
+
+def _bind(plan: Plan, watched: Watched, kpi: str, mapping: KpiMapping, look: LookSample) -> None:
+    """Keep the first mapping whose source answers; try the next one when it does not."""
+    if kpi in plan.metric_bindings:
+        return
+    if look.ok and (look.canary or look.control or "first_reading" in look.causes):
+        plan.metric_bindings = {**plan.metric_bindings, kpi: mapping.source}
+        Plan.objects.filter(pk=plan.pk).update(metric_bindings=plan.metric_bindings)
+    elif not look.ok:
+        watched.candidates[kpi] = watched.candidates.get(kpi, 0) + 1
+
+
+def remember(watched: Watched, kpi: str, look: LookSample) -> None:
+    """Keep the look at hand for as long as a guardrail's window reaches back."""
+    watched.unanswered_since.pop(kpi, None)
+    looks = watched.looks.setdefault(kpi, deque())
+    looks.append(look)
+    longest = max((g.guardrail.window_seconds for g in watched.guards), default=60.0)
+    while looks and look.at - looks[0].at > timedelta(seconds=longest):
+        looks.popleft()
+    if is_missing(look):
+        watched.missing_since.setdefault(kpi, look.at)
+        watched.missing_words[kpi] = look.sentence or look.cause
+    else:
+        watched.missing_since.pop(kpi, None)
+
+
+def unseen(answer: SourceAnswer) -> SourceAnswer:
+    """Return the answer as a rehearsal of missing data sees it."""
+    gone = MetricUnavailable("source_down", "left out on purpose by the drill")
+    return replace(answer, series=None, unavailable=gone)
