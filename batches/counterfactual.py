@@ -19,6 +19,7 @@ from batches.dictionary import GuardrailUnusable, resolve_guardrail
 from batches.increments import LookSample, max_age
 from batches.judged_looks import judgings_of, without_states
 from batches.models import JudgedLook, KpiSample, Rollback, RollbackDrill, Ruling
+from batches.placebo import EVIDENCE
 from batches.replaying import Judging, Rule, Step, play
 from batches.verdict import guardrail_key
 from plans.drafting import current_revision, policy_of, written_policy
@@ -400,14 +401,16 @@ _SAID: dict[str, Any] = {"true": _true, "false": _false, "missed": _missed, "qui
 def differences(plan: Plan) -> list[str]:
     """Return where the rulings that were made differ from those of a replay; nothing = the same.
 
-    Raises NothingToReplay. Rulings from before the first recorded judging are left out.
+    Raises NothingToReplay. Rulings from before the first recorded judging are left out, and those
+    of the evidence test, which keeps its counts by itself.
     """
     first = JudgedLook.objects.filter(plan=plan).order_by("pk").first()
     if first is None:
         raise NothingToReplay("No look at this plan was judged, so there is nothing to replay.")
+    rulings = Ruling.objects.filter(plan=plan, at__gte=first.at)
     made = [
         (row.at, row.guardrail, row.verdict, row.value, row.n, row.sentence)
-        for row in Ruling.objects.filter(plan=plan, at__gte=first.at).order_by("pk")
+        for row in rulings.exclude(guardrail=EVIDENCE).order_by("pk")
     ]
     again = [
         (
