@@ -5,7 +5,7 @@ tests play). Under others it says when the plan would have been taken back, and 
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from statistics import median
@@ -392,7 +392,12 @@ def _quiet(one: Counterfactual) -> str:
     return "Not taken back, as it was."
 
 
-_SAID: dict[str, Any] = {"true": _true, "false": _false, "missed": _missed, "quiet": _quiet}
+_SAID: dict[str, Callable[[Counterfactual], str]] = {
+    "true": _true,
+    "false": _false,
+    "missed": _missed,
+    "quiet": _quiet,
+}
 
 
 # Its own rules: does it still say what it said?
@@ -408,11 +413,11 @@ def differences(plan: Plan) -> list[str]:
     if first is None:
         raise NothingToReplay("No look at this plan was judged, so there is nothing to replay.")
     rulings = Ruling.objects.filter(plan=plan, at__gte=first.at)
-    made = [
+    made: list[tuple[Any, ...]] = [
         (row.at, row.guardrail, row.verdict, row.value, row.n, row.sentence)
         for row in rulings.exclude(guardrail=EVIDENCE).order_by("pk")
     ]
-    again = [
+    again: list[tuple[Any, ...]] = [
         (
             step.at,
             step.rule.key,

@@ -112,7 +112,7 @@ def ask_placebo(*, policy: str, rollouts: int, by: User, now: datetime) -> str:
             f" backtest needs {FEWEST_MINUTES}. One minute is recorded each minute."
         )
     seed = _seed(row, now)
-    async_task(TASK, row.name, rollouts, seed, by.pk, cluster="paperwork")
+    async_task(TASK, row.name, rollouts, seed, str(by.pk), cluster="paperwork")
     return seed
 
 

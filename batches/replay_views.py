@@ -18,6 +18,7 @@ from batches.counterfactual import (
     with_thresholds,
 )
 from batches.other_rules import named_policy
+from batches.pinned_policy import definition_of
 from plans.models import Plan
 from plans.newest_policies import newest_policies
 from plans.page_access import person, visible_plan, visible_plans
@@ -42,10 +43,12 @@ class ReplayForm(forms.Form):
         self.kpis = {rule.kpi: rule for rule in policy.guardrails}
         for number, (kpi, rule) in enumerate(self.kpis.items()):
             limit = rule.at_least if rule.at_most is None else rule.at_most
+            definition = definition_of(kpi)
+            unit = rule.unit or (definition.unit if definition is not None else "")
             self.fields[f"limit_{number}"] = forms.FloatField(
                 required=False,
                 label=f"{kpi} {'at least' if rule.at_most is None else 'at most'}",
-                help_text=f"{limit:g} {rule.unit or ''}".strip() + " in the plan's policy",
+                help_text=f"{limit:g} {unit}".strip() + " in the plan's policy",
                 widget=forms.NumberInput(attrs={"step": "any"}),
             )
 

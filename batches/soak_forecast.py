@@ -228,6 +228,11 @@ def _advice(
     traffic, goal = told.traffic, told.asked
     if traffic.per_second <= 0:
         return ["put tenants with traffic into this batch: these bring none"]
+    if evidence is not None and evidence.tolerance.ratio > 0 and traffic.control_per_second <= 0:
+        return [
+            "hold some tenants back to the end (selection.hold_back_percentage): with nobody on the"
+            " old version there is nothing to compare with"
+        ]
     goals = [goal] if goal is not None else [find.size for find in told.finds]
     helps: list[str] = []
     later = [find for find in told.finds if find.seconds is not None and find.size in goals]

@@ -20,6 +20,9 @@ from plans.waves import Wave, batch_specs
 
 logger = logging.getLogger(__name__)
 
+INDEPENDENT = 1.05
+"""Up to this dispersion nobody need be told of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class KpiOutlook:
@@ -113,7 +116,11 @@ def _outlook(
     hours = stands.seconds / 3600
     said = f"{hours:.3g} h of history, {len(rates)} of {len(tenants)} tenants"
     if stands.phi is not None and asked is not None:
-        said += f", errors scatter {stands.phi:.3g} times as much as independent ones"
+        said += (
+            f", errors scatter {stands.phi:.3g} times as much as independent ones"
+            if stands.phi > INDEPENDENT
+            else ", errors come independently of each other"
+        )
     elif asked is not None:
         said += f"; {stands.too_little}"
     return KpiOutlook(kpi, tuple(batches), calibrated=said)

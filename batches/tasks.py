@@ -30,7 +30,7 @@ def record_history() -> None:
     history_retention.forget_old(surroundings.here().now())
 
 
-def measure_placebo(policy: str, rollouts: int, seed: str, by_id: int) -> None:
+def measure_placebo(policy: str, rollouts: int, seed: str, by_id: str) -> None:
     """Lay rollouts of a policy over history, unless it was done with this seed already."""
     if PlaceboRun.objects.filter(seed=seed).exists():
         return

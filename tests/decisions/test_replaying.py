@@ -1,6 +1,7 @@
 """The replay says what the watch says: same functions, same order, same memory."""
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,8 +15,8 @@ LIMIT = Guardrail("error_rate", at_most=5.0, unit="%", window_seconds=20, min_sa
 RULE = Rule("error_rate at_most 5", LIMIT, ERROR_RATE)
 
 
-def judging(seconds: float, **more):
-    given = {
+def judging(seconds: float, **more: Any) -> Judging:
+    given: dict[str, Any] = {
         "upgraded": ("acorn", "birch"),
         "soak_started": NOON,
         "looks": {"error_rate": after(seconds)},

@@ -121,3 +121,11 @@ def test_evidence_is_offered_where_it_would_find_what_the_limit_does_not():
     found = told(rules=(replace(RULE, limit=0.3),), soak=1800)
     assert not found.enough
     assert any(one.startswith("with `evidence:` 2 % would be found in ") for one in found.advice)
+
+
+def test_with_nobody_left_to_compare_with_a_hold_back_is_the_advice():
+    everybody = replace(BUSY, tenants=120, per_second=240.0, control_per_second=0.0)
+    found = told(everybody, evidence=EvidenceAsked())
+    assert not found.enough
+    (advice,) = found.advice
+    assert advice.startswith("hold some tenants back to the end")

@@ -16,7 +16,7 @@ from batches.placebo_runs import (
     newest_placebo,
 )
 from plans.drafting import latest_policy
-from plans.models import Event
+from plans.models import Event, Policy
 from plans.policies import save_policy_text
 from plans.refusal import BadInput, NotAllowed, NotFound
 from tests.builders import FOREST, policy_text
@@ -35,6 +35,12 @@ def measured(policy: str = "safe-rollout", rollouts: int = 10, **more):
     )
 
 
+def newest(policy: str) -> Policy:
+    row = latest_policy(policy)
+    assert row is not None
+    return row
+
+
 def saved(more: str) -> str:
     save_policy_text(text=policy_text(more=more), source="test", by=None, now=now(), via="command")
     return "quick"
@@ -48,7 +54,7 @@ def test_a_healthy_fleet_is_left_alone_and_it_is_kept_how_sure_that_is(scene):
     assert run.sentence.startswith(
         "0 of 10 rollouts with nothing released would have been rolled back, so at most 26 %"
     )
-    assert newest_placebo(latest_policy("safe-rollout")) == run
+    assert newest_placebo(newest("safe-rollout")) == run
     assert "0 of 10 rollouts" in Event.objects.get(kind="placebo_measured").sentence
 
 
@@ -79,7 +85,7 @@ def test_a_text_that_was_changed_is_not_measured_yet(scene):
     past(now(), minutes=120, rates=HEALTHY)
     measured(saved("rollback_thresholds: {error_rate: 5}"))
     saved("rollback_thresholds: {error_rate: 3}")
-    assert newest_placebo(latest_policy("quick")) is None
+    assert newest_placebo(newest("quick")) is None
 
 
 def test_too_little_history_says_how_much_is_needed(scene):
@@ -107,7 +113,7 @@ def test_the_paperwork_measures_once_although_it_is_told_twice(scene):
     seed = ask_placebo(policy="safe-rollout", rollouts=5, by=scene.mara, now=now())
     assert OrmQ.objects.filter(key="paperwork").count() == 1
     for _delivery in range(2):
-        tasks.measure_placebo("safe-rollout", 5, seed, scene.mara.pk)
+        tasks.measure_placebo("safe-rollout", 5, seed, str(scene.mara.pk))
     assert PlaceboRun.objects.get(seed=seed).by == scene.mara
 
 

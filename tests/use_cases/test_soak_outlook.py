@@ -58,7 +58,7 @@ def test_evidence_of_the_policy_is_asked_for_what_it_is_to_detect(scene):
     (outlook,) = previewed("quick").soaks
     two = next(find for find in outlook["batches"][0]["finds"] if find["percent"] == 2)
     assert two["by"] == "evidence"
-    assert "errors scatter" in outlook["calibrated"]
+    assert ", errors " in outlook["calibrated"]
 
 
 def test_tenants_without_history_are_taken_for_average_ones_and_counted(scene):
