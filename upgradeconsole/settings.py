@@ -261,8 +261,8 @@ LOCAL_ALERT_MAIL = env_list("UPGRADECONSOLE_LOCAL_ALERT_MAIL")
 # How tenants are while nothing is released, recorded once a minute (docs/history.md).
 KPI_HISTORY = env_bool("UPGRADECONSOLE_KPI_HISTORY", default=True)
 KPI_MINUTES_KEPT_HOURS = env_int("UPGRADECONSOLE_KPI_MINUTES_KEPT_HOURS", 24)
-KPI_FIVE_MINUTES_KEPT_DAYS = env_int("UPGRADECONSOLE_KPI_FIVE_MINUTES_KEPT_DAYS", 7)
-KPI_HOURS_KEPT_DAYS = env_int("UPGRADECONSOLE_KPI_HOURS_KEPT_DAYS", 90)
+KPI_FIVE_MINUTES_KEPT_DAYS = env_int("UPGRADECONSOLE_KPI_FIVE_MINUTES_KEPT_DAYS", 3)
+KPI_HOURS_KEPT_DAYS = env_int("UPGRADECONSOLE_KPI_HOURS_KEPT_DAYS", 30)
 # The looks at a plan, from its end on; without them its rulings can no longer be replayed.
 LOOKS_KEPT_DAYS = env_int("UPGRADECONSOLE_LOOKS_KEPT_DAYS", 90)
 

@@ -15,6 +15,7 @@ from batches.rollups import Layout, merged, packed, rolled
 from plans.models import Event, Plan
 from tests.builders import FOREST, a_started, called, kinds, opened
 from tests.use_cases.recorded_history import NOON, Feed, past, written
+from upgradeconsole.checks import history_is_kept_long_enough
 
 pytestmark = pytest.mark.django_db
 RATIO = Layout("ratio")
@@ -230,6 +231,16 @@ def test_it_can_be_switched_off(real_source, settings):
     settings.KPI_HISTORY = False
     history_recording.hand_out(NOON)
     assert not OrmQ.objects.exists()
+
+
+def test_history_that_is_dropped_too_soon_is_warned_of(settings):
+    assert history_is_kept_long_enough() == []
+    settings.KPI_HOURS_KEPT_DAYS = 1
+    settings.KPI_MINUTES_KEPT_HOURS = 0
+    found = history_is_kept_long_enough()
+    assert [warning.id for warning in found] == ["upgradeconsole.W014"] * 2
+    settings.KPI_HISTORY = False
+    assert history_is_kept_long_enough() == []
 
 
 def test_a_broken_dictionary_asks_for_nothing(real_source, settings):
