@@ -9,10 +9,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from batches.configured import dictionary
-from batches.counterfactual import own_policy, replay_under, scaled, tally, with_thresholds
+from batches.counterfactual import own_policy, replay_under, scaled, with_thresholds
 from batches.kpi_history import standing
 from batches.models import PlaceboRun
 from batches.other_rules import named_policy, thresholds_of
+from batches.past_replays import tally
 from batches.placebo_runs import MOST_ROLLOUTS, USUAL_ROLLOUTS, ask_placebo, newest_placebo
 from batches.replay_answers import counterfactual_answer, tally_answer
 from batches.soak_outlook import kept_outlook
@@ -43,6 +44,7 @@ class WouldBeOutput(serializers.Serializer[Any]):
     guardrail = serializers.CharField()
     kpi = serializers.CharField()
     action = serializers.CharField()
+    scope = serializers.CharField(help_text="plan, batch or tenant")
     dry_run = serializers.BooleanField()
     looks = serializers.IntegerField()
     failed = serializers.IntegerField()
@@ -140,6 +142,9 @@ class PlaceboOutput(serializers.Serializer[PlaceboRun]):
     minutes = serializers.IntegerField(source="result.minutes", help_text="Of history.")
     tenants = serializers.IntegerField(source="result.tenants")
     sentence = serializers.CharField()
+    not_measured = serializers.ListField(
+        child=serializers.CharField(), source="result.not_measured"
+    )
     judges = JudgeOutput(many=True, source="result.judges")
 
 

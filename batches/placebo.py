@@ -24,6 +24,7 @@ FEWEST: Final = 2
 """Minutes, and tenants: with less there is no rollout."""
 ALL: Final = "all upgraded tenants"
 """The one tenant into which all are summed up: a share over all tenants is that of their sum."""
+OTHERS: Final = "all others"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +190,15 @@ def _looks(
     judgings: list[Judging] = []
     for stretch in course:
         points = stretch.minute.points.get(kpi, {})
+        upgraded = frozenset(stretch.upgraded)
         whole = summed([points[name] for name in stretch.upgraded if name in points])
         if whole is None:
             continue
+        others = summed([point for name, point in points.items() if name not in upgraded])
+        control = dealt(others, count, dice) if others is not None else []
         for number, part in enumerate(dealt(whole, count, dice), start=1):
             at = stretch.minute.at + timedelta(seconds=60 * number / count)
-            looks.append(LookSample(kpi, at, canary={ALL: part}, source="history"))
+            old = {OTHERS: control[number - 1]} if control else {}
+            looks.append(LookSample(kpi, at, canary={ALL: part}, control=old, source="history"))
             judgings.append(Judging(at, (ALL,), stretch.soak_started, {kpi: at}))
     return looks, judgings

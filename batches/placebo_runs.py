@@ -10,7 +10,8 @@ from django_q.tasks import async_task
 
 from batches import surroundings
 from batches.configured import dictionary
-from batches.counterfactual import rules_of, scaled
+from batches.counterfactual import scaled
+from batches.course_replay import rules_of
 from batches.evidence import Tolerance
 from batches.evidence_calibration import Usual
 from batches.history_recording import MINUTE
@@ -19,6 +20,7 @@ from batches.kpi_history import dispersion, exposure_rates, minutes_of
 from batches.models import KpiRollup, PlaceboRun
 from batches.placebo import EVIDENCE, Judges, Placebo, backtest
 from batches.placebo_evidence import EvidenceTest
+from batches.replaying import Rule
 from batches.rollout_history import Leg, Minute
 from batches.rollups import points_of
 from plans import events
@@ -70,12 +72,12 @@ def measure_placebo(
     """
     row = _asked_for(policy, rollouts, by)
     written = parse_policy_file(row.text).policies[row.name]
-    rules, unreadable = rules_of(scaled(written))
-    test = _evidence_test(written)
+    rules, left_out = _measurable(written)
+    test = _evidence_test(written, left_out)
     if not rules and test is None:
         raise Refused(
             f"Policy {row.name} has nothing that could take a plan back by itself"
-            f"{': ' + '; '.join(unreadable) if unreadable else ''}.",
+            f" and could be measured{': ' + '; '.join(left_out) if left_out else ''}.",
             code="nothing_judges",
         )
     seed = seed or _seed(row, now)
@@ -91,7 +93,7 @@ def measure_placebo(
         dice=dice,
         go_on=lambda: patience is None or surroundings.here().monotonic() - began < patience,
     )
-    return _kept(row, written, found, history, seed, by, now, via)
+    return _kept(row, written, found, history, left_out, seed, by, now, via)
 
 
 def ask_placebo(*, policy: str, rollouts: int, by: User, now: datetime) -> str:
@@ -136,13 +138,41 @@ def _seed(row: Policy, now: datetime) -> str:
     return f"{row.digest[:12]}-{now:%Y%m%d%H%M%S%f}"
 
 
-def _evidence_test(policy: UpgradePolicy) -> EvidenceTest | None:
+def _measurable(policy: UpgradePolicy) -> tuple[list[Rule], list[str]]:
+    """Return the guardrails that a backtest can judge, and the others in words.
+
+    All upgraded tenants are judged as one, so who is judged alone, by batch, or against a past of
+    its own is not measured.
+    """
+    rules, left_out = rules_of(scaled(policy))
+    measured = [
+        rule
+        for rule in rules
+        if rule.guardrail.scope == "plan" and rule.guardrail.against != "own_history"
+    ]
+    left_out += [
+        f"{rule.key} is about each {rule.guardrail.scope}"
+        if rule.guardrail.scope != "plan"
+        else f"{rule.key} is against the tenants' own history"
+        for rule in rules
+        if rule not in measured
+    ]
+    return measured, left_out
+
+
+def _evidence_test(policy: UpgradePolicy, left_out: list[str]) -> EvidenceTest | None:
+    """Return the test over the Kpis that are ratios; the others are added to what is left out."""
     rules = policy.evidence
     if rules is None:
         return None
     known = dictionary()
     definitions = [known.kpi(name) for name in rules.kpis]
     kpis = tuple(one.name for one in definitions if one is not None and one.kind == "ratio")
+    left_out += [
+        f"evidence over {name} is measured of ratios only"
+        for name, one in zip(rules.kpis, definitions, strict=True)
+        if one is None or one.kind != "ratio"
+    ]
     if not kpis:
         return None
     return EvidenceTest(
@@ -187,12 +217,15 @@ def _kept(
     policy: UpgradePolicy,
     found: Placebo,
     history: _History,
+    left_out: list[str],
     seed: str,
     by: User | None,
     now: datetime,
     via: str,
 ) -> PlaceboRun:
     sentence = _sentence(policy, found, history)
+    if left_out:
+        sentence += f" Not measured: {'; '.join(left_out)}."
     result = {
         "rate_percent": 100 * found.rate,
         "upper_percent": 100 * found.upper,
@@ -203,6 +236,7 @@ def _kept(
         "to": history.minutes[-1].at.isoformat(),
         "tenants": history.tenants,
         "drawn": history.drawn,
+        "not_measured": left_out,
         "judges": [
             {
                 "key": one.key,

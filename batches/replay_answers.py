@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from batches.counterfactual import Counterfactual, Tally
+from batches.counterfactual import Counterfactual
+from batches.past_replays import Tally
 
 
 def counterfactual_answer(found: Counterfactual) -> dict[str, Any]:
@@ -21,6 +22,7 @@ def counterfactual_answer(found: Counterfactual) -> dict[str, Any]:
                 "guardrail": one.key,
                 "kpi": one.kpi,
                 "action": one.action,
+                "scope": one.scope,
                 "dry_run": one.dry_run,
                 "looks": one.looks,
                 "failed": one.failed,

@@ -9,15 +9,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from batches.counterfactual import (
-    differences,
-    own_policy,
-    replay_under,
-    scaled,
-    tally,
-    with_thresholds,
-)
+from batches.counterfactual import own_policy, replay_under, scaled, with_thresholds
+from batches.course_replay import differences
 from batches.other_rules import named_policy
+from batches.past_replays import tally
 from batches.pinned_policy import definition_of
 from plans.models import Plan
 from plans.newest_policies import newest_policies

@@ -59,12 +59,14 @@ def soak_outlook(
 
 
 def _judged(policy: UpgradePolicy) -> dict[str, list[Guardrail]]:
-    """Return the guardrails that act on their own limit, per Kpi; Kpis of evidence without any."""
+    """Return the guardrails that limit all upgraded tenants, per Kpi; and the Kpis of evidence."""
     known = dictionary()
     judged: dict[str, list[Guardrail]] = {}
     for guardrail in policy.guardrails:
         definition = known.kpi(guardrail.kpi)
-        if definition is None or guardrail.dry_run or guardrail.against != "absolute":
+        if definition is None or guardrail.dry_run:
+            continue
+        if guardrail.against != "absolute" or guardrail.scope != "plan":
             continue
         try:
             resolved = resolve_guardrail(guardrail, definition)

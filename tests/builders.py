@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import F
 
 from batches import launch, progress
-from batches.counterfactual import differences
+from batches.course_replay import differences
 from batches.lifecycle import LIVE_BATCH_STATES
 from batches.models import Batch, JudgedLook, TenantUpgrade
 from plans import approval, drafting, events

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from batches.configured import dictionary
-from batches.counterfactual import differences
+from batches.course_replay import differences
 from batches.dictionary import resolve_guardrail
 from batches.increments import LookSample, max_age
 from batches.models import JudgedLook, KpiSample, Rollback, Ruling

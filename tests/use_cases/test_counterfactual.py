@@ -6,17 +6,11 @@ from datetime import timedelta
 import pytest
 
 from batches import counterfactual, decide
-from batches.counterfactual import (
-    NothingToReplay,
-    TooMuchForAPage,
-    differences,
-    own_policy,
-    replay_under,
-    tally,
-    with_thresholds,
-)
+from batches.counterfactual import TooMuchForAPage, own_policy, replay_under, with_thresholds
+from batches.course_replay import NothingToReplay, differences
 from batches.models import JudgedLook, KpiSample, Rollback, Ruling
 from batches.other_rules import policy_in
+from batches.past_replays import tally
 from plans.models import Plan
 from plans.refusal import BadInput
 from tests.builders import FOREST, a_started
@@ -141,6 +135,13 @@ def test_a_rule_that_only_warns_takes_nothing_back(scene, fleet):
     plan = stayed(scene, fleet)
     text = with_limit(5, guardrail="action: warn")
     found = replay_under(plan, policy_in(text))
+    assert found.guardrails[0].breached_at is not None
+    assert (found.at, found.word) == (None, "quiet")
+
+
+def test_a_tenant_that_goes_back_alone_takes_no_plan_back(scene, fleet):
+    plan = stayed(scene, fleet)
+    found = replay_under(plan, policy_in(with_limit(5, guardrail="scope: tenant")))
     assert found.guardrails[0].breached_at is not None
     assert (found.at, found.word) == (None, "quiet")
 

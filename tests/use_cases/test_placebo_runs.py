@@ -74,6 +74,30 @@ def test_evidence_is_measured_beside_the_risk_that_was_asked(scene):
     assert "; asked of evidence is 1 %" in run.sentence
 
 
+def test_what_cannot_be_measured_is_named(scene):
+    past(now(), minutes=120, rates=HEALTHY)
+    run = measured(
+        saved(
+            "guardrails: [{kpi: error_rate, at_most: 5}, {kpi: error_rate, at_most: 9,"
+            " scope: tenant}]"
+        ),
+        rollouts=2,
+    )
+    assert [judge["key"] for judge in run.result["judges"]] == ["error_rate at_most 5 over 60 s"]
+    (left_out,) = run.result["not_measured"]
+    assert left_out.endswith("is about each tenant")
+    assert "Not measured: error_rate at_most 9" in run.sentence
+
+
+def test_a_guardrail_against_the_control_has_a_control(scene):
+    worse = {key: (0.2 if key == "acorn" else 0.0, 120.0) for key in FOREST}
+    past(now(), minutes=120, rates=worse)
+    name = saved('guardrails: [{kpi: error_rate, at_most: 5, unit: "%", against: control}]')
+    run = measured(name, rollouts=30)
+    # Only rollouts in which acorn is among the first are worse than their control.
+    assert 0 < run.rolled_back < 30
+
+
 def test_the_same_seed_draws_the_same_rollouts(scene):
     past(now(), minutes=120, rates=dict.fromkeys(FOREST, (0.04, 120.0)))
     first, again = measured(seed="a"), measured(seed="a")

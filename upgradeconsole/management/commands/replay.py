@@ -8,17 +8,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from batches.counterfactual import (
-    Counterfactual,
-    Tally,
-    differences,
-    own_policy,
-    replay_under,
-    scaled,
-    tally,
-    with_thresholds,
-)
+from batches.counterfactual import Counterfactual, own_policy, replay_under, scaled, with_thresholds
+from batches.course_replay import differences
 from batches.other_rules import named_policy, policy_in, thresholds_of
+from batches.past_replays import Tally, tally
 from batches.replay_answers import counterfactual_answer, tally_answer
 from plans.models import Plan
 from plans.policy import UpgradePolicy
