@@ -13,6 +13,7 @@ from batches import (
     api_tenants,
     calibration_api,
     drill_api,
+    history_api,
     kpi_api,
 )
 from batches.api_person_acts import PERSON_ACTS, view_of
@@ -51,6 +52,15 @@ urlpatterns = [
     path(f"{PLAN}/snapshot", api.PlanSnapshot.as_view(), name="api-plan-snapshot"),
     path(f"{PLAN}/rulings", api_guardrails.PlanRulings.as_view(), name="api-plan-rulings"),
     path(f"{PLAN}/tenants", api_tenants.PlanTenants.as_view(), name="api-plan-tenants"),
+    path(f"{PLAN}/replay", history_api.PlanReplay.as_view(), name="api-plan-replay"),
+    path(f"{PLAN}/soak", history_api.PlanSoak.as_view(), name="api-plan-soak"),
+    path("api/v1/replay", history_api.AllReplay.as_view(), name="api-replay"),
+    path("api/v1/kpi-history", history_api.KpiHistory.as_view(), name="api-kpi-history"),
+    path(
+        "api/v1/policies/<str:name>/placebo",
+        history_api.PolicyPlacebo.as_view(),
+        name="api-policy-placebo",
+    ),
     path("api/v1/metrics/", api_push.MetricIntake.as_view(), name="api-metrics"),
     path("api/v1/cdevents/", api_cdevents.CDEventIntake.as_view(), name="api-cdevents"),
     path("api/v1/sources/", api_sources.Sources.as_view(), name="api-sources"),

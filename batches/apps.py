@@ -17,6 +17,9 @@ class BatchesConfig(AppConfig):
         from batches import (
             adjust_ends,
             drill_schedules,
+            history_recording,
+            kpi_history,
+            own_history,
             pushed_retention,
             readiness,
             rehearsing,
@@ -30,6 +33,8 @@ class BatchesConfig(AppConfig):
         auditlog.register(DrillSchedule)
         watch_chores.register("rehearsals", rehearsing.end_rehearsals)
         watch_chores.register("drill schedules", drill_schedules.run_due)
+        own_history.history = kpi_history
+        watch_chores.register("kpi history", history_recording.hand_out)
         watch_chores.register("adjustments", adjust_ends.end_what_is_over)
         kpi_advice.register("dictionary", readiness.kpi_problems)
         watch_chores.register("pushed data", pushed_retention.forget_what_is_old)

@@ -13,7 +13,8 @@ from batches.dictionary import GuardrailUnusable, KpiDefinition, resolve_guardra
 from batches.increments import LookSample, max_age
 from batches.models import Batch, GuardrailState, KpiSample, Rollback, TenantUpgrade
 from batches.recall import baselines_of
-from batches.verdict import GuardrailRuling, GuardState, guardrail_key, judge, measure
+from batches.replaying import Judging, Rule, play
+from batches.verdict import GuardrailRuling, GuardState, guardrail_key
 from plans.models import Plan
 from plans.policy import Guardrail, UpgradePolicy
 
@@ -52,18 +53,18 @@ class _Plan:
     since: datetime
     baselines: Mapping[str, Mapping[str, float]]
 
-    def canary(self, at: datetime) -> list[str]:
-        """Return who was upgraded at a moment."""
-        return [tenant for tenant, (since, _batch) in self.upgraded.items() if since <= at]
-
-    def about(self, scope: str, at: datetime) -> list[str] | None:
-        """Return whom a guardrail of that scope was about; None = all that were upgraded."""
-        if scope == "plan":
-            return None
-        of_all = self.canary(at)
-        if scope == "tenant":
-            return of_all
-        return [tenant for tenant in of_all if self.upgraded[tenant][1] == self.live]
+    def judging(self, look: LookSample) -> Judging:
+        """Return the look as it is judged in the moment in which it was taken."""
+        started = self.soak_started
+        return Judging(
+            at=look.at,
+            upgraded=[key for key, (since, _batch) in self.upgraded.items() if since <= look.at],
+            soak_started=started if started is not None and started <= look.at else None,
+            looks={look.kpi: look.at},
+            batch=self.live,
+            batch_of={key: batch for key, (_since, batch) in self.upgraded.items()},
+            baselines=self.baselines,
+        )
 
 
 def replay(
@@ -83,29 +84,19 @@ def replay(
     known = _standing(plan)
     count = max(fewest, min(MOST_LOOKS, resolved.failure_limit + 1))
     looks = _looks(plan, definition.name, resolved, known.since, count)
-    state, ruling, failed = GuardState(), None, 0
-    judged = looks[-count:]
-    for look in judged:
-        seen = measure(
-            resolved,
-            definition,
+    steps = list(
+        play(
+            [Rule(guardrail_key(rule), resolved, definition)],
             looks,
-            canary=len(known.canary(look.at)),
-            now=look.at,
+            [known.judging(look) for look in looks[-count:]],
             max_age_seconds=max_age(look_seconds),
-            tenants=known.about(resolved.scope, look.at),
-            baselines=known.baselines.get(definition.name, {}),
         )
-        soaks = known.soak_started is not None and known.soak_started <= look.at
-        state, ruling = judge(
-            state,
-            seen,
-            resolved,
-            now=look.at,
-            soak_started=known.soak_started if soaks else None,
-        )
-        failed += seen.outcome == "failed"
-    return Replayed(resolved, definition, state, ruling, len(judged), failed)
+    )
+    if not steps:
+        return Replayed(resolved, definition, GuardState(), None, 0, 0)
+    failed = sum(step.measurement.outcome == "failed" for step in steps)
+    last = steps[-1]
+    return Replayed(resolved, definition, last.state, last.ruling, len(steps), failed)
 
 
 def keep_standing(

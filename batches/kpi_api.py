@@ -8,7 +8,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from batches.dictionary_reading import KINDS, SOURCE_KINDS
+from batches.dictionary_reading import KINDS
+from batches.dictionary_sources import SOURCE_KINDS
 from batches.fit_findings import LEVELS
 from batches.fit_probing import probe
 from batches.kpi_listing import kpi_line, kpi_lines

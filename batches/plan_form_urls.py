@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from batches import adjust_views, plan_form_views
+from batches import adjust_views, placebo_views, plan_form_views, replay_views
 
 urlpatterns = [
     path("", plan_form_views.plan_list, name="home"),
@@ -16,6 +16,13 @@ urlpatterns = [
         "plans/<uuid:plan_id>/adjust/preview/",
         adjust_views.preview_plan_adjustment,
         name="plan-adjust-preview",
+    ),
+    path("plans/<uuid:plan_id>/replay/", replay_views.replay_plan, name="plan-replay"),
+    path("policies/<str:name>/placebo/", placebo_views.placebo_page, name="policy-placebo"),
+    path(
+        "policies/<str:name>/placebo/panel/",
+        placebo_views.placebo_panel,
+        name="policy-placebo-panel",
     ),
     path("approvals/", plan_form_views.approval_inbox, name="approval-inbox"),
 ]

@@ -12,10 +12,12 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from batches.approval_inbox import decided_by, inbox
 from batches.models import TenantUpgrade
+from batches.placebo_runs import newest_placebo
 from batches.plan_forms import PlanForm, values_of
 from batches.plan_list import PLANS_PER_PAGE, filtered, lines, tiles
 from batches.planning import draft_plan, preview_plan, revise_plan, submit
 from batches.preview_words import batch_lines, guardrail_line
+from plans.drafting import latest_policy
 from plans.lifecycle import PLAN
 from plans.models import Plan, Plugin
 from plans.page_access import asked, one_page, person, viewer, visible_plan, visible_plans
@@ -134,15 +136,20 @@ def _preview(form: PlanForm) -> dict[str, Any]:
     preview = preview_plan(draft=form.draft(), now=timezone.now())
     batches = batch_lines(preview)
     over = preview.forecast.first_over
+    row = latest_policy(preview.policy.name) if preview.policy else None
+    placebo = newest_placebo(row) if row is not None else None
     return {
         "previewed": True,
         "preview": preview,
         "problems": preview.problems,
         "batches": batches,
         "over": batches[over] if over is not None else None,
+        "placebo": placebo,
         "guardrails": [
             guardrail_line(
-                guardrail, scope=preview.policy.rollback.scope if preview.policy else "plan"
+                guardrail,
+                scope=preview.policy.rollback.scope if preview.policy else "plan",
+                placebo=placebo,
             )
             for guardrail in preview.guardrails
         ],

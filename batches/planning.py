@@ -7,7 +7,7 @@ quote is added here, so pages, REST and commands come through this door.
 from datetime import datetime
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 
 from batches.configured import deployer_spec
 from batches.fit_gate import Weighed, Whose
@@ -22,6 +22,7 @@ from batches.readiness import (
     past_failures,
     way_back,
 )
+from batches.soak_outlook import keep_outlook, outlook_of, soak_outlook
 from plans import approval, drafting
 from plans.drafting import (
     PlanDraft,
@@ -100,6 +101,10 @@ def preview_plan(*, draft: PlanDraft, now: datetime, seed: str = "preview") -> P
         parallelism=parallelism,
         unfit=fits.errors,
         warnings=fits.warnings,
+        soaks=tuple(
+            one.to_json()
+            for one in soak_outlook(policy, resolved.arrangement.waves, plugin=draft.plugin)
+        ),
     )
 
 
@@ -169,4 +174,8 @@ def submit(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
             probe_when_old(policy=policy, now=now, via=via)
         if unfit := fits_of(plan, policy, now).errors:
             raise KpisDoNotFit([f"The plan cannot be submitted: {one}." for one in unfit])
-    return approval.submit(plan_id=plan_id, by=by, now=now, via=via)
+    outlooks = outlook_of(plan)
+    with transaction.atomic():
+        submitted = approval.submit(plan_id=plan_id, by=by, now=now, via=via)
+        keep_outlook(submitted, outlooks, now)
+    return submitted

@@ -5,9 +5,11 @@ from typing import Any
 
 from batches.configured import dictionary
 from batches.dictionary import GuardrailUnusable, resolve_guardrail
+from batches.models import PlaceboRun
 from batches.pacing import allowed_failures, most_failures
 from batches.quote import Quote
 from batches.readiness import PlanPreview
+from batches.verdict import guardrail_key
 from plans.policy import Guardrail, Limits
 from plans.policy_words import judged_words, limit_words, outcome_words
 from plans.refusal import BadInput
@@ -45,6 +47,7 @@ class GuardrailLine:
     limit: str
     judged: str
     outcome: str
+    placebo: str = ""
 
 
 def batch_lines(preview: PlanPreview) -> list[BatchLine]:
@@ -71,8 +74,11 @@ def _failures(preview: PlanPreview, size: int) -> dict[str, int]:
     }
 
 
-def guardrail_line(guardrail: Guardrail, *, scope: str = "plan") -> GuardrailLine:
+def guardrail_line(
+    guardrail: Guardrail, *, scope: str = "plan", placebo: PlaceboRun | None = None
+) -> GuardrailLine:
     """Return the guardrail in words, with what the dictionary knows of its Kpi."""
+    key = guardrail_key(guardrail)
     unit = kind = ""
     try:
         definition = dictionary().kpi(guardrail.kpi)
@@ -87,4 +93,16 @@ def guardrail_line(guardrail: Guardrail, *, scope: str = "plan") -> GuardrailLin
         limit=limit_words(guardrail, unit=unit, kind=kind),
         judged=judged_words(guardrail),
         outcome=outcome_words(guardrail, scope=scope),
+        placebo=placebo_words(placebo, key) if placebo is not None else "",
     )
+
+
+def placebo_words(placebo: PlaceboRun, key: str) -> str:
+    """Return how often one guardrail was broken with nothing released; empty where unknown."""
+    for judge in placebo.result["judges"]:
+        if judge["key"] == key:
+            return (
+                f"With nothing released it was broken in {judge['rollouts']} of"
+                f" {placebo.rollouts} placebo rollouts."
+            )
+    return ""

@@ -175,6 +175,8 @@ class PlanPreview:
     parallelism: int = 1
     unfit: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    soaks: tuple[dict[str, Any], ...] = ()
+    """What the soaks find, per Kpi, as `KpiOutlook.to_json` says it."""
 
     @property
     def quotes(self) -> tuple[Quote, ...]:

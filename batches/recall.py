@@ -41,6 +41,8 @@ class Watched:
     `unusable`: guardrails that cannot be judged with this dictionary, and why; nothing passes then.
     `blind`: a rehearsal of missing data, whose looks bring nothing.
     `began_at`: when the first look was asked for, since nobody can miss data before.
+    `since`: what was seen before does not count. `read_back`: nothing was judged with it yet.
+    `judged_with`: who was upgraded and what was known of them at the last judging.
     """
 
     plan_id: Any
@@ -53,6 +55,9 @@ class Watched:
     next_look: datetime
     look_seconds: float
     began_at: datetime | None = None
+    since: datetime | None = None
+    read_back: bool = True
+    judged_with: tuple[list[str], dict[str, dict[str, float]]] | None = None
     unanswered_since: dict[str, datetime] = field(default_factory=dict)
     rolling_back: bool = False
     blind: bool = False
@@ -159,6 +164,7 @@ def recalled(plan: Plan, policy: UpgradePolicy, known: Dictionary) -> Watched:
     )
     last = Rollback.objects.filter(plan=plan).order_by("-triggered_at").first()
     cut = (last.finished_at or last.triggered_at) if last is not None else plan.created_at
+    watched.since = cut
     for row in GuardrailState.objects.filter(plan=plan, updated_at__gte=cut):
         watched.states[row.key] = GuardState.from_json(row.state)
         watched.recent[row.key] = deque(row.recent, maxlen=RECENT_LOOKS)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from batches import own_history
+from batches import judged_looks, own_history
 from batches.canonical_json import canonical_json
 from batches.increments import LookSample, max_age
 from batches.kept_rows import put
@@ -30,6 +30,15 @@ def judge_looks(
         .first()
     )
     soak_started = batch.calls_done_at if batch is not None else None
+    judged_looks.keep(
+        plan,
+        watched,
+        kpis,
+        tenants,
+        batch=batch.pk if batch is not None else None,
+        soak_started=soak_started,
+        now=now,
+    )
     for guard in watched.guards:
         name, rule = guard.definition.name, guard.guardrail
         if name not in kpis:

@@ -4,11 +4,12 @@ import logging
 
 from auditlog.context import set_actor
 
-from batches import surroundings
+from batches import history_recording, history_retention, placebo_runs, surroundings
 from batches.effects import EffectLoop
 from batches.hands_loop import call_batches
-from batches.models import Batch
+from batches.models import Batch, PlaceboRun
 from plans.failpoints import reach
+from plans.models import User
 
 logger = logging.getLogger(__name__)
 
@@ -21,3 +22,24 @@ def run_batch(batch_id: int, effects: EffectLoop | None = None) -> None:
         if not surroundings.here().run(call_batches(batch, effects)):
             logger.info("Batch %s is called by somebody else already.", batch_id)
     reach("hands.ending")
+
+
+def record_history() -> None:
+    """Read every Kpi of all tenants once, for the history, and drop what is too old."""
+    history_recording.record()
+    history_retention.forget_old(surroundings.here().now())
+
+
+def measure_placebo(policy: str, rollouts: int, seed: str, by_id: str) -> None:
+    """Lay rollouts of a policy over history, unless it was done with this seed already."""
+    if PlaceboRun.objects.filter(seed=seed).exists():
+        return
+    placebo_runs.measure_placebo(
+        policy=policy,
+        rollouts=rollouts,
+        seed=seed,
+        patience=placebo_runs.PATIENCE_SECONDS,
+        by=User.objects.get(pk=by_id),
+        now=surroundings.here().now(),
+        via="page",
+    )

@@ -23,6 +23,7 @@ from batches.lifecycle import TENANT_UPGRADE
 from batches.plan_tables import event_rows, page_of_tenants, recent_answers
 from batches.snapshot import plan_snapshot
 from batches.snapshot_batches import WORST_FIRST
+from batches.soak_outlook import kept_outlook
 from plans import approval, freezing
 from plans.lifecycle import LIVE_PLAN_STATES
 from plans.models import ApprovalRequest, Plan, User
@@ -125,6 +126,7 @@ def live_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
         "events": event_rows(plan, of="all"),
         "answers": recent_answers(plan.pk),
         "started": plan.started_at is not None,
+        "soaks": kept_outlook(plan),
         "live": str(plan.state) in LIVE_PLAN_STATES,
     }
     context |= page_of_tenants(plan, request.GET)

@@ -22,6 +22,7 @@ from reports.facts_agreed import (
     release_fact,
     requests_of,
     revision_fact,
+    soaks_of,
 )
 from reports.facts_course import (
     ROWS_AT_ONCE,
@@ -107,6 +108,7 @@ def plan_facts(plan_id: uuid.UUID, *, cut_off: datetime) -> ReportFacts:
         drilled_before=drilled_before(plan),
         windows=when_words(policy),
         freezes=freezes_over(plan, cut_off),
+        soaks=soaks_of(plan),
         overrides=overrides_of(plan),
         stopped_at=plan.stopped_at,
     )

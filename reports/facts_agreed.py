@@ -4,6 +4,7 @@ from datetime import datetime
 
 from django.db.models import Q
 
+from batches.soak_outlook import kept_outlook
 from plans.freezes import covered, places_of
 from plans.models import (
     Adjustment,
@@ -25,6 +26,7 @@ from reports.report_facts_agreed import (
     ReleaseFact,
     RequestFact,
     RevisionFact,
+    SoakFact,
     VerdictFact,
 )
 
@@ -165,3 +167,23 @@ def overrides_of(plan: Plan) -> tuple[OverrideFact, ...]:
         OverrideFact(row.freeze.name, person(row.by), row.role, row.reason, row.at, row.expires_at)
         for row in FreezeOverride.objects.filter(plan=plan).select_related("freeze", "by")
     )
+
+
+def soaks_of(plan: Plan) -> tuple[SoakFact, ...]:
+    """Return what was forecast; a Kpi without a forecast says why, for all batches."""
+    found: list[SoakFact] = []
+    for outlook in kept_outlook(plan):
+        if outlook["too_little"]:
+            why = f"no forecast: {outlook['too_little']}"
+            found.append(SoakFact("all", outlook["kpi"], why, enough=False))
+        found += [
+            SoakFact(
+                batch["batch"],
+                outlook["kpi"],
+                batch["sentence"],
+                batch["enough"],
+                tuple(batch["advice"]),
+            )
+            for batch in outlook["batches"]
+        ]
+    return tuple(found)

@@ -14,6 +14,7 @@ from reports.report_facts_agreed import (
     ReleaseFact,
     RequestFact,
     RevisionFact,
+    SoakFact,
 )
 from reports.report_facts_course import (
     AlertFact,
@@ -121,6 +122,7 @@ class ReportFacts:
     overrides: tuple[OverrideFact, ...] = ()
     stopped_at: datetime | None = None
     evidence: EvidenceFact | None = None
+    soaks: tuple[SoakFact, ...] = ()
 
     @property
     def tenants(self) -> tuple[TenantFact, ...]:

@@ -123,3 +123,14 @@ class OverrideFact:
     reason: str
     at: datetime
     expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SoakFact:
+    """What a batch's soak could find of one Kpi, as forecast when the plan was submitted."""
+
+    batch: str
+    kpi: str
+    sentence: str
+    enough: bool
+    advice: tuple[str, ...] = ()

@@ -57,7 +57,7 @@ def plan_section(facts: ReportFacts) -> Section:
         ("Started", Cell(utc(facts.started_at))),
         ("Ended", Cell(utc(facts.ended_at))),
     )
-    blocks: list[Block] = [Pairs(rows), _revisions(facts), *_quotes(facts)]
+    blocks: list[Block] = [Pairs(rows), _revisions(facts), *_quotes(facts), *_soaks(facts)]
     if facts.left_out:
         blocks.append(_left_out(facts))
     return Section("plan", "What was intended", tuple(blocks))
@@ -276,6 +276,24 @@ def _quotes(facts: ReportFacts) -> tuple[Block, ...]:
     head = ("Batch", "Tenants touched", "At worst, of limit", "Expected", "Arithmetic, worst case")
     caption = "Rollback quote at each batch's gate: everything touched before and by it"
     return (Table(caption=caption, head=head, widths=(13, 10, 15, 10, 52), rows=rows),)
+
+
+def _soaks(facts: ReportFacts) -> tuple[Block, ...]:
+    """Say what each soak could find at the traffic of its tenants, as it was forecast."""
+    if not facts.soaks:
+        return ()
+    rows = tuple(
+        (
+            Cell(soak.batch),
+            Cell(soak.kpi, mono=True),
+            Cell(soak.sentence, tone="plain" if soak.enough else "bad"),
+        )
+        for soak in facts.soaks
+    )
+    caption = "What each soak could find, as forecast when the plan was handed in"
+    return (
+        Table(caption=caption, head=("Batch", "Kpi", "Forecast"), widths=(15, 20, 65), rows=rows),
+    )
 
 
 def _left_out(facts: ReportFacts) -> Table:

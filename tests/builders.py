@@ -8,8 +8,9 @@ from typing import Any
 from django.db.models import F
 
 from batches import launch, progress
+from batches.course_replay import differences
 from batches.lifecycle import LIVE_BATCH_STATES
-from batches.models import Batch, TenantUpgrade
+from batches.models import Batch, JudgedLook, TenantUpgrade
 from plans import approval, drafting, events
 from plans.models import Event, Plan, Tenant
 from plans.policies import save_policy_text
@@ -123,7 +124,7 @@ def artifact(plugin: str, version: str) -> str:
 
 
 def check_invariants(plan: Plan) -> None:
-    """Check what must hold of a plan at any time: I2, I6, I7 and I10."""
+    """Check what must hold of a plan at any time: I2, I6, I7, I9 and I10."""
     plan = Plan.objects.get(pk=plan.pk)
     seen = states(plan)
     chain = events.check_chain(plan.stream_key)
@@ -145,6 +146,8 @@ def check_invariants(plan: Plan) -> None:
             state__in=("passed", "rolled_back", "skipped", "stopped")
         )
         assert not left.exists(), list(left)
+    if JudgedLook.objects.filter(plan=plan).exists():
+        assert differences(plan) == []
 
 
 def after(at: datetime, seconds: float) -> datetime:

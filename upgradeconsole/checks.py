@@ -80,6 +80,28 @@ def one_database_is_named(app_configs: Any = None, **kwargs: Any) -> list[CheckM
 
 
 @register()
+def history_is_kept_long_enough(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """W014: history is dropped before it can be asked."""
+    if not settings.KPI_HISTORY:
+        return []
+    kept = {
+        "UPGRADECONSOLE_KPI_MINUTES_KEPT_HOURS": settings.KPI_MINUTES_KEPT_HOURS,
+        "UPGRADECONSOLE_KPI_FIVE_MINUTES_KEPT_DAYS": settings.KPI_FIVE_MINUTES_KEPT_DAYS,
+        "UPGRADECONSOLE_KPI_HOURS_KEPT_DAYS": settings.KPI_HOURS_KEPT_DAYS,
+    }
+    least = {"UPGRADECONSOLE_KPI_MINUTES_KEPT_HOURS": 2, "UPGRADECONSOLE_KPI_HOURS_KEPT_DAYS": 2}
+    return [
+        CheckWarning(
+            f"{name}={value}: history is dropped before a forecast or a backtest can use it.",
+            hint=f"Write {least.get(name, 1)} or more; see docs/history.md.",
+            id="upgradeconsole.W014",
+        )
+        for name, value in kept.items()
+        if value < least.get(name, 1)
+    ]
+
+
+@register()
 def pool_serves_a_page(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """E002: the pool has no connection to give; W005: so few that pages wait for each other."""
     size = settings.DATABASE_POOL_SIZE

@@ -261,6 +261,14 @@ DISK_RESERVE_MB = env_int("UPGRADECONSOLE_DISK_RESERVE_MB", 64)
 LOCAL_ALERTS_FILE = DATA_DIR / "local-alerts.jsonl"
 LOCAL_ALERT_MAIL = env_list("UPGRADECONSOLE_LOCAL_ALERT_MAIL")
 
+# How tenants are while nothing is released, recorded once a minute (docs/history.md).
+KPI_HISTORY = env_bool("UPGRADECONSOLE_KPI_HISTORY", default=True)
+KPI_MINUTES_KEPT_HOURS = env_int("UPGRADECONSOLE_KPI_MINUTES_KEPT_HOURS", 24)
+KPI_FIVE_MINUTES_KEPT_DAYS = env_int("UPGRADECONSOLE_KPI_FIVE_MINUTES_KEPT_DAYS", 3)
+KPI_HOURS_KEPT_DAYS = env_int("UPGRADECONSOLE_KPI_HOURS_KEPT_DAYS", 30)
+# The looks at a plan, from its end on; without them its rulings can no longer be replayed.
+LOOKS_KEPT_DAYS = env_int("UPGRADECONSOLE_LOOKS_KEPT_DAYS", 90)
+
 REPORTS_DIR = DATA_DIR / "reports"
 ALERT_EVENT_URLS = env_list("UPGRADECONSOLE_ALERT_URLS")
 METRICS_TOKEN = env_str("UPGRADECONSOLE_METRICS_TOKEN")

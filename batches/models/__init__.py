@@ -4,6 +4,13 @@ from batches.models.batch import Batch, DeployerCall, TenantUpgrade
 from batches.models.drill_record import DrillApproval, DrillSchedule, RollbackDrill
 from batches.models.evidence_record import EvidenceBaseline, EvidenceLook, EvidenceState
 from batches.models.fit_record import KpiFit
+from batches.models.history import (
+    JudgedLook,
+    KpiHistoryCursor,
+    KpiRollup,
+    PlaceboRun,
+    SoakOutlook,
+)
 from batches.models.observed import GuardrailState, KpiBaseline, KpiCursor, KpiSample, Ruling
 from batches.models.pushed import (
     PipelineEvent,
@@ -30,19 +37,24 @@ __all__ = [
     "EvidenceState",
     "GuardrailState",
     "Heartbeat",
+    "JudgedLook",
     "KpiBaseline",
     "KpiCursor",
     "KpiFit",
+    "KpiHistoryCursor",
+    "KpiRollup",
     "KpiSample",
     "Lease",
     "PipelineEvent",
     "PipelineRun",
+    "PlaceboRun",
     "PushReceipt",
     "PushedSeries",
     "PushedSource",
     "Rollback",
     "RollbackDrill",
     "Ruling",
+    "SoakOutlook",
     "SourceState",
     "TenantUpgrade",
 ]

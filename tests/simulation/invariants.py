@@ -37,6 +37,7 @@ from tests.simulation.invariants_of_effects import (
     i4_nothing_starts_while_closed,
 )
 from tests.simulation.invariants_of_looks import (
+    i9_rulings_come_out_again,
     i9_rulings_replay,
     i11_and_i13_nothing_passes_unseen,
 )
@@ -302,6 +303,7 @@ AFTERWARDS: dict[str, Invariant] = {
     "I6 chain": i6_the_chain_verifies,
     "I8": i8_same_key_same_answer,
     "I9": i9_rulings_replay,
+    "I9 exactly": i9_rulings_come_out_again,
     "I10": i10_events_fold_to_the_snapshot,
     "I11, I13": i11_and_i13_nothing_passes_unseen,
     "batches": batches_are_called,

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from batches.configured import dictionary
+from batches.course_replay import differences
 from batches.dictionary import resolve_guardrail
 from batches.increments import LookSample, max_age
-from batches.models import KpiSample, Rollback, Ruling
+from batches.models import JudgedLook, KpiSample, Rollback, Ruling
 from batches.rulings import inputs_digest
 from batches.verdict import GuardState, guardrail_key, judge, measure
 from plans.drafting import current_revision, policy_of
@@ -32,6 +33,17 @@ def i9_rulings_replay(world: World) -> Iterator[str]:
                 continue
             resolved = resolve_guardrail(guardrail, definition)
             yield from _replayed(world, plan, resolved, guardrail_key(guardrail), policy)
+
+
+def i9_rulings_come_out_again(world: World) -> Iterator[str]:
+    """Every ruling comes out of a replay as it was made: over restarts, adjustments, rollbacks."""
+    if world.jumps:
+        # For the length of a renewal two watches judge, each from where it remembers to stand.
+        return
+    for plan in all_plans():
+        if JudgedLook.objects.filter(plan=plan).exists():
+            for difference in differences(plan):
+                yield f"plan {plan.external_id}: {difference}"
 
 
 def _stands_on(ruling: Ruling, looks: list[LookSample], window: float) -> int | None:

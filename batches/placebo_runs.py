@@ -1,0 +1,294 @@
+"""Measure a policy's false rollbacks over this installation's history, and keep the result."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from random import Random
+from typing import Any
+
+from django.db import transaction
+from django_q.tasks import async_task
+
+from batches import surroundings
+from batches.configured import dictionary
+from batches.counterfactual import scaled
+from batches.course_replay import rules_of
+from batches.evidence import Tolerance
+from batches.evidence_calibration import Usual
+from batches.history_recording import MINUTE
+from batches.increments import max_age
+from batches.kpi_history import dispersion, exposure_rates, minutes_of
+from batches.models import KpiRollup, PlaceboRun
+from batches.placebo import EVIDENCE, Judges, Placebo, backtest
+from batches.placebo_evidence import EvidenceTest
+from batches.replaying import Rule
+from batches.rollout_history import Leg, Minute
+from batches.rollups import points_of
+from plans import events
+from plans.drafting import latest_policy
+from plans.models import Policy, Tenant, User
+from plans.permissions import may, require
+from plans.policy import UpgradePolicy
+from plans.policy_words import span
+from plans.policy_yaml import parse_policy_file
+from plans.refusal import BadInput, NotFound, Refused
+
+MOST_TENANTS = 400
+"""Of a larger fleet so many are drawn: memory and time, and a share of them is the same share."""
+FEWEST_MINUTES = 60
+USUAL_ROLLOUTS = 200
+MOST_ROLLOUTS = 10_000
+TASK = "batches.tasks.measure_placebo"
+PATIENCE_SECONDS = 120.0
+"""How long the paperwork measures at most, so that reports do not wait for it."""
+
+
+class TooLittleHistory(Refused):
+    """There is not enough recorded to lay a rollout over it."""
+
+    default_code = "too_little_history"
+
+
+@dataclass(frozen=True, slots=True)
+class _History:
+    minutes: list[Minute]
+    tenants: int
+    drawn: int
+
+
+def measure_placebo(
+    *,
+    policy: str,
+    rollouts: int = USUAL_ROLLOUTS,
+    seed: str = "",
+    patience: float | None = None,
+    by: User | None,
+    now: datetime,
+    via: str,
+) -> PlaceboRun:
+    """Lay rollouts of the newest text of a policy over history and keep how many went back.
+
+    `patience`: after so many seconds it ends with the rollouts that it has. Raises NotFound,
+    BadInput or TooLittleHistory.
+    """
+    row = _asked_for(policy, rollouts, by)
+    written = parse_policy_file(row.text).policies[row.name]
+    rules, left_out = _measurable(written)
+    test = _evidence_test(written, left_out)
+    if not rules and test is None:
+        raise Refused(
+            f"Policy {row.name} has nothing that could take a plan back by itself"
+            f" and could be measured{': ' + '; '.join(left_out) if left_out else ''}.",
+            code="nothing_judges",
+        )
+    seed = seed or _seed(row, now)
+    dice = Random(seed)  # noqa: S311 - repeatable draws, no secret
+    kpis = {rule.definition.name for rule in rules} | set(test.kpis if test is not None else ())
+    history = _history(sorted(kpis), dice, now)
+    began = surroundings.here().monotonic()
+    found = backtest(
+        history.minutes,
+        Judges(rules, written.limits.look_seconds, max_age(written.limits.look_seconds), test),
+        [Leg(batch.percentage / 100, batch.soak_seconds) for batch in scaled(written).batches],
+        rollouts=rollouts,
+        dice=dice,
+        go_on=lambda: patience is None or surroundings.here().monotonic() - began < patience,
+    )
+    return _kept(row, written, found, history, left_out, seed, by, now, via)
+
+
+def ask_placebo(*, policy: str, rollouts: int, by: User, now: datetime) -> str:
+    """Let the paperwork measure a policy; return the seed by which the result is known.
+
+    Raises what measure_placebo raises, as far as it can be known at once.
+    """
+    row = _asked_for(policy, rollouts, by)
+    written = parse_policy_file(row.text).policies[row.name]
+    rules, _unreadable = rules_of(written)
+    kpis = {rule.definition.name for rule in rules} | set(
+        written.evidence.kpis if written.evidence is not None else ()
+    )
+    there = KpiRollup.objects.filter(kpi__in=kpis, step=MINUTE).order_by().values("at")
+    if (minutes := there.distinct().count()) < FEWEST_MINUTES:
+        raise TooLittleHistory(
+            f"{minutes} minutes were recorded of {', '.join(sorted(kpis)) or 'any Kpi'}; a"
+            f" backtest needs {FEWEST_MINUTES}. One minute is recorded each minute."
+        )
+    seed = _seed(row, now)
+    async_task(TASK, row.name, rollouts, seed, str(by.pk), cluster="paperwork")
+    return seed
+
+
+def may_measure(user: User) -> bool:
+    """Tell whether the person may have a policy measured: who writes policies or plans."""
+    return may(user, "manage_policies") or may(user, "draft")
+
+
+def _asked_for(policy: str, rollouts: int, by: User | None) -> Policy:
+    if by is not None and not may_measure(by):
+        require(by, "draft")
+    if not 1 <= rollouts <= MOST_ROLLOUTS:
+        raise BadInput([f"rollouts: write a number from 1 to {MOST_ROLLOUTS}"])
+    row = latest_policy(policy)
+    if row is None:
+        raise NotFound(f"There is no policy '{policy}'.")
+    return row
+
+
+def _seed(row: Policy, now: datetime) -> str:
+    return f"{row.digest[:12]}-{now:%Y%m%d%H%M%S%f}"
+
+
+def _measurable(policy: UpgradePolicy) -> tuple[list[Rule], list[str]]:
+    """Return the guardrails that a backtest can judge, and the others in words.
+
+    All upgraded tenants are judged as one, so who is judged alone, by batch, or against a past of
+    its own is not measured.
+    """
+    rules, left_out = rules_of(scaled(policy))
+    measured = [
+        rule
+        for rule in rules
+        if rule.guardrail.scope == "plan" and rule.guardrail.against != "own_history"
+    ]
+    left_out += [
+        f"{rule.key} is about each {rule.guardrail.scope}"
+        if rule.guardrail.scope != "plan"
+        else f"{rule.key} is against the tenants' own history"
+        for rule in rules
+        if rule not in measured
+    ]
+    return measured, left_out
+
+
+def _evidence_test(policy: UpgradePolicy, left_out: list[str]) -> EvidenceTest | None:
+    """Return the test over the Kpis that are ratios; the others are added to what is left out."""
+    rules = policy.evidence
+    if rules is None:
+        return None
+    known = dictionary()
+    definitions = [known.kpi(name) for name in rules.kpis]
+    kpis = tuple(one.name for one in definitions if one is not None and one.kind == "ratio")
+    left_out += [
+        f"evidence over {name} is measured of ratios only"
+        for name, one in zip(rules.kpis, definitions, strict=True)
+        if one is None or one.kind != "ratio"
+    ]
+    if not kpis:
+        return None
+    return EvidenceTest(
+        kpis=kpis,
+        action=rules.action,
+        risk=rules.max_false_rollback_risk / 100,
+        tolerance=Tolerance(ratio=rules.ratio, points=rules.points / 100),
+        usual={kpi: _usual(kpi) for kpi in kpis},
+    )
+
+
+def _usual(kpi: str) -> Usual:
+    rates = exposure_rates("", kpi, list(Tenant.objects.values_list("key", flat=True)))
+    return Usual(rates, dispersion("", kpi) or 1.0)
+
+
+def _history(kpis: list[str], dice: Random, now: datetime) -> _History:
+    """Return the recorded minutes of these Kpis, of as many tenants as can be judged."""
+    by_minute: dict[datetime, dict[str, Any]] = {}
+    drawn: list[str] = []
+    tenants = 0
+    for kpi in kpis:
+        recorded = minutes_of(kpi, until=now)
+        names = sorted({key for _at, seen in recorded for cells in seen.values() for key in cells})
+        tenants = max(tenants, len(names))
+        if not drawn:
+            drawn = dice.sample(names, min(len(names), MOST_TENANTS))
+        for at, seen in recorded:
+            by_minute.setdefault(at, {})[kpi] = points_of(seen, drawn)
+    minutes = [Minute(at, by_minute[at]) for at in sorted(by_minute)]
+    if len(minutes) < FEWEST_MINUTES or len(drawn) < 2:
+        raise TooLittleHistory(
+            f"{len(minutes)} minutes of {len(drawn)} tenants were recorded of {', '.join(kpis)};"
+            f" a backtest needs {FEWEST_MINUTES} minutes and two tenants. One minute is recorded"
+            " each minute."
+        )
+    return _History(minutes, tenants, len(drawn))
+
+
+def _kept(
+    row: Policy,
+    policy: UpgradePolicy,
+    found: Placebo,
+    history: _History,
+    left_out: list[str],
+    seed: str,
+    by: User | None,
+    now: datetime,
+    via: str,
+) -> PlaceboRun:
+    sentence = _sentence(policy, found, history)
+    if left_out:
+        sentence += f" Not measured: {'; '.join(left_out)}."
+    result = {
+        "rate_percent": 100 * found.rate,
+        "upper_percent": 100 * found.upper,
+        "asked_percent": policy.evidence.max_false_rollback_risk if policy.evidence else None,
+        "looks": found.looks,
+        "minutes": len(history.minutes),
+        "from": history.minutes[0].at.isoformat(),
+        "to": history.minutes[-1].at.isoformat(),
+        "tenants": history.tenants,
+        "drawn": history.drawn,
+        "not_measured": left_out,
+        "judges": [
+            {
+                "key": one.key,
+                "kpi": one.kpi,
+                "action": one.action,
+                "dry_run": one.dry_run,
+                "rollouts": one.rollouts,
+                "evidence": one.key == EVIDENCE,
+            }
+            for one in found.fired.values()
+        ],
+    }
+    with transaction.atomic():
+        run = PlaceboRun.objects.create(
+            policy=row,
+            at=now,
+            by=by,
+            seed=seed,
+            rollouts=found.rollouts,
+            rolled_back=found.rolled_back,
+            sentence=sentence,
+            result=result,
+        )
+        events.record(
+            stream=None,
+            kind="placebo_measured",
+            sentence=f"Policy {row.name}: {sentence}",
+            actor=by,
+            via=via,
+            now=now,
+            payload={
+                "policy": row.name,
+                "digest": row.digest,
+                "rollouts": found.rollouts,
+                "rolled_back": found.rolled_back,
+                "seed": seed,
+            },
+        )
+    return run
+
+
+def _sentence(policy: UpgradePolicy, found: Placebo, history: _History) -> str:
+    said = (
+        f"{found.rolled_back} of {found.rollouts} rollouts with nothing released would have been"
+        f" rolled back, so at most {100 * found.upper:.2g} % (95 % confidence)"
+    )
+    if policy.evidence is not None:
+        said += f"; asked of evidence is {policy.evidence.max_false_rollback_risk:g} %"
+    whole = span(60 * len(history.minutes))
+    return f"{said}. Laid over {whole} of {history.drawn} tenants."
+
+
+def newest_placebo(policy: Policy) -> PlaceboRun | None:
+    """Return the newest backtest of exactly this text of the policy."""
+    return PlaceboRun.objects.filter(policy=policy).order_by("-at", "-pk").first()

@@ -1,0 +1,96 @@
+"""The page that judges a plan's stored looks under other rules."""
+
+import uuid
+from typing import Any
+
+from django import forms
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from batches.counterfactual import own_policy, replay_under, scaled, with_thresholds
+from batches.course_replay import differences
+from batches.other_rules import named_policy
+from batches.past_replays import tally
+from batches.pinned_policy import definition_of
+from plans.models import Plan
+from plans.newest_policies import newest_policies
+from plans.page_access import person, visible_plan, visible_plans
+from plans.policy import UpgradePolicy
+from plans.refusal import BadInput, Refused
+
+PLANS_AT_ONCE = 20
+
+
+class ReplayForm(forms.Form):
+    """Other rules: another policy, other numbers; what is left empty stays as it is."""
+
+    policy = forms.ChoiceField(required=False, label="Policy")
+    everywhere = forms.BooleanField(required=False, label="Over all past plans, too")
+
+    def __init__(self, policy: UpgradePolicy, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        names = newest_policies().order_by("name").values_list("name", flat=True)
+        choice = self.fields["policy"]
+        if isinstance(choice, forms.ChoiceField):
+            choice.choices = [("", "The plan's own"), *((name, name) for name in names)]
+        self.kpis = {rule.kpi: rule for rule in policy.guardrails}
+        for number, (kpi, rule) in enumerate(self.kpis.items()):
+            limit = rule.at_least if rule.at_most is None else rule.at_most
+            definition = definition_of(kpi)
+            unit = rule.unit or (definition.unit if definition is not None else "")
+            self.fields[f"limit_{number}"] = forms.FloatField(
+                required=False,
+                label=f"{kpi} {'at least' if rule.at_most is None else 'at most'}",
+                help_text=f"{limit:g} {unit}".strip() + " in the plan's policy",
+                widget=forms.NumberInput(attrs={"step": "any"}),
+            )
+
+    def thresholds(self) -> dict[str, float]:
+        """Return the numbers that were given."""
+        given = {kpi: self.cleaned_data.get(f"limit_{n}") for n, kpi in enumerate(self.kpis)}
+        return {kpi: float(number) for kpi, number in given.items() if number is not None}
+
+    @property
+    def limit_fields(self) -> list[Any]:
+        """Return the fields of the limits."""
+        return [self[name] for name in self.fields if name.startswith("limit_")]
+
+
+@login_required
+@require_GET
+def replay_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
+    """Show what would have happened under the rules of the address line; writes nothing."""
+    plan = visible_plan(request, plan_id)
+    own = own_policy(plan)
+    form = ReplayForm(own, request.GET or None)
+    context: dict[str, Any] = {"plan": plan, "form": form}
+    if form.is_bound and form.is_valid():
+        context |= _replayed(request, plan, own, form)
+    return render(request, "batches/replay.html", context)
+
+
+def _replayed(
+    request: HttpRequest, plan: Plan, own: UpgradePolicy, form: ReplayForm
+) -> dict[str, Any]:
+    name, thresholds = form.cleaned_data["policy"], form.thresholds()
+    try:
+        policy = named_policy(name) if name else None
+        if policy is None and not thresholds:
+            return {"same": True, "differences": differences(plan)}
+        rules = with_thresholds(policy or own, thresholds)
+        found: dict[str, Any] = {"replay": replay_under(plan, scaled(rules), on_a_page=True)}
+        if form.cleaned_data["everywhere"]:
+            found["tally"] = tally(
+                visible_plans(person(request)),
+                policy=policy,
+                thresholds=thresholds,
+                most=PLANS_AT_ONCE,
+                on_a_page=True,
+            )
+    except BadInput as bad:
+        return {"problems": bad.problems}
+    except Refused as refused:
+        return {"problems": [refused.sentence]}
+    return found

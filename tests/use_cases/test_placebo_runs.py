@@ -1,0 +1,152 @@
+"""A policy is measured over the history of this installation, and what came of it is kept."""
+
+import json
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+from django_q.models import OrmQ
+
+from batches import tasks
+from batches.models import PlaceboRun
+from batches.placebo_runs import (
+    TooLittleHistory,
+    ask_placebo,
+    measure_placebo,
+    newest_placebo,
+)
+from plans.drafting import latest_policy
+from plans.models import Event, Policy
+from plans.policies import save_policy_text
+from plans.refusal import BadInput, NotAllowed, NotFound
+from tests.builders import FOREST, policy_text
+from tests.use_cases.recorded_history import past
+from tests.web.api_scene import now
+
+pytestmark = pytest.mark.django_db
+HEALTHY = dict.fromkeys(FOREST, (0.0005, 600.0))
+ILL = dict.fromkeys(FOREST, (0.2, 120.0))
+EVIDENCE = "evidence: {kpis: [error_rate], action: rollback, max_false_rollback_risk: 1}"
+
+
+def measured(policy: str = "safe-rollout", rollouts: int = 10, **more):
+    return measure_placebo(
+        policy=policy, rollouts=rollouts, by=None, now=now(), via="command", **more
+    )
+
+
+def newest(policy: str) -> Policy:
+    row = latest_policy(policy)
+    assert row is not None
+    return row
+
+
+def saved(more: str) -> str:
+    save_policy_text(text=policy_text(more=more), source="test", by=None, now=now(), via="command")
+    return "quick"
+
+
+def test_a_healthy_fleet_is_left_alone_and_it_is_kept_how_sure_that_is(scene):
+    past(now(), minutes=120, rates=HEALTHY)
+    run = measured()
+    assert (run.rollouts, run.rolled_back) == (10, 0)
+    assert run.result["upper_percent"] == pytest.approx(25.9, abs=0.1)
+    assert run.sentence.startswith(
+        "0 of 10 rollouts with nothing released would have been rolled back, so at most 26 %"
+    )
+    assert newest_placebo(newest("safe-rollout")) == run
+    assert "0 of 10 rollouts" in Event.objects.get(kind="placebo_measured").sentence
+
+
+def test_a_limit_below_what_is_usual_takes_everything_back(scene):
+    past(now(), minutes=120, rates=ILL)
+    run = measured()
+    (judge,) = run.result["judges"]
+    assert run.rolled_back == judge["rollouts"] == 10
+
+
+def test_evidence_is_measured_beside_the_risk_that_was_asked(scene):
+    past(now(), minutes=120, rates=ILL)
+    run = measured(saved(EVIDENCE), rollouts=5)
+    assert run.rolled_back == 0
+    assert run.result["asked_percent"] == 1
+    assert [judge["evidence"] for judge in run.result["judges"]] == [True]
+    assert "; asked of evidence is 1 %" in run.sentence
+
+
+def test_what_cannot_be_measured_is_named(scene):
+    past(now(), minutes=120, rates=HEALTHY)
+    run = measured(
+        saved(
+            "guardrails: [{kpi: error_rate, at_most: 5}, {kpi: error_rate, at_most: 9,"
+            " scope: tenant}]"
+        ),
+        rollouts=2,
+    )
+    assert [judge["key"] for judge in run.result["judges"]] == ["error_rate at_most 5 over 60 s"]
+    (left_out,) = run.result["not_measured"]
+    assert left_out.endswith("is about each tenant")
+    assert "Not measured: error_rate at_most 9" in run.sentence
+
+
+def test_a_guardrail_against_the_control_has_a_control(scene):
+    worse = {key: (0.2 if key == "acorn" else 0.0, 120.0) for key in FOREST}
+    past(now(), minutes=120, rates=worse)
+    name = saved('guardrails: [{kpi: error_rate, at_most: 5, unit: "%", against: control}]')
+    run = measured(name, rollouts=30)
+    # Only rollouts in which acorn is among the first are worse than their control.
+    assert 0 < run.rolled_back < 30
+
+
+def test_the_same_seed_draws_the_same_rollouts(scene):
+    past(now(), minutes=120, rates=dict.fromkeys(FOREST, (0.04, 120.0)))
+    first, again = measured(seed="a"), measured(seed="a")
+    assert first.rolled_back == again.rolled_back
+    assert first.result["judges"] == again.result["judges"]
+
+
+def test_a_text_that_was_changed_is_not_measured_yet(scene):
+    past(now(), minutes=120, rates=HEALTHY)
+    measured(saved("rollback_thresholds: {error_rate: 5}"))
+    saved("rollback_thresholds: {error_rate: 3}")
+    assert newest_placebo(newest("quick")) is None
+
+
+def test_too_little_history_says_how_much_is_needed(scene):
+    past(now(), minutes=0, rates=HEALTHY)
+    with pytest.raises(TooLittleHistory) as refused:
+        measured()
+    assert "a backtest needs 60 minutes and two tenants" in refused.value.sentence
+    assert not PlaceboRun.objects.exists()
+
+
+def test_what_is_no_policy_or_no_number_is_refused(scene):
+    with pytest.raises(NotFound):
+        measured("nothing-of-that-name")
+    with pytest.raises(BadInput):
+        measured(rollouts=0)
+
+
+def test_who_may_not_write_policies_or_plans_may_not_measure(scene):
+    with pytest.raises(NotAllowed):
+        ask_placebo(policy="safe-rollout", rollouts=5, by=scene.rita, now=now())
+
+
+def test_the_paperwork_measures_once_although_it_is_told_twice(scene):
+    past(now(), minutes=120, rates=HEALTHY)
+    seed = ask_placebo(policy="safe-rollout", rollouts=5, by=scene.mara, now=now())
+    assert OrmQ.objects.filter(key="paperwork").count() == 1
+    for _delivery in range(2):
+        tasks.measure_placebo("safe-rollout", 5, seed, str(scene.mara.pk))
+    assert PlaceboRun.objects.get(seed=seed).by == scene.mara
+
+
+def test_the_command_tells_and_its_json_can_be_read(scene):
+    past(now(), minutes=120, rates=HEALTHY)
+    out = StringIO()
+    call_command("placebo", "safe-rollout", "--rollouts", "3", "--json", stdout=out)
+    told = json.loads(out.getvalue())
+    assert (told["rollouts"], told["rolled_back"]) == (3, 0)
+    out = StringIO()
+    call_command("placebo", "safe-rollout", "--rollouts", "3", stdout=out)
+    assert "0 of 3 rollouts with nothing released" in out.getvalue()
