@@ -238,6 +238,7 @@ def lapsed(scenario: Scenario, dice: random.Random) -> None:
     policy, acts = dice.choice(ways)
     scenario.plans.append(PlanSpec(some(dice, 3, 4), policy, acts=acts))
     scenario.cue("plan_expired", dice.choice(["archive", "revise", "submit"]), 1)
+    scenario.seconds = 20
 
 
 def parts(scenario: Scenario, dice: random.Random) -> None:
@@ -257,8 +258,9 @@ def parts(scenario: Scenario, dice: random.Random) -> None:
 def drifting(scenario: Scenario, dice: random.Random) -> None:
     """Somebody else changes a tenant right after it was taken back."""
     scenario.plans.append(PlanSpec(some(dice, 3, 6), "two"))
-    scenario.parallelism = dice.choice([1, 1, 5])
-    scenario.cue("batch_passed", "roll_back", dice.uniform(0.1, 1), dice.randint(1, 2))
+    # One after the other, so that the change comes before the look that ends the rollback.
+    scenario.parallelism = dice.choice([1, 1, 1, 5])
+    scenario.cue("batch_passed", "roll_back", dice.uniform(0.1, 1), dice.choice([1, 2, 2]))
     scenario.cue("tenants_restored", "drift", dice.uniform(0, 0.1))
 
 

@@ -113,10 +113,9 @@ def settled(scenario: Scenario, dice: random.Random) -> None:
     scenario.plans.append(PlanSpec(some(dice, 3, 5), "lenient"))
     for tenant in scenario.plans[0].tenants:
         scenario.faults[tenant] = Fault("refuse", directions=BACK)
-    if dice.random() < 0.5:
-        scenario.cue("batch_passed", "roll_back", dice.uniform(0.1, 1), dice.choice([1, 1, 2]))
-    else:
-        scenario.cue("batch_passed", "roll_back_batch", dice.uniform(0.1, 1))
+    act = dice.choice(["roll_back", "roll_back_batch"])
+    scenario.cue("batch_calls_settled", act, dice.uniform(0.1, 1.5), dice.choice([1, 1, 2]))
+    if act == "roll_back_batch":
         scenario.cue("rollback_finished", "resume", 0.5)
     outcome = dice.choice(["settle_upgraded", "settle_upgraded", *SETTLE])
     # While the rest goes on, or when there is nothing else to do.
@@ -141,12 +140,13 @@ def lost(scenario: Scenario, dice: random.Random) -> None:
         scenario.cue("tenants_retried", dice.choice(["roll_back", "pause"]), dice.uniform(0, 0.5))
     scenario.cue("batch_held", "release_hold", 1, 2)
     scenario.cue("plan_paused", "resume", 1)
+    scenario.seconds = 30
 
 
 def called_off(scenario: Scenario, dice: random.Random) -> None:
     """Who was taken back is to be called again, and then the plan goes back or stops after all."""
     scenario.plans.append(PlanSpec(some(dice, 3, 6), dice.choice(["lenient", "batchwise"])))
-    scenario.cue("batch_passed", "roll_back_batch", dice.uniform(0.1, 1), dice.choice([1, 1, 2]))
+    scenario.cue("batch_calls_settled", "roll_back_batch", dice.uniform(0.1, 1))
     scenario.cue("rollback_finished", "retry_some", dice.uniform(0.2, 1))
     scenario.cue("tenants_retried", dice.choice(["roll_back", "stop_here"]), dice.uniform(0, 1))
 
