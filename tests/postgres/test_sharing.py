@@ -4,6 +4,7 @@ from contextlib import ExitStack
 from functools import partial
 
 import pytest
+from django.db import connection
 
 from batches import decide_forward, leases
 from batches.leases import acquire
@@ -12,6 +13,7 @@ from batches.watch_duties import Duties, decide_lease
 from plans.models import Plan
 from plans.refusal import Refused
 from tests.builders import FOREST, a_started, check_invariants, kinds
+from tests.journeys.stack import wait_until
 from tests.postgres.at_once import at_once, lost
 from tests.use_cases.watched_fleet import WatchedFleet, quick_policy
 from tests.web.api_scene import now
@@ -151,3 +153,30 @@ def test_watches_that_tick_at_the_same_time_bring_their_plans_to_the_end(scene, 
         assert told.count("plan_completed") == 1
         there = Batch.objects.filter(plan=plan).count()
         assert told.count("batch_opened") == told.count("batch_passed") == there
+
+
+# The server ends connections.
+
+
+def test_a_run_keeps_its_lease_although_the_connection_that_renews_it_was_ended(monkeypatch):
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.05)
+    lease = acquire("work", holder="me", kind="hands", now=now())
+    keeper = leases.Keeper(lease).start()
+
+    def renewed(since):
+        return Lease.objects.get(name="work").expires_at > since
+
+    try:
+        began = lease.expires_at
+        wait_until(lambda: renewed(began), 30, "it was renewed")
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        ended = Lease.objects.get(name="work").expires_at
+        wait_until(lambda: renewed(ended), 30, "it was renewed by a new connection")
+        assert not keeper.lost
+    finally:
+        keeper.stop()
+    assert not leases.is_held("work", now=now())

@@ -88,7 +88,9 @@ def in_place_of_the_real_one(shared: SharedConnection) -> Iterator[None]:
 class Database(Protocol):
     """A database in which one world after the other begins from the same rows."""
 
-    shared: SharedConnection
+    @property
+    def shared(self) -> SharedConnection:
+        """Return the one connection to it."""
 
     def keep(self) -> None:
         """Let every world begin from what is there now."""

@@ -112,7 +112,7 @@ class SharedServer(SharedConnection, DatabaseWrapper):
         self.connection.autocommit = True
 
     def _rollback(self) -> None:
-        super()._rollback()
+        super()._rollback()  # type: ignore[misc]  # the base has it
         if self.sessions.noticed():
             # A rollback that fails makes Django close the connection.
             self.sessions.hang_up()

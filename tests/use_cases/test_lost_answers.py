@@ -7,9 +7,11 @@ import pytest
 from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from batches.effect_ports import Outcome
 from batches.models import DeployerCall, TenantUpgrade
 from tests.builders import a_started, check_invariants, kinds, opened, states
 from tests.use_cases.test_ledger import end_of, moved, scope_of, start_of, using
+from tests.web.api_scene import now
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -65,7 +67,7 @@ def test_a_second_attempt_has_a_row_of_its_own(plan, lose):
     async def work(one):
         (task, *_) = await one.claim_many(1)
         (first,) = await one.begin_calls([start_of(task)])
-        await one.record_many([moved(task, None, call=end_of(first, "failed"))])
+        await one.record_many([Outcome(task, now(), call=end_of(first, "failed"))])
         lose()
         (second,) = await one.begin_calls([start_of(task, attempt=2)])
         return first, second
