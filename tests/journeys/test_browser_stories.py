@@ -131,10 +131,11 @@ def test_the_demonstration_takes_itself_back_as_the_readme_tells(stack, people, 
     expect(promise).to_contain_text("Everything back within")
     expect(state_on(olga)).to_have_text(TAKEN_BACK, timeout=90_000)
     told = olga.get_by_role("region", name="Rollback")
-    expect(told).to_contain_text("The console rolls back the plan: error_rate")
+    expect(told).to_contain_text("The console rolled back the plan: error_rate")
     found = re.search(
         r"error_rate ([\d.]+) % in the upgraded tenants .* limit of 2 %.*quoted (\d+) s",
         told.inner_text(),
+        re.DOTALL,
     )
     assert found, told.inner_text()
     assert float(found[1]) > 2
