@@ -83,7 +83,7 @@ def _of_kpi(
     silent: list[Probed] = []
     for number, one in enumerate(probed):
         if one.fit is None:
-            yield f"{_place(one)} was not probed yet", False
+            yield f"{_place(one)} was not probed yet; it is when the plan is submitted", False
             return
         if one.fit.answered:
             yield from ((_unreachable(before), False) for before in silent)

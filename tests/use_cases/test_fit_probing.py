@@ -16,7 +16,7 @@ from plans.models import Event, Plan
 from plans.policies import save_policy_text
 from plans.refusal import BadInput, NotAllowed, NotFound
 from tests.adapters.metric_servers import free_port
-from tests.builders import a_draft
+from tests.builders import a_draft, a_started
 from tests.use_cases.probed_sources import FOREST, page_text, point_at, probed_page
 from tests.web.api_scene import Scene, now
 
@@ -203,7 +203,8 @@ def test_tenants_that_have_data_by_now_are_seen_at_the_next_try(scene, metrics):
 def test_the_preview_says_what_the_last_probe_found_and_asks_nobody(scene, metrics):
     draft = PlanDraft("pay", "1.5.0", "safe-rollout", "fleet", TenantChoice(all=True), "pay-7")
     preview = planning.preview_plan(draft=draft, now=now())
-    assert preview.warnings == ("error_rate from fleet was not probed yet",)
+    (warning,) = preview.warnings
+    assert warning == "error_rate from fleet was not probed yet; it is when the plan is submitted"
     assert not KpiFit.objects.exists()
     metrics.text = page_text(FOREST[:5])
     probed(scene)
@@ -236,6 +237,13 @@ def test_a_draft_is_probed_when_it_is_submitted(scene, metrics):
     # Whoever has put it right need not wait until the old probe is forgotten.
     submitted = planning.submit(plan_id=plan.pk, by=scene.mara, now=now(), via="page")
     assert str(submitted.state) == "awaiting_approval"
+
+
+def test_a_plan_that_runs_is_handed_in_again_without_a_probe(scene, metrics):
+    a_started(scene)
+    metrics.text = ""
+    assert str(handed_in(scene).state) == "running"
+    assert not KpiFit.objects.exists()
 
 
 def test_sources_in_memory_are_never_probed(scene):
