@@ -22,10 +22,11 @@ from batches.dictionary import (
     KpiMapping,
     resolve_guardrail,
 )
-from batches.increments import LookSample, failed_look, max_age, take_look
+from batches.increments import LookSample, failed_look, max_age, oldest_reading, take_look
 from batches.models import AftermathCursor, AftermathSample, Rollback
 from batches.recall import Guard
 from batches.source_reader import Build, SourceAnswer, SourceReader
+from batches.source_states import SourceStates
 from batches.verdict import guardrail_key
 from plans.database_away import DATABASE_AWAY
 from plans.drafting import current_revision, policy_of
@@ -69,6 +70,7 @@ class AftermathWatch:
         self, *, on_answer: Callable[[], None] = lambda: None, build: Build | None = None
     ) -> None:
         self._reader = SourceReader(on_answer=on_answer, build=build)
+        self._states = SourceStates()
         self._followed: dict[Any, Followed] = {}
 
     def start(self) -> None:
@@ -86,6 +88,7 @@ class AftermathWatch:
     def tick(self, now: datetime) -> None:
         """Take in what was read, look where a look is due, end what has come to its end."""
         answers = self._reader.finished()
+        self._states.note(answers, now)
         open_ones = list(
             Rollback.objects.filter(aftermath="watching", finished_at__isnull=False)
             .select_related("plan__plugin", "plan__release")
@@ -253,7 +256,9 @@ class AftermathWatch:
                 control=(),
                 target_version=version,
                 cursor=before.get(version, {}),
-                max_age_seconds=max_age(followed.look_seconds),
+                max_age_seconds=oldest_reading(
+                    followed.look_seconds, followed.known.sources.get(answer.source)
+                ),
             )
             parts.append(look)
         AftermathCursor.objects.update_or_create(

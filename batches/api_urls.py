@@ -2,7 +2,16 @@
 
 from django.urls import path
 
-from batches import api, api_adjust, api_person_acts, calibration_api, drill_api
+from batches import (
+    api,
+    api_adjust,
+    api_cdevents,
+    api_person_acts,
+    api_push,
+    api_sources,
+    calibration_api,
+    drill_api,
+)
 
 PLAN = "api/v1/plans/<str:plan>"
 
@@ -32,6 +41,13 @@ urlpatterns = [
     ),
     path(f"{PLAN}/snapshot", api.PlanSnapshot.as_view(), name="api-plan-snapshot"),
     path(f"{PLAN}/tenants", api.PlanTenants.as_view(), name="api-plan-tenants"),
+    path("api/v1/metrics/", api_push.MetricIntake.as_view(), name="api-metrics"),
+    path("api/v1/cdevents/", api_cdevents.CDEventIntake.as_view(), name="api-cdevents"),
+    path("api/v1/sources/", api_sources.Sources.as_view(), name="api-sources"),
+    path("otlp/v1/metrics", api_push.OtlpMetrics.as_view(), name="otlp-metrics"),
+    path(
+        "otlp/<slug:source>/v1/metrics", api_push.OtlpMetrics.as_view(), name="otlp-metrics-source"
+    ),
     path("api/v1/drills/", drill_api.Drills.as_view(), name="api-drills"),
     path("api/v1/drill-schedules/", drill_api.DrillSchedules.as_view(), name="api-drill-schedules"),
     path(

@@ -14,7 +14,13 @@ class BatchesConfig(AppConfig):
         from auditlog.registry import auditlog
 
         # Importing adjust_ends also names what an approved loosening does.
-        from batches import adjust_ends, drill_schedules, rehearsing, watch_chores
+        from batches import (
+            adjust_ends,
+            drill_schedules,
+            pushed_retention,
+            rehearsing,
+            watch_chores,
+        )
         from batches.models import Batch, DrillSchedule
 
         # The quote at the gate is a fact of the trail already.
@@ -23,3 +29,4 @@ class BatchesConfig(AppConfig):
         watch_chores.register("rehearsals", rehearsing.end_rehearsals)
         watch_chores.register("drill schedules", drill_schedules.run_due)
         watch_chores.register("adjustments", adjust_ends.end_what_is_over)
+        watch_chores.register("pushed data", pushed_retention.forget_what_is_old)

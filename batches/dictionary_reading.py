@@ -5,26 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Final, Literal, cast
-from urllib.parse import urlsplit
 
-from batches.deployers.answer_text import is_secret_name
 from batches.dictionary_json import Place, Problem, as_number, listed, nearest, read_object
 from batches.dictionary_shapes import Dictionary, KpiDefinition, KpiKind, KpiMapping, Panel
-from batches.metric_sources.base import Selector, SourceSpec
+from batches.dictionary_sources import read_selector, read_sources, series_label
+from batches.metric_sources.base import SourceSpec
 from batches.units import KNOWN_UNITS, SHARES, compatible_with
 
 KINDS: Final = ("ratio", "histogram", "gauge")
-SOURCE_KINDS: Final = ("prometheus_text", "prometheus", "simulated")
 _KPI = re.compile(r"[A-Za-z_][A-Za-z0-9_.:\-]{0,119}")
 _KPI_RULE = "write a name such as error_rate (letters, digits, '_', '.', ':', '-')"
-_SOURCE = re.compile(r"[a-z0-9][a-z0-9_\-]{0,62}")
-_SOURCE_RULE = "write small letters, digits, '_' and '-' (at most 63)"
-_LABEL = re.compile(r"(?!le\b|__)[a-zA-Z_][a-zA-Z0-9_]*")
-_LABEL_RULE = "write the name of a label such as tenant (le is taken by the buckets)"
-_METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-_METRIC_RULE = "write the name of a metric such as tenant_requests_total"
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
-_VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 _WANTED: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     "ratio": (("bad", "total"), ("value",)),
     "histogram": (("buckets",),),
@@ -40,7 +30,7 @@ def read_dictionary(text: str, problems: list[Problem]) -> Dictionary:
         return Dictionary({}, {})
     top.only("kpis", "sources", "mappings", "dashboards")
     kpis = _read_kpis(top)
-    sources = _read_sources(top)
+    sources = read_sources(top)
     return Dictionary(
         kpis, sources, _read_mappings(top, kpis, sources), _read_dashboards(top, kpis)
     )
@@ -93,63 +83,6 @@ def _read_aliases(place: Place) -> tuple[str, ...]:
     return tuple(aliases)
 
 
-def _read_sources(top: Place) -> dict[str, SourceSpec]:
-    section = top.child("sources")
-    if section is None:
-        if "sources" not in top.values:
-            top.note("sources", 'is missing; write {"NAME": {"kind": ..., "url": ...}}')
-        return {}
-    sources = {}
-    for name in section.values:
-        if not _SOURCE.fullmatch(name):
-            section.note(name, f"cannot be used as a name; {_SOURCE_RULE}")
-        place = section.child(name)
-        if place is None:
-            continue
-        kind = place.choice("kind", SOURCE_KINDS)
-        if kind in ("prometheus", "prometheus_text"):
-            place.only("kind", "url", "headers", "timeout_seconds")
-            _check_url(place)
-            _check_headers(place)
-            place.number("timeout_seconds", above=0, below=60.001)
-        elif kind:
-            place.only("kind")
-        options = {key: value for key, value in place.values.items() if key != "kind"}
-        sources[name] = SourceSpec(name, kind, options)
-    return sources
-
-
-def _check_url(place: Place) -> None:
-    rule = "write an address such as http://127.0.0.1:9090"
-    url = place.text("url", rule=rule)
-    if not url:
-        return
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        place.note("url", f"'{url[:60]}' is not an address; {rule}")
-    elif "@" in parts.netloc:
-        place.note("url", "holds a login; write it as headers with ${NAME} from the environment")
-
-
-def _check_headers(place: Place) -> None:
-    headers = place.child("headers")
-    if headers is None:
-        return
-    for header, value in headers.values.items():
-        if not _HEADER.fullmatch(header):
-            headers.note(header, "is not the name of a header")
-        elif not isinstance(value, str) or not value.isprintable():
-            headers.note(header, "write a text without control characters")
-        elif "${" in _VARIABLE.sub("", value):
-            headers.note(header, "write variables of the environment as ${NAME}")
-        elif is_secret_name(header) and not _VARIABLE.search(value):
-            headers.note(header, 'keep secrets in the environment: write "Bearer ${NAME}"')
-
-
 def _read_mappings(
     top: Place, kpis: Mapping[str, KpiDefinition], sources: Mapping[str, SourceSpec]
 ) -> tuple[KpiMapping, ...]:
@@ -166,7 +99,7 @@ def _read_mappings(
         selectors = {
             key: selector
             for key in _SELECTORS
-            if (selector := _read_selector(place, key, source)) is not None
+            if (selector := read_selector(place, key, source)) is not None
         }
         mapping = KpiMapping(
             kpi=kpi.name if kpi else "",
@@ -175,14 +108,8 @@ def _read_mappings(
             total=selectors.get("total"),
             buckets=selectors.get("buckets"),
             value=selectors.get("value"),
-            tenant_label=place.text(
-                "tenant_label", form=_LABEL, rule=_LABEL_RULE, default="tenant"
-            ),
-            version_label=(
-                place.text("version_label", form=_LABEL, rule=_LABEL_RULE)
-                if "version_label" in place.values
-                else None
-            ),
+            tenant_label=series_label(place, "tenant_label", source) or "tenant",
+            version_label=series_label(place, "version_label", source),
             native_unit=_read_native_unit(place, kpi),
         )
         if kpi is not None:
@@ -222,21 +149,6 @@ def _read_native_unit(place: Place, kpi: KpiDefinition | None) -> str | None:
     if "native_unit" not in place.values or kpi is None or not kpi.unit:
         return None
     return place.choice("native_unit", compatible_with(kpi.unit))
-
-
-def _read_selector(place: Place, key: str, source: SourceSpec | None) -> Selector | None:
-    part = place.child(key)
-    if part is None:
-        return None
-    part.only("metric", "query")
-    if ("metric" in part.values) == ("query" in part.values):
-        part.note("", 'write exactly one of {"metric": ...} and {"query": ...}')
-        return None
-    if "metric" in part.values:
-        return Selector(metric=part.text("metric", form=_METRIC, rule=_METRIC_RULE))
-    if source is not None and source.kind == "prometheus_text":
-        part.note("query", f"'{source.name}' is a page of text and takes no query; write metric")
-    return Selector(query=part.text("query", rule="write a query that gives a value per tenant"))
 
 
 def _read_dashboards(

@@ -44,6 +44,12 @@ class KpiMapping:
         every = (self.bad, self.total, self.buckets, self.value)
         return tuple(selector for selector in every if selector is not None)
 
+    @property
+    def asked(self) -> dict[str, str]:
+        """Return what is read for each part, for the record."""
+        parts = {"bad": self.bad, "total": self.total, "buckets": self.buckets, "value": self.value}
+        return {part: str(selector) for part, selector in parts.items() if selector is not None}
+
 
 @dataclass(frozen=True, slots=True)
 class Panel:

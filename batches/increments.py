@@ -20,6 +20,7 @@ from batches.kpi_points import (
     RatioPoint,
     compact,
 )
+from batches.metric_sources.base import SourceSpec
 from batches.readings import Answers, Key, Reading, SeveralSeries, read_keys
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "RatioPoint",
     "failed_look",
     "max_age",
+    "oldest_reading",
     "take_look",
 ]
 
@@ -51,6 +53,11 @@ class _Before:
 def max_age(look_seconds: float) -> float:
     """Return how old a reading may be, in seconds: three looks, and at least 30 s."""
     return max(SHORTEST_MAX_AGE, 3 * look_seconds)
+
+
+def oldest_reading(look_seconds: float, source: SourceSpec | None) -> float:
+    """Return how old a reading of the source may be, in seconds: senders push less often."""
+    return max(max_age(look_seconds), source.stale_seconds if source is not None else 0.0)
 
 
 def failed_look(*, kpi: str, source: str, at: datetime, cause: str, sentence: str) -> LookSample:

@@ -16,7 +16,7 @@ from batches.canonical_json import canonical_json
 from batches.configured import dictionary
 from batches.decide import BreachFacts, MissingFacts
 from batches.dictionary import KpiMapping
-from batches.increments import LookSample, failed_look, max_age, take_look
+from batches.increments import LookSample, failed_look, max_age, oldest_reading, take_look
 from batches.leases import LeaseLost
 from batches.metric_sources import MetricUnavailable, Selector
 from batches.models import (
@@ -29,6 +29,7 @@ from batches.models import (
 )
 from batches.recall import Guard, Watched, is_missing, recalled
 from batches.source_reader import Build, SourceAnswer, SourceReader
+from batches.source_states import SourceStates
 from batches.verdict import (
     GuardrailRuling,
     GuardState,
@@ -55,6 +56,7 @@ class Observer:
         self, *, on_answer: Callable[[], None] = lambda: None, build: Build | None = None
     ) -> None:
         self._reader = SourceReader(on_answer=on_answer, build=build)
+        self._states = SourceStates()
         self._on_answer = on_answer
         self._plans: dict[Any, Watched] = {}
         self._unread: dict[tuple[Any, str], tuple[dict[str, KpiMapping], SourceAnswer]] = {}
@@ -183,7 +185,8 @@ class Observer:
         What is left comes first at the next tick, which follows at once: a look at very many
         tenants must not keep rollbacks and deadlines of other plans waiting.
         """
-        for answer in self._reader.finished():
+        answers = self._reader.finished()
+        for answer in answers:
             for plan_id, watched in self._plans.items():
                 mappings = watched.waiting.pop(answer.source, None)
                 if mappings is not None:
@@ -196,6 +199,7 @@ class Observer:
             mappings, answer = self._unread.pop((plan_id, source))
             if self._ingest_fenced(plan_id, mappings, answer, now, until, fence) and mappings:
                 self._unread = {(plan_id, source): (mappings, answer), **self._unread}
+        self._states.note(answers, now)
         if self._unread:
             self._on_answer()
 
@@ -308,7 +312,9 @@ class Observer:
                 control=control,
                 target_version=plan.release.version,
                 cursor=cursor.cursor if cursor is not None else {},
-                max_age_seconds=max_age(watched.look_seconds),
+                max_age_seconds=oldest_reading(
+                    watched.look_seconds, watched.known.sources.get(answer.source)
+                ),
             )
             KpiCursor.objects.update_or_create(
                 plan=plan,
@@ -325,6 +331,7 @@ class Observer:
             ok=not missing,
             cause=(look.sentence or look.cause)[:300] if missing else "",
             look=look.to_json(),
+            asked=mapping.asked,
         )
         return look
 

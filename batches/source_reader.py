@@ -1,12 +1,17 @@
-"""Read metric sources in a thread of its own: each read is a task with its own time-out."""
+"""Read metric sources, each in a thread of its own with its own time-out.
+
+A slow source never delays another's look: neither a call that hangs, nor a name that does not
+resolve, nor megabytes of an answer keep anybody else's thread busy. A source that keeps failing is
+left alone for a while (source_breaker.py).
+"""
 
 import asyncio
 import logging
 import os
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from batches import surroundings
@@ -18,6 +23,8 @@ from batches.metric_sources import (
     SourceSpec,
     build,
 )
+from batches.pushed_series import KeptSeries
+from batches.source_breaker import Breaker
 
 logger = logging.getLogger(__name__)
 DEFAULT_TIMEOUT_SECONDS = 4.0
@@ -27,33 +34,50 @@ GRACE_SECONDS = 1.0
 
 
 def _configured(spec: SourceSpec) -> MetricSource:
-    return build(spec, environ=os.environ)
+    return build(spec, environ=os.environ, store=KeptSeries())
 
 
 @dataclass(frozen=True, slots=True)
 class SourceAnswer:
-    """What one read brought: series, or why there are none. `at` is right before it was asked."""
+    """What one read brought: series, or why there are none. `at` is right before it was asked.
+
+    `breaker` is the source's state after this read; a read that was not made has `asked` false.
+    """
 
     source: str
     at: datetime
     series: dict[Selector, list[Series]] | None
     unavailable: MetricUnavailable | None
+    breaker: Breaker = field(default_factory=Breaker)
+    asked: bool = True
+
+
+@dataclass(slots=True)
+class _Desk:
+    """Where one source is read: its thread, its adapter, its breaker."""
+
+    loop: surroundings.LoopBeside
+    breaker: Breaker = field(default_factory=Breaker)
+    spec: SourceSpec | None = None
+    source: MetricSource | None = None
 
 
 class SourceReader:
     """Keeps one adapter per source; a slow one never delays another's look."""
 
     def __init__(self, *, on_answer: Callable[[], None], build: Build | None = None) -> None:
-        self._loop = surroundings.here().loop("metric sources")
         self._build = build or _configured
-        self._sources: dict[str, tuple[SourceSpec, MetricSource]] = {}
+        self._desks: dict[str, _Desk] = {}
         self._reading: set[str] = set()
         self._answers: queue.SimpleQueue[SourceAnswer] = queue.SimpleQueue()
         self._on_answer = on_answer
+        self._started = False
 
     def start(self) -> None:
-        """Begin to accept reads."""
-        self._loop.start()
+        """Begin to read; what was asked for before is read now."""
+        self._started = True
+        for desk in self._desks.values():
+            desk.loop.start()
 
     def is_reading(self, source: str) -> bool:
         """Tell whether a read of the source is under way."""
@@ -63,36 +87,77 @@ class SourceReader:
         """Ask the source once; the answer comes through `finished`."""
         self._reading.add(spec.name)
         at = surroundings.here().now()
-        reading = self._loop.submit(self._read(spec, list(selectors)))
-        reading.add_done_callback(lambda read: self._ended(spec, at, read))
+        now = surroundings.here().monotonic()
+        desk = self._desk(spec)
+        breaker = desk.breaker.asked(now)
+        if breaker is None:
+            left_alone = MetricUnavailable("source_down", desk.breaker.refusal(now))
+            self._say(SourceAnswer(spec.name, at, None, left_alone, desk.breaker, asked=False))
+            return
+        desk.breaker = breaker
+        reading = desk.loop.submit(self._read(desk, spec, list(selectors)))
+        reading.add_done_callback(lambda read: self._ended(desk, spec, at, read))
 
-    def _ended(self, spec: SourceSpec, at: datetime, read: "Future[None]") -> None:
+    def _desk(self, spec: SourceSpec) -> _Desk:
+        desk = self._desks.get(spec.name)
+        if desk is None:
+            desk = _Desk(surroundings.here().loop(f"metric source {spec.name}"))
+            self._desks[spec.name] = desk
+            if self._started:
+                desk.loop.start()
+        if desk.spec is not None and desk.spec != spec:
+            # Described anew: what was wrong with it may be mended.
+            desk.breaker = Breaker()
+        return desk
+
+    def _ended(self, desk: _Desk, spec: SourceSpec, at: datetime, read: "Future[None]") -> None:
         """Answer for a read that failed in a way nobody foresaw: it must not block the source."""
         if read.cancelled() or (error := read.exception()) is None:
             return
         logger.error("The metric source %s could not be read.", spec.name, exc_info=error)
         told = MetricUnavailable("bad_answer", f"{spec.name} could not be read: {error}"[:300])
-        self._answers.put(SourceAnswer(spec.name, at, None, told))
-        self._on_answer()
+        self._note(desk, spec, at, None, told)
 
-    async def _read(self, spec: SourceSpec, selectors: list[Selector]) -> None:
-        known = self._sources.get(spec.name)
-        if known is None or known[0] != spec:
-            if known is not None:
-                await known[1].close()
-            known = (spec, self._build(spec))
-            self._sources[spec.name] = known
+    async def _read(self, desk: _Desk, spec: SourceSpec, selectors: list[Selector]) -> None:
         at = surroundings.here().now()
         timeout = float(spec.options.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS))
         try:
+            source = await self._source(desk, spec)
+            at = surroundings.here().now()
             async with asyncio.timeout(timeout + GRACE_SECONDS):
-                series = await known[1].read(selectors, timeout=timeout)
-            answer = SourceAnswer(spec.name, at, series, None)
+                series = await source.read(selectors, timeout=timeout)
         except TimeoutError:
             late = MetricUnavailable("timeout", f"no answer within {timeout:g} s")
-            answer = SourceAnswer(spec.name, at, None, late)
+            self._note(desk, spec, at, None, late)
         except MetricUnavailable as unavailable:
-            answer = SourceAnswer(spec.name, at, None, unavailable)
+            self._note(desk, spec, at, None, unavailable)
+        else:
+            self._note(desk, spec, at, series, None)
+
+    async def _source(self, desk: _Desk, spec: SourceSpec) -> MetricSource:
+        if desk.source is None or desk.spec != spec:
+            before, desk.source, desk.spec = desk.source, None, spec
+            if before is not None:
+                await before.close()
+            desk.source = self._build(spec)
+        return desk.source
+
+    def _note(
+        self,
+        desk: _Desk,
+        spec: SourceSpec,
+        at: datetime,
+        series: dict[Selector, list[Series]] | None,
+        unavailable: MetricUnavailable | None,
+    ) -> None:
+        desk.breaker = desk.breaker.answered(
+            surroundings.here().monotonic(),
+            cause=unavailable.cause if unavailable else "",
+            sentence=unavailable.sentence if unavailable else "",
+        )
+        self._say(SourceAnswer(spec.name, at, series, unavailable, desk.breaker))
+
+    def _say(self, answer: SourceAnswer) -> None:
         self._answers.put(answer)
         self._on_answer()
 
@@ -109,8 +174,20 @@ class SourceReader:
 
     def stop(self, patience: float = 3.0) -> None:
         """End all reads and give the connections back."""
-        self._loop.stop(self._close_all, patience)
+        started, self._started = self._started, False
+        desks, self._desks = self._desks, {}
+        self._reading.clear()
+        for name, desk in desks.items() if started else ():
+            try:
+                desk.loop.stop(_closing(desk), patience)
+            except TimeoutError:
+                # Its thread dies with the process; the others still give back what is theirs.
+                logger.warning("The metric source %s did not end in time.", name)
 
-    async def _close_all(self) -> None:
-        for _spec, source in self._sources.values():
-            await source.close()
+
+def _closing(desk: _Desk) -> Callable[[], Awaitable[None]]:
+    async def close() -> None:
+        if desk.source is not None:
+            await desk.source.close()
+
+    return close

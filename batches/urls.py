@@ -2,13 +2,14 @@
 
 from django.urls import path
 
-from batches import act_views, calibration_views, drill_views, views
+from batches import act_views, calibration_views, drill_views, source_views, views
 
 PLAN = "plans/<uuid:plan_id>"
 SCHEDULE = "drills/schedules/<uuid:schedule_id>"
 
 urlpatterns = [
     path("calibration/", calibration_views.calibration_page, name="calibration"),
+    path("sources/", source_views.source_page, name="source-list"),
     path(f"{PLAN}/", views.live_plan, name="live-plan"),
     path(f"{PLAN}/parts/", views.parts, name="live-plan-parts"),
     path(f"{PLAN}/tenants/", views.tenants, name="live-plan-tenants"),

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -67,9 +68,12 @@ def _refused(error: Refused) -> Response:
         several = f"{len(errors)} things are wrong with this request."
         detail = error.sentence if len(errors) == 1 else several
         return problem(error.status, detail=detail, code=error.code, errors=errors)
-    return problem(
+    answer = problem(
         error.status, detail=error.sentence, code=error.code, possible=verbs(error.possible)
     )
+    if wait := getattr(error, "wait", None):
+        answer["Retry-After"] = str(max(1, ceil(wait)))
+    return answer
 
 
 def _api_exception(error: exceptions.APIException) -> Response:

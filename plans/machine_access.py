@@ -29,6 +29,7 @@ SCOPES = {
             *("retry", "exclude", "skip", "stop", "freeze", "override_freeze"),
         }
     ),
+    "push": frozenset({"push"}),
     "manage": frozenset({"manage_tenants", "manage_releases", "manage_policies"}),
 }
 

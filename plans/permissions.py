@@ -36,6 +36,7 @@ ROLES_OF_ACTION: dict[str, frozenset[str]] = {
     "manage_tenants": frozenset({"release_manager", "administrator"}),
     "manage_releases": frozenset({"release_manager", "administrator"}),
     "manage_policies": frozenset({"administrator"}),
+    "push": frozenset({"telemetry", "operator", "release_manager", "administrator"}),
     "administer": frozenset({"administrator"}),
     "read_trail": frozenset({"auditor", "administrator"}),
 }
@@ -60,6 +61,7 @@ WORDS = {
     "manage_tenants": "change tenants",
     "manage_releases": "register releases",
     "manage_policies": "change policies",
+    "push": "send metrics and pipeline events",
     "administer": "administer the console",
     "read_trail": "read the system's trail",
 }

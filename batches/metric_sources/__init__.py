@@ -8,18 +8,22 @@ from batches.metric_sources.base import (
     Cause,
     MetricSource,
     MetricUnavailable,
+    PushedStore,
     Selector,
     Series,
     SourceSpec,
 )
+from batches.metric_sources.json_http_source import JsonHttpSource
 from batches.metric_sources.prometheus_source import PrometheusSource
 from batches.metric_sources.prometheus_text_source import PrometheusTextSource
+from batches.metric_sources.pushed_source import PushedSource
 from batches.metric_sources.simulated_source import SimulatedSource
 
 __all__ = [
     "Cause",
     "MetricSource",
     "MetricUnavailable",
+    "PushedStore",
     "Selector",
     "Series",
     "SourceSpec",
@@ -27,12 +31,23 @@ __all__ = [
 ]
 
 
-def build(spec: SourceSpec, *, environ: Mapping[str, str]) -> MetricSource:
-    """Return the source that the spec describes; it opens nothing before its first read."""
+def build(
+    spec: SourceSpec, *, environ: Mapping[str, str], store: PushedStore | None = None
+) -> MetricSource:
+    """Return the source that the spec describes; it opens nothing before its first read.
+
+    `store` holds what was pushed; the kinds that are fetched need none.
+    """
     match spec.kind:
         case "prometheus_text":
             return PrometheusTextSource(spec, environ=environ)
         case "prometheus":
             return PrometheusSource(spec, environ=environ)
-        case _:
+        case "json_http":
+            return JsonHttpSource(spec, environ=environ)
+        case "push" | "cdevents" if store is not None:
+            return PushedSource(spec, store=store)
+        case "simulated":
             return SimulatedSource(spec.name)
+        case kind:
+            raise MetricUnavailable("source_down", f"a source of kind {kind} cannot be read here")

@@ -10,6 +10,9 @@ from typing import Any, Final, Literal, Protocol
 BYTE_CAP: Final = 64_000_000
 """No answer is read further: 10,000 tenants on two versions with histograms are 23 MB."""
 
+STALE_SECONDS: Final[Mapping[str, float]] = {"push": 90.0, "cdevents": 3600.0}
+"""Senders of metrics push each minute or more often, pipelines when they have run."""
+
 Cause = Literal["source_down", "timeout", "unauthorized", "bad_answer", "name_gone"]
 
 
@@ -41,6 +44,11 @@ class SourceSpec:
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def stale_seconds(self) -> float:
+        """Return how long a value that was sent to us counts; 0 where we fetch it ourselves."""
+        return float(self.options.get("stale_seconds", STALE_SECONDS.get(self.kind, 0.0)))
+
 
 class MetricUnavailable(Exception):
     """The source gave nothing that can be used; the sentence is fit to be stored and shown."""
@@ -49,6 +57,18 @@ class MetricUnavailable(Exception):
         super().__init__(sentence)
         self.cause: Cause = cause
         self.sentence = sentence
+
+
+class PushedStore(Protocol):
+    """Where pushed series are kept until somebody looks."""
+
+    def current(
+        self, source: str, metrics: Sequence[str], *, stale_seconds: float
+    ) -> dict[str, list[Series]]:
+        """Return the series of each metric that were sent lately enough, none for one unknown.
+
+        It may block, so it is called in a thread. Raises MetricUnavailable.
+        """
 
 
 class MetricSource(Protocol):

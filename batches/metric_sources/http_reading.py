@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
+import ssl
 from collections.abc import Mapping
 from typing import Final
 
@@ -12,10 +12,9 @@ import aiohttp
 
 from batches.deployers.answer_text import presentable
 from batches.metric_sources.base import BYTE_CAP, MetricUnavailable, SourceSpec
+from batches.metric_sources.http_access import Access, read_access, tls_context
 
 DEFAULT_TIMEOUT: Final = 5.0
-VARIABLE: Final = re.compile(r"\$\{([^}]*)\}")
-_SHORTEST_SECRET: Final = 4
 
 
 class HttpReader:
@@ -30,7 +29,7 @@ class HttpReader:
     ) -> None:
         self.url = str(spec.options["url"])
         self._timeout = float(spec.options.get("timeout_seconds", DEFAULT_TIMEOUT))
-        self._templates: Mapping[str, str] = spec.options.get("headers", {})
+        self._options = spec.options
         self._environ = environ
         self._byte_cap = byte_cap
         self._secrets: tuple[str, ...] = ()
@@ -76,6 +75,8 @@ class HttpReader:
             raise MetricUnavailable("timeout", f"no answer within {seconds:g} s") from late
         except aiohttp.ClientPayloadError as broken:
             raise MetricUnavailable("bad_answer", "the answer broke off in the middle") from broken
+        except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
+            raise MetricUnavailable("unauthorized", self.show(_distrust(error))) from error
         except (aiohttp.ClientError, OSError) as error:
             said = self.show(_reason(error))
             raise MetricUnavailable("source_down", said) from error
@@ -83,7 +84,7 @@ class HttpReader:
     async def _body(self, response: aiohttp.ClientResponse, accepted: tuple[int, ...]) -> bytes:
         if response.status in (401, 403):
             raise MetricUnavailable(
-                "unauthorized", f"HTTP {response.status}; check the headers of this source"
+                "unauthorized", f"HTTP {response.status}; check auth or headers of this source"
             )
         if 300 <= response.status < 400:
             target = response.headers.get("Location", "")
@@ -108,38 +109,31 @@ class HttpReader:
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            headers = self._headers()
+            access: Access = read_access(self._options, self._environ)
+            self._secrets = access.secrets
+            secure = self.url.lower().startswith("https:")
+            trust = tls_context(self._options, self._environ) if secure else True
             self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=trust),
                 # The classic text form: OpenMetrics writes its timestamps in another unit.
-                headers={"Accept": "text/plain;version=0.0.4, application/json;q=0.9", **headers},
+                headers={
+                    "Accept": "text/plain;version=0.0.4, application/json;q=0.9",
+                    **access.headers,
+                },
                 cookie_jar=aiohttp.DummyCookieJar(),
                 # asyncio.timeout around each call is the only clock.
                 timeout=aiohttp.ClientTimeout(total=None),
             )
         return self._session
 
-    def _headers(self) -> dict[str, str]:
-        missing = sorted(
-            name
-            for template in self._templates.values()
-            for name in VARIABLE.findall(template)
-            if not self._environ.get(name)
-        )
-        if missing:
-            raise MetricUnavailable(
-                "unauthorized", f"the environment has no {', '.join(missing)} for the headers"
-            )
-        filled = {
-            header: VARIABLE.sub(lambda match: self._environ[match.group(1)], template)
-            for header, template in self._templates.items()
-        }
-        secrets = [
-            self._environ[name]
-            for template in self._templates.values()
-            for name in VARIABLE.findall(template)
-        ]
-        self._secrets = tuple(secret for secret in secrets if len(secret) >= _SHORTEST_SECRET)
-        return filled
+
+def _distrust(error: aiohttp.ClientConnectorError | aiohttp.ClientConnectorCertificateError) -> str:
+    """Say why the two ends do not trust each other, and what to write."""
+    inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", error)
+    said = getattr(inner, "verify_message", "") or getattr(inner, "reason", "") or str(inner)
+    if isinstance(inner, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({said}); name its authority as tls.ca"
+    return f"no TLS connection ({said})"
 
 
 def _reason(error: Exception) -> str:

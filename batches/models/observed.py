@@ -17,6 +17,9 @@ class KpiSample(models.Model):
     ok = models.BooleanField(default=True)
     cause = models.CharField(max_length=300, blank=True)
     look = models.JSONField(default=dict)
+    asked = models.JSONField(
+        default=dict, blank=True, help_text="What was read: the metric or the query of each part."
+    )
 
     class Meta:
         ordering = ("plan", "kpi", "at")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -20,8 +22,9 @@ TOKEN = "s3cret-token"
 class MetricPage:
     """A server whose /metrics says what `text` holds; its other paths misbehave by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.text = ""
+        self.document: object = {"tenants": []}
         self.released = threading.Event()
         page = self
 
@@ -37,8 +40,10 @@ class MetricPage:
                 """Say nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> MetricPage:
         self._thread.start()
@@ -51,7 +56,7 @@ class MetricPage:
         self._thread.join()
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
-        mode = request.path.split("/")[1]
+        mode = request.path.split("/")[1].partition("?")[0]
         match mode:
             case "hang":
                 self.released.wait(30)
@@ -60,7 +65,20 @@ class MetricPage:
                 known = request.headers.get("Authorization") == f"Bearer {TOKEN}"
                 vector = {"status": "success", "data": {"resultType": "vector", "result": []}}
                 body = json.dumps(vector) if request.command == "POST" else "# nothing\n"
+                if request.path.endswith("?json"):
+                    body = json.dumps({"tenants": []})
                 send(request, 200 if known else 401, body.encode() if known else b"")
+            case "basic":
+                login = base64.b64encode(f"olga:{TOKEN}".encode()).decode()
+                known = request.headers.get("Authorization") == f"Basic {login}"
+                send(request, 200 if known else 401, b"# nothing\n" if known else b"")
+            case _:
+                self._answer_anybody(request, mode)
+
+    def _answer_anybody(self, request: BaseHTTPRequestHandler, mode: str) -> None:
+        match mode:
+            case "json":
+                send(request, 200, json.dumps(self.document).encode())
             case "broken":
                 send(request, 503, b"down for repair")
             case "moved":

@@ -21,11 +21,22 @@ from batches.metric_sources import (
 from batches.metric_sources.exposition_text import read_exposition
 from batches.metric_sources.prometheus_text_source import PrometheusTextSource
 from batches.metric_sources.simulated_source import SimulatedSource
+from batches.pushed_points import PushedPoint
+from batches.pushed_series import KeptSeries
+from batches.pushing import take_points
+from plans.models import User
 from tests.adapters.metric_servers import TOKEN, MetricPage, free_port, real_prometheus
 
 SHIPPED = Path(__file__).parents[2] / "config/monitoring/version_upgrade_dashboards.json"
-KINDS = ("prometheus_text", pytest.param("prometheus", marks=pytest.mark.prometheus), "simulated")
-OVER_HTTP = ("prometheus_text", "prometheus")
+IN_DATABASE = pytest.mark.django_db(transaction=True)
+KINDS = (
+    "prometheus_text",
+    pytest.param("prometheus", marks=pytest.mark.prometheus),
+    "json_http",
+    pytest.param("push", marks=IN_DATABASE),
+    "simulated",
+)
+OVER_HTTP = ("prometheus_text", "prometheus", "json_http")
 REQUESTS, STRANGE, NOTHING = (
     Selector(metric=name) for name in ("tenant_requests_total", "strange", "nothing_total")
 )
@@ -39,12 +50,25 @@ tenant_requests_total_more{tenant="acorn"} 1
 strange{tenant="acorn"} NaN
 strange{tenant="a\\"b\\\\c"} +Inf
 """
+DOCUMENT = {
+    "tenants": [
+        {"id": "acorn", "runs": {"version": "2.0"}, "requests": 41, "strange": "NaN"},
+        {"id": "birch", "runs": {"version": "1.0"}, "requests": 7, "strange": None},
+        {"id": 'a"b\\c', "strange": "+Inf"},
+    ]
+}
+JSON_OPTIONS = {
+    "rows": "$.tenants",
+    "labels": {"tenant": "$.id", "version": "$.runs.version"},
+    "values": {"tenant_requests_total": "$.requests", "strange": "$.strange"},
+}
 
 
 @pytest.fixture(scope="module")
 def metric_page():
     with MetricPage() as metric_page:
         metric_page.text = PAGE
+        metric_page.document = DOCUMENT
         yield metric_page
 
 
@@ -55,7 +79,23 @@ def prometheus(metric_page, tmp_path_factory):
 
 
 def spec(kind, url, **options):
-    return SourceSpec("fleet", kind, {"url": url, **options})
+    also = JSON_OPTIONS if kind == "json_http" else {}
+    return SourceSpec("fleet", kind, {"url": url, **also, **options})
+
+
+def pushed() -> MetricSource:
+    """Return a source of what was pushed: the same as stands on the page."""
+    described = SourceSpec("fleet", "push")
+    now = datetime.now(UTC)
+    user = User.objects.create_superuser("ada@example.org", name="Ada")
+    points = [
+        PushedPoint(name, one.labels, "counter" if name.endswith("_total") else "gauge",
+                    (one.value,), now, start=now - timedelta(seconds=5))
+        for name, found in read_exposition(PAGE, ["tenant_requests_total", "strange"]).items()
+        for one in found
+    ]  # fmt: skip
+    take_points(spec=described, points=points, by=user, now=now)
+    return build(described, environ={}, store=KeptSeries())
 
 
 @pytest.fixture
@@ -70,6 +110,10 @@ async def source(request, metric_page):
         source = build(spec("prometheus", request.getfixturevalue("prometheus")), environ={})
         # Another test's tenant may still be on Prometheus' last scrape.
         await until(source, REQUESTS, lambda series: len(series) == 2)
+    elif request.param == "json_http":
+        source = build(spec("json_http", f"{metric_page.url}/json"), environ={})
+    elif request.param == "push":
+        source = await asyncio.to_thread(pushed)
     else:
         source = build(spec("prometheus_text", f"{metric_page.url}/metrics"), environ={})
     yield source
@@ -162,7 +206,8 @@ async def test_the_shorter_timeout_ends_a_hung_read(kind, timeout, option, metri
 @pytest.mark.parametrize("kind", OVER_HTTP)
 async def test_a_token_comes_from_the_environment(kind, metric_page):
     headers = {"Authorization": "Bearer ${FLEET_TOKEN}"}
-    secured = spec(kind, f"{metric_page.url}/secured", headers=headers)
+    where = "secured?json" if kind == "json_http" else "secured"
+    secured = spec(kind, f"{metric_page.url}/{where}", headers=headers)
     source = build(secured, environ={"FLEET_TOKEN": TOKEN})
     assert await source.read([REQUESTS], timeout=2) == {REQUESTS: []}
     await source.close()

@@ -93,6 +93,7 @@ PAGES = {
     "drill-new": ("mara", "/drills/new/"),
     "drill-schedule-new": ("mara", "/drills/schedules/new/"),
     "reports": ("rita", "/reports/"),
+    "source-list": ("rita", "/sources/"),
     "calibration": ("rita", "/calibration/"),
     "plan-report not ready": ("rita", "/plans/{waiting}/report.pdf"),
     "api-docs": ("mara", "/api/docs/"),
@@ -113,6 +114,7 @@ EMPTY_PAGES = (
     "/trail/",
     "/drills/",
     "/reports/",
+    "/sources/",
     "/calibration/",
 )
 # What is no page: acts, fragments, data and downloads.
