@@ -39,7 +39,7 @@ class CDEventIntake(ConsoleView):
     """Events of pipelines."""
 
     token_actions: ClassVar[dict[str, str]] = {"POST": "push"}
-    parser_classes: ClassVar[list[type]] = [CloudEventBody, JsonBody]
+    parser_classes = (CloudEventBody, JsonBody)
 
     @extend_schema(
         summary="Tell what a pipeline did",

@@ -55,7 +55,7 @@ class SampleInput(serializers.Serializer[Any]):
 class SamplesInput(serializers.Serializer[Any]):
     """A batch of samples."""
 
-    source = serializers.CharField(
+    source = serializers.CharField(  # type: ignore[assignment]
         required=False, help_text="The source of kind push; not needed where there is one only."
     )
     samples = SampleInput(many=True, help_text="At most 2,000.")
@@ -72,7 +72,7 @@ class RefusedSample(serializers.Serializer[Any]):
 class IntakeOutput(serializers.Serializer[Any]):
     """What became of a batch."""
 
-    source = serializers.CharField()
+    source = serializers.CharField()  # type: ignore[assignment]
     accepted = serializers.IntegerField()
     refused = RefusedSample(many=True, help_text="The first 50.")
     refused_total = serializers.IntegerField()
@@ -82,7 +82,7 @@ class MetricIntake(ConsoleView):
     """JSON batches."""
 
     token_actions: ClassVar[dict[str, str]] = {"POST": "push"}
-    parser_classes: ClassVar[list[type]] = [JsonBody]
+    parser_classes = (JsonBody,)
 
     @extend_schema(
         summary="Push samples",
@@ -124,7 +124,7 @@ class OtlpMetrics(ConsoleView):
     """OTLP/HTTP: what an OpenTelemetry exporter or collector sends, unchanged."""
 
     token_actions: ClassVar[dict[str, str]] = {"POST": "push"}
-    parser_classes: ClassVar[list[type]] = [ProtobufBody, JsonBody]
+    parser_classes = (ProtobufBody, JsonBody)
     content_negotiation_class = WhateverIsAccepted
 
     @extend_schema(

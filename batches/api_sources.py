@@ -48,7 +48,7 @@ class SourceOutput(serializers.Serializer[Any]):
     where = serializers.CharField()
     kpis = serializers.ListField(child=serializers.CharField())
     health = serializers.ChoiceField(choices=["fine", "no_data", "undecided"])
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
     state = SourceStateOutput(allow_null=True, help_text="null: nobody has read it yet.")
     pushed = PushedOutput(allow_null=True, help_text="null: it is fetched, or nothing was sent.")
 

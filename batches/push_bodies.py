@@ -1,8 +1,7 @@
 """Read the body of a request that pushes: bounded in bytes, also after it is unpacked."""
 
 import zlib
-from collections.abc import Mapping
-from typing import IO, Any, ClassVar
+from typing import Any
 
 from rest_framework import status
 from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType
@@ -28,14 +27,9 @@ class BodyTooLarge(APIException):
 class _RawParser(BaseParser):
     """Give the body as bytes, unpacked."""
 
-    def parse(
-        self,
-        stream: IO[Any],
-        media_type: str | None = None,
-        parser_context: Mapping[str, Any] | None = None,
-    ) -> bytes:
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
         """Return the bytes. Raises BodyTooLarge, ParseError, UnsupportedMediaType."""
-        request: Request = (parser_context or {})["request"]
+        request: Request = parser_context["request"]
         length = request.META.get("CONTENT_LENGTH") or "0"
         if length.isdecimal() and int(length) > MOST_BYTES:
             raise BodyTooLarge
@@ -55,19 +49,19 @@ class _RawParser(BaseParser):
 class ProtobufBody(_RawParser):
     """A protobuf message."""
 
-    media_type: ClassVar[str] = "application/x-protobuf"
+    media_type = "application/x-protobuf"
 
 
 class JsonBody(_RawParser):
     """JSON, left as bytes: whoever reads it decides how."""
 
-    media_type: ClassVar[str] = "application/json"
+    media_type = "application/json"
 
 
 class CloudEventBody(_RawParser):
     """A CloudEvent with its attributes inside."""
 
-    media_type: ClassVar[str] = "application/cloudevents+json"
+    media_type = "application/cloudevents+json"
 
 
 class WhateverIsAccepted(DefaultContentNegotiation):
@@ -82,7 +76,7 @@ class WhateverIsAccepted(DefaultContentNegotiation):
 
 def body_of(request: Request) -> bytes:
     """Return the body's bytes, none where nothing was sent."""
-    body = request.data
+    body: object = request.data
     return body if isinstance(body, bytes) else b""
 
 

@@ -1,9 +1,10 @@
 """Forget pushed data that nobody looks at any more."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 
 from batches import surroundings
 from batches.models import (
@@ -39,14 +40,15 @@ def forget_what_is_old(now: datetime) -> None:
 def forget(now: datetime) -> None:
     """Delete up to a chunk of each kind that is older than it is kept."""
     _forget_series(now)
-    for rows in (
+    kinds: tuple[QuerySet[Any], ...] = (
         PushReceipt.objects.filter(at__lt=now - RECEIPTS_KEPT),
         PipelineRun.objects.filter(seen_at__lt=now - RUNS_KEPT),
         PipelineEvent.objects.filter(received_at__lt=now - EVENTS_KEPT),
-    ):
+    )
+    for rows in kinds:
         old = list(rows.order_by("pk").values_list("pk", flat=True)[:CHUNK])
         if old:
-            rows.model._default_manager.filter(pk__in=old).delete()
+            rows.filter(pk__in=old).delete()
 
 
 def _forget_series(now: datetime) -> None:

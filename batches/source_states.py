@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from batches.models import SourceState
 from batches.source_reader import SourceAnswer
@@ -37,7 +38,7 @@ class SourceStates:
 
 def _write(answer: SourceAnswer, *, changed: bool, now: datetime) -> None:
     failed = answer.unavailable
-    values = {
+    values: dict[str, Any] = {
         "state": answer.breaker.state,
         "failures": answer.breaker.failures,
         "cause": failed.cause if failed else "",

@@ -15,7 +15,10 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 
-DELTA = {Counter: AggregationTemporality.DELTA, Histogram: AggregationTemporality.DELTA}
+DELTA: dict[type, AggregationTemporality] = {
+    Counter: AggregationTemporality.DELTA,
+    Histogram: AggregationTemporality.DELTA,
+}
 
 
 class Sender:
@@ -56,4 +59,6 @@ def in_memory(attributes: Mapping[str, str], *, delta: bool = False) -> Sender:
 def message(sender: Sender) -> Any:
     """Return the ExportMetricsServiceRequest of all that was measured."""
     assert isinstance(sender.reader, InMemoryMetricReader)
-    return encode_metrics(sender.reader.get_metrics_data())
+    measured = sender.reader.get_metrics_data()
+    assert measured is not None
+    return encode_metrics(measured)

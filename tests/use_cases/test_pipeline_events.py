@@ -1,6 +1,7 @@
 """What pipelines tell: series of Kpis, timelines of the plans that are meant, each event once."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ _number = iter(range(1_000_000))
 
 
 def news(subject="testsuiterun", predicate="finished", **more):
-    values = {
+    values: dict[str, Any] = {
         "origin": "https://ci.example.org",
         "event_id": f"e{next(_number)}",
         "subject_id": "run-7",

@@ -48,7 +48,8 @@ class PushingFleet(WatchedFleet):
 @pytest.fixture
 def fleet(scene, settings, tmp_path, monkeypatch) -> Iterator[PushingFleet]:
     monkeypatch.setattr(decide, "TAKEOVER_SECONDS", 0.0)
-    with PushingFleet(settings, tmp_path, FOREST) as made:
+    made = PushingFleet(settings, tmp_path, FOREST)
+    with made:
         settings.DICTIONARY_FILE.write_text(PUSHED)
         made.sender = person("Teo", console="telemetry")
         made.counts = {key: [0, 0] for key in FOREST}
