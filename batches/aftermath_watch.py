@@ -213,6 +213,7 @@ class AftermathWatch:
                     source=look.source,
                     ok=look.ok,
                     look=look.to_json(),
+                    asked=mapping.asked,
                 )
                 if not look.ok:
                     followed.candidates[kpi] = followed.candidates.get(kpi, 0) + 1

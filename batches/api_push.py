@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -162,6 +162,11 @@ class OtlpMetrics(ConsoleView):
         )
         message = "; ".join(dict.fromkeys(one["detail"] for one in answer["refused"][:10]))
         return success(as_json=as_json, refused=answer["refused_total"], message=message)
+
+
+@extend_schema_view(post=extend_schema(operation_id="otlp_v1_metrics_to_source"))
+class OtlpMetricsToSource(OtlpMetrics):
+    """The same where the dictionary has several sources of kind push."""
 
 
 def _answer(status: int, body: bytes, *, as_json: bool) -> HttpResponse:

@@ -46,7 +46,9 @@ urlpatterns = [
     path("api/v1/sources/", api_sources.Sources.as_view(), name="api-sources"),
     path("otlp/v1/metrics", api_push.OtlpMetrics.as_view(), name="otlp-metrics"),
     path(
-        "otlp/<slug:source>/v1/metrics", api_push.OtlpMetrics.as_view(), name="otlp-metrics-source"
+        "otlp/<slug:source>/v1/metrics",
+        api_push.OtlpMetricsToSource.as_view(),
+        name="otlp-metrics-source",
     ),
     path("api/v1/drills/", drill_api.Drills.as_view(), name="api-drills"),
     path("api/v1/drill-schedules/", drill_api.DrillSchedules.as_view(), name="api-drill-schedules"),

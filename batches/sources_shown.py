@@ -97,10 +97,11 @@ def _shown(
     pushed: PushedSource | None,
     now: datetime,
 ) -> ShownSource:
-    health, label = _health(state, now)
     is_pushed = spec.kind in PUSHED_KINDS
-    if is_pushed and (pushed is None or pushed.last_at is None):
-        health, label = "undecided", "Nothing was sent yet"
+    if is_pushed and not (state and state.cause):
+        health, label = _heard(spec, pushed, now)
+    else:
+        health, label = _health(state, now)
     return ShownSource(
         name=spec.name,
         kind=spec.kind,
@@ -124,6 +125,16 @@ def _health(state: SourceState | None, now: datetime) -> tuple[str, str]:
     if now - state.read_at > NOT_READ_LATELY:
         return "undecided", "Not read now"
     return "fine", "Answers"
+
+
+def _heard(spec: SourceSpec, pushed: PushedSource | None, now: datetime) -> tuple[str, str]:
+    """Return the badge of a source that is sent to: it answers even where nobody sends."""
+    if pushed is None or pushed.last_at is None:
+        return "undecided", "Nothing was sent yet"
+    if now - pushed.last_at <= timedelta(seconds=spec.stale_seconds):
+        return "fine", "Receives"
+    # Pipelines run now and then; metrics that stop coming are a fault.
+    return ("no_data", "Silent") if spec.kind == "push" else ("undecided", "Nothing sent lately")
 
 
 def _where(spec: SourceSpec) -> str:

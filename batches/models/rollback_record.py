@@ -125,6 +125,9 @@ class AftermathSample(models.Model):
     source = models.CharField(max_length=63)
     ok = models.BooleanField(default=True)
     look = models.JSONField(default=dict)
+    asked = models.JSONField(
+        default=dict, blank=True, help_text="What was read: the metric or the query of each part."
+    )
 
     class Meta:
         ordering = ("rollback", "kpi", "at")

@@ -9,8 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.increments import LookSample, RatioPoint, failed_look, max_age, take_look
-from batches.metric_sources import Series
+from batches.increments import (
+    LookSample,
+    RatioPoint,
+    failed_look,
+    max_age,
+    oldest_reading,
+    take_look,
+)
+from batches.metric_sources import Series, SourceSpec
 from tests.decisions.kpi_looks import (
     BAD,
     BUCKET_MAPPING,
@@ -333,3 +340,32 @@ def test_a_failed_look_tells_its_cause_and_keeps_no_points():
         sentence="no answer within 3 s",
     )
     assert (sample.ok, sample.cause, sample.sentence) == (False, "timeout", "no answer within 3 s")
+
+
+def test_what_is_sent_to_us_may_be_as_old_as_its_source_allows():
+    assert oldest_reading(5, None) == max_age(5) == 30
+    assert oldest_reading(5, SourceSpec("prom", "prometheus")) == 30
+    assert oldest_reading(5, SourceSpec("apps", "push")) == 90
+    assert oldest_reading(5, SourceSpec("apps", "push", {"stale_seconds": 150})) == 150
+    assert oldest_reading(60, SourceSpec("apps", "push")) == 180
+
+
+def test_a_sender_that_pushes_once_a_minute_is_no_gap_and_never_stale():
+    def look(second, sent_at, counts, cursor):
+        answers = {
+            TOTAL: [Series({"tenant": "acorn"}, counts[0], after(sent_at))],
+            BAD: [Series({"tenant": "acorn"}, counts[1], after(sent_at))],
+        }
+        return take(
+            second, None, cursor, upgraded=("acorn",), control=(), answers=answers,
+            max_age_seconds=90,
+        )  # fmt: skip
+
+    sample, cursor = look(5, 1, (100, 1), {})
+    assert sample.causes == {"first_reading": 1}
+    sample, cursor = look(55, 1, (100, 1), cursor)
+    assert sample.canary["acorn"] == RatioPoint(0, 0)
+    sample, cursor = look(65, 61, (160, 4), cursor)
+    assert sample.canary["acorn"] == RatioPoint(3, 60)
+    sample, _cursor = look(160, 61, (160, 4), cursor)
+    assert sample.causes == {"stale": 1}

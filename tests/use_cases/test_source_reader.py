@@ -68,7 +68,7 @@ def bench():
     made.reader.stop()
 
 
-def test_a_source_that_blocks_its_thread_keeps_no_other_one_waiting(bench):
+def test_fault_09_a_source_that_blocks_its_thread_keeps_no_other_one_waiting(bench):
     bench.sources["stuck"] = Blocking("stuck")
     bench.read("stuck")
     answer = bench.answer("quick")
@@ -86,7 +86,7 @@ def test_a_source_that_hangs_is_cut_off_by_its_own_time_out(bench):
     assert (answer.series, answer.unavailable.cause) == (None, "timeout")
 
 
-def test_a_failing_source_is_left_alone_then_tried_by_one_read(bench, monkeypatch):
+def test_fault_08_a_failing_source_is_left_alone_then_tried_by_one_read(bench, monkeypatch):
     clock = [1000.0]
     monkeypatch.setattr("batches.surroundings._here", At(clock))
     broken = bench.sources["broken"] = SimulatedSource("broken")

@@ -72,6 +72,22 @@ def test_what_was_sent_and_refused_is_shown(scene):
     assert (ci["pushed"]["accepted"], ci["pushed"]["last_by"]) == (34567, "Teo")
 
 
+@pytest.mark.parametrize(
+    ("name", "ago", "health", "label"),
+    [
+        ("ci", 80, "fine", "Receives"),
+        ("ci", 100, "no_data", "Silent"),
+        ("pipes", 100, "fine", "Receives"),
+        ("pipes", 3700, "undecided", "Nothing sent lately"),
+    ],
+)
+def test_a_source_that_is_sent_to_is_as_good_as_what_came_last(scene, name, ago, health, label):
+    state(name=name)
+    PushedSource.objects.create(name=name, last_at=now() - timedelta(seconds=ago))
+    shown = {one["name"]: one for one in scene.client(scene.rita).get(API).json()}
+    assert (shown[name]["health"], shown[name]["label"]) == (health, label)
+
+
 def test_what_pipelines_told_is_shown_to_those_who_may_see_the_plan(scene):
     a_draft(scene)
     PipelineEvent.objects.create(
