@@ -351,10 +351,12 @@ def test_what_is_sent_to_us_may_be_as_old_as_its_source_allows():
 
 
 def test_a_sender_that_pushes_once_a_minute_is_no_gap_and_never_stale():
+    labels = {"tenant": "acorn", "version": "2.0"}
+
     def look(second, sent_at, counts, cursor):
         answers = {
-            TOTAL: [Series({"tenant": "acorn"}, counts[0], after(sent_at))],
-            BAD: [Series({"tenant": "acorn"}, counts[1], after(sent_at))],
+            TOTAL: [Series(labels, counts[0], after(sent_at))],
+            BAD: [Series(labels, counts[1], after(sent_at))],
         }
         return take(
             second, None, cursor, upgraded=("acorn",), control=(), answers=answers,
