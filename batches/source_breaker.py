@@ -14,7 +14,7 @@ State = Literal["closed", "open", "half_open"]
 FAILURES: Final = 5
 """So many reads running must fail: one more than a guardrail tolerates by default."""
 SHORTEST_SECONDS: Final = 2.0
-LONGEST_SECONDS: Final = 30.0
+LONGEST_SECONDS: Final = 15.0
 """A source that is back is seen again after this long at most."""
 COUNTED: Final = frozenset({"source_down", "timeout", "unauthorized"})
 """Causes that asking again and again makes no better. A bad answer is none: somebody answered."""

@@ -52,8 +52,8 @@ def test_the_waits_double_up_to_the_longest():
         waits.append(breaker.retry_at - now)
         now = breaker.retry_at
         breaker = failed(breaker.asked(now), now)
-    assert waits[:4] == [2, 4, 8, 16]
-    assert waits[4:] == [LONGEST_SECONDS] * 4
+    assert waits[:3] == [2, 4, 8]
+    assert waits[3:] == [LONGEST_SECONDS] * 5
 
 
 @pytest.mark.parametrize("cause", ["", "bad_answer", "name_gone"])
