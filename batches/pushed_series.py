@@ -22,7 +22,8 @@ class KeptSeries:
         """Return the series of each metric that were sent lately enough.
 
         A histogram is read by its name (or NAME_bucket) as buckets with `le`, and by NAME_count as
-        how many there were in all. Raises MetricUnavailable.
+        how many there were in all. Raises MetricUnavailable, also where nothing of the whole source
+        is new enough: then a plan may try the Kpi's next mapping.
         """
         try:
             return self._current(source, metrics, stale_seconds)
@@ -47,7 +48,15 @@ class KeptSeries:
             for name, series in _series(*row):
                 if name in wanted:
                     found[name].append(series)
+        if not any(found.values()) and not _anything(source, oldest):
+            raise MetricUnavailable(
+                "name_gone", f"nothing was sent to {source} in the last {stale_seconds:g} s"
+            )
         return found
+
+
+def _anything(source: str, oldest: datetime) -> bool:
+    return PushedSeries.objects.filter(source=source, at__gte=oldest).exists()
 
 
 def _stems(name: str) -> list[str]:

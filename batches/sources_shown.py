@@ -98,7 +98,7 @@ def _shown(
     now: datetime,
 ) -> ShownSource:
     is_pushed = spec.kind in PUSHED_KINDS
-    if is_pushed and not (state and state.cause):
+    if is_pushed and (state is None or state.cause in ("", "name_gone")):
         health, label = _heard(spec, pushed, now)
     else:
         health, label = _health(state, now)

@@ -1,5 +1,6 @@
 """A plan whose Kpis are pushed: the watch judges them like any others."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -80,6 +81,17 @@ def test_senders_that_fall_silent_are_missing_data_and_never_a_pass(scene, fleet
     looks = KpiSample.objects.filter(plan=plan)
     fleet.until(lambda: looks.count() > 8)
     assert not any(sample.look["canary"] for sample in looks)
+    assert "nothing was sent to fleet" in looks.latest("at").cause
     assert Batch.objects.get(plan=plan, number=1).state == "soaking"
     fleet.silent = False
     fleet.until_plan(plan, "completed")
+
+
+def test_a_plan_to_which_nobody_pushes_takes_the_next_mapping_and_keeps_it(scene, fleet, settings):
+    known = json.loads(PUSHED)
+    known["sources"]["page"] = {"kind": "prometheus_text", "url": f"{fleet.metrics.url}/metrics"}
+    known["mappings"].append(known["mappings"][0] | {"source": "page"})
+    settings.DICTIONARY_FILE.write_text(json.dumps(known))
+    fleet.silent = True
+    plan = fleet.until_plan(a_started(scene, policy=quick_policy()), "completed")
+    assert plan.metric_bindings == {"error_rate": "page"}

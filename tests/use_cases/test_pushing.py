@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from batches import pushed_retention, pushing
-from batches.metric_sources import SourceSpec
+from batches.metric_sources import MetricUnavailable, SourceSpec
 from batches.models import PushedSeries, PushedSource, PushReceipt
 from batches.pushed_points import PushedPoint
 from batches.pushed_series import KeptSeries
@@ -66,8 +66,12 @@ def test_a_histogram_is_seen_as_buckets_that_add_up_and_as_a_count(sender):
 
 def test_what_is_too_old_is_not_seen(sender):
     push(sender, count(1, at=now() - timedelta(seconds=60)))
-    assert seen("requests_total", stale=50) == {"requests_total": {}}
     assert seen("requests_total", stale=70) != {"requests_total": {}}
+    with pytest.raises(MetricUnavailable, match="nothing was sent to ci in the last 50 s") as gone:
+        seen("requests_total", stale=50)
+    assert gone.value.cause == "name_gone"
+    push(sender, PushedPoint("other", {}, "gauge", (1,), now()))
+    assert seen("requests_total", stale=50) == {"requests_total": {}}
 
 
 def test_a_value_that_is_no_number_is_kept_as_it_is(sender):

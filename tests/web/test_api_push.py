@@ -82,6 +82,14 @@ def test_what_is_no_batch_is_refused(teo, body, status):
     assert teo.post(METRICS, body, content_type="application/json").status_code == status
 
 
+def test_a_batch_may_be_larger_than_a_form_may_be(teo):
+    labels = {f"label{n}": "x" * 290 for n in range(5)}
+    batch = {"samples": [SAMPLE | {"labels": labels | {"tenant": f"t{n}"}} for n in range(2000)]}
+    assert len(json.dumps(batch)) > 2_621_440
+    answer = post(teo, METRICS, batch)
+    assert (answer.status_code, answer.json()["accepted"]) == (200, 2000)
+
+
 def test_a_body_that_is_too_large_is_not_read_on(teo, monkeypatch):
     monkeypatch.setattr(push_bodies, "MOST_BYTES", 100)
     large = teo.post(METRICS, b"x" * 101, content_type="application/json")

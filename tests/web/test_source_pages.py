@@ -82,7 +82,7 @@ def test_what_was_sent_and_refused_is_shown(scene):
     ],
 )
 def test_a_source_that_is_sent_to_is_as_good_as_what_came_last(scene, name, ago, health, label):
-    state(name=name)
+    state(name=name, cause="" if health == "fine" else "name_gone")
     PushedSource.objects.create(name=name, last_at=now() - timedelta(seconds=ago))
     shown = {one["name"]: one for one in scene.client(scene.rita).get(API).json()}
     assert (shown[name]["health"], shown[name]["label"]) == (health, label)
