@@ -39,7 +39,8 @@ def _caption(evidence: EvidenceFact) -> str:
         else "without the tenants' history"
     )
     return (
-        f"Evidence that the upgraded tenants are worse than tolerated, {', '.join(evidence.kpis)},"
-        f" {count(evidence.looks, 'look')}: at most {evidence.highest:.0f} %. Tolerated {evidence.tolerated}, with {evidence.risk:g} % risk"
-        f" of a false alarm over all looks together; {rests}. Shaded: batches."
+        f"Evidence that the upgraded tenants are worse than tolerated ({', '.join(evidence.kpis)}),"
+        f" {count(evidence.looks, 'look')}: at most {evidence.highest:.0f} %."
+        f" Tolerated {evidence.tolerated}, with {evidence.risk:g} % risk of a false alarm over all"
+        f" looks together; {rests}. Shaded: batches."
     )
