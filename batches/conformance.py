@@ -205,6 +205,9 @@ def difference(got: Any, expected: Any, *, rtol: float, atol: float, at: str = "
 
 
 def _alike(got: Any, expected: Any, rtol: float, atol: float) -> bool:
+    if got is None:
+        # The console says of what has no bound that there is none.
+        return expected is None or expected == math.inf
     numbers = isinstance(got, int | float) and isinstance(expected, int | float)
     if numbers and not isinstance(got, bool) and not isinstance(expected, bool):
         return bool(got == expected or abs(got - expected) <= atol + rtol * abs(expected))

@@ -65,16 +65,11 @@ HISTORY: History = NoHistory()
 
 def usual_of(plan: Plan, kpi: str, *, bound: float | None, now: datetime) -> tuple[Usual, str]:
     """Return what was usual before this plan, and why it is too little where it is."""
-    known = _kept(plan.pk, kpi)
-    if known is None:
-        _keep(plan, kpi, bound, now)
-        known = _kept(plan.pk, kpi)
-        if known is None:
-            raise EvidenceBaseline.DoesNotExist(f"no baseline of {kpi} of {plan.pk}")
-    return known
+    # Remembered from the next look on: what is written now may still be taken back.
+    return _kept(plan.pk, kpi) or _read(_take_down(plan, kpi, bound, now))
 
 
-def _keep(plan: Plan, kpi: str, bound: float | None, now: datetime) -> None:
+def _take_down(plan: Plan, kpi: str, bound: float | None, now: datetime) -> EvidenceBaseline:
     tenants = list(TenantUpgrade.objects.filter(plan=plan).values_list("tenant_key", flat=True))
     until = min(plan.started_at or now, now)
     asked: dict[str, Any] = {"until": until, "bound": bound}
@@ -86,7 +81,7 @@ def _keep(plan: Plan, kpi: str, bound: float | None, now: datetime) -> None:
         short = f"{requests:,.0f} requests of {kpi} are known from before the plan"
     elif phi is None:
         short = f"less than three hours of {kpi} are known from before the plan"
-    EvidenceBaseline.objects.create(
+    return EvidenceBaseline.objects.create(
         plan=plan,
         kpi=kpi,
         rates={} if short else {tenant: list(pair) for tenant, pair in rates.items()},
@@ -96,8 +91,14 @@ def _keep(plan: Plan, kpi: str, bound: float | None, now: datetime) -> None:
     )
 
 
+def _read(row: EvidenceBaseline) -> tuple[Usual, str]:
+    rates = {tenant: (float(pair[0]), float(pair[1])) for tenant, pair in row.rates.items()}
+    return Usual(rates, row.phi), row.short
+
+
 _known: dict[tuple[Any, str], tuple[Usual, str]] = {}
-_MOST_KNOWN = 200
+MOST_TENANTS_KNOWN: Final = 200_000
+"""What one process remembers of all plans: about 40 MB."""
 
 
 def _kept(plan_id: Any, kpi: str) -> tuple[Usual, str] | None:
@@ -107,8 +108,7 @@ def _kept(plan_id: Any, kpi: str) -> tuple[Usual, str] | None:
     row = EvidenceBaseline.objects.filter(plan_id=plan_id, kpi=kpi).first()
     if row is None:
         return None
-    rates = {tenant: (float(pair[0]), float(pair[1])) for tenant, pair in row.rates.items()}
-    if len(_known) >= _MOST_KNOWN:
+    if sum(len(usual.rates) for usual, _short in _known.values()) > MOST_TENANTS_KNOWN:
         _known.clear()
-    _known[plan_id, kpi] = (Usual(rates, row.phi), row.short)
+    _known[plan_id, kpi] = _read(row)
     return _known[plan_id, kpi]

@@ -61,8 +61,11 @@ def ratio_interval(
 ) -> RatioInterval:
     """Return how many times the control's rate the canary's is (F5). Within one batch only."""
     errors = canary_errors + control_errors
-    if canary_requests <= 0 or control_requests <= 0 or errors <= 0:
+    if canary_requests <= 0 or control_requests <= 0:
         return RatioInterval(None, None, None)
+    if errors <= 0:
+        # Without an error every ratio is possible.
+        return RatioInterval(0.0, None, None)
     traffic = canary_requests / (canary_requests + control_requests)
     a, b = 2 * traffic, 2 * (1 - traffic)
     limit = -math.log(risk)

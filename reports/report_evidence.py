@@ -14,7 +14,7 @@ def evidence_blocks(
     if evidence is None:
         return []
     svg = kpi_chart(
-        name="Evidence that the upgraded tenants are worse than tolerated",
+        name="Evidence",
         unit="%",
         lines=[Line(label, points) for label, points in evidence.lines],
         limits=[LimitLine(100, f"at 100 %: {evidence.action}")],
@@ -39,7 +39,8 @@ def _caption(evidence: EvidenceFact) -> str:
         else "without the tenants' history"
     )
     return (
-        f"Evidence on {', '.join(evidence.kpis)}, {count(evidence.looks, 'look')}: at most"
-        f" {evidence.highest:.0f} %. Tolerated {evidence.tolerated}, with {evidence.risk:g} % risk"
-        f" of a false alarm over all looks together; {rests}. Shaded: batches."
+        f"Evidence that the upgraded tenants are worse than tolerated ({', '.join(evidence.kpis)}),"
+        f" {count(evidence.looks, 'look')}: at most {evidence.highest:.0f} %."
+        f" Tolerated {evidence.tolerated}, with {evidence.risk:g} % risk of a false alarm over all"
+        f" looks together; {rests}. Shaded: batches."
     )

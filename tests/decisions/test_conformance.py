@@ -1,6 +1,7 @@
 """The console's own functions answer as the references do; a wrong expectation is found out."""
 
 import json
+import math
 from copy import deepcopy
 from io import StringIO
 from pathlib import Path
@@ -9,6 +10,16 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
+from batches.assessment import (
+    Limits,
+    Tally,
+    Timing,
+    assess_measurement,
+    assess_metric,
+    due,
+    next_in,
+    retained,
+)
 from batches.conformance import CasesRejected, read_cases, read_deliberate, run_cases
 from batches.management.commands.conformance import DELIBERATE
 
@@ -72,6 +83,20 @@ def test_tolerated_failures_without_one_success_are_no_success():
     }
     [outcome] = run_cases(read_cases(json.dumps([tolerated])), MEANT)
     assert (outcome.standing, outcome.problem[:2]) == ("different", "T2")
+
+
+def test_failures_and_errors_at_once_are_the_worse_of_both():
+    both = {
+        "case": "more failures and more errors than tolerated",
+        "input": {
+            "kind": "metric",
+            "metric": {"interval": "60s"},
+            "result": {"failed": 1, "consecutiveError": 5, "count": 1, "lastMeasurement": "Error"},
+        },
+        "expected": "Error",
+    }
+    [outcome] = run_cases(read_cases(json.dumps([both])), MEANT)
+    assert (outcome.standing, outcome.problem[:2]) == ("different", "T1")
 
 
 WRONG = [
@@ -141,3 +166,60 @@ def test_a_file_that_cannot_be_read_ends_with_1(tmp_path, text):
         file.write_text(text)
     with pytest.raises(CommandError, match=r"cases\.json cannot be"):
         command(file)
+
+
+# The tables where the reference files have no case.
+
+
+@pytest.mark.parametrize(
+    ("success", "failure", "outcome"),
+    [
+        ("absent", "absent", "Successful"),
+        ("absent", "true", "Failed"),
+        ("absent", "false", "Successful"),
+        ("true", "absent", "Successful"),
+        ("true", "true", "Failed"),
+        ("true", "error", "Error"),
+        ("absent", "error", "Error"),
+    ],
+)
+def test_what_one_measurement_says(success, failure, outcome):
+    assert assess_measurement(success, failure) == outcome
+
+
+def test_limits_that_can_never_be_met_are_told():
+    assert Limits(failure_limit=-1, has_interval=True).problems()
+    assert Limits(failure_limit=2, success_streak=3, count=4, has_interval=True).problems()
+    assert Limits(count=2).problems()
+    assert Limits(failure_limit=2, success_streak=3, count=5, has_interval=True).problems() == []
+
+
+def test_a_phase_that_has_ended_stays():
+    ended = Tally(phase="Failed", failed=1, successful=9, last="Successful", count=10)
+    assert assess_metric(Limits(count=10, has_interval=True), ended).phase == "Failed"
+
+
+@pytest.mark.parametrize(
+    ("timing", "now", "wait"),
+    [
+        (Timing(), True, 0.0),
+        (Timing(interval=60, finished_ago=61), True, -1),
+        (Timing(interval=60, finished_ago=61, stopping=True), False, -1),
+        (Timing(finished_ago=500), False, None),
+        (Timing(interval=math.nan, finished_ago=500), False, None),
+        (Timing(interval=300, finished_ago=11, last="Error"), True, -1),
+        (Timing(delay=20, started_ago=21), True, -1),
+        (Timing(delay=20), False, None),
+        (Timing(in_flight=True, resume_in=30), False, 30),
+        (Timing(in_flight=True, stopping=True), True, None),
+        (Timing(interval=60, finished_ago=61, ended=True), False, None),
+    ],
+    ids=str,
+)
+def test_when_the_next_measurement_is_due(timing, now, wait):
+    assert (due(timing).now, next_in(timing)) == (now, wait)
+
+
+def test_only_so_many_of_the_newest_are_kept():
+    assert list(retained(["1", "2", "3"], 2)) == ["2", "3"]
+    assert list(retained(["1"], 0)) == []

@@ -31,9 +31,9 @@ REACHED = EvidenceFact(
 
 def evidence_of(fact):
     blocks = metrics_section(replace(rolled_back_facts(), evidence=fact)).blocks
-    pictures = [b for b in blocks if isinstance(b, Picture) and "Evidence on" in b.caption]
-    words = [b for b in blocks if isinstance(b, Paragraph)]
-    return pictures, words
+    drawn = [block for block in blocks if isinstance(block, Picture)]
+    pictures = [picture for picture in drawn if picture.caption.startswith("Evidence that")]
+    return pictures, [block for block in blocks if isinstance(block, Paragraph)]
 
 
 def test_it_is_drawn_with_the_line_at_which_it_acts():
@@ -41,7 +41,7 @@ def test_it_is_drawn_with_the_line_at_which_it_acts():
     assert "at 100 %: pause" in picture.svg
     assert "all together" in picture.svg
     assert "latency_ms" in picture.svg
-    assert "Evidence on error_rate, latency_ms, 28 looks: at most 100 %." in picture.caption
+    assert "(error_rate, latency_ms), 28 looks: at most 100 %." in picture.caption
     assert "Tolerated x1.2 + 0.5 points, with 1 % risk of a false alarm" in picture.caption
     assert "an estimate and no proof" in picture.caption
     assert words.text.startswith("It reached 100 % at ")

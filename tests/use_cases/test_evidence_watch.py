@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 
 from batches import control, decide, evidence_history, evidence_watch
 from batches.evidence_chart import evidence_chart, ratio_charts
@@ -211,6 +212,20 @@ def test_the_history_is_taken_once_and_from_before_the_plan(scene, fleet, monkey
     monkeypatch.setattr(evidence_history, "HISTORY", Asked())
     plan = fleet.until_plan(began(scene), "completed")
     assert asked == [("pay", "error_rate", sorted(FOREST), plan.started_at)]
+
+
+def test_a_history_whose_row_was_taken_back_is_taken_down_again(scene):
+    plan = began(scene)
+    asked = {"bound": None, "now": now()}
+    with transaction.atomic():
+        evidence_history.usual_of(plan, "error_rate", **asked)
+        # As when the lease was lost in the meantime.
+        transaction.set_rollback(True)
+    assert not EvidenceBaseline.objects.filter(plan=plan).exists()
+    usual, short = evidence_history.usual_of(plan, "error_rate", **asked)
+    assert (usual.rates["acorn"], usual.phi, short) == ((5.0, 10_000.0), 1.0, "")
+    assert EvidenceBaseline.objects.filter(plan=plan).count() == 1
+    assert evidence_history.usual_of(plan, "error_rate", **asked) == (usual, short)
 
 
 def test_what_was_tested_before_a_rollback_breaks_nothing_after_it(scene, fleet):
