@@ -18,8 +18,6 @@ class BatchesConfig(AppConfig):
             adjust_ends,
             drill_schedules,
             history_recording,
-            kpi_history,
-            own_history,
             pushed_retention,
             readiness,
             rehearsing,
@@ -33,7 +31,6 @@ class BatchesConfig(AppConfig):
         auditlog.register(DrillSchedule)
         watch_chores.register("rehearsals", rehearsing.end_rehearsals)
         watch_chores.register("drill schedules", drill_schedules.run_due)
-        own_history.history = kpi_history
         watch_chores.register("kpi history", history_recording.hand_out)
         watch_chores.register("adjustments", adjust_ends.end_what_is_over)
         kpi_advice.register("dictionary", readiness.kpi_problems)

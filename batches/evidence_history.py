@@ -4,63 +4,16 @@ Nothing that happens while the plan runs may change what counts as usual: the fi
 Kpi keeps it in a row, and a restart counts with the same.
 """
 
-from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from batches import kpi_history
 from batches.evidence_calibration import Usual
 from batches.models import EvidenceBaseline, TenantUpgrade
 from plans.models import Plan
 
 FEWEST_REQUESTS: Final = 1000.0
 """With fewer requests of all tenants together nothing is said about what is usual."""
-
-
-class History(Protocol):
-    """What is known of tenants from before the plan; `bound` is what is slow of a histogram."""
-
-    def exposure_rates(
-        self,
-        plugin: str,
-        kpi: str,
-        tenants: Collection[str],
-        *,
-        until: datetime,
-        bound: float | None,
-    ) -> Mapping[str, tuple[float, float]]:
-        """Return errors and requests of each tenant; unknown tenants are absent."""
-        ...
-
-    def dispersion(
-        self, plugin: str, kpi: str, *, until: datetime, bound: float | None
-    ) -> float | None:
-        """Return how much more than by chance errors scatter; None = too little is known."""
-        ...
-
-
-class NoHistory:
-    """Nothing is kept of the time before a plan."""
-
-    def exposure_rates(
-        self,
-        plugin: str,
-        kpi: str,
-        tenants: Collection[str],
-        *,
-        until: datetime,
-        bound: float | None,
-    ) -> Mapping[str, tuple[float, float]]:
-        """Return nothing."""
-        return {}
-
-    def dispersion(
-        self, plugin: str, kpi: str, *, until: datetime, bound: float | None
-    ) -> float | None:
-        """Return that nothing is known."""
-        return None
-
-
-HISTORY: History = NoHistory()
 
 
 def usual_of(plan: Plan, kpi: str, *, bound: float | None, now: datetime) -> tuple[Usual, str]:
@@ -73,8 +26,8 @@ def _take_down(plan: Plan, kpi: str, bound: float | None, now: datetime) -> Evid
     tenants = list(TenantUpgrade.objects.filter(plan=plan).values_list("tenant_key", flat=True))
     until = min(plan.started_at or now, now)
     asked: dict[str, Any] = {"until": until, "bound": bound}
-    rates = HISTORY.exposure_rates(plan.plugin.key, kpi, tenants, **asked)
-    phi = HISTORY.dispersion(plan.plugin.key, kpi, **asked)
+    rates = kpi_history.exposure_rates(plan.plugin.key, kpi, tenants, **asked)
+    phi = kpi_history.dispersion(plan.plugin.key, kpi, **asked)
     requests = sum(pair[1] for pair in rates.values())
     short = ""
     if requests < FEWEST_REQUESTS:

@@ -1,41 +1,17 @@
 """What each tenant was like before its upgrade: asked once, then kept with the plan."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Protocol
 
+from batches import kpi_history
+from batches.kept_rows import put
 from batches.models import KpiBaseline
 from batches.recall import Watched
 from plans.models import Plan
 
 ASK_AGAIN_SECONDS = 60.0
 """How long to wait before asking again for tenants of whom too little was known."""
-
-
-class History(Protocol):
-    """What was measured of tenants before, whoever keeps it."""
-
-    def baseline(
-        self, kpi: str, tenants: Collection[str], *, until: datetime | None = None
-    ) -> dict[str, float]:
-        """Return each tenant's own mean before a moment, in the Kpi's unit.
-
-        Tenants of whom too little was measured are left out: nobody guesses.
-        """
-
-
-class NoHistory:
-    """Nothing is kept: every guardrail against it says that it has nothing to compare with."""
-
-    def baseline(
-        self, kpi: str, tenants: Collection[str], *, until: datetime | None = None
-    ) -> dict[str, float]:
-        """Return nobody's mean."""
-        return {}
-
-
-history: History = NoHistory()
 
 
 def baselines(
@@ -48,11 +24,11 @@ def baselines(
         return known
     found = {
         tenant: mean
-        for tenant, mean in history.baseline(kpi, missing, until=min(missing.values())).items()
+        for tenant, mean in kpi_history.baseline(kpi, missing, until=min(missing.values())).items()
         if tenant in missing and math.isfinite(mean)
     }
     watched.ask_history_at[kpi] = now + timedelta(seconds=ASK_AGAIN_SECONDS)
     if found:
         known.update(found)
-        KpiBaseline.objects.update_or_create(plan=plan, kpi=kpi, defaults={"means": known})
+        put(KpiBaseline, {"plan": plan, "kpi": kpi}, {"means": known})
     return known

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from batches import counterfactual, decide
+from batches import counterfactual, decide_forward
 from batches.counterfactual import TooMuchForAPage, own_policy, replay_under, with_thresholds
 from batches.course_replay import NothingToReplay, differences
 from batches.models import JudgedLook, KpiSample, Rollback, Ruling
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def fleet(scene, settings, tmp_path, monkeypatch) -> Iterator[WatchedFleet]:
-    monkeypatch.setattr(decide, "TAKEOVER_SECONDS", 0.0)
+    monkeypatch.setattr(decide_forward, "TAKEOVER_SECONDS", 0.0)
     with WatchedFleet(settings, tmp_path, FOREST) as made:
         yield made
 

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import transaction
 
-from batches import control, decide, evidence_history, evidence_watch
+from batches import control, decide_forward, evidence_history, evidence_watch, kpi_history
 from batches.evidence_chart import evidence_chart, ratio_charts
 from batches.evidence_watch import evidence_facts
 from batches.limits_in_force import policies_in_force
@@ -43,12 +44,12 @@ class KnownHistory:
 @pytest.fixture(autouse=True)
 def history(monkeypatch):
     """Have a history; nothing of another test's plan is remembered."""
-    monkeypatch.setattr(evidence_history, "HISTORY", KnownHistory())
+    monkeypatch.setattr(evidence_history, "kpi_history", KnownHistory())
 
 
 @pytest.fixture
 def fleet(scene, settings, tmp_path, monkeypatch) -> Iterator[WatchedFleet]:
-    monkeypatch.setattr(decide, "TAKEOVER_SECONDS", 0.0)
+    monkeypatch.setattr(decide_forward, "TAKEOVER_SECONDS", 0.0)
     with WatchedFleet(settings, tmp_path, FOREST) as made:
         yield made
 
@@ -112,7 +113,7 @@ def test_with_action_rollback_everybody_goes_back_by_the_ruling(scene, fleet):
 
 
 def test_without_history_it_warns_and_the_plan_goes_on(scene, fleet, monkeypatch):
-    monkeypatch.setattr(evidence_history, "HISTORY", evidence_history.NoHistory())
+    monkeypatch.setattr(evidence_history, "kpi_history", kpi_history)
     fleet.metrics.bad_versions = {"1.5.0"}
     plan = began(scene)
     fleet.until(lambda: "guardrail_warning" in alerts_of(plan) or _ended(plan))
@@ -209,14 +210,14 @@ def test_the_history_is_taken_once_and_from_before_the_plan(scene, fleet, monkey
             asked.append((plugin, kpi, sorted(tenants), until))
             return super().exposure_rates(plugin, kpi, tenants, until=until, bound=bound)
 
-    monkeypatch.setattr(evidence_history, "HISTORY", Asked())
+    monkeypatch.setattr(evidence_history, "kpi_history", Asked())
     plan = fleet.until_plan(began(scene), "completed")
     assert asked == [("pay", "error_rate", sorted(FOREST), plan.started_at)]
 
 
 def test_a_history_whose_row_was_taken_back_is_taken_down_again(scene):
     plan = began(scene)
-    asked = {"bound": None, "now": now()}
+    asked: dict[str, Any] = {"bound": None, "now": now()}
     with transaction.atomic():
         evidence_history.usual_of(plan, "error_rate", **asked)
         # As when the lease was lost in the meantime.

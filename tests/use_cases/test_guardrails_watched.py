@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from batches import control, decide, own_history
+from batches import control, decide, decide_forward, own_history
 from batches.guardrails_shown import guardrails_shown, stops_again
 from batches.models import (
     Alert,
@@ -31,7 +31,7 @@ GATE = "advance: manual"
 @pytest.fixture
 def fleet(scene, settings, tmp_path, monkeypatch) -> Iterator[WatchedFleet]:
     """Return a watch that does the hands' work at once, over acorn to fir."""
-    monkeypatch.setattr(decide, "TAKEOVER_SECONDS", 0.0)
+    monkeypatch.setattr(decide_forward, "TAKEOVER_SECONDS", 0.0)
     with WatchedFleet(settings, tmp_path, FOREST) as made:
         yield made
 
@@ -207,7 +207,7 @@ def test_the_history_is_asked_once_and_every_ruling_stands_on_what_was_kept(
     scene, fleet, monkeypatch
 ):
     history = Remembered(**dict.fromkeys(FOREST, 2.0))
-    monkeypatch.setattr(own_history, "history", history)
+    monkeypatch.setattr(own_history, "kpi_history", history)
     plan = soaking(scene, fleet, "against: own_history, unit: x", at_most=2)
     fleet.until(lambda: shown(plan)[0]["verdict"] == "fine")
     history.means = dict.fromkeys(FOREST, 99.0)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from batches import decide
+from batches import decide_forward
 from batches.metric_sources import SourceSpec
 from batches.models import Batch, KpiSample, SourceState
 from batches.pushed_points import PushedPoint
@@ -48,7 +48,7 @@ class PushingFleet(WatchedFleet):
 
 @pytest.fixture
 def fleet(scene, settings, tmp_path, monkeypatch) -> Iterator[PushingFleet]:
-    monkeypatch.setattr(decide, "TAKEOVER_SECONDS", 0.0)
+    monkeypatch.setattr(decide_forward, "TAKEOVER_SECONDS", 0.0)
     made = PushingFleet(settings, tmp_path, FOREST)
     with made:
         settings.DICTIONARY_FILE.write_text(PUSHED)

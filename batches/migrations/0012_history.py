@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('batches', '0012_pushed_metrics'),
+        ('batches', '0011_pushed_metrics'),
         ('plans', '0005_adjustments'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('batches', '0009_evidence'),
+        ('batches', '0010_evidence'),
     ]
 
     operations = [

@@ -5,7 +5,7 @@ import django.db.models.deletion
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('batches', '0011_fit'),
+        ('batches', '0009_fit'),
         ('plans', '0005_adjustments'),
     ]
 

@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('batches', '0010_rulings_say_why'),
+        ('batches', '0008_rulings_say_why'),
     ]
 
     operations = [
