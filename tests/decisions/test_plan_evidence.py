@@ -6,7 +6,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.decide import BatchFacts, BreachFacts, PlanFacts, decide
+from batches.decide import decide
+from batches.decision_facts import BatchFacts, BreachFacts, PlanFacts
 from batches.dictionary import Dictionary, KpiMapping
 from batches.evidence import Tolerance
 from batches.evidence_calibration import Usual

@@ -6,8 +6,8 @@ import pytest
 
 from batches.evidence_chart import odds_words
 from reports.report_blocks import Paragraph, Picture
-from reports.report_course import metrics_section
 from reports.report_facts_course import EvidenceFact
+from reports.report_metrics import metrics_section
 from tests.reports.sample_facts import after, rolled_back_facts
 
 REACHED = EvidenceFact(
