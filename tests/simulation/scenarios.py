@@ -81,6 +81,11 @@ OTHERS: tuple[Family, ...] = (
     families_of_trouble.messages,
     families.handed,
     families_of_trouble.chaos,
+    families.lapsed,
+    families_of_choices.settled,
+    families_of_choices.lost,
+    families_of_choices.called_off,
+    families_of_choices.settled,
 )
 EVERY = 3
 """Every third world is about crashes."""
