@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import transaction
@@ -216,7 +217,7 @@ def test_the_history_is_taken_once_and_from_before_the_plan(scene, fleet, monkey
 
 def test_a_history_whose_row_was_taken_back_is_taken_down_again(scene):
     plan = began(scene)
-    asked = {"bound": None, "now": now()}
+    asked: dict[str, Any] = {"bound": None, "now": now()}
     with transaction.atomic():
         evidence_history.usual_of(plan, "error_rate", **asked)
         # As when the lease was lost in the meantime.
