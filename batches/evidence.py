@@ -156,12 +156,18 @@ def log_increment(
 
 
 def update(
-    state: Process, look: Counts, tolerance: Tolerance, *, horizon_seconds: float
+    state: Process,
+    look: Counts,
+    tolerance: Tolerance,
+    *,
+    horizon_seconds: float,
+    betting: bool = True,
 ) -> Process:
     """Return the process after one more look (F3).
 
     A look without traffic on a side that is needed moves no bet, and neither does one that is
     not a number: only the clock goes on. `horizon_seconds` is the planned time of the rollout.
+    Whether to bet at all (`betting`) must not depend on this look.
     """
     elapsed = state.elapsed + _seconds(look)
     reached = min(1.0, elapsed / horizon_seconds) if horizon_seconds > 0 else 1.0
@@ -170,7 +176,7 @@ def update(
     fresh = math.log(stake_now) if stake_now > 0 else NOTHING
     logs = [log_sum((log, fresh)) for log in state.logs]
     usable = _usable(look, tolerance)
-    if usable:
+    if usable and betting:
         grown = _increments(state, look, tolerance)
         logs = [log + gain for log, gain in zip(logs, grown, strict=True)]
     log_e = _value(logs, spent)
@@ -183,10 +189,10 @@ def update(
         peak=max(state.peak, log_e),
         looks=state.looks + 1,
     )
-    return _counted(after, look, usable=usable)
+    return _counted(after, look, usable=usable, compared=usable and betting)
 
 
-def _counted(state: Process, look: Counts, *, usable: bool) -> Process:
+def _counted(state: Process, look: Counts, *, usable: bool, compared: bool) -> Process:
     """Add up what each side had; what cannot be a count adds nothing."""
     canary_errors, canary_requests = _sane(look.canary_errors, look.canary_requests)
     control_errors, control_requests = _sane(look.control_errors, look.control_requests)
@@ -196,7 +202,7 @@ def _counted(state: Process, look: Counts, *, usable: bool) -> Process:
         canary_requests=state.canary_requests + canary_requests,
         control_errors=state.control_errors + control_errors,
         control_requests=state.control_requests + control_requests,
-        compared=state.compared + (canary_requests if usable else 0.0),
+        compared=state.compared + (canary_requests if compared else 0.0),
         idle_seconds=0.0 if usable else state.idle_seconds + _seconds(look),
     )
 
@@ -307,10 +313,17 @@ def take_look(
 ) -> Process:
     """Return the process after a look, its dispersion scaled by what the control has (F11).
 
+    While everyone is ill nothing is bet: how differently tenants suffer says nothing of a version.
     `usual_control_errors` is what the control's history lets one expect; None = unknown.
     """
     scaled = replace(look, phi=scaled_dispersion(look.phi, state.incident))
-    after = update(state, scaled, tolerance, horizon_seconds=horizon_seconds)
+    after = update(
+        state,
+        scaled,
+        tolerance,
+        horizon_seconds=horizon_seconds,
+        betting=not state.fleet_incident,
+    )
     return _illness(after, look, usual_control_errors)
 
 

@@ -99,7 +99,9 @@ def rule(state: PlanEvidence, test: EvidenceTest, around: Surroundings) -> Evide
         sentence = f"nobody is left to compare with; {said} so far"
         return _ruling("promote", "", sentence, "no_control", kpi, percent, may_pass=True)
     for name in test.kpis:
-        idle = state.processes[name].idle_seconds if name in state.processes else IDLE_SECONDS
+        if name not in state.processes:
+            return _ruling("soak", "", f"{name} was not looked at yet", "", name, percent)
+        idle = state.processes[name].idle_seconds
         if idle >= IDLE_SECONDS:
             sentence = (
                 f"{name}: no requests in the upgraded or in the waiting tenants for {idle:.0f} s"

@@ -102,10 +102,17 @@ def take_in(
     known = None if anew else row
     if ruling.word == "rollback":
         ruling = _in_full(ruling, state, test, around, watched, known)
-    changed = known is None or (known.verdict, known.cause) != (ruling.verdict, ruling.cause)
+    changed = known is None or _told(known.verdict, known.cause) != _told(
+        ruling.verdict, ruling.cause
+    )
     kept = _keep(plan, row, known, state, ruling, estimated=bool(around.usual), now=now)
     if changed:
         _say(plan, batch, watched, kept, state, anew=anew, now=now)
+
+
+def _told(verdict: str, cause: str) -> tuple[str, str]:
+    """Return what makes a new ruling: what a soak still waits for alone does not."""
+    return verdict, "" if verdict == "undecided" else cause
 
 
 def _around(

@@ -219,6 +219,26 @@ def test_a_fleet_incident_slows_the_bets_down_and_is_told():
     assert state.log_e < without.log_e
 
 
+def test_while_everyone_is_ill_nothing_is_bet_and_nothing_counts_as_compared():
+    ill = Counts(5, 30, 100, 90, 1900)
+    state = Process()
+    for _look in range(3):
+        state = take_look(state, ill, USUAL, horizon_seconds=HORIZON, usual_control_errors=9.5)
+    assert state.fleet_incident
+    worse = replace(ill, canary_errors=100)
+    after_it = take_look(state, worse, USUAL, horizon_seconds=HORIZON, usual_control_errors=9.5)
+    assert after_it.log_e == pytest.approx(state.log_e)
+    assert after_it.compared == state.compared
+    assert after_it.idle_seconds == 0
+    # It ends with the incident.
+    calm = Counts(5, 30, 100, 9, 1900)
+    for _look in range(6):
+        after_it = take_look(
+            after_it, calm, USUAL, horizon_seconds=HORIZON, usual_control_errors=9.5
+        )
+    assert after_it.log_e > state.log_e + 5
+
+
 def test_one_error_instead_of_none_is_no_incident():
     state = Process()
     for errors in (0, 5, 0):

@@ -216,7 +216,12 @@ def test_without_requests_on_a_side_it_holds():
     quiet = [a_look(400 + 5 * n, control=(0, 0)) for n in range(13)]
     ruling = ruled(looked(*calm(60), *quiet))
     assert (ruling.word, ruling.cause, ruling.may_pass) == ("hold", "no_traffic", False)
-    assert ruled(PlanEvidence()).may_pass is False
+
+
+def test_a_kpi_that_was_not_looked_at_yet_lets_nothing_pass():
+    ruling = ruled(PlanEvidence())
+    assert (ruling.word, ruling.may_pass) == ("soak", False)
+    assert ruling.sentence == "error_rate was not looked at yet"
 
 
 def test_before_the_first_comparison_no_number_is_made_up():
