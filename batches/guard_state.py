@@ -90,8 +90,9 @@ class GuardrailRuling:
     """How far it is to the next verdict."""
     breached_by: Mapping[str, float | None] = field(default_factory=dict)
     """Who broke it, where each tenant is judged by itself."""
-    stands_out: Mapping[str, float] = field(default_factory=dict)
-    """Who is far over the limit although the guardrail is about all together."""
+    stands_out: Mapping[str, float | None] = field(default_factory=dict)
+    """Who is far over the limit although the guardrail is about all together; None = and gives too
+    little now to say how far."""
 
 
 def guardrail_key(guardrail: Guardrail) -> str:

@@ -40,16 +40,17 @@ class BadTenant:
     guardrail: str
     kpi: str
     tenant: str
-    value: float
+    value: float | None
     threshold: float
     unit: str
 
     @property
     def sentence(self) -> str:
         """Return it in words."""
+        measured = "" if self.value is None else f" {shown(self.value, self.unit)}"
         return (
-            f"{self.kpi} {shown(self.value, self.unit)} in {self.tenant} alone, limit"
-            f" {shown(self.threshold, self.unit)}; all together are within it"
+            f"{self.kpi}{measured} in {self.tenant} alone, far over its limit of"
+            f" {shown(self.threshold, self.unit)}"
         )
 
 
@@ -102,9 +103,12 @@ class Observer:
 
     def bad_tenants(self, plan: Plan, policy: UpgradePolicy) -> list[BadTenant]:
         """Return tenants that are far over a limit which all together keep, the worst first."""
+        watched = self._watched(plan, policy)
+        shown_only = {guard.key for guard in watched.guards if guard.guardrail.dry_run}
         return [
             tenant
-            for ruling in self._watched(plan, policy).rulings.values()
+            for key, ruling in watched.rulings.items()
+            if key not in shown_only
             for tenant in _bad_tenants(ruling)
         ]
 
@@ -282,9 +286,10 @@ def _holds_back(plan: Plan) -> bool:
 
 
 def _bad_tenants(ruling: GuardrailRuling) -> list[BadTenant]:
-    worst = sorted(
-        ruling.stands_out.items(), key=lambda pair: (-abs(pair[1] - ruling.threshold), pair[0])
-    )
+    def how_far(pair: tuple[str, float | None]) -> tuple[float, str]:
+        tenant, value = pair
+        return (-abs(value - ruling.threshold) if value is not None else 0.0), tenant
+
     return [
         BadTenant(
             guardrail=ruling.guardrail,
@@ -294,5 +299,5 @@ def _bad_tenants(ruling: GuardrailRuling) -> list[BadTenant]:
             threshold=ruling.threshold,
             unit=ruling.unit,
         )
-        for tenant, value in worst
+        for tenant, value in sorted(ruling.stands_out.items(), key=how_far)
     ]

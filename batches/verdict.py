@@ -311,16 +311,14 @@ def _who_broke(
 
 def _who_stands_out(
     state: GuardState, measurement: Measurement, guardrail: Guardrail, verdict: Verdict
-) -> Mapping[str, float]:
+) -> Mapping[str, float | None]:
     """Return the tenants that are far over the limit while all together are not."""
     if guardrail.scope == "tenant" or verdict == "breached":
         return {}
     return {
-        tenant: seen.value
+        tenant: seen.value if (seen := measurement.by_tenant.get(tenant)) else None
         for tenant, looks in state.tenants.items()
         if looks > guardrail.failure_limit
-        and (seen := measurement.by_tenant.get(tenant)) is not None
-        and seen.value is not None
     }
 
 

@@ -122,7 +122,9 @@ class WatchAlerts:
             if about not in standing and alert.payload["guardrail"] not in unjudged
         ]
         room = BAD_TENANTS_TOLD - (len(known) - len(ended))
-        new = [about for about in standing if about not in known][: max(0, room)]
+        # Whoever gives too little now is neither new nor over.
+        measured = [about for about, one in standing.items() if one.value is not None]
+        new = [about for about in measured if about not in known][: max(0, room)]
         if not new and not ended:
             return
         with self._fence(plan.pk):

@@ -62,7 +62,7 @@ def _why(ruling: RulingFact) -> str:
 
 def _pictures(rulings: Sequence[RulingFact]) -> list[Picture]:
     """Return the values that led to each breach, beside the limit."""
-    found = []
+    found: list[Picture] = []
     for ruling in rulings:
         if ruling.verdict != "breached" or len(found) == MOST_PICTURES:
             continue

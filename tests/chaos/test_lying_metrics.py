@@ -120,7 +120,7 @@ def batch_state(stack: Stack, plan: str) -> str:
 
 
 def goes_on_when_mended(stack: Stack, source: LyingSource, mode: str) -> None:
-    """Lie from the first look on: held, told, nobody taken back; the truth lets the plan end."""
+    """Lie from the first look on: held, told, nobody taken back; the truth alone lets it end."""
     tenants = stack.take_tenants(3)
     source.mode = mode
     plan = stack.begin(tenants, policy="watched")
@@ -133,7 +133,6 @@ def goes_on_when_mended(stack: Stack, source: LyingSource, mode: str) -> None:
 
     source.mode = "honest"
     wait_until(lambda: "missing_metrics" not in open_alerts(stack, plan), 40, "the data are back")
-    stack.act(plan, "resume")
     stack.wait_for(plan, "completed", seconds=60)
     assert_ended_right(stack, plan, "completed", GOOD, tenants)
     rolled_back = stack.rows(

@@ -341,6 +341,25 @@ def test_status_says_what_the_plan_waits_for_and_what_was_overridden(console, po
     assert "CANNOT BE TAKEN BACK" in out
 
 
+def test_status_says_why_a_guardrail_rules_and_what_would_stop_the_plan_again(
+    console, powerx, capsys
+):
+    rail = {
+        "verdict": "no_data", "sentence": "error_rate: no data from prom (source down: refused)",
+        "since": "2031-03-05T12:00:10Z", "next": "One good look ends this",
+        "updated_at": "2031-03-05T12:01:00Z",
+    }  # fmt: skip
+    unseen = rail | {"sentence": "Then: rollback.", "updated_at": None}
+    shown = plan("paused", guardrails=[rail, unseen], stops_again=["error_rate 9 % is over 5 %"])
+    console.will("/api/v1/plans/pay-7/", (200, shown))
+    assert powerx("status pay-7") == 0
+    out = capsys.readouterr().out
+    assert "no data: error_rate: no data from prom (source down: refused); since 12:00:10Z" in out
+    assert "One good look ends this." in out
+    assert "Then: rollback" not in out
+    assert "STILL BROKEN, would stop it again at once: error_rate 9 % is over 5 %" in out
+
+
 def test_status_tells_other_waits_beside_an_open_window(console, powerx, capsys):
     opening = OPENING | {"is_open": True, "sentence": "Open: the policy has no windows."}
     shown = plan("running", opening=opening, waiting_for="batch 2 waits for a person")

@@ -41,6 +41,13 @@ def test_under_tenant_only_failed_calls_are_pinned_on_tenants(trigger):
     assert automatic_scope(trigger, "tenant") == expected
 
 
+@pytest.mark.parametrize("rule", ["plan", "batch", "tenant"])
+@pytest.mark.parametrize(("about", "expected"), [("tenant", "tenants"), ("batch", "batch")])
+def test_a_narrower_guardrail_takes_no_more_back_than_it_judged(rule, about, expected):
+    assert automatic_scope("breach", rule, about=about) == expected
+    assert automatic_scope("pause", rule, about=about) == "plan"
+
+
 @pytest.mark.parametrize(
     ("running", "asked", "covered", "expected"),
     [

@@ -16,6 +16,7 @@ from batches.decide import (
     PlanFacts,
     RollbackFacts,
     decide,
+    missing_too_long,
 )
 from plans.policy import Conditions, Limits
 
@@ -576,3 +577,58 @@ def test_a_batch_begins_again_through_the_gates_of_a_new_one(closed):
 
 def test_a_paused_plan_begins_nothing_again():
     assert does(plan(ended(), state="paused")) == ("stop", "")
+
+
+# What a guardrail was about.
+
+EACH = replace(BREACH, key="each", scope="tenant", tenants=("acorn", "birch"))
+OF_BATCH = replace(BREACH, key="batch", scope="batch")
+
+
+def test_a_breach_of_one_tenant_names_it_and_a_wider_one_goes_first():
+    soaking = batch("soaking", soak_left=60)
+    alone = decide(plan(soaking, breaches=(EACH,)))
+    assert (alone.do, alone.scope, alone.tenants) == ("rollback", "tenant", ("acorn", "birch"))
+    assert decide(plan(soaking, breaches=(EACH, OF_BATCH))).scope == "batch"
+    assert decide(plan(soaking, breaches=(EACH, OF_BATCH, BREACH))).scope == "plan"
+
+
+# Data that is back.
+
+
+def held_blind(**changes: Any) -> BatchFacts:
+    changes.setdefault("held_kind", "missing_metrics")
+    return batch("held", held_at=ago(600), **changes)
+
+
+def test_a_batch_held_for_missing_data_alone_goes_on_when_all_of_it_is_back():
+    facts = plan(held_blind(), all_seen_at=ago(1))
+    assert does(facts) == ("go_on_with_data", "")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"all_seen_at": None},
+        {"all_seen_at": ago(700)},
+        {"missing": missing(10)},
+        {"unreadable": "the dictionary is broken"},
+        {"state": "paused"},
+    ],
+)
+def test_but_not_before_every_kpi_was_seen_again_and_not_while_paused(changes):
+    assert does(plan(held_blind(), **({"all_seen_at": ago(1)} | changes)))[0] == "stop"
+
+
+def test_other_holds_wait_for_a_person_although_data_is_there():
+    facts = plan(held_blind(held_kind="batch_overrun"), all_seen_at=ago(1))
+    assert does(facts) == ("stop", "")
+
+
+def test_missing_data_is_told_while_the_plan_stands_still_too():
+    for state, live in (("paused", batch("soaking")), ("running", held_blind())):
+        assert missing_too_long(plan(live, state=state, missing=missing())) is not None
+    assert missing_too_long(plan(batch("soaking"), missing=missing(299))) is None
+    assert missing_too_long(plan(pending(1), missing=missing())) is None
+    let_pass = batch("soaking", acknowledged={"missing_metrics": ago(100)})
+    assert missing_too_long(plan(let_pass, missing=missing())) is None

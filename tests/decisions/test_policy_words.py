@@ -125,3 +125,35 @@ def test_failures_under_tenant_take_back_the_failed_alone():
 def test_a_budget_in_tenants_is_told_beside_the_rate():
     told = of_scope("plan", "{failures: 1}")["Conditions, each with an alert"]
     assert told[0].startswith("When more than 1 tenant or more than 5 % of a batch fail: every")
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (
+            {"at_most": 2, "unit": "points", "against": "control"},
+            "more than 2 points above control",
+        ),
+        (
+            {"at_most": 1.5, "unit": "x", "against": "own_history"},
+            "above 1.5 x each tenant's own history",
+        ),
+        (
+            {"at_least": -2, "unit": "points", "against": "control"},
+            "more than 2 points below control",
+        ),
+        ({"at_least": 5, "unit": "ms", "against": "control"}, "less than 5 ms above control"),
+    ],
+)
+def test_what_is_compared_is_said_with_its_direction(rule, said):
+    assert limit_words(Guardrail("error_rate", **rule)) == said
+
+
+def test_whom_a_guardrail_is_about_and_what_missing_data_means_is_said():
+    rule = Guardrail("error_rate", at_most=2, scope="tenant", on_missing="breach")
+    told = guardrail_sentence(rule)
+    assert "that tenant is taken back alone" in told
+    assert "at least 20 samples, tenant by tenant, in 2 looks running" in told
+    assert told.endswith("missing data counts as failed after 4 failed readings.")
+    of_batch = guardrail_sentence(Guardrail("error_rate", at_most=2, scope="batch"))
+    assert "the newest batch is taken back" in of_batch

@@ -175,6 +175,8 @@ def test_guardrails_of_other_scopes_have_other_names():
 
 # One bad tenant among good ones.
 
+ONE_GOOD = {"acorn": ratio(0, 1000), "cedar": ratio(0, 1000)}
+
 
 def test_a_bad_tenant_stands_out_although_all_together_are_fine():
     _, (first, second) = follow(course(ONE_BAD, ONE_BAD), PLAN)
@@ -190,6 +192,14 @@ def test_a_little_over_the_limit_is_nothing_that_stands_out():
 def test_too_few_requests_of_its_own_are_nothing_that_stands_out():
     points = ONE_BAD | {"birch": (9, 9)}
     assert not follow(course(points), PLAN)[1][0].stands_out
+
+
+def test_whoever_stood_out_and_gives_too_little_now_is_not_said_to_be_well():
+    quiet = replace(look(100, ONE_GOOD | {"birch": ratio(1, 2)}))
+    well = look(105, ONE_GOOD | {"birch": ratio(0, 100)})
+    _, rulings = follow([*course(ONE_BAD, ONE_BAD), quiet, well], PLAN)
+    assert dict(rulings[2].stands_out) == {"birch": None}
+    assert not rulings[3].stands_out
 
 
 def test_where_more_is_better_whoever_is_twice_as_far_from_the_best_stands_out():

@@ -251,7 +251,8 @@ def test_the_policy_says_what_missing_data_means(on_missing, verdicts, plan):
 )
 def test_only_what_nobody_told_counts_as_zero_never_a_broken_number(cause, verdict):
     rule = replace(TWO_PERCENT, on_missing="zero")
-    assert follow([look(5, **{cause: 1})], rule)[1][0].verdict == verdict
+    blind = replace(look(5), causes={cause: 1})
+    assert follow([blind], rule)[1][0].verdict == verdict
 
 
 def test_nothing_is_judged_before_the_initial_delay():

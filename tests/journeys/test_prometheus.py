@@ -218,7 +218,6 @@ def test_fault_09_a_prometheus_that_stands_still_holds_the_batch_until_it_goes_o
     assert any(alert["kind"] == "missing_metrics" for alert in stack.snapshot(plan)["alerts"])
     process.send_signal(signal.SIGCONT)
     wait_until(lambda: not stack.snapshot(plan)["alerts"], 60, "the data are back")
-    stack.act(plan, "resume")
     stack.wait_for(plan, "completed", seconds=90)
     assert set(stack.versions(tenants).values()) == {GOOD}
     assert_nothing_doubled(stack, plan)

@@ -265,7 +265,9 @@ def test_a_breach_that_was_taken_back_in_part_does_not_take_back_the_rest(scene,
 # Holds and waits.
 
 
-def test_missing_data_holds_after_its_minutes_and_the_hold_ends_with_it(scene, fleet, later):
+def test_data_that_is_missing_for_ten_minutes_holds_and_takes_nobody_back_and_then_it_goes_on(
+    scene, fleet, later
+):
     plan = began(scene, more="advance: manual")
     control.promote(plan_id=plan.pk, by=scene.olga, now=now(), via="page")
     fleet.metrics.down = True
@@ -276,6 +278,9 @@ def test_missing_data_holds_after_its_minutes_and_the_hold_ends_with_it(scene, f
     later(10)
     batch = fleet.until_batch(plan, "held")
     assert (batch.held_kind, alerts_of(plan)) == ("missing_metrics", {"missing_metrics"})
+    later(300)
+    fleet.tick(5)
+    assert live_state(plan) == "held"
     fleet.metrics.down = False
     fleet.until(lambda: not alerts_of(plan))
     fleet.until(lambda: live_state(plan) == "passed")

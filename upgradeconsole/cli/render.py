@@ -94,11 +94,34 @@ def print_plan(out: Terminal, plan: Mapping[str, Any]) -> None:
     if plan.get("counts"):
         counts = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in plan["counts"].items())
         out.print(f"Tenants: {counts}", soft_wrap=True)
+    for line in _guardrails(plan):
+        out.print(line, soft_wrap=True)
     rollback = plan.get("rollback")
     if rollback:
         out.print(_rollback(rollback), soft_wrap=True)
     if plan.get("possible"):
         out.print(f"Possible now: {', '.join(plan['possible'])}", soft_wrap=True)
+
+
+_RULED = {"fine": "green", "breached": "bold red", "no_data": "yellow"}
+
+
+def _guardrails(plan: Mapping[str, Any]) -> list[Text]:
+    """Return what each guardrail that has looked says, and how far its next verdict is."""
+    lines = []
+    for rail in plan.get("guardrails") or ():
+        if rail.get("updated_at") is None:
+            continue
+        verdict = printable(rail["verdict"]).replace("_", " ")
+        text = Text.assemble(
+            (verdict, _RULED.get(rail["verdict"], "")), f": {printable(rail['sentence'])}"
+        )
+        if rail.get("since"):
+            text.append(f"; since {clock(rail['since'])}")
+        if rail.get("next"):
+            text.append(f". {printable(rail['next'])}.")
+        lines.append(text)
+    return lines
 
 
 def _warnings(plan: Mapping[str, Any]) -> list[Text]:
@@ -113,6 +136,10 @@ def _warnings(plan: Mapping[str, Any]) -> list[Text]:
     waiting = printable(plan.get("waiting_for") or "")
     if waiting and not (opening and waiting in printable(opening["sentence"])):
         found.append(Text(f"Waits: {waiting}", style="yellow"))
+    found += [
+        Text(f"STILL BROKEN, would stop it again at once: {printable(why)}", style="bold red")
+        for why in plan.get("stops_again") or ()
+    ]
     found += [
         Text(
             f"FREEZE OVERRIDDEN: '{printable(row['freeze'])}' by {printable(row['by'])}:"
