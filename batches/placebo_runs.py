@@ -88,7 +88,7 @@ def measure_placebo(
     found = backtest(
         history.minutes,
         Judges(rules, written.limits.look_seconds, max_age(written.limits.look_seconds), test),
-        [Leg(batch.percentage / 100, batch.soak_seconds) for batch in scaled(written).batches],
+        _legs(scaled(written)),
         rollouts=rollouts,
         dice=dice,
         go_on=lambda: patience is None or surroundings.here().monotonic() - began < patience,
@@ -136,6 +136,12 @@ def _asked_for(policy: str, rollouts: int, by: User | None) -> Policy:
 
 def _seed(row: Policy, now: datetime) -> str:
     return f"{row.digest[:12]}-{now:%Y%m%d%H%M%S%f}"
+
+
+def _legs(policy: UpgradePolicy) -> list[Leg]:
+    """Return the batches that soak; a hold-back is upgraded after the last soak."""
+    here = 1 - policy.selection.hold_back_percentage / 100
+    return [Leg(here * batch.percentage / 100, batch.soak_seconds) for batch in policy.batches]
 
 
 def _measurable(policy: UpgradePolicy) -> tuple[list[Rule], list[str]]:

@@ -92,7 +92,10 @@ def test_what_cannot_be_measured_is_named(scene):
 def test_a_guardrail_against_the_control_has_a_control(scene):
     worse = {key: (0.2 if key == "acorn" else 0.0, 120.0) for key in FOREST}
     past(now(), minutes=120, rates=worse)
-    name = saved('guardrails: [{kpi: error_rate, at_most: 5, unit: "%", against: control}]')
+    name = saved(
+        "guardrails: [{kpi: error_rate, at_most: 5, unit: points, against: control}]\n"
+        "selection: {hold_back_percentage: 17}"
+    )
     run = measured(name, rollouts=30)
     # Only rollouts in which acorn is among the first are worse than their control.
     assert 0 < run.rolled_back < 30
