@@ -1,8 +1,12 @@
 """Replay, placebo and soak forecast where people and machines look for them."""
 
+import json
 from datetime import timedelta
+from io import StringIO
 
 import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.test import Client
 from django_q.models import OrmQ
 
@@ -136,6 +140,33 @@ def test_the_api_hides_a_plan_from_a_stranger(scene, plan):
     answer = scene.client(scene.nils).get(url("replay"), {"threshold": "error_rate=3"})
     assert answer.status_code == 404
     assert scene.client(scene.nils).get("/api/v1/replay").status_code == 403
+
+
+def told(*argv: str) -> str:
+    out = StringIO()
+    call_command("replay", *argv, stdout=out)
+    return out.getvalue()
+
+
+def test_the_command_replays_one_plan_and_all(plan):
+    answer = json.loads(told(plan.external_id, "--threshold", "error_rate=3", "--json"))
+    assert answer["outcome"] == "false"
+    assert "a false rollback" in told(str(plan.pk), "--threshold", "error_rate=3")
+    assert "of 1 that stayed 1 would have been" in told("--all", "--threshold", "error_rate=3")
+
+
+def test_the_command_fails_where_a_ruling_does_not_come_out_again(plan):
+    with pytest.raises(SystemExit) as ended:
+        told(plan.external_id)
+    assert ended.value.code == 1
+
+
+@pytest.mark.parametrize(
+    "argv", [("no-such-plan",), ("pay-7", "--threshold", "x"), ("pay-7", "--policy", "no-such")]
+)
+def test_the_command_says_what_it_cannot_use(plan, argv):
+    with pytest.raises(CommandError):
+        told(*argv)
 
 
 # Placebo.
