@@ -85,6 +85,11 @@ class Dictionary:
             return definition
         return next((kpi for kpi in self.kpis.values() if name in kpi.aliases), None)
 
+    def name_of(self, name: str) -> str:
+        """Return what the dictionary itself calls the Kpi of this name or alias."""
+        definition = self.kpi(name)
+        return name if definition is None else definition.name
+
     def mappings_for(self, name: str) -> tuple[KpiMapping, ...]:
         """Return the mappings of the Kpi in the order of the file: the first that answers wins."""
         definition = self.kpi(name)

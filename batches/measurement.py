@@ -149,7 +149,9 @@ def _events(window: Window) -> Measurement:
     if both.total <= 0 or (not window.each and both.total < rule.min_samples):
         return _too_few(window, canary, both)
     if rule.against == "control":
-        control = tallied(window.looks, rule, definition, "control")
+        # Over the same time: what ails everybody must not look new where it was measured later.
+        together = [look for look in window.looks if look.canary]
+        control = tallied(together, rule, definition, "control")
         if not window.newest.control:
             return window.no_control()
         theirs = control.sum()

@@ -148,7 +148,9 @@ def recalled(plan: Plan, policy: UpgradePolicy, known: Dictionary) -> Watched:
     if evidence is not None:
         unusable.update(evidence.unusable)
     charted = {panel.kpi for _title, panels in known.dashboards for panel in panels}
-    names = {*policy.watched_kpis, *charted}
+    # Looks are kept by the dictionary's own name, whatever alias a policy or a panel uses.
+    wanted = frozenset(map(known.name_of, policy.watched_kpis))
+    names = wanted | set(map(known.name_of, charted))
     watched = Watched(
         plan_id=plan.pk,
         revision=plan.revision,
@@ -156,7 +158,7 @@ def recalled(plan: Plan, policy: UpgradePolicy, known: Dictionary) -> Watched:
         guards=guards,
         unusable=unusable,
         kpis=tuple(sorted(name for name in names if known.mappings_for(name))),
-        watched=policy.watched_kpis,
+        watched=wanted,
         next_look=plan.created_at,
         look_seconds=policy.limits.look_seconds,
         blind=is_blind(plan),

@@ -76,6 +76,13 @@ def test_a_control_that_gives_no_data_is_another_cause_than_one_that_is_not_ther
     assert (one(first).outcome, one(first).cause) == ("inconclusive", None)
 
 
+def test_the_control_counts_only_over_the_time_in_which_the_upgraded_were_measured():
+    before = two_sides(0, {}, {"elm": (0, 4000)})
+    ill = two_sides(5, {"acorn": (80, 400)}, {"elm": (80, 400)})
+    seen = measure(TWO_POINTS, ERROR_RATE, [before, ill], canary=1, now=ill.at)
+    assert (seen.outcome, seen.baseline) == ("successful", 20.0)
+
+
 def test_too_few_requests_in_the_control_decide_nothing():
     seen = one(two_sides(5, {"acorn": (40, 400)}, {"elm": (0, 19)}))
     assert (seen.outcome, seen.cause) == ("inconclusive", None)

@@ -307,3 +307,18 @@ def test_the_small_chart_goes_on_after_a_restart(scene, fleet):
     fleet.watch.observer.forget(None)
     fleet.until(lambda: len(GuardrailState.objects.get(plan=plan).recent) > len(before))
     assert GuardrailState.objects.get(plan=plan).recent[: len(before)] == before
+
+
+# Names.
+
+
+def test_a_guardrail_that_names_its_kpi_by_an_alias_is_judged_all_the_same(scene, fleet, settings):
+    known = settings.DICTIONARY_FILE.read_text()
+    settings.DICTIONARY_FILE.write_text(
+        known.replace('"name": "error_rate",', '"name": "error_rate", "aliases": ["http_error_ratio"],')
+    )
+    fleet.metrics.bad_versions = {"1.5.0"}
+    policy = quick_policy().replace("kpi: error_rate", "kpi: http_error_ratio")
+    plan = fleet.until_plan(a_started(scene, policy=policy), "rolled_back")
+    assert the_rollback(plan).trigger == "breach"
+    assert {sample.kpi for sample in KpiSample.objects.filter(plan=plan)} == {"error_rate"}
