@@ -161,6 +161,7 @@ def test_watches_that_tick_at_the_same_time_bring_their_plans_to_the_end(scene, 
 def test_a_run_keeps_its_lease_although_the_connection_that_renews_it_was_ended(monkeypatch):
     monkeypatch.setattr(leases, "RENEW_SECONDS", 0.05)
     lease = acquire("work", holder="me", kind="hands", now=now())
+    assert lease is not None
     keeper = leases.Keeper(lease).start()
 
     def renewed(since):
