@@ -110,7 +110,7 @@ class Writes:
         """
         if self.scope.closes_at is not None and now >= self.scope.closes_at:
             return False
-        if not some_freeze:
+        if not some_freeze or self.scope.batch_id is None:
             return True
         batch = Batch.objects.select_related("plan").get(pk=batch_id)
         places = places_to_call(batch)

@@ -125,8 +125,7 @@ def settled(scenario: Scenario, dice: random.Random) -> None:
 
 def lost(scenario: Scenario, dice: random.Random) -> None:
     """Calls of which nobody knows whether they were applied; a person has them made again."""
-    policy = dice.choice(["holding", "holding", "sparing"])
-    scenario.plans.append(PlanSpec(some(dice, 4, 6), policy))
+    scenario.plans.append(PlanSpec(some(dice, 4, 6), "holding"))
     for tenant in scenario.plans[0].tenants[: dice.randint(2, 6)]:
         scenario.faults[tenant] = Fault(
             "reset",

@@ -86,6 +86,7 @@ OTHERS: tuple[Family, ...] = (
     families_of_choices.lost,
     families_of_choices.called_off,
     families_of_choices.settled,
+    families_of_choices.lost,
 )
 EVERY = 3
 """Every third world is about crashes."""
