@@ -153,7 +153,7 @@ def assess_metric(limits: Limits, tally: Tally, *, terminating: bool = False) ->
 
 
 def _good(tally: Tally) -> Assessment:
-    if tally.successful > 0:
+    if tally.successful > 0 or tally.last == "Successful":
         return Assessment("Successful")
     return Assessment("Inconclusive", "no measurement was successful")
 
@@ -250,8 +250,8 @@ class Timing:
     """What decides when a metric is measured again; all times in seconds from now.
 
     `finished_ago` None: no measurement has ended. `in_flight`: one has begun and not ended;
-    `resume_in` is when it wants to be asked again. `delay` None = no initial delay, and nan one
-    that cannot be read: such a metric is never measured.
+    `resume_in` is when it wants to be asked again. `delay` None = no initial delay. A delay or an
+    interval that cannot be read is nan: such a metric is not measured.
     """
 
     interval: float | None = None
@@ -295,7 +295,7 @@ def next_in(timing: Timing) -> float | None:
     if timing.last == "Error":
         # Always soon, whatever the interval: an error says nothing.
         return ERROR_RETRY_SECONDS - timing.finished_ago
-    if timing.interval is None:
+    if timing.interval is None or math.isnan(timing.interval):
         return None
     return timing.interval - timing.finished_ago
 
