@@ -123,8 +123,11 @@ def artifact(plugin: str, version: str) -> str:
     return hashlib.sha256(f"{plugin}{version}".encode()).hexdigest()
 
 
-def check_invariants(plan: Plan) -> None:
-    """Check what must hold of a plan at any time: I2, I6, I7, I9 and I10."""
+def check_invariants(plan: Plan, *, replays: bool = True) -> None:
+    """Check what must hold of a plan at any time: I2, I6, I7, I9 and I10.
+
+    Without `replays` where the dictionary was changed under the plan: it judges otherwise by now.
+    """
     plan = Plan.objects.get(pk=plan.pk)
     seen = states(plan)
     chain = events.check_chain(plan.stream_key)
@@ -146,7 +149,7 @@ def check_invariants(plan: Plan) -> None:
             state__in=("passed", "rolled_back", "skipped", "stopped")
         )
         assert not left.exists(), list(left)
-    if JudgedLook.objects.filter(plan=plan).exists():
+    if replays and JudgedLook.objects.filter(plan=plan).exists():
         assert differences(plan) == []
 
 

@@ -315,7 +315,9 @@ def test_the_small_chart_goes_on_after_a_restart(scene, fleet):
 def test_a_guardrail_that_names_its_kpi_by_an_alias_is_judged_all_the_same(scene, fleet, settings):
     known = settings.DICTIONARY_FILE.read_text()
     settings.DICTIONARY_FILE.write_text(
-        known.replace('"name": "error_rate",', '"name": "error_rate", "aliases": ["http_error_ratio"],')
+        known.replace(
+            '"name": "error_rate",', '"name": "error_rate", "aliases": ["http_error_ratio"],'
+        )
     )
     fleet.metrics.bad_versions = {"1.5.0"}
     policy = quick_policy().replace("kpi: error_rate", "kpi: http_error_ratio")
