@@ -1,4 +1,4 @@
-"""Every benchmark one after another; with --write its numbers replace those in docs/benchmarks.md.
+"""Every benchmark one after another; --write puts what was measured into docs/benchmarks.md.
 
 `./console bench all [--write] [--large] [--rounds 5]`. Only on a machine that does nothing else.
 """
@@ -30,25 +30,34 @@ def commands(*, large: bool, rounds: int) -> dict[str, list[str]]:
     }
 
 
-def table(parts: dict[str, list[dict[str, Any]]], about: dict[str, Any]) -> str:
-    """Return the numbers as Markdown."""
+def section(name: str, rows: list[dict[str, Any]], about: dict[str, Any]) -> str:
+    """Return the numbers of one benchmark as Markdown, with when and where they were measured."""
     lines = [
+        f"### {name}",
+        "",
         f"Measured {about['at']} UTC at {about['revision']}: {about['cpu']},"
         f" {about['cores']} cores, {about['system']}, Python {about['python']},"
-        f" {about['database']};"
-        f" load before the first run {about['load_before']:.1f}.",
+        f" {about['database']}; load before it {about['load_before']:.1f}.",
+        "",
+        "| what | median | spread | goal | remark |",
+        "| --- | --- | --- | --- | --- |",
     ]
-    for name, rows in parts.items():
-        lines += ["", f"### {name}", "", "| what | median | spread | goal | remark |"]
-        lines.append("| --- | --- | --- | --- | --- |")
-        for row in rows:
-            one = Result(**{**row, "values": tuple(row["values"])})
-            spread = f"{min(one.values):.3g} to {max(one.values):.3g} ({len(one.values)})"
-            goal = "" if one.goal is None else f"{one.goal:g}: {'kept' if one.kept else 'missed'}"
-            lines.append(
-                f"| {one.name} | {one.median:.3g} {one.unit} | {spread} | {goal} | {one.note} |"
-            )
+    for row in rows:
+        one = Result(**{**row, "values": tuple(row["values"])})
+        spread = f"{min(one.values):.3g} to {max(one.values):.3g} ({len(one.values)})"
+        goal = "" if one.goal is None else f"{one.goal:g}: {'kept' if one.kept else 'missed'}"
+        lines.append(
+            f"| {one.name} | {one.median:.3g} {one.unit} | {spread} | {goal} | {one.note} |"
+        )
     return "\n".join(lines)
+
+
+def with_sections(numbers: str, fresh: dict[str, str]) -> str:
+    """Return the numbers of the document with these sections in place of their older ones."""
+    kept: dict[str, str] = {}
+    for part in f"\n{numbers.strip()}".split("\n### ")[1:]:
+        kept[part.partition("\n")[0].strip()] = f"### {part.strip()}"
+    return "\n\n".join((kept | fresh).values())
 
 
 def main() -> None:
@@ -59,27 +68,32 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="names of benchmarks, with commas")
     options = parser.parse_args()
-    about = machine()
-    parts: dict[str, list[dict[str, Any]]] = {}
+    fresh: dict[str, str] = {}
     for name, arguments in commands(large=options.large, rounds=options.rounds).items():
         if options.only and name not in options.only.split(","):
             continue
         print(f"== {name}", flush=True)
+        about = machine()
         with tempfile.NamedTemporaryFile(suffix=".json") as out:
             command = [sys.executable, "-m", f"benchmarks.{name}", *arguments, "--json", out.name]
             if subprocess.run(command, check=False).returncode:
                 print(f"{name} failed; the others go on", flush=True)
                 continue
-            parts[name] = json.loads(Path(out.name).read_text(encoding="utf-8"))["results"]
-    text = table(parts, about)
+            rows = json.loads(Path(out.name).read_text(encoding="utf-8"))["results"]
+        fresh[name] = section(name, rows, about)
+        if options.write:
+            write_down(fresh)
     if not options.write:
-        print(text)
-        return
+        print("\n\n".join(fresh.values()))
+
+
+def write_down(fresh: dict[str, str]) -> None:
+    """Put these sections into the document; the others stay."""
     document = DOCUMENT.read_text(encoding="utf-8")
     before, _begin, rest = document.partition(BEGIN)
-    _old, _end, after = rest.partition(END)
+    numbers, _end, after = rest.partition(END)
+    text = with_sections(numbers, fresh)
     DOCUMENT.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
-    print(f"{DOCUMENT.name} has the new numbers.")
 
 
 if __name__ == "__main__":
