@@ -106,9 +106,11 @@ def end(*, rollback_id: Any, found: Aftermath, now: datetime) -> Rollback:
 
 def note_progress(*, rollback_id: Any, found: Aftermath) -> None:
     """Keep what was measured so far for the page."""
-    Rollback.objects.filter(pk=rollback_id, aftermath="watching").update(
-        aftermath_kpis=[kpi.to_json() for kpi in found.kpis]
-    )
+    with transaction.atomic():
+        rollback, _plan = Rollback.objects.locked(rollback_id)
+        if rollback.aftermath == "watching":
+            rollback.aftermath_kpis = [kpi.to_json() for kpi in found.kpis]
+            rollback.save(update_fields=["aftermath_kpis"])
 
 
 def alerts_of_archived() -> QuerySet[Alert]:

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from batches import control, progress, rollback
+from batches import control, progress, rollback, rollback_ending
 from batches.models import Rollback, TenantUpgrade
 from plans import events
 from plans.drafting import current_revision, policy_of
@@ -51,7 +51,7 @@ def completing(plan):
 
 
 def finishing(record):
-    return partial(rollback.finish, rollback_id=record.pk, now=now())
+    return partial(rollback_ending.finish, rollback_id=record.pk, now=now())
 
 
 def about_to_complete(scene):
