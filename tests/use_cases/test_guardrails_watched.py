@@ -199,7 +199,7 @@ class Remembered:
 def test_without_a_history_nothing_passes_and_the_cause_is_told(scene, fleet):
     plan = soaking(scene, fleet, "against: own_history, unit: x", soak=0.1)
     fleet.until(lambda: "no good measurement" in Plan.objects.get(pk=plan.pk).waiting_for)
-    assert shown(plan)[0]["cause"] == "no_history"
+    fleet.until(lambda: shown(plan)[0]["cause"] == "no_history")
     assert shown(plan)[0]["since"] is not None
 
 
