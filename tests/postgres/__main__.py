@@ -13,15 +13,25 @@ from tests.postgres.server import NoServer, running_server
 
 PLAYED = "is timed by the watch's own ticks; the worlds play these stories there"
 LEFT_OUT = {
+    "adjust_watched": PLAYED,
     "aftermath": PLAYED,
     "checks": "reads settings and files",
     "closing_in_a_batch": PLAYED,
     "commands": "writes single rows, one person at a time",
     "configured": "reads a file",
+    "counterfactual": "reads what others wrote",
     "drill_crashes": PLAYED,
+    "evidence_watch": PLAYED,
+    "fit_probe_command": "reads sources, writes single rows",
     "free_space": "is about the folder of an embedded database",
+    "guardrails_watched": PLAYED,
+    "placebo_runs": "computes on what is read",
     "plan_drill": PLAYED,
+    "pushed_rollout": PLAYED,
+    "rehearsals": PLAYED,
     "seed_demo": "writes through use cases that are tested there",
+    "source_reader": "reads sources, writes single rows",
+    "ticks_cost": "counts questions, which are the same",
 }
 """Use cases that prove little more on PostgreSQL; named, they run there like all others."""
 WORLDS = 100
