@@ -1,4 +1,4 @@
-"""A fault that no threshold sees, found in the running product by comparing with who still waits."""
+"""A fault that no threshold sees, found in the running product by comparing with who waits."""
 
 import json
 from collections.abc import Iterator
