@@ -142,7 +142,7 @@ def _batch_clock(facts: PlanFacts) -> Action | None:
 def _pause_deadline(facts: PlanFacts) -> Action | None:
     if facts.state != "paused":
         return None
-    if facts.resume_by is not None and facts.now >= facts.resume_by and facts.touched:
+    if facts.resume_by is not None and facts.now >= facts.resume_by:
         if not facts.takes_back:
             why = (
                 "its release cannot be taken back"

@@ -660,3 +660,9 @@ def test_missing_data_is_told_while_the_plan_stands_still_too():
     assert missing_too_long(plan(pending(1), missing=missing())) is None
     let_pass = batch("soaking", acknowledged={"missing_metrics": ago(100)})
     assert missing_too_long(plan(let_pass, missing=missing())) is None
+
+
+def test_a_pause_that_nobody_ends_ends_although_nobody_was_upgraded_yet():
+    waiting = plan(pending(1), state="paused", resume_by=ago(1))
+    assert does(waiting) == ("rollback", "pause")
+    assert does(plan(pending(1), state="paused", resume_by=NOW + timedelta(seconds=1)))[0] == "stop"

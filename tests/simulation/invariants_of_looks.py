@@ -9,7 +9,7 @@ from batches.configured import dictionary
 from batches.course_replay import differences
 from batches.dictionary import resolve_guardrail
 from batches.increments import LookSample, max_age
-from batches.models import JudgedLook, KpiSample, Rollback, Ruling
+from batches.models import Batch, JudgedLook, KpiSample, Rollback, Ruling
 from batches.rulings import inputs_digest
 from batches.verdict import GuardState, guardrail_key, judge, measure
 from plans.drafting import current_revision, policy_of
@@ -104,10 +104,16 @@ def i11_and_i13_nothing_passes_unseen(world: World) -> Iterator[str]:
         trail = [e for e in world.trail if e.stream == plan.stream_key]
         told = dict(Event.objects.filter(stream__key=plan.stream_key).values_list("seq", "at"))
         began: datetime | None = None
+        # Of whom nobody is left nothing can be measured; a person has let these pass.
+        left = {
+            batch.number
+            for batch in Batch.objects.filter(plan=plan)
+            if "nobody_left" in batch.acknowledged
+        }
         for entry in trail:
             if entry.kind == "batch_calls_settled":
                 began = told[entry.seq]
-            if entry.kind != "batch_passed" or began is None:
+            if entry.kind != "batch_passed" or began is None or entry.payload["batch"] in left:
                 continue
             passed = told[entry.seq]
             mine = [row for row in samples if world.feed.looks[row.pk - 1] <= entry.at]

@@ -32,7 +32,7 @@ from batches.ledger_claims import Claims
 from batches.ledger_writes import Writes
 from batches.observation import Observer
 from plans import approval
-from tests.simulation import families, families_of_choices, scenarios
+from tests.simulation import families, scenarios
 from tests.simulation.families import Family
 from tests.simulation.scenario import TENANTS, PlanSpec, Scenario
 
@@ -177,6 +177,14 @@ def freeze_is_ignored() -> AbstractContextManager[Any]:
     return _in_place_of(ledger_writes, "is_frozen", lambda *arguments: False)
 
 
+def _frozen_midway(scenario: Scenario, dice: Any) -> None:
+    """A freeze begins while a batch is called one by one, with most of it still to come."""
+    scenario.plans.append(PlanSpec(TENANTS[:8], "two"))
+    scenario.parallelism, scenario.latency = 1, 0.6
+    scenario.cue("batch_passed", "freeze", dice.uniform(0.8, 1.6))
+    scenario.happen(30, "act", "lift")
+
+
 def retries_outlive_a_stop() -> AbstractContextManager[Any]:
     """Who was to be called again stays so in a plan that is stopped."""
     return _in_place_of(stopping, "call_off_retries", lambda *arguments, **more: None)
@@ -241,7 +249,7 @@ FAULTS: dict[str, Planted] = {
         Planted(missing_data_passes, (families.held,), ("I11",)),
         Planted(one_approval_is_enough, (families.calm,), ("I5",)),
         Planted(quote_is_ignored, (families.quoted,), ("I14",)),
-        Planted(freeze_is_ignored, (families_of_choices.closed,), ("I4 closed",)),
+        Planted(freeze_is_ignored, (_frozen_midway,), ("I4 closed",)),
         Planted(retries_outlive_a_stop, (_retry_and_stop,), ("I2",)),
         Planted(pause_is_forgotten, (families.paused,), ("I3 pause",)),
         Planted(escalation_is_silent, (families.missed,), ("I3",)),

@@ -45,7 +45,7 @@ class Stage:
         self._world = world
         with self._set():
             call_command("migrate", verbosity=0)
-            # Another database of this process may have numbered them differently.
+            # The migrations asked for them before all were there.
             ContentType.objects.clear_cache()
             with time_machine.travel(BEGAN, tick=False), seeded_entropy(0):
                 self._cast = _first_rows()
@@ -74,6 +74,7 @@ class Stage:
     @contextmanager
     def _set(self) -> Iterator[None]:
         with (
+            _content_types_of_its_own(),
             in_place_of_the_real_one(self._shared),
             override_settings(
                 DEPLOYERS_FILE=self._folder / "deployers.yaml",
@@ -86,6 +87,16 @@ class Stage:
             ),
         ):
             yield
+
+
+@contextmanager
+def _content_types_of_its_own() -> Iterator[None]:
+    """Forget the numbers of the process's other databases before, and those of this one after."""
+    ContentType.objects.clear_cache()
+    try:
+        yield
+    finally:
+        ContentType.objects.clear_cache()
 
 
 def _first_rows() -> Cast:
