@@ -18,8 +18,8 @@ from batches.effect_ports import Progress
 from batches.effects import EffectLoop
 from batches.leases import Keeper, LeaseLost
 from batches.ledger import DatabaseLedger
-from batches.ledger_writes import note_durations
 from batches.models import Rollback, TenantUpgrade
+from batches.pace_notes import note_durations
 from batches.rollback import in_scope
 from batches.runs import (
     Run,

@@ -7,30 +7,24 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection
-from django.db.models import Exists, F
+from django.db.models import F
 
-from batches import surroundings
+from batches import going_on_calling, surroundings
 from batches.effect_ports import CallEnd, CallStart, Outcome, Task
 from batches.ledger_claims import Claims, Notes, Scope
 from batches.lifecycle import TENANT_UPGRADE
 from batches.models import (
-    Batch,
     DeployerCall,
-    DeployerMeasurement,
     Rollback,
-    RollbackDrill,
     TenantUpgrade,
 )
 from batches.offline_file import Touched
-from batches.waiting import places_to_call
-from plans import events, flags
+from batches.pace_notes import note_durations
+from plans import events
 from plans.commit_notice import notify
-from plans.freezes import is_frozen, places_of
-from plans.models import Freeze, Installation, Plan
+from plans.models import Installation, Plan
 
 MEASURE_SECONDS = 1.0
-MEASURED_CALLS = 200
-"""How many of the newest durations a deployer's measurement keeps."""
 STAMP_OF_MOVE = {"confirm": "upgraded_at", "restored": "restored_at"}
 
 
@@ -68,56 +62,8 @@ class Writes:
         note_durations(self.scope.deployer, self.scope.direction, self._unmeasured)
 
     def may_go_on(self) -> bool:
-        """Tell whether new intents and calls are still wanted from this run."""
-        if self.scope.lease_lost():
-            return False
-        if self.scope.rollback_id is not None:
-            return Rollback.objects.filter(pk=self.scope.rollback_id, finished_at=None).exists()
-        if self.scope.batch_id is None:
-            return False
-        drills = self.scope.drill_id is not None
-        if (
-            drills
-            and not RollbackDrill.objects.filter(pk=self.scope.drill_id, ended_at=None).exists()
-        ):
-            return False
-        now = surroundings.here().now()
-        calling = Batch.objects.filter(
-            pk=self.scope.batch_id,
-            plan_id=self.scope.plan_id,
-            state="soaking" if drills else "deploying",
-            plan__state="running",
-            plan__epoch=self.scope.epoch,
-        )
-        if self.scope.direction == "restore":
-            return calling.exists()
-        # One question per transaction: this is asked before every chunk.
-        freezes = Freeze.objects.in_force(now).over_plugin(self.scope.plugin_id)
-        asked = calling.annotate(
-            off=Exists(flags.turned_off(flags.ORCHESTRATOR)), freezes=Exists(freezes)
-        )
-        found = next(iter(asked.values_list("off", "freezes")), None)
-        if found is None:
-            return False
-        off, some_freeze = found
-        return not off and self._is_open(self.scope.batch_id, now, some_freeze=some_freeze)
-
-    def _is_open(self, batch_id: int, now: datetime, *, some_freeze: bool) -> bool:
-        """Tell whether windows and freezes let forward calls start; asked in each transaction.
-
-        The windows of a pinned policy are known from the start of the run; a freeze may have been
-        declared since. A restore never comes here.
-        """
-        if self.scope.closes_at is not None and now >= self.scope.closes_at:
-            return False
-        if not some_freeze or self.scope.batch_id is None:
-            return True
-        batch = Batch.objects.select_related("plan").get(pk=batch_id)
-        places = places_to_call(batch)
-        if self.scope.drill_id is not None:
-            # Its tenant is back on the version before, and no other one is called.
-            places = places_of(batch.plan).filter(tenant__key__in=self.scope.tenants)
-        return not is_frozen(batch.plan, places, now)
+        """Tell whether calls are still wanted from this run."""
+        return going_on_calling.may_go_on(self.scope)
 
     def apply(self, operations: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
         """Apply operations in order: facts first in the database, one event for all of them."""
@@ -400,19 +346,6 @@ class Writes:
 def _row_of(start: CallStart) -> tuple[str, int]:
     """Return what a call's row of the journal is known by."""
     return start.task.key, start.attempt
-
-
-def note_durations(deployer: str, direction: str, durations: Sequence[float]) -> None:
-    """Add the seconds of calls (or looks: "observe") to what is known of a deployer's pace."""
-    if not durations:
-        return
-    # The one row that plans share; nothing that another plan holds is waited for after it.
-    row, _made = DeployerMeasurement.objects.select_for_update(no_key=True).get_or_create(
-        deployer=deployer, direction=direction
-    )
-    row.count += len(durations)
-    row.durations = [*row.durations, *(round(d, 4) for d in durations)][-MEASURED_CALLS:]
-    row.save()
 
 
 def _changes(outcome: Outcome, now: datetime) -> dict[str, Any]:

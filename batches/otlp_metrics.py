@@ -135,18 +135,23 @@ def _read_metric(batch: OtlpBatch, metric: Any, resource: Mapping[str, str], now
         )
 
 
+def _says_temporality(batch: OtlpBatch, data: Any, name: str) -> bool:
+    if data.aggregation_temporality in (_DELTA, _CUMULATIVE):
+        return True
+    batch.refuse(
+        "no_temporality",
+        f"no_temporality: {name} does not say whether it is delta or cumulative",
+        len(data.data_points),
+    )
+    return False
+
+
 def _read_sum(
     batch: OtlpBatch, data: Any, name: str, resource: Mapping[str, str], now: datetime
 ) -> None:
-    temporality = data.aggregation_temporality
-    if temporality not in (_DELTA, _CUMULATIVE):
-        batch.refuse(
-            "no_temporality",
-            f"no_temporality: {name} does not say whether it is delta or cumulative",
-            len(data.data_points),
-        )
+    if not _says_temporality(batch, data, name):
         return
-    delta = temporality == _DELTA
+    delta = data.aggregation_temporality == _DELTA
     if delta and not data.is_monotonic:
         # Its parts before the first one that we saw are unknown, so its value is, too.
         batch.refuse(
@@ -196,13 +201,7 @@ def _add_number(
 def _read_histogram(
     batch: OtlpBatch, data: Any, name: str, resource: Mapping[str, str], now: datetime
 ) -> None:
-    temporality = data.aggregation_temporality
-    if temporality not in (_DELTA, _CUMULATIVE):
-        batch.refuse(
-            "no_temporality",
-            f"no_temporality: {name} does not say whether it is delta or cumulative",
-            len(data.data_points),
-        )
+    if not _says_temporality(batch, data, name):
         return
     for point in data.data_points:
         if point.flags & _NO_VALUE:
@@ -229,7 +228,7 @@ def _read_histogram(
                     values=counts,
                     at=at,
                     bounds=bounds,
-                    delta=temporality == _DELTA,
+                    delta=data.aggregation_temporality == _DELTA,
                     start=_start(point),
                 )
             )

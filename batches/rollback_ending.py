@@ -24,15 +24,14 @@ def note_escalation(*, rollback_id: Any, left: Sequence[str], now: datetime) -> 
     rollback, plan = Rollback.objects.locked(rollback_id)
     rollback.escalated_at = now
     rollback.save()
-    events.record(
-        stream=plan,
-        kind="rollback_escalated",
-        sentence=f"{len(left)} tenants are not back yet, the promise ends at"
+    _tell_left(
+        rollback,
+        plan,
+        "rollback_escalated",
+        f"{len(left)} tenants are not back yet, the promise ends at"
         f" {rollback.deadline:%H:%M:%S} UTC: {_named(left)}.",
-        actor=None,
-        via="watch",
-        now=now,
-        payload={"rollback": str(rollback.pk), "left": list(left)},
+        left,
+        now,
     )
     return rollback
 
@@ -43,17 +42,30 @@ def note_missed(*, rollback_id: Any, left: Sequence[str], now: datetime) -> Roll
     rollback, plan = Rollback.objects.locked(rollback_id)
     rollback.missed_at = now
     rollback.save()
+    _tell_left(
+        rollback,
+        plan,
+        "rollback_missed",
+        f"The promise was missed: {len(left)} tenants were not back by"
+        f" {rollback.deadline:%H:%M:%S} UTC: {_named(left)}. Work on them goes on.",
+        left,
+        now,
+    )
+    return rollback
+
+
+def _tell_left(
+    rollback: Rollback, plan: Plan, kind: str, sentence: str, left: Sequence[str], now: datetime
+) -> None:
     events.record(
         stream=plan,
-        kind="rollback_missed",
-        sentence=f"The promise was missed: {len(left)} tenants were not back by"
-        f" {rollback.deadline:%H:%M:%S} UTC: {_named(left)}. Work on them goes on.",
+        kind=kind,
+        sentence=sentence,
         actor=None,
         via="watch",
         now=now,
         payload={"rollback": str(rollback.pk), "left": list(left)},
     )
-    return rollback
 
 
 def _named(keys: Sequence[str]) -> str:

@@ -17,9 +17,9 @@ from batches import (
     effect_back,
     effect_calls,
     execution,
+    going_on_calling,
     launch,
     leases,
-    ledger_writes,
     plan_facts,
     readiness,
     rollback_ending,
@@ -174,7 +174,7 @@ def quote_is_ignored() -> Iterator[None]:
 
 def freeze_is_ignored() -> AbstractContextManager[Any]:
     """Whoever calls a batch goes on calling although a freeze has begun."""
-    return _in_place_of(ledger_writes, "is_frozen", lambda *arguments: False)
+    return _in_place_of(going_on_calling, "is_frozen", lambda *arguments: False)
 
 
 def _frozen_midway(scenario: Scenario, dice: Any) -> None:

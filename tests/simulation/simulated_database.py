@@ -7,6 +7,7 @@ Here it is SQLite's, in memory; `simulated_postgresql.py` has the same of a Post
 """
 
 import sqlite3
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,9 +57,9 @@ class SharedConnection(BaseDatabaseWrapper):
         return self.autocommit and not self.in_atomic_block
 
     @property
+    @abstractmethod
     def raw(self) -> Any:
         """Return what executes a question past all touches, written for SQLite."""
-        raise NotImplementedError
 
 
 class SharedMemory(SharedConnection, DatabaseWrapper):
