@@ -15,10 +15,17 @@ from batches.recall import Watched, is_missing
 from batches.source_reader import SourceAnswer
 from plans.models import Plan
 
+# Whoever was left out before anything was called goes on as before, and is worth comparing.
+UNTOUCHED = ("pending", "excluded")
+
 
 @dataclass(frozen=True, slots=True)
 class TenantsNow:
-    """Who of the plan runs the new version since when, who not, and in which batch each is."""
+    """Who of the plan runs the new version since when, who the old one, and the batch of each.
+
+    Whoever is between the two, was taken back or is a person's belongs to neither: its requests
+    were answered by both versions.
+    """
 
     upgraded: Mapping[str, datetime]
     control: Sequence[str]
@@ -29,19 +36,23 @@ def tenants_now(plan: Plan, at: datetime) -> TenantsNow:
     """Return the plan's tenants as a look of that moment sees them."""
     upgrades = list(
         TenantUpgrade.objects.filter(plan=plan).values_list(
-            "tenant_key", "state", "upgraded_at", "batch_id"
+            "tenant_key", "state", "upgraded_at", "batch_id", "touched_at"
         )
     )
     # Nobody was upgraded later than now: such a moment is of a clock that was moved since.
     upgraded = {
         key: min(since, at)
-        for key, state, since, _batch in upgrades
+        for key, state, since, _batch, _touched in upgrades
         if state == "upgraded" and since
     }
     return TenantsNow(
         upgraded=upgraded,
-        control=[key for key, _state, _at, _batch in upgrades if key not in upgraded],
-        batch_of={key: batch for key, _state, _at, batch in upgrades},
+        control=[
+            key
+            for key, state, _since, _batch, touched in upgrades
+            if state in UNTOUCHED and touched is None
+        ],
+        batch_of={key: batch for key, _state, _since, batch, _touched in upgrades},
     )
 
 

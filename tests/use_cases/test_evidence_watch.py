@@ -12,9 +12,17 @@ from batches import control, decide_forward, evidence_history, evidence_watch, k
 from batches.evidence_chart import evidence_chart, ratio_charts
 from batches.evidence_watch import evidence_facts
 from batches.limits_in_force import policies_in_force
-from batches.models import Batch, EvidenceBaseline, EvidenceLook, EvidenceState, Ruling
+from batches.models import (
+    Batch,
+    EvidenceBaseline,
+    EvidenceLook,
+    EvidenceState,
+    Ruling,
+    TenantUpgrade,
+)
 from batches.readiness import missing_names
 from batches.snapshot import plan_snapshot
+from batches.taking_looks import tenants_now
 from plans.drafting import current_revision, policy_of
 from plans.models import Event, Plan
 from plans.policy import EvidenceRules
@@ -80,6 +88,22 @@ def test_a_good_release_passes_once_enough_requests_were_seen(scene, fleet):
     # The last batch leaves nobody to compare with, and that keeps no plan from its end.
     assert state_of(plan).cause == "no_control"
     check_invariants(plan)
+
+
+def test_who_is_between_two_versions_is_compared_with_nobody(scene):
+    plan = began(scene)
+    first = TenantUpgrade.objects.filter(plan=plan).order_by("batch__number", "position")
+    one, other, *rest = first
+    assert set(tenants_now(plan, now()).control) == {row.tenant_key for row in first}
+    for state in ("upgrading", "failed", "unknown", "restoring", "rolled_back", "needs_hand"):
+        TenantUpgrade.objects.filter(pk=one.pk).update(state=state, touched_at=now())
+        assert set(tenants_now(plan, now()).control) == {
+            row.tenant_key for row in (other, *rest)
+        }, state
+    TenantUpgrade.objects.filter(pk=other.pk).update(state="excluded")
+    assert other.tenant_key in tenants_now(plan, now()).control
+    TenantUpgrade.objects.filter(pk=other.pk).update(touched_at=now())
+    assert other.tenant_key not in tenants_now(plan, now()).control
 
 
 def test_a_bad_release_pauses_the_plan_with_its_whole_reason(scene, fleet):

@@ -4,8 +4,9 @@ import pytest
 
 from batches.models import KpiFit
 from plans.models import Policy
+from plans.policies import save_policy_text
 from tests.use_cases.probed_sources import page_text, probed_page
-from tests.web.api_scene import HAND_IN, Scene, body, configure, post
+from tests.web.api_scene import HAND_IN, POLICY_TEXT, Scene, body, configure, now, post
 from tests.web.page_scene import browser, said, text_of
 
 pytestmark = pytest.mark.django_db
@@ -158,6 +159,9 @@ def test_handing_in_a_plan_names_every_kpi_that_does_not_fit(scene, metrics):
 
 
 def test_handing_in_a_plan_tells_what_only_warns(scene, metrics):
+    # In this order cedar is of the last batch, and only the first one must have data.
+    listed = POLICY_TEXT.replace("    rollback", "    selection: {order: listed}\n    rollback")
+    save_policy_text(text=listed, source="test", by=None, now=now(), via="command")
     metrics.text = page_text(["acorn", "birch"])
     answer = post(scene.client(scene.mara), HAND_IN, body())
     assert answer.status_code == 201, answer.json()
