@@ -27,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos-long", action="store_true", help="run the long chaos tests too")
     group = parser.getgroup("simulation")
     group.addoption(
-        "--worlds", type=int, default=500, help="how many worlds; from 1000 on with coverage"
+        "--worlds", type=int, default=1000, help="how many worlds; from 1000 on with coverage"
     )
     group.addoption("--world-seed", type=int, default=None, help="play only the world of this seed")
 

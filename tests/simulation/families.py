@@ -51,6 +51,13 @@ def breach(scenario: Scenario, dice: random.Random) -> None:
         one_fault(scenario, dice, BACK)
 
 
+def recovered(scenario: Scenario, dice: random.Random) -> None:
+    """The new version answers with errors and is taken back; then all is watched to its end."""
+    scenario.plans.append(PlanSpec(some(dice, 3, 6), dice.choice(["two", "three"])))
+    scenario.bad_share["1.5.0"] = dice.choice([0.5, 0.9, 1.0])
+    scenario.sees_through = True
+
+
 def flaky(scenario: Scenario, dice: random.Random) -> None:
     """Some tenants fail, hang, are cut off, or change only long after the answer."""
     policy = dice.choice(["two", "lenient", "lenient", "holding"])
@@ -209,7 +216,7 @@ def agreed(scenario: Scenario, dice: random.Random) -> None:
         ("submit", "reject", "revise", "submit", "approve_as_aram", "approve_as_sona"),
         ("submit", "approve_as_mara", "approve_as_aram", "approve_as_aram", "reject", "archive"),
         ("submit", "approve_as_aram", "reject", "archive", "archive"),
-        ("submit", "reject", "reject", "archive"),
+        ("submit", "reject", "reject", "revise", "archive"),
         ("submit", "reject", "revise", "revise", "submit"),
         ("submit", "approve_as_aram", "revise", "submit", "approve", "approve", "approve"),
         ("submit", "submit", "cancel", "archive"),
@@ -237,7 +244,7 @@ def lapsed(scenario: Scenario, dice: random.Random) -> None:
     ]
     policy, acts = dice.choice(ways)
     scenario.plans.append(PlanSpec(some(dice, 3, 4), policy, acts=acts))
-    scenario.cue("plan_expired", dice.choice(["archive", "revise", "submit"]), 1)
+    scenario.cue("plan_expired", dice.choice(["archive", "revise", "revise", "submit"]), 1)
     scenario.seconds = 20
 
 

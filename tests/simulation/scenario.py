@@ -60,6 +60,8 @@ class Scenario:
     cues: list[Cue] = field(default_factory=list)
     settles: bool = True
     """Whether people clear up at the end; else what is left must be left honestly."""
+    sees_through: bool = False
+    """Whether the world goes on until what follows each rollback has been watched to its end."""
     seconds: float = 60.0
     paperwork: bool = False
     chores: tuple[str, ...] = ()

@@ -1,7 +1,6 @@
 """From a seed to its scenario, always the same one. Every third is about crashes."""
 
 import random
-from collections.abc import Mapping
 
 from plans.failpoints import POINTS
 from tests.simulation import families, families_of_choices, families_of_trouble
@@ -10,34 +9,40 @@ from tests.simulation.families_of_trouble import base_for_trouble
 from tests.simulation.faults import TOUCHES, Strike
 from tests.simulation.scenario import Scenario
 
-LEADS_TO: Mapping[str, Family] = {
-    "adjust.restoring": families_of_choices.loosened,
-    "aftermath.judged": families.breach,
-    "drill.called": families_of_choices.rehearsed,
-}
-"""Points to which only some stories lead."""
-RARE = (
-    *("rollback.", "hands.", "lease.", "adjust.", "aftermath.", "drill."),
-    *("effects.looks_noted", "ledger.flushed"),
+LED: tuple[tuple[Family, tuple[str, ...]], ...] = (
+    (families_of_choices.loosened, ("adjust.restoring",)),
+    (families.recovered, ("rollback.restored", "rollback.checked", "aftermath.judged")),
+    (families_of_choices.rehearsed, ("drill.called",)),
+    (base_for_trouble, ("hands.ending",)),
 )
+"""Stories that lead to points which most others miss, and those points."""
+ANYWHERE = tuple(
+    point for point in (*POINTS, *TOUCHES) if all(point not in points for _, points in LED)
+)
+"""Points that nearly every story comes to."""
+RARE = ("rollback.", "hands.", "lease.", "adjust.", "aftermath.", "drill.", "effects.looks_noted")
 
 
 def crashes(scenario: Scenario, dice: random.Random) -> None:
     """Processes die at named points and at any touch of database or network."""
-    points = [*POINTS, *TOUCHES]
-    # Each such world takes the next point and some that are far from it in the list, so that every
-    # one gets its share, and neighbours that need different stories do not meet in one world.
     turn = scenario.seed // len(FAMILIES) * CRASHES + scenario.seed % len(FAMILIES) // EVERY
-    apart = len(points) // AT_ONCE
-    mine = [points[(turn + place * apart) % len(points)] for place in range(AT_ONCE)]
-    led = [LEADS_TO[point] for point in mine if point in LEADS_TO]
-    base = led[turn % len(led)] if led else base_for_trouble
+    # Every second such world is for points that need a story of their own.
+    base, led = LED[turn // 2 % len(LED)] if turn % 2 else (base_for_trouble, ())
     base(scenario, dice)
     if not scenario.bad_share and base is base_for_trouble:
         scenario.cue("batch_passed", "roll_back", 0.5)
-    for point in mine:
-        nth = 1 if point.startswith(RARE) else dice.randint(1, 3)
-        scenario.strikes.append(Strike("crash", point, nth=nth, seconds=dice.uniform(0.3, 2)))
+    # The others come in turns, so that each gets its share, and some that are far from each other.
+    count = AT_ONCE - len(led)
+    others = [
+        ANYWHERE[(turn + place * len(ANYWHERE) // count) % len(ANYWHERE)] for place in range(count)
+    ]
+    for point in (*led, *others):
+        nth = 1 if point.startswith((*RARE, "ledger.flushed")) else dice.randint(1, 3)
+        strike = Strike("crash", point, nth=nth, seconds=dice.uniform(0.3, 2))
+        if "hands.ending" in led and point not in led:
+            # Hands that died before would never come to their end.
+            strike.kind = "watch"
+        scenario.strikes.append(strike)
     scenario.watches = dice.choice([1, 2, 2, 3])
     scenario.hands = dice.choice([1, 1, 2])
 
@@ -87,6 +92,8 @@ OTHERS: tuple[Family, ...] = (
     families_of_choices.called_off,
     families_of_choices.settled,
     families_of_choices.lost,
+    families_of_choices.settled,
+    families_of_choices.called_off,
 )
 EVERY = 3
 """Every third world is about crashes."""

@@ -393,7 +393,14 @@ class World:
     def _nothing_to_come(self) -> bool:
         """Tell whether everything has ended, and nobody has said or done anything for a while."""
         over = self._all_ended() and not self.people.about_to_act
-        return self.loop.time() > 4 and over and self.feed.quiet_for() > QUIET
+        if self.loop.time() <= 4 or not over or self.feed.quiet_for() <= QUIET:
+            return False
+        return not (self.scenario.sees_through and self._still_watched())
+
+    def _still_watched(self) -> bool:
+        """Tell whether the tenants of a rollback are still being watched."""
+        watching = "SELECT 1 FROM batches_rollback WHERE aftermath = 'watching'"
+        return self.shared.raw.execute(watching).fetchone() is not None
 
     def _all_ended(self) -> bool:
         return bool(self.plans) and all(state in OVER for state in self.states().values())
