@@ -1,6 +1,7 @@
 """Every benchmark one after another; --write puts what was measured into docs/benchmarks.md.
 
-`./console bench all [--write] [--large] [--rounds 5]`. Only on a machine that does nothing else.
+`./console bench all [--write] [--large] [--rounds 5]`; with DATABASE_URL set on that database.
+Only on a machine that does nothing else.
 """
 
 import argparse
@@ -80,7 +81,9 @@ def main() -> None:
                 print(f"{name} failed; the others go on", flush=True)
                 continue
             rows = json.loads(Path(out.name).read_text(encoding="utf-8"))["results"]
-        fresh[name] = section(name, rows, about)
+        # Numbers of one database do not take the place of the other's.
+        title = name if about["database"] == "SQLite" else f"{name} on {about['database']}"
+        fresh[title] = section(title, rows, about)
         if options.write:
             write_down(fresh)
     if not options.write:
