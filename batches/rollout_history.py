@@ -37,11 +37,16 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """One minute of a rollout: who is upgraded, and when the present soak began."""
+    """One minute of a rollout: who is upgraded, and when the present soak began.
+
+    `leg`: the present batch, from 1; `before`: how many were upgraded before it.
+    """
 
     minute: Minute
     upgraded: Sequence[str]
     soak_started: datetime
+    leg: int = 1
+    before: int = 0
 
 
 def course_of(
@@ -50,13 +55,14 @@ def course_of(
     """Return the rollout minute by minute, batch after batch."""
     began = minutes[0].at
     ends, share, number = began, 0.0, -1
+    size = before = 0
     for minute in minutes:
         while minute.at >= ends and number + 1 < len(legs):
             number += 1
             share += legs[number].share
             began, ends = minute.at, minute.at + timedelta(seconds=legs[number].soak_seconds)
-        size = min(len(order), max(number + 1, round(share * len(order))))
-        yield Stretch(minute, order[:size], began)
+            before, size = size, min(len(order), max(number + 1, round(share * len(order))))
+        yield Stretch(minute, order[:size], began, leg=number + 1, before=before)
 
 
 def summed(points: Sequence[Point]) -> Point | None:
