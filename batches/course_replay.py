@@ -13,7 +13,7 @@ from batches.evidence_course import evidence_differences, why_not
 from batches.evidence_ruling import KEY
 from batches.increments import max_age
 from batches.judged_looks import judgings_of, looks_of
-from batches.models import JudgedLook, Ruling
+from batches.models import EvidenceLook, JudgedLook, Ruling
 from batches.replaying import Judging, Rule, Step, play
 from batches.verdict import guardrail_key
 from plans.drafting import policy_of
@@ -137,6 +137,8 @@ def differences(plan: Plan, *, on_a_page: bool = False) -> list[str]:
 
 def left_out(plan: Plan) -> list[str]:
     """Return what of the plan cannot be replayed, in words."""
+    if not EvidenceLook.objects.filter(plan=plan).exists():
+        return []
     why = why_not(plan, judgings_of(plan))
     return [why] if why else []
 

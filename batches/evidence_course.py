@@ -46,15 +46,14 @@ def replay_evidence(plan: Plan, judgings: Sequence[Judging]) -> Iterator[Evidenc
 
 
 def why_not(plan: Plan, judgings: Sequence[Judging]) -> str:
-    """Return why the evidence of the plan cannot be replayed, empty where it can."""
-    looks = EvidenceLook.objects.filter(plan=plan)
-    first = looks.order_by("at").first()
-    if first is None:
+    """Return why no evidence test can be laid over these judgings, empty where one can."""
+    first = EvidenceLook.objects.filter(plan=plan).order_by("at").first()
+    known = all(judging.control is not None for judging in judgings)
+    if first is not None:
+        known &= any(judging.looks.get(first.kpi) == first.at for judging in judgings)
+    if known:
         return ""
-    named = any(judging.looks.get(first.kpi) == first.at for judging in judgings)
-    if named and all(judging.control is not None for judging in judgings):
-        return ""
-    return "the evidence test, whose looks were judged before the console kept what a replay needs"
+    return "the evidence test: its looks were judged before the console kept what a replay needs"
 
 
 def evidence_differences(plan: Plan) -> list[str]:
