@@ -30,6 +30,8 @@ class NothingToReplay(Refused):
 
 MOST_POINTS_ON_A_PAGE = 2_000_000
 """Looks times tenants that a page or a request judges; the command judges any number."""
+LEAST_POINTS = 200
+"""What a look costs however few tenants it is at."""
 
 
 class TooMuchForAPage(Refused):
@@ -41,7 +43,7 @@ class TooMuchForAPage(Refused):
 def refuse_too_much(plan: Plan, judgings: Sequence[Judging]) -> None:
     """Raise TooMuchForAPage where judging these looks would keep a page waiting for minutes."""
     most = max((len(judging.upgraded) for judging in judgings), default=0)
-    if len(judgings) * most > MOST_POINTS_ON_A_PAGE:
+    if len(judgings) * max(most, LEAST_POINTS) > MOST_POINTS_ON_A_PAGE:
         raise TooMuchForAPage(
             f"{len(judgings)} looks at up to {most} tenants take minutes"
             f" to judge; run ./console manage replay {plan.external_id}"

@@ -120,18 +120,14 @@ def _canary(
         seen = {name: point for name, point in seen.items() if name in mine}
     # Two batches are two tenants: what the one before did is not about this one.
     name = f"batch {stretch.leg}" if about.scope == "batch" else ALL
-    if not about.own:
-        whole = summed(list(seen.values()))
-        return ({name: whole} if whole is not None else {}), {}
-    known = {tenant: point for tenant, point in seen.items() if tenant in means}
-    if 2 * (len(seen) - len(known)) > len(seen):
+    if about.own:
+        known = {tenant: point for tenant, point in seen.items() if tenant in means}
+        whole = summed(list(known.values()))
+        if whole is not None and 2 * len(known) >= len(seen):
+            return {name: whole}, {name: _mixed(known, means)}
         # Too many without a past: the guardrail has nothing to compare with, and says so.
-        whole = summed(list(seen.values()))
-        return ({name: whole} if whole is not None else {}), {}
-    whole = summed(list(known.values()))
-    if whole is None:
-        return {}, {}
-    return {name: whole}, {name: _mixed(known, means)}
+    whole = summed(list(seen.values()))
+    return ({name: whole} if whole is not None else {}), {}
 
 
 def _mixed(points: Mapping[str, Point], means: Mapping[str, float]) -> float:

@@ -45,8 +45,8 @@ class ReplayForm(forms.Form):
             choice.choices = [("", "The plan's own"), *((name, name) for name in names)]
         self.tested = policy.evidence is not None
         self._say_what_the_test_is(policy.evidence)
-        self.kpis = {rule.kpi: rule for rule in policy.guardrails}
-        for number, (kpi, rule) in enumerate(self.kpis.items()):
+        self.judged = {rule.kpi: rule for rule in policy.guardrails}
+        for number, (kpi, rule) in enumerate(self.judged.items()):
             limit = rule.at_least if rule.at_most is None else rule.at_most
             definition = definition_of(kpi)
             unit = rule.unit or (definition.unit if definition is not None else "")
@@ -95,7 +95,7 @@ class ReplayForm(forms.Form):
 
     def thresholds(self) -> dict[str, float]:
         """Return the numbers that were given."""
-        given = {kpi: self.cleaned_data.get(f"limit_{n}") for n, kpi in enumerate(self.kpis)}
+        given = {kpi: self.cleaned_data.get(f"limit_{n}") for n, kpi in enumerate(self.judged)}
         return {kpi: float(number) for kpi, number in given.items() if number is not None}
 
     @property

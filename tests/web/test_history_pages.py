@@ -11,7 +11,7 @@ from django.test import Client
 from django_q.models import OrmQ
 
 from batches.kpi_points import LookSample, RatioPoint
-from batches.models import JudgedLook, KpiSample, PlaceboRun, Ruling, TenantUpgrade
+from batches.models import Batch, JudgedLook, KpiSample, PlaceboRun, Ruling, TenantUpgrade
 from batches.placebo_runs import measure_placebo
 from plans.models import Plan
 from plans.policies import save_policy_text
@@ -40,6 +40,7 @@ def rita(scene) -> Client:
 def judged(plan: Plan, share: float, looks: int = 6) -> None:
     """Let looks at two upgraded tenants have been judged."""
     begin = now() - timedelta(minutes=10)
+    batch = Batch.objects.filter(plan=plan).order_by("number").first()
     for number in range(looks):
         at = begin + timedelta(seconds=5 * number)
         points = {key: RatioPoint(share, 100) for key in TENANTS[:2]}
@@ -55,6 +56,7 @@ def judged(plan: Plan, share: float, looks: int = 6) -> None:
             control=len(TENANTS) - 2,
             upgraded=list(TENANTS[:2]),
             soak_started=begin,
+            batch=batch.pk if batch is not None else None,
             since=plan.created_at - timedelta(days=1),
             looks={"error_rate": at.isoformat()},
             states={} if number == 0 else None,
