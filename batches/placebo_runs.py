@@ -295,7 +295,11 @@ def _sentence(policy: UpgradePolicy, found: Placebo, history: _History) -> str:
     )
     if policy.evidence is not None:
         said += f"; asked of evidence is {policy.evidence.max_false_rollback_risk:g} %"
-    alone = [one for one in found.fired.values() if one.scope == "tenant"]
+    alone = [
+        one
+        for one in found.fired.values()
+        if one.scope == "tenant" and one.action == "rollback" and not one.dry_run
+    ]
     if judged := sum(one.judged for one in alone):
         said += (
             f"; {sum(one.tenants for one in alone):,} of {judged:,} tenants that were judged by"
