@@ -231,7 +231,7 @@ class _Rollout:
         for stretch, at, seen in looks:
             for one in seen:
                 state = with_counts(
-                    state, test, one, soak_started=stretch.soak_started, batch=stretch.leg
+                    state, test, one, soak_started=stretch.soak_started, batch=stretch.batch
                 )
             if state.reached_at is None:
                 continue

@@ -95,8 +95,8 @@ def guardrail_looks(
                     tuple(canary),
                     stretch.soak_started,
                     {kpi: at},
-                    batch=stretch.leg,
-                    batch_of=dict.fromkeys(canary, stretch.leg),
+                    batch=stretch.batch,
+                    batch_of=dict.fromkeys(canary, stretch.batch),
                     baselines={kpi: baselines},
                 )
             )
@@ -111,23 +111,50 @@ def _canary(
     alone: frozenset[str],
 ) -> tuple[dict[str, Point], dict[str, float]]:
     """Return whom one minute is about, and what each was like before."""
-    seen = {name: points[name] for name in stretch.upgraded if name in points}
     if about.scope == "tenant":
-        judged = {name: point for name, point in seen.items() if name in alone}
+        judged = {name: points[name] for name in stretch.upgraded if name in points}
+        judged = {name: point for name, point in judged.items() if name in alone}
         return judged, {name: means[name] for name in judged if name in means}
+    groups = dict(enumerate(stretch.batches, start=1))
     if about.scope == "batch":
-        mine = frozenset(stretch.upgraded[stretch.before :])
-        seen = {name: point for name, point in seen.items() if name in mine}
-    # Two batches are two tenants: what the one before did is not about this one.
-    name = f"batch {stretch.leg}" if about.scope == "batch" else ALL
+        groups = {stretch.batch: groups[stretch.batch]}
+    seen = {
+        f"batch {number}": {name: points[name] for name in names if name in points}
+        for number, names in groups.items()
+    }
     if about.own:
-        known = {tenant: point for tenant, point in seen.items() if tenant in means}
-        whole = summed(list(known.values()))
-        if whole is not None and 2 * len(known) >= len(seen):
-            return {name: whole}, {name: _mixed(known, means)}
+        return _with_means(seen, means)
+    if about.scope == "plan":
+        seen = {ALL: {name: point for group in seen.values() for name, point in group.items()}}
+    return _summed(seen), {}
+
+
+def _with_means(
+    groups: Mapping[str, Mapping[str, Point]], means: Mapping[str, float]
+) -> tuple[dict[str, Point], dict[str, float]]:
+    """Return each batch as one tenant with the mean that its tenants had before.
+
+    Batch by batch, so that a window in which the next one begins expects of each what it is like.
+    """
+    everybody = {name: point for group in groups.values() for name, point in group.items()}
+    known = {name: point for name, point in everybody.items() if name in means}
+    if not known or 2 * len(known) < len(everybody):
         # Too many without a past: the guardrail has nothing to compare with, and says so.
-    whole = summed(list(seen.values()))
-    return ({name: whole} if whole is not None else {}), {}
+        return _summed(groups), {}
+    if any(isinstance(point, GaugePoint) for point in known.values()):
+        # Only the newest value of a gauge counts, and each tenant's as much as another's.
+        groups = {ALL: known}
+    kept = {
+        name: {tenant: point for tenant, point in group.items() if tenant in known}
+        for name, group in groups.items()
+    }
+    kept = {name: group for name, group in kept.items() if group}
+    return _summed(kept), {name: _mixed(group, means) for name, group in kept.items()}
+
+
+def _summed(groups: Mapping[str, Mapping[str, Point]]) -> dict[str, Point]:
+    wholes = {name: summed(list(group.values())) for name, group in groups.items()}
+    return {name: whole for name, whole in wholes.items() if whole is not None}
 
 
 def _mixed(points: Mapping[str, Point], means: Mapping[str, float]) -> float:

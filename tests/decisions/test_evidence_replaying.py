@@ -138,8 +138,8 @@ def test_in_whatever_order_tenants_come_back_the_numbers_are_the_same(drawn, dic
     assert [s.ruling for s in again] == [s.ruling for s in straight]
 
 
-BAD = ((40.0, 200.0), (40.0, 200.0), (2.0, 800.0))
-GOOD = ((2.0, 200.0), (2.0, 200.0), (8.0, 800.0))
+BAD = ((40.0, 200.0), (40.0, 200.0), (1.0, 800.0))
+GOOD = ((2.0, 200.0), (1.0, 200.0), (1.0, 800.0))
 
 
 def a_course(*counts: Counts, **more: Any) -> tuple[list[LookSample], list[Judging]]:
@@ -180,7 +180,7 @@ def test_where_it_began_anew_it_says_so_and_knows_nothing_from_before():
 
 
 def test_a_less_tolerant_test_reaches_it_earlier_and_a_more_tolerant_one_never():
-    looks, judgings = a_course(*[((6.0, 200.0), (6.0, 200.0), (8.0, 800.0))] * 40)
+    looks, judgings = a_course(*[((6.0, 200.0), (6.0, 200.0), (1.0, 800.0))] * 40)
 
     def reached(**rules: Any) -> int | None:
         test = replace(TEST, rules=EvidenceRules(**rules))
