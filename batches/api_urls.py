@@ -53,6 +53,7 @@ urlpatterns = [
     path(f"{PLAN}/rulings", api_guardrails.PlanRulings.as_view(), name="api-plan-rulings"),
     path(f"{PLAN}/tenants", api_tenants.PlanTenants.as_view(), name="api-plan-tenants"),
     path(f"{PLAN}/replay", history_api.PlanReplay.as_view(), name="api-plan-replay"),
+    path(f"{PLAN}/replay/same", history_api.PlanReplaySame.as_view(), name="api-plan-replay-same"),
     path(f"{PLAN}/soak", history_api.PlanSoak.as_view(), name="api-plan-soak"),
     path("api/v1/replay", history_api.AllReplay.as_view(), name="api-replay"),
     path("api/v1/kpi-history", history_api.KpiHistory.as_view(), name="api-kpi-history"),

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db.models import Count, Max, Q, QuerySet
 
+from batches.placebo_beside import Beside, beside_revision
 from batches.plan_list import from_versions
 from batches.quote import Quote
 from batches.readiness import quote_for
@@ -34,6 +35,7 @@ class InboxLine:
     trouble: str
     urgent: bool
     adjustment: Adjustment | None = None
+    beside: Beside | None = None
 
 
 def inbox(person: User, *, now: datetime) -> list[InboxLine]:
@@ -69,6 +71,7 @@ def inbox(person: User, *, now: datetime) -> list[InboxLine]:
                 trouble=trouble,
                 urgent=(request.deadline - now).total_seconds() < 15 * 60,
                 adjustment=getattr(request, "adjustment", None),
+                beside=beside_revision(request.revision),
             )
         )
     return lines

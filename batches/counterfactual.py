@@ -7,7 +7,9 @@ from datetime import datetime
 from django.conf import settings
 
 from batches.configured import dictionary
-from batches.course_replay import NothingToReplay, rules_of, steps_of
+from batches.course_replay import NothingToReplay, refuse_too_much, rules_of, steps_of
+from batches.evidence_course import BatchPassed, EvidenceWouldBe, evidence_under, why_not
+from batches.evidence_ruling import KEY
 from batches.judged_looks import judgings_of, without_states
 from batches.models import Rollback
 from batches.replaying import Rule, Step
@@ -15,16 +17,7 @@ from plans.drafting import current_revision, written_policy
 from plans.models import Plan
 from plans.policy import Guardrail, UpgradePolicy
 from plans.policy_words import span
-from plans.refusal import BadInput, Refused
-
-MOST_POINTS_ON_A_PAGE = 2_000_000
-"""Looks times tenants that a page or a request judges; the command judges any number."""
-
-
-class TooMuchForAPage(Refused):
-    """The replay would keep the page waiting for minutes."""
-
-    default_code = "too_much_to_replay"
+from plans.refusal import BadInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +25,7 @@ class WouldBe:
     """What one guardrail would have said over the whole course.
 
     `breached_at` and `sentence` are those of its first breach, `failed` of how many `looks`.
+    `highest`: of the evidence test, how much evidence there was at most, in %.
     """
 
     key: str
@@ -43,6 +37,7 @@ class WouldBe:
     failed: int
     breached_at: datetime | None
     sentence: str
+    highest: float | None = None
 
     @property
     def takes_back(self) -> bool:
@@ -61,13 +56,19 @@ class Really:
 
 @dataclass(frozen=True, slots=True)
 class Counterfactual:
-    """One plan under other rules. `at`: when it would have been taken back, None = never."""
+    """One plan under other rules. `at`: when it would have been taken back, None = never.
+
+    `passes`: per batch, when the evidence test would first have let it pass. `unreadable`: what is
+    not judged, `said`: what is to be known of what is.
+    """
 
     plan: Plan
     guardrails: tuple[WouldBe, ...]
     at: datetime | None
     really: Really
     unreadable: tuple[str, ...] = ()
+    passes: tuple[BatchPassed, ...] = ()
+    said: tuple[str, ...] = ()
 
     @property
     def word(self) -> str:
@@ -97,22 +98,49 @@ def replay_under(plan: Plan, policy: UpgradePolicy, *, on_a_page: bool = False) 
             "There is nothing to replay: no look at this plan was judged, or its looks were dropped"
             f" {settings.LOOKS_KEPT_DAYS} days after its end."
         )
-    most = max(len(judging.upgraded) for judging in judgings)
-    if on_a_page and len(judgings) * most > MOST_POINTS_ON_A_PAGE:
-        raise TooMuchForAPage(
-            f"{len(judgings)} looks at up to {most} tenants take minutes"
-            f" to judge; run ./console manage replay {plan.external_id}"
-        )
+    if on_a_page:
+        refuse_too_much(plan, judgings)
     # What the guardrails said under their own rules does not count under others.
     course = without_states(judgings)
     rules, unreadable = rules_of(policy)
     found = {rule.key: _Gathered(rule) for rule in rules}
     for step in steps_of(plan, policy, course):
         found[step.rule.key].take(step)
-    guardrails = tuple(gathered.told() for gathered in found.values())
+    guardrails = [gathered.told() for gathered in found.values()]
+    weighed = None
+    if policy.evidence is not None:
+        why = why_not(plan, judgings)
+        unreadable += [why] if why else []
+        weighed = None if why else evidence_under(plan, policy, course)
+    if weighed is not None:
+        guardrails.append(_evidence_told(weighed))
     back = [one.breached_at for one in guardrails if one.breached_at is not None and one.takes_back]
     return Counterfactual(
-        plan, guardrails, min(back, default=None), really(plan), tuple(unreadable)
+        plan,
+        tuple(guardrails),
+        min(back, default=None),
+        really(plan),
+        tuple(unreadable),
+        passes=weighed.passes if weighed is not None else (),
+        said=weighed.said if weighed is not None else (),
+    )
+
+
+def _evidence_told(weighed: EvidenceWouldBe) -> WouldBe:
+    """Return the evidence test as one of those that judge."""
+    reached = weighed.reached
+    rules = weighed.test.rules
+    return WouldBe(
+        key=KEY,
+        kpi=reached.step.ruling.kpi if reached is not None else ", ".join(rules.kpis),
+        action=reached.step.ruling.action if reached is not None else rules.action,
+        scope="plan",
+        dry_run=False,
+        looks=weighed.looks,
+        failed=weighed.at_hundred,
+        breached_at=reached.judging.at if reached is not None else None,
+        sentence=reached.step.ruling.sentence if reached is not None else "",
+        highest=weighed.highest,
     )
 
 

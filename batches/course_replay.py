@@ -9,10 +9,11 @@ from typing import Any
 
 from batches.configured import dictionary
 from batches.dictionary import GuardrailUnusable, resolve_guardrail
-from batches.increments import LookSample, max_age
-from batches.judged_looks import judgings_of
-from batches.models import JudgedLook, KpiSample, Ruling
-from batches.placebo import EVIDENCE
+from batches.evidence_course import evidence_differences, why_not
+from batches.evidence_ruling import KEY
+from batches.increments import max_age
+from batches.judged_looks import judgings_of, looks_of
+from batches.models import EvidenceLook, JudgedLook, Ruling
 from batches.replaying import Judging, Rule, Step, play
 from batches.verdict import guardrail_key
 from plans.drafting import policy_of
@@ -25,6 +26,28 @@ class NothingToReplay(Refused):
     """The plan has no looks whose judging was recorded."""
 
     default_code = "nothing_to_replay"
+
+
+MOST_POINTS_ON_A_PAGE = 2_000_000
+"""Looks times tenants that a page or a request judges; the command judges any number."""
+LEAST_POINTS = 200
+"""What a look costs however few tenants it is at."""
+
+
+class TooMuchForAPage(Refused):
+    """The replay would keep the page waiting for minutes."""
+
+    default_code = "too_much_to_replay"
+
+
+def refuse_too_much(plan: Plan, judgings: Sequence[Judging]) -> None:
+    """Raise TooMuchForAPage where judging these looks would keep a page waiting for minutes."""
+    most = max((len(judging.upgraded) for judging in judgings), default=0)
+    if len(judgings) * max(most, LEAST_POINTS) > MOST_POINTS_ON_A_PAGE:
+        raise TooMuchForAPage(
+            f"{len(judgings)} looks at up to {most} tenants take minutes"
+            f" to judge; run ./console manage replay {plan.external_id}"
+        )
 
 
 def rules_of(policy: UpgradePolicy) -> tuple[list[Rule], list[str]]:
@@ -68,7 +91,7 @@ def steps_of(
     for kpi in dict.fromkeys(rule.definition.name for rule in rules):
         steps += play(
             [rule for rule in rules if rule.definition.name == kpi],
-            _looks(plan, kpi, judgings),
+            looks_of(plan, kpi, judgings),
             judgings,
             max_age_seconds=max_age(policy.limits.look_seconds),
             ruled=ruled or (),
@@ -77,28 +100,22 @@ def steps_of(
     return steps
 
 
-def _looks(plan: Plan, kpi: str, judgings: Sequence[Judging]) -> Iterator[LookSample]:
-    newest = [judging.looks[kpi] for judging in judgings if kpi in judging.looks]
-    if not newest:
-        return
-    rows = KpiSample.objects.filter(plan=plan, kpi=kpi, at__lte=max(newest)).order_by("at", "pk")
-    for look in rows.values_list("look", flat=True).iterator(chunk_size=50):
-        yield LookSample.from_json(look)
-
-
-def differences(plan: Plan) -> list[str]:
+def differences(plan: Plan, *, on_a_page: bool = False) -> list[str]:
     """Return where the rulings that were made differ from those of a replay; nothing = the same.
 
-    Raises NothingToReplay. Rulings from before the first recorded judging are left out, and those
-    of the evidence test, which keeps its counts by itself.
+    The evidence test is compared number by number. Raises NothingToReplay. Rulings from before the
+    first recorded judging are left out, and what `left_out` names. `on_a_page`: raise
+    TooMuchForAPage rather than keep a page waiting.
     """
     first = JudgedLook.objects.filter(plan=plan).order_by("pk").first()
     if first is None:
         raise NothingToReplay("No look at this plan was judged, so there is nothing to replay.")
+    if on_a_page:
+        refuse_too_much(plan, judgings_of(plan))
     rulings = Ruling.objects.filter(plan=plan, at__gte=first.at)
     made: list[tuple[Any, ...]] = [
         (row.at, row.guardrail, row.verdict, row.value, row.n, row.sentence)
-        for row in rulings.exclude(guardrail=EVIDENCE).order_by("pk")
+        for row in rulings.exclude(guardrail=KEY).order_by("pk")
     ]
     again: list[tuple[Any, ...]] = [
         (
@@ -116,7 +133,16 @@ def differences(plan: Plan) -> list[str]:
     return [
         *(f"was ruled, and is not in the replay: {_ruled(one)}" for one in missing),
         *(f"is in the replay, and was not ruled: {_ruled(one)}" for one in more),
+        *evidence_differences(plan),
     ]
+
+
+def left_out(plan: Plan) -> list[str]:
+    """Return what of the plan cannot be replayed, in words."""
+    if not EvidenceLook.objects.filter(plan=plan).exists():
+        return []
+    why = why_not(plan, judgings_of(plan))
+    return [why] if why else []
 
 
 def _ruled(one: tuple[Any, ...]) -> str:

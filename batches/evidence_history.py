@@ -1,9 +1,10 @@
 """What the evidence test asks of the tenants' history, and takes down once per plan.
 
 Nothing that happens while the plan runs may change what counts as usual: the first look of each
-Kpi keeps it in a row, and a restart counts with the same.
+Kpi keeps it in a row, and a restart counts with the same, and so does a replay.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -22,23 +23,56 @@ def usual_of(plan: Plan, kpi: str, *, bound: float | None, now: datetime) -> tup
     return _kept(plan.pk, kpi) or _read(_take_down(plan, kpi, bound, now))
 
 
-def _take_down(plan: Plan, kpi: str, bound: float | None, now: datetime) -> EvidenceBaseline:
-    tenants = list(TenantUpgrade.objects.filter(plan=plan).values_list("tenant_key", flat=True))
-    until = min(plan.started_at or now, now)
+def usual_before(plan: Plan, kpi: str, *, bound: float | None) -> tuple[Usual, str, str]:
+    """Return the same for a replay, which writes nothing, and what is to be known of it.
+
+    What the plan has taken down counts. Else the history is asked, as long as it reaches back so
+    far.
+    """
+    row = EvidenceBaseline.objects.filter(plan=plan, kpi=kpi).first()
+    if row is not None:
+        usual, short = _read(row)
+        other = not short and None not in (bound, row.bound) and row.bound != bound
+        said = f"{kpi} is calibrated by what was slower than {row.bound:g}" if other else ""
+        return usual, short, said
+    until = plan.started_at or plan.created_at
+    usual, short = usual_from_history(
+        plan.plugin.key, kpi, _tenants(plan), until=until, bound=bound
+    )
+    said = "" if short else f"{kpi} is calibrated by what is recorded now from before the plan"
+    return usual, short, said
+
+
+def usual_from_history(
+    plugin: str, kpi: str, tenants: Sequence[str], *, until: datetime, bound: float | None
+) -> tuple[Usual, str]:
+    """Return what was usual before a moment, and why it is too little where it is."""
     asked: dict[str, Any] = {"until": until, "bound": bound}
-    rates = kpi_history.exposure_rates(plan.plugin.key, kpi, tenants, **asked)
-    phi = kpi_history.dispersion(plan.plugin.key, kpi, **asked)
+    rates = kpi_history.exposure_rates(plugin, kpi, tenants, **asked)
+    phi = kpi_history.dispersion(plugin, kpi, **asked)
     requests = sum(pair[1] for pair in rates.values())
-    short = ""
     if requests < FEWEST_REQUESTS:
-        short = f"{requests:,.0f} requests of {kpi} are known from before the plan"
-    elif phi is None:
-        short = f"less than three hours of {kpi} are known from before the plan"
+        return Usual(), f"{requests:,.0f} requests of {kpi} are known from before the plan"
+    if phi is None:
+        return Usual(), f"less than three hours of {kpi} are known from before the plan"
+    return Usual(rates, phi), ""
+
+
+def _tenants(plan: Plan) -> list[str]:
+    return list(TenantUpgrade.objects.filter(plan=plan).values_list("tenant_key", flat=True))
+
+
+def _take_down(plan: Plan, kpi: str, bound: float | None, now: datetime) -> EvidenceBaseline:
+    until = min(plan.started_at or now, now)
+    usual, short = usual_from_history(
+        plan.plugin.key, kpi, _tenants(plan), until=until, bound=bound
+    )
     return EvidenceBaseline.objects.create(
         plan=plan,
         kpi=kpi,
-        rates={} if short else {tenant: list(pair) for tenant, pair in rates.items()},
-        phi=1.0 if short or phi is None else phi,
+        bound=bound,
+        rates={tenant: list(pair) for tenant, pair in usual.rates.items()},
+        phi=usual.phi,
         short=short,
         taken_at=now,
     )

@@ -47,6 +47,19 @@ class Surroundings:
     short: Mapping[str, str] = field(default_factory=dict)
 
 
+def surroundings_of(
+    test: EvidenceTest, known: Mapping[str, tuple[Usual, str]], *, canary: int, control: int
+) -> Surroundings:
+    """Return the surroundings by what is known per Kpi, and why it is too little where it is."""
+    tested = {kpi: known[kpi] for kpi in test.kpis if kpi in known}
+    return Surroundings(
+        canary=canary,
+        control=control,
+        usual={kpi: usual for kpi, (usual, _short) in tested.items() if usual.estimated},
+        short={kpi: short for kpi, (_usual, short) in tested.items() if short},
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class EvidenceRuling:
     """What the test says now. `may_pass`: a batch whose soak is over is not kept by it."""
@@ -187,7 +200,7 @@ def recent(looks: Sequence[LookSample], tested: KpiUnderTest) -> Recent:
     """Add up what the kept looks had; asked for once, when a sentence needs it."""
     errors: dict[str, float] = {}
     requests: dict[str, float] = {}
-    control_errors = control_requests = 0.0
+    control: list[tuple[float, float]] = []
     for look in looks:
         for tenant, point in look.canary.items():
             tally = tally_of(point, tested)
@@ -197,16 +210,16 @@ def recent(looks: Sequence[LookSample], tested: KpiUnderTest) -> Recent:
         for point in look.control.values():
             tally = tally_of(point, tested)
             if tally is not None:
-                control_errors += tally[0]
-                control_requests += tally[1]
+                control.append(tally)
     shares = [(tenant, errors[tenant] / n) for tenant, n in requests.items() if n > 0]
     return Recent(
         seconds=(looks[-1].at - looks[0].at).total_seconds() if looks else 0.0,
-        errors=sum(errors.values()),
-        requests=sum(requests.values()),
+        # In whatever order a database returns the tenants: the same sums, the same sentence.
+        errors=math.fsum(errors.values()),
+        requests=math.fsum(requests.values()),
         tenants=len(requests),
-        control_errors=control_errors,
-        control_requests=control_requests,
+        control_errors=math.fsum(tally[0] for tally in control),
+        control_requests=math.fsum(tally[1] for tally in control),
         worst=min(shares, key=lambda pair: (-pair[1], pair[0]), default=None),
     )
 

@@ -6,28 +6,26 @@ once, whoever takes it in.
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from batches.canonical_json import canonical_json
 from batches.decision_facts import BreachFacts
-from batches.evidence import percent
 from batches.evidence_calibration import Usual
 from batches.evidence_history import usual_of
-from batches.evidence_intervals import ratio_interval
 from batches.evidence_rules import EvidenceTest
-from batches.evidence_ruling import (
-    KEY,
-    EvidenceRuling,
-    Surroundings,
-    reached_sentence,
-    recent,
-    rule,
+from batches.evidence_ruling import KEY, surroundings_of
+from batches.evidence_steps import (
+    AtHand,
+    Standing,
+    Step,
+    is_over,
+    numbers_of,
+    take_step,
 )
-from batches.kpi_points import LookSample
 from batches.models import Batch, EvidenceLook, EvidenceState, Rollback, Ruling
-from batches.plan_evidence import PlanEvidence, Sums, counts_of, with_look
+from batches.plan_evidence import PlanEvidence
 from batches.recall import Watched
 from plans import events
 from plans.models import Event, Plan
@@ -61,140 +59,96 @@ class EvidenceFacts:
 # Looks.
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The row of a plan's test, if it has one, and whether what it had tested is over."""
+
+    row: EvidenceState | None = None
+    over: bool = False
+
+    @property
+    def standing(self) -> Standing | None:
+        """Return where the test stands; None where it begins."""
+        row = self.row
+        if row is None:
+            return None
+        return Standing(
+            state=PlanEvidence.from_json(row.state),
+            verdict=row.verdict,
+            cause=row.cause,
+            sentence=row.sentence,
+            began_at=row.began_at,
+            reached_at=row.reached_at,
+        )
+
+
+def kept_of(plan: Plan, watched: Watched) -> Kept:
+    """Return what is kept of the plan's test; nothing where its policy has none."""
+    if watched.evidence is None:
+        return Kept()
+    row = EvidenceState.objects.filter(plan=plan).first()
+    return Kept(row, row is not None and _is_over(plan, row))
+
+
 def take_in(
-    plan: Plan, watched: Watched, kpis: Collection[str], *, canary: int, control: int, now: datetime
+    plan: Plan,
+    watched: Watched,
+    kpis: Collection[str],
+    known: Kept,
+    *,
+    canary: int,
+    control: int,
+    now: datetime,
 ) -> None:
-    """Take the newest look at each of these Kpis into the test of the plan, if it has one."""
+    """Take the newest look at each of these Kpis into the test of the plan, if it has one.
+
+    `known` is what `kept_of` has returned in this transaction.
+    """
     test = watched.evidence
     if test is None:
         return
-    row = EvidenceState.objects.filter(plan=plan).first()
-    before = _standing(plan, row)
-    state, anew = before or PlanEvidence(), row is not None and before is None
     batch = (
         Batch.objects.filter(plan=plan, state__in=("deploying", "soaking", "held"))
         .order_by("-number")
         .first()
     )
-    soak_started = batch.calls_done_at if batch is not None else None
-    around = _around(plan, test, canary, control, now)
-    taken: list[EvidenceLook] = []
-    for kpi in test.kpis:
-        looks = watched.looks.get(kpi)
-        if kpi not in kpis or not looks:
-            continue
-        usual = around.usual.get(kpi, Usual())
-        after = with_look(
-            state,
-            test,
-            looks[-1],
-            usual,
-            soak_started=soak_started,
-            batch=batch.number if batch is not None else state.band_batch,
-        )
-        if after is not state:
-            state = after
-            taken.append(_look_row(plan, test, looks[-1], state))
-    if not taken:
-        return
-    EvidenceLook.objects.bulk_create(taken, ignore_conflicts=True)
-    ruling = rule(state, test, around)
-    known = None if anew else row
-    if ruling.word == "rollback":
-        ruling = _in_full(ruling, state, test, around, watched, known)
-    changed = known is None or _told(known.verdict, known.cause) != _told(
-        ruling.verdict, ruling.cause
+    around = surroundings_of(test, usuals(plan, test, now), canary=canary, control=control)
+    hand = AtHand(
+        kpis=kpis,
+        looks=watched.looks,
+        around=around,
+        now=now,
+        soak_started=batch.calls_done_at if batch is not None else None,
+        batch=batch.number if batch is not None else None,
     )
-    kept = _keep(plan, row, known, state, ruling, estimated=bool(around.usual), now=now)
-    if changed:
-        _say(plan, batch, watched, kept, state, anew=anew, now=now)
+    step = take_step(known.standing, test, hand, anew=known.over)
+    if step is None:
+        return
+    rows = (
+        EvidenceLook(plan=plan, kpi=look.kpi, at=look.at, **asdict(numbers_of(test, look, state)))
+        for look, state in step.taken
+    )
+    EvidenceLook.objects.bulk_create(rows, ignore_conflicts=True)
+    row = _keep(plan, known.row, step, estimated=bool(around.usual), now=now)
+    if step.changed:
+        _say(plan, batch, watched, row, step, now=now)
 
 
-def _told(verdict: str, cause: str) -> tuple[str, str]:
-    """Return what makes a new ruling: what a soak still waits for alone does not."""
-    return verdict, "" if verdict == "undecided" else cause
-
-
-def _around(
-    plan: Plan, test: EvidenceTest, canary: int, control: int, now: datetime
-) -> Surroundings:
-    known = {
+def usuals(plan: Plan, test: EvidenceTest, now: datetime) -> dict[str, tuple[Usual, str]]:
+    """Return per Kpi what was usual before the plan, and why it is too little where it is."""
+    return {
         kpi: usual_of(plan, kpi, bound=tested.slow_above, now=now)
         for kpi, tested in test.kpis.items()
     }
-    return Surroundings(
-        canary=canary,
-        control=control,
-        usual={kpi: usual for kpi, (usual, _short) in known.items() if usual.estimated},
-        short={kpi: short for kpi, (_usual, short) in known.items() if short},
-    )
-
-
-def _look_row(
-    plan: Plan, test: EvidenceTest, look: LookSample, state: PlanEvidence
-) -> EvidenceLook:
-    counts, _usual = counts_of(look, test.kpis[look.kpi], Usual(), seconds=0)
-    log_e = state.processes[look.kpi].log_e
-    sums = state.band[look.kpi]
-    band = ratio_interval(*sums, risk=test.risk)
-    return EvidenceLook(
-        plan=plan,
-        kpi=look.kpi,
-        at=look.at,
-        log_e=log_e,
-        percent=percent(log_e, test.risk),
-        together=state.percent(test.risk),
-        together_log_e=state.log_e,
-        canary_errors=counts.canary_errors,
-        canary_requests=counts.canary_requests,
-        control_errors=counts.control_errors,
-        control_requests=counts.control_requests,
-        ratio=band.estimate,
-        ratio_lower=band.lower,
-        ratio_upper=band.upper,
-        ratio_tolerated=_tolerated(test, sums),
-    )
-
-
-def _tolerated(test: EvidenceTest, sums: Sums) -> float | None:
-    """Return the ratio that is tolerated at the control's own rate; None where it has no errors."""
-    if sums.control_errors <= 0 or sums.control_requests <= 0:
-        return None
-    tolerance = test.tolerance
-    return tolerance.ratio + tolerance.points * sums.control_requests / sums.control_errors
-
-
-def _in_full(
-    ruling: EvidenceRuling,
-    state: PlanEvidence,
-    test: EvidenceTest,
-    around: Surroundings,
-    watched: Watched,
-    known: EvidenceState | None,
-) -> EvidenceRuling:
-    """Return the ruling with the whole sentence; why it was reached is said once and stays."""
-    if known is not None and known.verdict == ruling.verdict:
-        return replace(ruling, sentence=known.sentence)
-    seen = recent(list(watched.looks.get(state.blame, ())), test.kpis[state.blame])
-    return replace(ruling, sentence=reached_sentence(state, test, around, seen))
 
 
 def _keep(
-    plan: Plan,
-    row: EvidenceState | None,
-    known: EvidenceState | None,
-    state: PlanEvidence,
-    ruling: EvidenceRuling,
-    *,
-    estimated: bool,
-    now: datetime,
+    plan: Plan, row: EvidenceState | None, step: Step, *, estimated: bool, now: datetime
 ) -> EvidenceState:
-    """Write where the test stands; `known` is what it goes on from, None where it begins."""
-    kept = row or EvidenceState(plan=plan)
-    reached_before = None if known is None else known.reached_at
-    kept.began_at = now if known is None else known.began_at
-    kept.reached_at = None if state.reached_at is None else reached_before or now
-    kept.state = state.to_json()
+    """Write where the test stands."""
+    kept, standing, ruling = row or EvidenceState(plan=plan), step.standing, step.ruling
+    kept.began_at, kept.reached_at = standing.began_at, standing.reached_at
+    kept.state = standing.state.to_json()
     kept.percent = ruling.percent
     kept.verdict, kept.action, kept.cause = ruling.verdict, ruling.action, ruling.cause
     kept.kpi, kept.sentence, kept.may_pass = ruling.kpi, ruling.sentence, ruling.may_pass
@@ -203,20 +157,21 @@ def _keep(
     return kept
 
 
+def state_digest(state: PlanEvidence) -> str:
+    """Return the digest of all that the test knew when it ruled."""
+    return hashlib.sha256(canonical_json(state.to_json())).hexdigest()
+
+
 def _say(
     plan: Plan,
     batch: Batch | None,
     watched: Watched,
     kept: EvidenceState,
-    state: PlanEvidence,
+    step: Step,
     *,
-    anew: bool,
     now: datetime,
 ) -> None:
     """Add the ruling and its event: the verdict or its reason has changed."""
-    sentence = f"the evidence test begins anew; {kept.sentence}" if anew else kept.sentence
-    process = state.processes.get(kept.kpi)
-    n = int(process.canary_requests) if process is not None else 0
     Ruling.objects.create(
         plan=plan,
         batch=batch,
@@ -224,19 +179,19 @@ def _say(
         kpi=kept.kpi,
         verdict=kept.verdict,
         action=kept.action,
-        sentence=sentence,
+        sentence=step.sentence,
         value=kept.percent,
         threshold=REACHED,
         unit="%",
-        n=n,
-        inputs_digest=hashlib.sha256(canonical_json(kept.state)).hexdigest(),
+        n=step.requests,
+        inputs_digest=state_digest(step.standing.state),
         revision=watched.revision,
         at=now,
     )
     events.record(
         stream=plan,
         kind=f"ruling_{kept.verdict}",
-        sentence=f"{sentence}.",
+        sentence=f"{step.sentence}.",
         actor=None,
         via="watch",
         now=now,
@@ -246,16 +201,9 @@ def _say(
             "value": kept.percent,
             "threshold": REACHED,
             "unit": "%",
-            "n": n,
+            "n": step.requests,
         },
     )
-
-
-def _standing(plan: Plan, row: EvidenceState | None) -> PlanEvidence | None:
-    """Return the evidence that still holds; None where it begins, or begins anew."""
-    if row is None or _is_over(plan, row):
-        return None
-    return PlanEvidence.from_json(row.state)
 
 
 def _is_over(plan: Plan, row: EvidenceState) -> bool:
@@ -266,13 +214,12 @@ def _is_over(plan: Plan, row: EvidenceState) -> bool:
         .values("triggered_at", "finished_at")
         .first()
     )
-    if last is not None and (last["finished_at"] or last["triggered_at"]) > row.began_at:
-        return True
-    if row.reached_at is None:
-        return False
-    return Event.objects.filter(
-        stream__key=plan.stream_key, kind__in=BY_HAND, at__gt=row.reached_at
-    ).exists()
+    taken_back = (last["finished_at"] or last["triggered_at"]) if last is not None else None
+    taken_on = None
+    if row.reached_at is not None:
+        acts = Event.objects.filter(stream__key=plan.stream_key, kind__in=BY_HAND)
+        taken_on = acts.order_by("-at").values_list("at", flat=True).first()
+    return is_over(row.began_at, row.reached_at, taken_back=taken_back, taken_on=taken_on)
 
 
 # What the decisions ask.

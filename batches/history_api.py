@@ -1,6 +1,6 @@
 """REST: replays under other rules, what soaks find, placebo backtests, what is recorded."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -10,10 +10,12 @@ from rest_framework.response import Response
 
 from batches.configured import dictionary
 from batches.counterfactual import own_policy, replay_under, scaled, with_thresholds
+from batches.course_replay import differences, left_out
 from batches.kpi_history import standing
 from batches.models import PlaceboRun
-from batches.other_rules import named_policy, thresholds_of
+from batches.other_rules import evidence_of, named_policy, thresholds_of, with_evidence
 from batches.past_replays import tally
+from batches.placebo_beside import words_of
 from batches.placebo_runs import MOST_ROLLOUTS, USUAL_ROLLOUTS, ask_placebo, newest_placebo
 from batches.replay_answers import counterfactual_answer, tally_answer
 from batches.soak_outlook import kept_outlook
@@ -35,6 +37,13 @@ RULES = [
         many=True,
         description="KPI=NUMBER: another number for the guardrails of a Kpi, in their unit.",
     ),
+    OpenApiParameter(
+        "evidence",
+        str,
+        many=True,
+        description="KEY=VALUE: another evidence test. Keys: risk, ratio, points, detect, power"
+        " (numbers), action, kpis (with commas).",
+    ),
 ]
 
 
@@ -50,6 +59,18 @@ class WouldBeOutput(serializers.Serializer[Any]):
     failed = serializers.IntegerField()
     breached_at = serializers.DateTimeField(allow_null=True)
     sentence = serializers.CharField(allow_blank=True)
+    highest_percent = serializers.FloatField(
+        allow_null=True, help_text="Of the evidence test: the most evidence there was."
+    )
+
+
+class PassedOutput(serializers.Serializer[Any]):
+    """When the evidence test would first have let a batch pass."""
+
+    batch = serializers.IntegerField(help_text="Its number.")
+    soak_started = serializers.DateTimeField()
+    at = serializers.DateTimeField(allow_null=True, help_text="null: never.")
+    sentence = serializers.CharField()
 
 
 class ReplayOutput(serializers.Serializer[Any]):
@@ -69,6 +90,20 @@ class ReplayOutput(serializers.Serializer[Any]):
     earlier_seconds = serializers.FloatField(allow_null=True)
     guardrails = WouldBeOutput(many=True)
     not_judged = serializers.ListField(child=serializers.CharField())
+    passes = PassedOutput(many=True, help_text="By the evidence test; empty without one.")
+    notes = serializers.ListField(child=serializers.CharField())
+
+
+class SameOutput(serializers.Serializer[Any]):
+    """Whether the rulings of a plan come out of a replay as they were made."""
+
+    plan = serializers.UUIDField()
+    external_id = serializers.CharField()
+    same = serializers.BooleanField()
+    differences = serializers.ListField(child=serializers.CharField())
+    left_out = serializers.ListField(
+        child=serializers.CharField(), help_text="What cannot be replayed."
+    )
 
 
 class TallyOutput(serializers.Serializer[Any]):
@@ -125,6 +160,13 @@ class JudgeOutput(serializers.Serializer[Any]):
     dry_run = serializers.BooleanField()
     rollouts = serializers.IntegerField(help_text="In how many it would have been broken.")
     evidence = serializers.BooleanField()
+    scope = serializers.CharField(
+        required=False, help_text="plan, batch or tenant; not in old backtests."
+    )
+    tenants = serializers.IntegerField(
+        required=False, help_text="Of a guardrail about each tenant: tenants that broke it, ..."
+    )
+    judged = serializers.IntegerField(required=False, help_text="... of so many.")
 
 
 class PlaceboOutput(serializers.Serializer[PlaceboRun]):
@@ -145,7 +187,20 @@ class PlaceboOutput(serializers.Serializer[PlaceboRun]):
     not_measured = serializers.ListField(
         child=serializers.CharField(), source="result.not_measured"
     )
+    notes = serializers.ListField(
+        child=serializers.CharField(),
+        source="result.notes",
+        required=False,
+        help_text="What history could not tell as it will be.",
+    )
     judges = JudgeOutput(many=True, source="result.judges")
+    beside_evidence = serializers.SerializerMethodField(
+        help_text="For an evidence test that takes plans back: what stands beside it."
+    )
+
+    def get_beside_evidence(self, run: PlaceboRun) -> str:
+        """Return it, empty where the policy has no such test."""
+        return words_of(run)
 
 
 class PlaceboInput(StrictSerializer):
@@ -174,13 +229,27 @@ class HistoryOutput(serializers.Serializer[Any]):
     too_little = serializers.CharField(allow_blank=True)
 
 
-def _rules(request: Request) -> tuple[UpgradePolicy | None, dict[str, float]]:
+class Rules(NamedTuple):
+    """Other rules, as the address line says them."""
+
+    policy: UpgradePolicy | None
+    thresholds: dict[str, float]
+    evidence: dict[str, Any]
+
+
+def _rules(request: Request) -> Rules:
     name = request.query_params.get("policy", "")
     policy = named_policy(name) if name else None
     thresholds = thresholds_of(request.query_params.getlist("threshold"))
-    if policy is None and not thresholds:
-        raise BadInput(["say which other rules: policy=NAME, or threshold=KPI=NUMBER"])
-    return policy, thresholds
+    evidence = evidence_of(request.query_params.getlist("evidence"))
+    if policy is None and not thresholds and not evidence:
+        raise BadInput(
+            [
+                "say which other rules: policy=NAME, threshold=KPI=NUMBER, or evidence=KEY=VALUE;"
+                " .../replay/same tells whether the plan's own rulings come out again"
+            ]
+        )
+    return Rules(policy, thresholds, evidence)
 
 
 class PlanReplay(ConsoleView):
@@ -194,10 +263,33 @@ class PlanReplay(ConsoleView):
     def get(self, request: Request, plan: str) -> Response:
         """Return it; nothing is written."""
         found = find_plan(request, plan)
-        policy, thresholds = _rules(request)
-        rules = with_thresholds(policy or own_policy(found), thresholds)
-        answer = counterfactual_answer(replay_under(found, scaled(rules), on_a_page=True))
+        other = _rules(request)
+        rules = with_thresholds(other.policy or own_policy(found), other.thresholds)
+        rules = scaled(with_evidence(rules, other.evidence))
+        answer = counterfactual_answer(replay_under(found, rules, on_a_page=True))
         return Response(ReplayOutput(answer).data)
+
+
+class PlanReplaySame(ConsoleView):
+    """One plan under its own rules."""
+
+    @extend_schema(
+        summary="Judge a plan's stored looks once more: do its rulings come out as they were made?",
+        parameters=[PLAN_PARAMETER],
+        responses={200: SameOutput, **PROBLEMS},
+    )
+    def get(self, request: Request, plan: str) -> Response:
+        """Return it; nothing is written."""
+        found = find_plan(request, plan)
+        different = differences(found, on_a_page=True)
+        answer = {
+            "plan": found.pk,
+            "external_id": found.external_id,
+            "same": not different,
+            "differences": different,
+            "left_out": left_out(found),
+        }
+        return Response(SameOutput(answer).data)
 
 
 class AllReplay(ConsoleView):
@@ -212,11 +304,9 @@ class AllReplay(ConsoleView):
         """Return the newest fifty that the caller may see; nothing is written."""
         user = asking(request)
         require(user, "view")
-        policy, thresholds = _rules(request)
         found = tally(
             visible_plans(user),
-            policy=policy,
-            thresholds=thresholds,
+            **_rules(request)._asdict(),
             most=PLANS_AT_ONCE,
             on_a_page=True,
         )

@@ -1,12 +1,13 @@
 """Keep when looks were judged and with what else, so that every ruling can be replayed exactly."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from batches import own_history
-from batches.models import JudgedLook, TenantUpgrade
+from batches.kpi_points import LookSample
+from batches.models import Batch, JudgedLook, KpiSample, TenantUpgrade
 from batches.recall import OWN, Watched
 from batches.replaying import Judging
 from batches.taking_looks import TenantsNow
@@ -22,6 +23,7 @@ def keep(
     *,
     batch: int | None,
     soak_started: datetime | None,
+    anew: bool,
     now: datetime,
 ) -> None:
     """Write down what the newest looks at these Kpis are about to be judged with.
@@ -47,6 +49,8 @@ def keep(
         at=now,
         revision=watched.revision,
         canary=len(upgraded),
+        control=len(tenants.control),
+        evidence_anew=anew,
         soak_started=soak_started,
         since=watched.since,
         batch=batch,
@@ -60,6 +64,7 @@ def keep(
 def judgings_of(plan: Plan, *, revision: int | None = None) -> list[Judging]:
     """Return when the plan's looks were judged, in order; of one revision or of all."""
     batch_of = dict(TenantUpgrade.objects.filter(plan=plan).values_list("tenant_key", "batch_id"))
+    numbers = dict(Batch.objects.filter(plan=plan).values_list("pk", "number"))
     found: list[Judging] = []
     upgraded: list[str] = []
     baselines: Mapping[str, Mapping[str, float]] = {}
@@ -81,9 +86,23 @@ def judgings_of(plan: Plan, *, revision: int | None = None) -> list[Judging]:
                 batch=row.batch,
                 batch_of=batch_of,
                 baselines=baselines,
+                revision=row.revision,
+                number=None if row.batch is None else numbers.get(row.batch),
+                control=row.control,
+                anew=row.evidence_anew,
             )
         )
     return found
+
+
+def looks_of(plan: Plan, kpi: str, judgings: Sequence[Judging]) -> Iterator[LookSample]:
+    """Return the stored looks at one Kpi that the judgings are about, in order."""
+    newest = [judging.looks[kpi] for judging in judgings if kpi in judging.looks]
+    if not newest:
+        return
+    rows = KpiSample.objects.filter(plan=plan, kpi=kpi, at__lte=max(newest)).order_by("at", "pk")
+    for look in rows.values_list("look", flat=True).iterator(chunk_size=50):
+        yield LookSample.from_json(look)
 
 
 def without_states(judgings: Collection[Judging]) -> list[Judging]:

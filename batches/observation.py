@@ -279,11 +279,13 @@ class Observer:
             look = take(plan, watched, kpi, mapping, answer, tenants)
             remember(watched, kpi, look)
         if str(plan.state) != "rolling_back":
-            judge_looks(plan, watched, done, tenants, now)
+            known = evidence_watch.kept_of(plan, watched)
+            judge_looks(plan, watched, done, tenants, now, anew=known.over)
             evidence_watch.take_in(
                 plan,
                 watched,
                 done,
+                known,
                 canary=len(tenants.upgraded),
                 control=len(tenants.control),
                 now=now,

@@ -2,20 +2,21 @@
 
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from django.db.models import QuerySet
 
 from batches.counterfactual import (
     OUTCOMES,
     Counterfactual,
-    TooMuchForAPage,
     own_policy,
     replay_under,
     scaled,
     with_thresholds,
 )
-from batches.course_replay import NothingToReplay
+from batches.course_replay import NothingToReplay, TooMuchForAPage
 from batches.models import JudgedLook, RollbackDrill
+from batches.other_rules import with_evidence
 from plans.lifecycle import LIVE_PLAN_STATES
 from plans.models import Plan
 from plans.policy import UpgradePolicy
@@ -79,13 +80,14 @@ def tally(
     *,
     policy: UpgradePolicy | None = None,
     thresholds: dict[str, float] | None = None,
+    evidence: dict[str, Any] | None = None,
     most: int | None = None,
     on_a_page: bool = False,
 ) -> Tally:
-    """Return past plans under the policy, or each under its own, with other thresholds.
+    """Return past plans under the policy, or each under its own, with other numbers.
 
-    A plan whose own policy does not judge a Kpi of the thresholds, or that is too long for a page,
-    is left out and counted.
+    A plan whose own policy does not judge a Kpi of the thresholds, has no evidence test to change,
+    or is too long for a page, is left out and counted.
     """
     found: list[Counterfactual] = []
     left_out = 0
@@ -93,6 +95,7 @@ def tally(
     for plan in chosen[:most] if most is not None else chosen:
         try:
             rules = with_thresholds(policy or own_policy(plan), thresholds or {})
+            rules = with_evidence(rules, evidence or {})
             found.append(replay_under(plan, scaled(rules), on_a_page=on_a_page))
         except (BadInput, NothingToReplay, TooMuchForAPage):
             left_out += 1

@@ -1,8 +1,9 @@
-"""How often guardrails take a rollout back although nothing was released: a placebo backtest.
+"""How often a policy takes a rollout back although nothing was released: a placebo backtest.
 
 Rollouts are drawn at random over recorded history: tenants in random order, a random beginning, the
 policy's own batches and soaks. No version was put on, so every rollback is a false one. Looks are
-judged by the functions of the watch (`replaying.play`). Pure: history and dice come in.
+judged by the functions of the watch: `replaying.play` for guardrails, `with_counts` and `rule` for
+the evidence test. Pure: history and dice come in.
 """
 
 from __future__ import annotations
@@ -10,43 +11,60 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from random import Random
 from typing import Final
 
-from batches.kpi_points import LookSample
-from batches.placebo_evidence import EvidenceTest, fires_at
-from batches.replaying import Judging, Rule, play
-from batches.rollout_history import Leg, Minute, Stretch, course_of, dealt, summed
+from batches.evidence_rules import EvidenceTest
+from batches.evidence_ruling import KEY, rule, surroundings_of
+from batches.placebo_looks import OWN, About, Past, evidence_looks, guardrail_looks
+from batches.plan_evidence import PlanEvidence, with_counts
+from batches.replaying import Rule, play
+from batches.rollout_history import Leg, Minute, Stretch, course_of
 
-EVIDENCE: Final = "evidence"
 FEWEST: Final = 2
 """Minutes, and tenants: with less there is no rollout."""
-ALL: Final = "all upgraded tenants"
-"""The one tenant into which all are summed up: a share over all tenants is that of their sum."""
-OTHERS: Final = "all others"
+ALONE: Final = 24
+"""Of so many tenants per rollout each is judged by itself: drawn at random, their share is that of
+all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """How many of the rollouts one guardrail would have broken."""
+    """How many of the rollouts one guardrail, or the evidence test, would have broken.
+
+    `unjudged`: rollouts of which it could say nothing. Of a guardrail about each tenant, `tenants`
+    of the `judged` ones broke it.
+    """
 
     key: str
     kpi: str
     action: str
     dry_run: bool
-    rollouts: int
+    rollouts: int = 0
+    scope: str = "plan"
+    unjudged: int = 0
+    tenants: int = 0
+    judged: int = 0
+
+    @property
+    def takes_back(self) -> bool:
+        """Tell whether it takes the rollout back; one tenant alone is none."""
+        return self.action == "rollback" and not self.dry_run and self.scope != "tenant"
 
 
 @dataclass(slots=True)
 class Placebo:
     """What many rollouts with nothing released came to.
 
-    `rolled_back`: rollouts that a guardrail with `action: rollback` would have taken back.
+    `rolled_back`: rollouts that a guardrail, or the evidence test, with `action: rollback` would
+    have taken back. `only_warned`: those in which the evidence reached 100 % and would only have
+    warned, since too little was known of the tenants.
     """
 
     rollouts: int = 0
     rolled_back: int = 0
+    only_warned: int = 0
     looks: int = 0
     fired: dict[str, Fired] = field(default_factory=dict)
 
@@ -99,12 +117,16 @@ def _at_most(found: int, tried: int, share: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Judges:
-    """What judges the rollouts: the guardrails, and the evidence test where the policy has one."""
+    """What judges the rollouts: the guardrails, and the evidence test where the policy has one.
+
+    `past`: what was known of the tenants before a moment.
+    """
 
     rules: Sequence[Rule]
     look_seconds: float
     max_age_seconds: float
     evidence: EvidenceTest | None = None
+    past: Callable[[datetime], Past] = lambda _moment: Past({}, {})
 
 
 def backtest(
@@ -129,76 +151,116 @@ def backtest(
         begins = dice.randint(0, max(0, len(minutes) - length))
         order = dice.sample(names, len(names))
         course = list(course_of(minutes[begins : begins + length], order, legs))
-        _count(found, course, judges, dice)
+        _Rollout(course, judges, dice).count_into(found)
     return found
 
 
 def _nothing_fired(judges: Judges) -> dict[str, Fired]:
     fired = {
-        rule.key: Fired(
-            rule.key, rule.definition.name, rule.guardrail.action, rule.guardrail.dry_run, 0
+        one.key: Fired(
+            one.key,
+            one.definition.name,
+            one.guardrail.action,
+            one.guardrail.dry_run,
+            scope=one.guardrail.scope,
         )
-        for rule in judges.rules
+        for one in judges.rules
     }
     if judges.evidence is not None:
         test = judges.evidence
-        fired[EVIDENCE] = Fired(EVIDENCE, ", ".join(test.kpis), test.action, False, 0)
+        fired[KEY] = Fired(KEY, ", ".join(test.kpis), test.rules.action, False)
     return fired
 
 
-def _count(found: Placebo, course: Sequence[Stretch], judges: Judges, dice: Random) -> None:
-    """Play one rollout and add what came of it, up to its first rollback."""
-    found.rollouts += 1
-    first: dict[str, datetime] = {}
-    for kpi in dict.fromkeys(rule.definition.name for rule in judges.rules):
-        looks, judgings = _looks(kpi, course, judges.look_seconds, dice)
-        found.looks += len(looks)
-        steps = play(
-            [rule for rule in judges.rules if rule.definition.name == kpi],
-            looks,
-            judgings,
-            max_age_seconds=judges.max_age_seconds,
+class _Rollout:
+    """One rollout: what fires in it, and when."""
+
+    def __init__(self, course: Sequence[Stretch], judges: Judges, dice: Random) -> None:
+        self._course = course
+        self._judges = judges
+        self._dice = dice
+        self._past = judges.past(course[0].minute.at)
+        names = sorted({name for stretch in course for name in stretch.upgraded})
+        self._alone = frozenset(dice.sample(names, min(ALONE, len(names))))
+        self._first: dict[str, datetime] = {}
+        self._broke: dict[str, dict[str, datetime]] = {}
+        self._judged: set[str] = set()
+        self._warns = False
+
+    def count_into(self, found: Placebo) -> None:
+        """Play the rollout and add what came of it, up to its first rollback."""
+        found.rollouts += 1
+        groups: dict[tuple[str, About], list[Rule]] = {}
+        for one in self._judges.rules:
+            about = About(one.guardrail.scope, one.guardrail.against == OWN)
+            groups.setdefault((one.definition.name, about), []).append(one)
+        seen: dict[str, int] = {}
+        for (kpi, about), rules in groups.items():
+            looks = self._play(kpi, about, rules, found)
+            seen[kpi] = max(looks, seen.get(kpi, 0))
+        if self._judges.evidence is not None:
+            self._weigh(self._judges.evidence)
+        found.looks += sum(seen.values())
+        self._add(found)
+
+    def _play(self, kpi: str, about: About, rules: Sequence[Rule], found: Placebo) -> int:
+        """Judge all guardrails of one kind over one Kpi; return how many looks there were."""
+        judges = self._judges
+        seen = guardrail_looks(
+            kpi, about, self._course, self._past, self._alone, judges.look_seconds, self._dice
         )
+        steps = play(rules, seen.looks, seen.judgings, max_age_seconds=judges.max_age_seconds)
         for step in steps:
+            key = step.rule.key
+            if step.measurement.outcome in ("successful", "failed"):
+                self._judged.add(key)
+            for tenant in step.ruling.breached_by:
+                self._broke.setdefault(key, {}).setdefault(tenant, step.at)
             if step.ruling.verdict == "breached":
-                first.setdefault(step.rule.key, step.at)
-                if _takes_back(found.fired[step.rule.key]):
+                self._first.setdefault(key, step.at)
+                if found.fired[key].takes_back:
                     break
-    if judges.evidence is not None:
-        at = fires_at(course, judges.evidence, look_seconds=judges.look_seconds, dice=dice)
-        if at is not None:
-            first[EVIDENCE] = at
-    back = min((at for key, at in first.items() if _takes_back(found.fired[key])), default=None)
-    found.rolled_back += back is not None
-    for key, at in first.items():
-        # What comes after the rollback would not have come.
-        if back is None or at <= back:
-            was = found.fired[key]
-            found.fired[key] = replace(was, rollouts=was.rollouts + 1)
+        return len(seen.looks)
 
+    def _weigh(self, test: EvidenceTest) -> None:
+        """Let the evidence test look until it has reached 100 %."""
+        state = PlanEvidence()
+        looks = evidence_looks(
+            test, self._course, self._past, self._judges.look_seconds, self._dice
+        )
+        for stretch, at, seen in looks:
+            for one in seen:
+                state = with_counts(
+                    state, test, one, soak_started=stretch.soak_started, batch=stretch.batch
+                )
+            if state.reached_at is None:
+                continue
+            around = surroundings_of(
+                test, self._past.usual, canary=len(stretch.upgraded), control=1
+            )
+            ruling = rule(state, test, around)
+            self._first[KEY] = at
+            # With too little history the test only warns, whatever the policy says.
+            self._warns = ruling.action != test.rules.action
+            return
 
-def _takes_back(fired: Fired) -> bool:
-    return fired.action == "rollback" and not fired.dry_run
+    def _add(self, found: Placebo) -> None:
+        back = min((at for key, at in self._first.items() if self._back(found, key)), default=None)
+        found.rolled_back += back is not None
+        for key, was in found.fired.items():
+            at = self._first.get(key)
+            # What comes after the rollback would not have come.
+            broken = at is not None and (back is None or at <= back)
+            alone = self._broke.get(key, {}).values()
+            broke = [one for one in alone if back is None or one <= back]
+            found.fired[key] = replace(
+                was,
+                rollouts=was.rollouts + broken,
+                unjudged=was.unjudged + (key != KEY and key not in self._judged),
+                tenants=was.tenants + len(broke),
+                judged=was.judged + (len(self._alone) if was.scope == "tenant" else 0),
+            )
+            found.only_warned += broken and key == KEY and self._warns
 
-
-def _looks(
-    kpi: str, course: Sequence[Stretch], look_seconds: float, dice: Random
-) -> tuple[list[LookSample], list[Judging]]:
-    """Return the looks of one Kpi and when they are judged: at once."""
-    count = max(1, round(60 / look_seconds))
-    looks: list[LookSample] = []
-    judgings: list[Judging] = []
-    for stretch in course:
-        points = stretch.minute.points.get(kpi, {})
-        upgraded = frozenset(stretch.upgraded)
-        whole = summed([points[name] for name in stretch.upgraded if name in points])
-        if whole is None:
-            continue
-        others = summed([point for name, point in points.items() if name not in upgraded])
-        control = dealt(others, count, dice) if others is not None else []
-        for number, part in enumerate(dealt(whole, count, dice), start=1):
-            at = stretch.minute.at + timedelta(seconds=60 * number / count)
-            old = {OTHERS: control[number - 1]} if control else {}
-            looks.append(LookSample(kpi, at, canary={ALL: part}, control=old, source="history"))
-            judgings.append(Judging(at, (ALL,), stretch.soak_started, {kpi: at}))
-    return looks, judgings
+    def _back(self, found: Placebo, key: str) -> bool:
+        return found.fired[key].takes_back and not (key == KEY and self._warns)

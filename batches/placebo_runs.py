@@ -12,20 +12,20 @@ from batches import surroundings
 from batches.configured import dictionary
 from batches.counterfactual import scaled
 from batches.course_replay import rules_of
-from batches.evidence import Tolerance
-from batches.evidence_calibration import Usual
+from batches.evidence_rules import EvidenceTest, evidence_test
+from batches.evidence_ruling import KEY
 from batches.history_recording import MINUTE
 from batches.increments import max_age
-from batches.kpi_history import dispersion, exposure_rates, minutes_of
+from batches.kpi_history import minutes_of
 from batches.models import KpiRollup, PlaceboRun
-from batches.placebo import EVIDENCE, Judges, Placebo, backtest
-from batches.placebo_evidence import EvidenceTest
-from batches.replaying import Rule
+from batches.placebo import ALONE, Judges, Placebo, backtest
+from batches.placebo_looks import OWN
+from batches.placebo_past import KnownPast
 from batches.rollout_history import Leg, Minute
 from batches.rollups import points_of
 from plans import events
 from plans.drafting import latest_policy
-from plans.models import Policy, Tenant, User
+from plans.models import Policy, User
 from plans.permissions import may, require
 from plans.policy import UpgradePolicy
 from plans.policy_words import span
@@ -50,9 +50,21 @@ class TooLittleHistory(Refused):
 
 @dataclass(frozen=True, slots=True)
 class _History:
+    """The recorded minutes; `drawn`: the tenants that are in them, of `tenants` in all."""
+
     minutes: list[Minute]
     tenants: int
-    drawn: int
+    drawn: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What was measured over what; what could not be, and what is to be known of it, in words."""
+
+    found: Placebo
+    history: _History
+    left_out: list[str]
+    notes: list[str]
 
 
 def measure_placebo(
@@ -72,8 +84,9 @@ def measure_placebo(
     """
     row = _asked_for(policy, rollouts, by)
     written = parse_policy_file(row.text).policies[row.name]
-    rules, left_out = _measurable(written)
-    test = _evidence_test(written, left_out)
+    policy_here = scaled(written)
+    rules, left_out = rules_of(policy_here)
+    test = _evidence_test(policy_here, left_out)
     if not rules and test is None:
         raise Refused(
             f"Policy {row.name} has nothing that could take a plan back by itself"
@@ -84,16 +97,20 @@ def measure_placebo(
     dice = Random(seed)  # noqa: S311 - repeatable draws, no secret
     kpis = {rule.definition.name for rule in rules} | set(test.kpis if test is not None else ())
     history = _history(sorted(kpis), dice, now)
+    own = {rule.definition.name for rule in rules if rule.guardrail.against == OWN}
+    past = KnownPast(test, own, history.drawn, until=now)
+    every = policy_here.limits.look_seconds
     began = surroundings.here().monotonic()
     found = backtest(
         history.minutes,
-        Judges(rules, written.limits.look_seconds, max_age(written.limits.look_seconds), test),
-        _legs(scaled(written)),
+        Judges(rules, every, max_age(every), test, past),
+        _legs(policy_here),
         rollouts=rollouts,
         dice=dice,
         go_on=lambda: patience is None or surroundings.here().monotonic() - began < patience,
     )
-    return _kept(row, written, found, history, left_out, seed, by, now, via)
+    notes = _notes(found, history, past)
+    return _kept(row, written, _Outcome(found, history, left_out, notes), seed, by, now, via)
 
 
 def ask_placebo(*, policy: str, rollouts: int, by: User, now: datetime) -> str:
@@ -104,9 +121,9 @@ def ask_placebo(*, policy: str, rollouts: int, by: User, now: datetime) -> str:
     row = _asked_for(policy, rollouts, by)
     written = parse_policy_file(row.text).policies[row.name]
     rules, _unreadable = rules_of(written)
-    kpis = {rule.definition.name for rule in rules} | set(
-        written.evidence.kpis if written.evidence is not None else ()
-    )
+    tested = written.evidence.kpis if written.evidence is not None else ()
+    # Recorded is by the dictionary's own names, whatever alias a policy uses.
+    kpis = {rule.definition.name for rule in rules} | set(map(dictionary().name_of, tested))
     there = KpiRollup.objects.filter(kpi__in=kpis, step=MINUTE).order_by().values("at")
     if (minutes := there.distinct().count()) < FEWEST_MINUTES:
         raise TooLittleHistory(
@@ -144,55 +161,13 @@ def _legs(policy: UpgradePolicy) -> list[Leg]:
     return [Leg(here * batch.percentage / 100, batch.soak_seconds) for batch in policy.batches]
 
 
-def _measurable(policy: UpgradePolicy) -> tuple[list[Rule], list[str]]:
-    """Return the guardrails that a backtest can judge, and the others in words.
-
-    All upgraded tenants are judged as one, so who is judged alone, by batch, or against a past of
-    its own is not measured.
-    """
-    rules, left_out = rules_of(scaled(policy))
-    measured = [
-        rule
-        for rule in rules
-        if rule.guardrail.scope == "plan" and rule.guardrail.against != "own_history"
-    ]
-    left_out += [
-        f"{rule.key} is about each {rule.guardrail.scope}"
-        if rule.guardrail.scope != "plan"
-        else f"{rule.key} is against the tenants' own history"
-        for rule in rules
-        if rule not in measured
-    ]
-    return measured, left_out
-
-
 def _evidence_test(policy: UpgradePolicy, left_out: list[str]) -> EvidenceTest | None:
-    """Return the test over the Kpis that are ratios; the others are added to what is left out."""
-    rules = policy.evidence
-    if rules is None:
+    """Return the policy's test as the watch has it; what it cannot test joins `left_out`."""
+    test = evidence_test(policy, dictionary())
+    if test is None:
         return None
-    known = dictionary()
-    definitions = [known.kpi(name) for name in rules.kpis]
-    kpis = tuple(one.name for one in definitions if one is not None and one.kind == "ratio")
-    left_out += [
-        f"evidence over {name} is measured of ratios only"
-        for name, one in zip(rules.kpis, definitions, strict=True)
-        if one is None or one.kind != "ratio"
-    ]
-    if not kpis:
-        return None
-    return EvidenceTest(
-        kpis=kpis,
-        action=rules.action,
-        risk=rules.max_false_rollback_risk / 100,
-        tolerance=Tolerance(ratio=rules.ratio, points=rules.points / 100),
-        usual={kpi: _usual(kpi) for kpi in kpis},
-    )
-
-
-def _usual(kpi: str) -> Usual:
-    rates = exposure_rates("", kpi, list(Tenant.objects.values_list("key", flat=True)))
-    return Usual(rates, dispersion("", kpi) or 1.0)
+    left_out += test.unusable.values()
+    return test if test.kpis else None
 
 
 def _history(kpis: list[str], dice: Random, now: datetime) -> _History:
@@ -215,23 +190,47 @@ def _history(kpis: list[str], dice: Random, now: datetime) -> _History:
             f" a backtest needs {FEWEST_MINUTES} minutes and two tenants. One minute is recorded"
             " each minute."
         )
-    return _History(minutes, tenants, len(drawn))
+    return _History(minutes, tenants, drawn)
+
+
+def _notes(found: Placebo, history: _History, past: KnownPast) -> list[str]:
+    """Return what history could not tell, or not as it will be, in words."""
+    notes = [
+        f"{one.key} could say nothing in {one.unjudged} of {found.rollouts} rollouts: too little"
+        " was recorded before them, or no traffic in them"
+        for one in found.fired.values()
+        if one.unjudged
+    ]
+    if found.only_warned:
+        notes.append(
+            f"evidence reached 100 % in {found.only_warned} rollouts and would only have warned:"
+            " the tenants' history is too short"
+        )
+    if past.same_hours:
+        notes.append(
+            f"in {past.same_hours} of {found.rollouts} rollouts the evidence test was calibrated by"
+            " the hours over which they were laid, none are recorded from before them"
+        )
+    if any(one.scope == "tenant" for one in found.fired.values()):
+        notes.append(f"of each rollout up to {ALONE} tenants are judged each by itself")
+    if len(history.drawn) < history.tenants:
+        notes.append(f"{len(history.drawn)} of {history.tenants} tenants were drawn")
+    return notes
 
 
 def _kept(
     row: Policy,
     policy: UpgradePolicy,
-    found: Placebo,
-    history: _History,
-    left_out: list[str],
+    measured: _Outcome,
     seed: str,
     by: User | None,
     now: datetime,
     via: str,
 ) -> PlaceboRun:
+    found, history = measured.found, measured.history
     sentence = _sentence(policy, found, history)
-    if left_out:
-        sentence += f" Not measured: {'; '.join(left_out)}."
+    if measured.left_out:
+        sentence += f" Not measured: {'; '.join(measured.left_out)}."
     result = {
         "rate_percent": 100 * found.rate,
         "upper_percent": 100 * found.upper,
@@ -241,8 +240,10 @@ def _kept(
         "from": history.minutes[0].at.isoformat(),
         "to": history.minutes[-1].at.isoformat(),
         "tenants": history.tenants,
-        "drawn": history.drawn,
-        "not_measured": left_out,
+        "drawn": len(history.drawn),
+        "not_measured": measured.left_out,
+        "notes": measured.notes,
+        "only_warned": found.only_warned,
         "judges": [
             {
                 "key": one.key,
@@ -250,7 +251,10 @@ def _kept(
                 "action": one.action,
                 "dry_run": one.dry_run,
                 "rollouts": one.rollouts,
-                "evidence": one.key == EVIDENCE,
+                "evidence": one.key == KEY,
+                "scope": one.scope,
+                "tenants": one.tenants,
+                "judged": one.judged,
             }
             for one in found.fired.values()
         ],
@@ -291,8 +295,18 @@ def _sentence(policy: UpgradePolicy, found: Placebo, history: _History) -> str:
     )
     if policy.evidence is not None:
         said += f"; asked of evidence is {policy.evidence.max_false_rollback_risk:g} %"
+    alone = [
+        one
+        for one in found.fired.values()
+        if one.scope == "tenant" and one.action == "rollback" and not one.dry_run
+    ]
+    if judged := sum(one.judged for one in alone):
+        said += (
+            f"; {sum(one.tenants for one in alone):,} of {judged:,} tenants that were judged by"
+            " themselves would have been taken back alone"
+        )
     whole = span(60 * len(history.minutes))
-    return f"{said}. Laid over {whole} of {history.drawn} tenants."
+    return f"{said}. Laid over {whole} of {len(history.drawn)} tenants."
 
 
 def newest_placebo(policy: Policy) -> PlaceboRun | None:

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods
 
 from batches.models import PlaceboRun
+from batches.placebo_beside import Beside, beside_evidence
 from batches.placebo_runs import (
     MOST_ROLLOUTS,
     USUAL_ROLLOUTS,
@@ -20,6 +21,7 @@ from batches.placebo_runs import (
 from plans.drafting import latest_policy
 from plans.models import Policy
 from plans.page_access import asked, person, viewer
+from plans.policy_yaml import parse_policy_file
 from plans.refusal import BadInput, NotFound, Refused
 
 RUNS_SHOWN = 20
@@ -31,6 +33,11 @@ def _policy(name: str, digest: str = "") -> Policy:
     if row is None:
         raise NotFound("There is no such policy.")
     return row
+
+
+def _beside(row: Policy) -> Beside | None:
+    policy = parse_policy_file(row.text).policies[row.name]
+    return beside_evidence(policy, name=row.name, digest=row.digest)
 
 
 @login_required
@@ -46,6 +53,7 @@ def placebo_page(request: HttpRequest, name: str) -> HttpResponse:
     context: dict[str, Any] = {
         "row": row,
         "newest": newest_placebo(row),
+        "beside": _beside(row),
         "runs": runs.order_by("-at", "-pk")[:RUNS_SHOWN],
         "may_measure": may_measure(user),
         "rollouts": USUAL_ROLLOUTS,
@@ -79,5 +87,5 @@ def placebo_panel(request: HttpRequest, name: str) -> HttpResponse:
     """Render the newest backtest of one text of the policy."""
     viewer(request)
     row = _policy(name, asked(request, "digest"))
-    context = {"row": row, "run": newest_placebo(row)}
+    context = {"row": row, "run": newest_placebo(row), "beside": _beside(row)}
     return render(request, "batches/_placebo.html", context)

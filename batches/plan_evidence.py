@@ -111,7 +111,8 @@ class PlanEvidence:
     @property
     def incidents(self) -> tuple[str, ...]:
         """Return the Kpis of which those who were not upgraded are ill as well."""
-        return tuple(kpi for kpi, process in self.processes.items() if process.fleet_incident)
+        ill = (kpi for kpi, process in self.processes.items() if process.fleet_incident)
+        return tuple(sorted(ill))
 
     def percent(self, risk: float) -> float:
         """Return the evidence of all Kpis together, as people see it."""
@@ -149,18 +150,40 @@ def with_look(
     before = state.looked_at.get(look.kpi)
     if tested is None or (before is not None and before - REPEATED <= look.at <= before):
         return state
-    state = _anew_where_looser(state, test)
-    process = state.processes.get(look.kpi, Process())
     seconds = test.look_seconds if before is None else (look.at - before).total_seconds()
     counts, expected = counts_of(look, tested, usual, seconds=seconds)
+    seen = Seen(look.kpi, look.at, counts, expected)
+    return with_counts(state, test, seen, soak_started=soak_started, batch=batch)
+
+
+class Seen(NamedTuple):
+    """What one look at one Kpi comes to; `expected`: the control's usual errors, where known."""
+
+    kpi: str
+    at: datetime
+    counts: Counts
+    expected: float | None
+
+
+def with_counts(
+    state: PlanEvidence,
+    test: EvidenceTest,
+    seen: Seen,
+    *,
+    soak_started: datetime | None,
+    batch: int = 0,
+) -> PlanEvidence:
+    """Return the evidence after what one look came to, whoever has added it up."""
+    state = _anew_where_looser(state, test)
+    process = state.processes.get(seen.kpi, Process())
     process = evidence.take_look(
         process,
-        counts,
+        seen.counts,
         test.tolerance,
         horizon_seconds=test.horizon_seconds,
-        usual_control_errors=expected,
+        usual_control_errors=seen.expected,
     )
-    processes = {**state.processes, look.kpi: process}
+    processes = {**state.processes, seen.kpi: process}
     # A Kpi that nobody could look at so far is worth 1: it says nothing, and takes its share.
     logs = {kpi: processes[kpi].log_e if kpi in processes else 0.0 for kpi in test.kpis}
     together = evidence.merge(logs)
@@ -173,15 +196,15 @@ def with_look(
     return replace(
         state,
         band_batch=batch,
-        band={**band, look.kpi: band.get(look.kpi, Sums()).plus(counts)},
+        band={**band, seen.kpi: band.get(seen.kpi, Sums()).plus(seen.counts)},
         processes=processes,
-        looked_at={**state.looked_at, look.kpi: look.at},
+        looked_at={**state.looked_at, seen.kpi: seen.at},
         tolerance=test.tolerance,
         log_e=together.log_e,
         peak=peak,
         # Who is to blame stays, once it is decided.
         blame=state.blame if state.reached_at else together.blame,
-        reached_at=state.reached_at or (look.at if reached else None),
+        reached_at=state.reached_at or (seen.at if reached else None),
     )
 
 
@@ -217,17 +240,20 @@ def counts_of(
 def _side(
     points: Mapping[str, Point], tested: KpiUnderTest, usual: Usual, fleet: float
 ) -> tuple[float, float, float]:
-    errors = requests = expected = 0.0
+    errors: list[float] = []
+    requests: list[float] = []
+    expected: list[float] = []
     for tenant, point in points.items():
         tally = tally_of(point, tested)
         if tally is None:
             continue
-        errors += tally[0]
-        requests += tally[1]
+        errors.append(tally[0])
+        requests.append(tally[1])
         if usual.estimated:
             before = usual.rates.get(tenant, (0.0, 0.0))
-            expected += exposure(tally[1], before[0], before[1], fleet)
-    return errors, requests, expected
+            expected.append(exposure(tally[1], before[0], before[1], fleet))
+    # The same to the last digit in whatever order a database returns the tenants.
+    return math.fsum(errors), math.fsum(requests), math.fsum(expected)
 
 
 def tally_of(point: Point, tested: KpiUnderTest) -> tuple[float, float] | None:

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from batches.approval_inbox import decided_by, inbox
 from batches.models import TenantUpgrade
+from batches.placebo_beside import beside_evidence
 from batches.placebo_runs import newest_placebo
 from batches.plan_forms import PlanForm, values_of
 from batches.plan_list import PLANS_PER_PAGE, filtered, lines, tiles
@@ -22,6 +23,7 @@ from plans.lifecycle import PLAN
 from plans.models import Plan, Plugin
 from plans.page_access import asked, one_page, person, viewer, visible_plan, visible_plans
 from plans.permissions import may, require
+from plans.policy_words import evidence_words
 from plans.refusal import BadInput, NotFound, Refused
 
 
@@ -145,6 +147,10 @@ def _preview(form: PlanForm) -> dict[str, Any]:
         "batches": batches,
         "over": batches[over] if over is not None else None,
         "placebo": placebo,
+        "evidence": evidence_words(preview.policy) if preview.policy else [],
+        "beside": beside_evidence(preview.policy, name=row.name, digest=row.digest)
+        if preview.policy and row is not None
+        else None,
         "guardrails": [
             guardrail_line(
                 guardrail,

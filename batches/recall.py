@@ -1,6 +1,7 @@
 """What the observer knows of a plan, built from the database: a restart goes on where it was."""
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -126,11 +127,8 @@ class Watched:
         ]
 
 
-def recalled(plan: Plan, policy: UpgradePolicy, known: Dictionary) -> Watched:
-    """Return what is known of a plan.
-
-    What was seen before the plan's last rollback says nothing about the tenants that are left.
-    """
+def guards_of(policy: UpgradePolicy, known: Dictionary) -> tuple[list[Guard], dict[str, str]]:
+    """Return the policy's guardrails in the dictionary's unit, and why others cannot be judged."""
     guards: list[Guard] = []
     unusable: dict[str, str] = {}
     for guardrail in policy.guardrails:
@@ -144,6 +142,20 @@ def recalled(plan: Plan, policy: UpgradePolicy, known: Dictionary) -> Watched:
             unusable[guardrail.kpi] = str(broken)
             continue
         guards.append(Guard(guardrail_key(guardrail), resolved, definition))
+    return guards, unusable
+
+
+def kept_seconds(guards: Iterable[Guard]) -> float:
+    """Return for how long looks are kept at hand: as far as the longest window reaches back."""
+    return max((guard.guardrail.window_seconds for guard in guards), default=60.0)
+
+
+def recalled(plan: Plan, policy: UpgradePolicy, known: Dictionary) -> Watched:
+    """Return what is known of a plan.
+
+    What was seen before the plan's last rollback says nothing about the tenants that are left.
+    """
+    guards, unusable = guards_of(policy, known)
     evidence = evidence_test(policy, known)
     if evidence is not None:
         unusable.update(evidence.unusable)
@@ -173,7 +185,7 @@ def recalled(plan: Plan, policy: UpgradePolicy, known: Dictionary) -> Watched:
     compared = {guard.definition.name for guard in guards if guard.guardrail.against == OWN}
     if compared:
         watched.baselines = baselines_of(plan.pk)
-    longest = max((g.guardrail.window_seconds for g in guards), default=60.0)
+    longest = kept_seconds(guards)
     for kpi in watched.kpis:
         _recall_looks(watched, kpi, longest, cut)
     return watched

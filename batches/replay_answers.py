@@ -28,9 +28,20 @@ def counterfactual_answer(found: Counterfactual) -> dict[str, Any]:
                 "failed": one.failed,
                 "breached_at": one.breached_at,
                 "sentence": one.sentence,
+                "highest_percent": one.highest,
             }
             for one in found.guardrails
         ],
+        "passes": [
+            {
+                "batch": one.batch,
+                "soak_started": one.soak_started,
+                "at": one.at,
+                "sentence": one.sentence,
+            }
+            for one in found.passes
+        ],
+        "notes": list(found.said),
         "not_judged": list(found.unreadable),
     }
 

@@ -28,6 +28,8 @@ class Judging:
     `looks`: per Kpi the newest look. What was seen before `since` does not count. `states`: where
     the guardrails stood, set when whoever judged had just read it back. `batch`: the present one;
     `batch_of`: that of each tenant. `baselines`: per Kpi what is known of tenants from before.
+    Of the evidence test: `number` of the present batch, how many tenants waited (`control`; None
+    where nobody wrote it down), and whether it began `anew`.
     """
 
     at: datetime
@@ -39,6 +41,10 @@ class Judging:
     batch: int | None = None
     batch_of: Mapping[str, int] = field(default_factory=dict)
     baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    revision: int = 0
+    number: int | None = None
+    control: int | None = None
+    anew: bool = False
 
     def about(self, scope: str) -> Sequence[str] | None:
         """Return whom a guardrail of that scope is about; None = all that are upgraded."""

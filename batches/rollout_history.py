@@ -37,11 +37,26 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """One minute of a rollout: who is upgraded, and when the present soak began."""
+    """One minute of a rollout: who is upgraded, and when the present soak began.
+
+    `starts`: where in `upgraded` each batch begins that was upgraded so far.
+    """
 
     minute: Minute
     upgraded: Sequence[str]
     soak_started: datetime
+    starts: tuple[int, ...] = (0,)
+
+    @property
+    def batch(self) -> int:
+        """Return the number of the present batch, from 1."""
+        return len(self.starts)
+
+    @property
+    def batches(self) -> Sequence[Sequence[str]]:
+        """Return the tenants of each batch that was upgraded so far."""
+        ends = [*self.starts[1:], len(self.upgraded)]
+        return [self.upgraded[a:b] for a, b in zip(self.starts, ends, strict=True)]
 
 
 def course_of(
@@ -50,13 +65,16 @@ def course_of(
     """Return the rollout minute by minute, batch after batch."""
     began = minutes[0].at
     ends, share, number = began, 0.0, -1
+    size = 0
+    starts: tuple[int, ...] = ()
     for minute in minutes:
         while minute.at >= ends and number + 1 < len(legs):
             number += 1
             share += legs[number].share
             began, ends = minute.at, minute.at + timedelta(seconds=legs[number].soak_seconds)
-        size = min(len(order), max(number + 1, round(share * len(order))))
-        yield Stretch(minute, order[:size], began)
+            starts = (*starts, size)
+            size = min(len(order), max(number + 1, round(share * len(order))))
+        yield Stretch(minute, order[:size], began, starts)
 
 
 def summed(points: Sequence[Point]) -> Point | None:

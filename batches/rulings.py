@@ -21,9 +21,18 @@ from plans.models import Plan
 
 
 def judge_looks(
-    plan: Plan, watched: Watched, kpis: set[str], tenants: TenantsNow, now: datetime
+    plan: Plan,
+    watched: Watched,
+    kpis: set[str],
+    tenants: TenantsNow,
+    now: datetime,
+    *,
+    anew: bool = False,
 ) -> None:
-    """Rule on every guardrail of these Kpis."""
+    """Rule on every guardrail of these Kpis.
+
+    `anew`: the evidence test, which comes next, begins anew; it is written down with the rest.
+    """
     batch = (
         Batch.objects.filter(plan=plan, state__in=("deploying", "soaking", "held"))
         .order_by("-number")
@@ -37,6 +46,7 @@ def judge_looks(
         tenants,
         batch=batch.pk if batch is not None else None,
         soak_started=soak_started,
+        anew=anew,
         now=now,
     )
     for guard in watched.guards:

@@ -11,7 +11,7 @@ from batches.increments import LookSample, failed_look, oldest_reading, take_loo
 from batches.kept_rows import put
 from batches.metric_sources import MetricUnavailable
 from batches.models import KpiCursor, KpiSample, TenantUpgrade
-from batches.recall import Watched, is_missing
+from batches.recall import Watched, is_missing, kept_seconds
 from batches.source_reader import SourceAnswer
 from plans.models import Plan
 
@@ -128,7 +128,7 @@ def remember(watched: Watched, kpi: str, look: LookSample) -> None:
     watched.unanswered_since.pop(kpi, None)
     looks = watched.looks.setdefault(kpi, deque())
     looks.append(look)
-    longest = max((g.guardrail.window_seconds for g in watched.guards), default=60.0)
+    longest = kept_seconds(watched.guards)
     while looks and look.at - looks[0].at > timedelta(seconds=longest):
         looks.popleft()
     if is_missing(look):

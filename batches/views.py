@@ -20,6 +20,7 @@ from batches import control, launch, rollback, settling, stopping
 from batches.charts import plan_charts
 from batches.ladder import rungs
 from batches.lifecycle import TENANT_UPGRADE
+from batches.placebo_beside import beside_plan as placebo_beside
 from batches.plan_tables import event_rows, page_of_tenants, recent_answers
 from batches.snapshot import plan_snapshot
 from batches.snapshot_batches import WORST_FIRST
@@ -129,6 +130,8 @@ def live_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
         "soaks": kept_outlook(plan),
         "live": str(plan.state) in LIVE_PLAN_STATES,
     }
+    if plan.started_at is None:
+        context["beside"] = placebo_beside(plan)
     context |= page_of_tenants(plan, request.GET)
     return render(request, "batches/live_plan.html", context)
 

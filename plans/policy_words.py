@@ -246,6 +246,11 @@ def tolerated_words(rules: EvidenceRules) -> str:
     return f"x{rules.ratio:g} + {rules.points:g} points"
 
 
+def evidence_words(policy: UpgradePolicy) -> list[str]:
+    """Return the evidence test of the policy in sentences, none where it has none."""
+    return [] if policy.evidence is None else _evidence(policy.evidence, policy)
+
+
 def _evidence(rules: EvidenceRules, policy: UpgradePolicy) -> list[str]:
     does = {
         "pause": "the plan pauses",
@@ -313,7 +318,7 @@ def meaning(
     parts = (
         ("Batches", [_batch(batch) for batch in policy.batches]),
         ("Guardrails", guardrails or ["None: no metric takes anything back."]),
-        ("Evidence", [] if policy.evidence is None else _evidence(policy.evidence, policy)),
+        ("Evidence", evidence_words(policy)),
         ("Order and choice", _selection(policy.selection)),
         ("When", when_words(policy)),
         ("Who must approve", _approvals(policy, rule)),

@@ -70,6 +70,9 @@ class EvidenceBaseline(models.Model):
         "plans.Plan", on_delete=models.CASCADE, related_name="evidence_baselines"
     )
     kpi = models.CharField(max_length=120)
+    bound = models.FloatField(
+        null=True, blank=True, help_text="Of a histogram: slower than that counted as an error."
+    )
     rates = models.JSONField(default=dict)
     phi = models.FloatField(default=1.0)
     short = models.CharField(max_length=300, blank=True)

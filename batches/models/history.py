@@ -56,6 +56,12 @@ class JudgedLook(models.Model):
     at = models.DateTimeField()
     revision = models.PositiveIntegerField()
     canary = models.PositiveIntegerField(help_text="Upgraded tenants.")
+    control = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Tenants that waited untouched; empty in old rows."
+    )
+    evidence_anew = models.BooleanField(
+        default=False, help_text="What the evidence test had tested was over: it began anew."
+    )
     soak_started = models.DateTimeField(null=True, blank=True)
     since = models.DateTimeField(null=True, blank=True)
     batch = models.PositiveBigIntegerField(null=True, blank=True, help_text="The present one.")

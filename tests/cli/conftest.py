@@ -20,6 +20,8 @@ def console(monkeypatch: pytest.MonkeyPatch) -> Iterator[StubConsole]:
             length = int(self.headers.get("Content-Length", 0))
             body = json.loads(self.rfile.read(length)) if length else None
             stub.asked.append((self.command, self.path, body, self.headers["Authorization"]))
+            if key := self.headers.get("Idempotency-Key"):
+                stub.keys.append(key)
             status, answer, *headers = stub.next_answer(self.path)
             payload = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             self.send_response(status)

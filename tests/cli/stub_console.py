@@ -15,6 +15,8 @@ class StubConsole:
 
     answers: dict[str, list[Answer]] = field(default_factory=dict)
     asked: list[tuple[str, str, Any, str]] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    """The idempotency keys of what was asked with one."""
 
     def will(self, path: str, *answers: Answer) -> None:
         self.answers[path] = list(answers)

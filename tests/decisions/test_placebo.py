@@ -8,14 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.evidence import Tolerance
-from batches.kpi_points import GaugePoint, HistogramPoint, RatioPoint
-from batches.placebo import ALL, EVIDENCE, Judges, backtest, upper_bound
-from batches.placebo_evidence import EvidenceTest
+from batches.evidence_calibration import Usual
+from batches.evidence_rules import EvidenceTest, KpiUnderTest
+from batches.evidence_ruling import KEY
+from batches.kpi_points import GaugePoint, HistogramPoint, LookSample, RatioPoint
+from batches.placebo import ALONE, Judges, backtest, upper_bound
+from batches.placebo_looks import ALL, About, Past, evidence_looks, guardrail_looks
+from batches.plan_evidence import PlanEvidence, Sums, counts_of, with_counts
 from batches.replaying import Judging, Rule, play
 from batches.rollout_history import Leg, Minute, course_of, dealt, shares_of, summed
-from plans.policy import Guardrail
-from tests.decisions.kpi_looks import ERROR_RATE, NOON, after, look
+from plans.policy import EvidenceRules, Guardrail
+from tests.decisions.kpi_looks import ERROR_RATE, LATENCY, NOON, after, look
 
 NAMES = [f"tenant-{n:02}" for n in range(20)]
 LEGS = [Leg(0.1, 300), Leg(0.9, 300)]
@@ -99,28 +102,168 @@ def test_without_history_there_is_no_rollout_and_no_certainty():
     assert (found.rollouts, found.upper) == (0, 1.0)
 
 
+# The evidence test.
+
+
+def weighing(action: str = "rollback", **more: Any) -> EvidenceTest:
+    rules = EvidenceRules(action=action, **more)
+    return EvidenceTest(rules, {"error_rate": KpiUnderTest(ERROR_RATE)}, horizon_seconds=600)
+
+
+def half_of_them_ill(count: int = 30) -> list[Minute]:
+    """Return minutes in which the first ten tenants always fail half of their requests."""
+    points = {name: RatioPoint(60 if n < 10 else 0, 120) for n, name in enumerate(NAMES)}
+    return [Minute(after(60.0 * n), {"error_rate": points}) for n in range(count)]
+
+
+def known(usual: Usual | None = None, *, short: str = "", **means: float) -> Any:
+    """Return what is known before any rollout."""
+    past = Past({"error_rate": (usual or Usual(), short)}, {"error_rate": means})
+    return lambda _moment: past
+
+
 def test_evidence_over_equal_tenants_speaks_hardly_ever():
-    test = EvidenceTest(("error_rate",), "rollback", 0.01, Tolerance(1.2, 0.005))
-    found = tried(minutes(0.02), Judges([], 5, 30, test), rollouts=30)
-    assert found.fired[EVIDENCE].rollouts == found.rolled_back == 0
+    found = tried(minutes(0.02), Judges([], 5, 30, weighing()), rollouts=30)
+    assert found.fired[KEY].rollouts == found.rolled_back == 0
 
 
 def test_evidence_that_tolerates_nothing_speaks_when_the_upgraded_ones_are_always_worse():
-    history = [
-        Minute(
-            minute.at,
-            {
-                "error_rate": {
-                    name: RatioPoint(60 if n < 10 else 0, 120) for n, name in enumerate(NAMES)
-                }
-            },
-        )
-        for minute in minutes(0.0)
-    ]
-    test = EvidenceTest(("error_rate",), "pause", 0.01, Tolerance(1.0, 0.0))
-    found = tried(history, Judges([], 5, 30, test), rollouts=30)
-    assert found.fired[EVIDENCE].rollouts > 0
+    strict = {"ratio": 1, "points": 0}
+    history = half_of_them_ill()
+    paused = tried(history, Judges([], 5, 30, weighing("pause", **strict)), rollouts=30)
+    assert paused.fired[KEY].rollouts > 0
+    assert paused.rolled_back == 0
+    back = tried(history, Judges([], 5, 30, weighing(**strict)), rollouts=30)
+    assert back.rolled_back == back.fired[KEY].rollouts > 0
+
+
+def test_who_was_always_ill_does_not_look_like_a_bad_version():
+    rates = {name: (5_000.0 if n < 10 else 1.0, 10_000.0) for n, name in enumerate(NAMES)}
+    strict = weighing(ratio=1, points=0)
+    judges = Judges([], 5, 30, strict, known(Usual(rates)))
+    assert tried(half_of_them_ill(), judges, rollouts=30).rolled_back == 0
+
+
+def test_where_too_little_is_known_it_would_only_have_warned():
+    judges = Judges([], 5, 30, weighing(ratio=1, points=0), known(short="10 requests are known"))
+    found = tried(half_of_them_ill(), judges, rollouts=30)
     assert found.rolled_back == 0
+    assert found.only_warned == found.fired[KEY].rollouts > 0
+
+
+@given(st.integers(0, 99), st.lists(st.integers(0, 40), min_size=20, max_size=20))
+def test_the_looks_of_a_minute_are_together_what_the_test_makes_of_the_minute(seed, bad):
+    """What is dealt out comes from the product's own sums, and nothing of it is lost."""
+    points = {name: RatioPoint(float(n), 120.0) for name, n in zip(NAMES, bad, strict=True)}
+    rates = {name: (10.0 + n, 9_000.0) for n, name in enumerate(NAMES)}
+    past = Past({"error_rate": (Usual(rates, 1.4), "")}, {})
+    course = list(course_of([Minute(NOON, {"error_rate": points})], NAMES, [Leg(0.4, 600)]))
+    looks = list(evidence_looks(weighing(), course, past, 5, Random(seed)))
+    assert len(looks) == 12
+    state = PlanEvidence()
+    for _stretch, _at, seen in looks:
+        for one in seen:
+            state = with_counts(state, weighing(), one, soak_started=NOON)
+    minute = LookSample(
+        "error_rate",
+        NOON,
+        canary={name: points[name] for name in NAMES[:8]},
+        control={name: points[name] for name in NAMES[8:]},
+    )
+    counts, expected = counts_of(
+        minute, KpiUnderTest(ERROR_RATE), past.usual["error_rate"][0], seconds=60
+    )
+    assert state.band["error_rate"] == pytest.approx(Sums().plus(counts))
+    assert sum(seen[0].expected or 0.0 for _s, _a, seen in looks) == pytest.approx(expected)
+    canary = sum(seen[0].counts.canary_expected or 0.0 for _s, _a, seen in looks)
+    assert canary == pytest.approx(counts.canary_expected)
+
+
+def test_slow_requests_are_tested_as_well():
+    slow = HistogramPoint({100.0: 10.0, 200.0: 60.0}, 120.0)
+    fast = HistogramPoint({100.0: 110.0, 200.0: 120.0}, 120.0)
+    points = {name: slow if n < 10 else fast for n, name in enumerate(NAMES)}
+    history = [Minute(after(60.0 * n), {"latency_ms": points}) for n in range(30)]
+    test = EvidenceTest(
+        EvidenceRules(kpis=("latency_ms",), action="rollback", ratio=1, points=0),
+        {"latency_ms": KpiUnderTest(LATENCY, 100.0)},
+        horizon_seconds=600,
+    )
+    assert tried(history, Judges([], 5, 30, test), rollouts=30).rolled_back > 0
+
+
+# Whom a guardrail is about.
+
+
+def test_a_guardrail_about_each_tenant_takes_no_rollout_back_and_counts_tenants():
+    judges = Judges([rule(20.0, scope="tenant")], 5, 30)
+    found = tried(half_of_them_ill(), judges, rollouts=10)
+    fired = found.fired[judges.rules[0].key]
+    assert (found.rolled_back, fired.rollouts) == (0, 10)
+    assert fired.judged == 10 * min(ALONE, len(NAMES))
+    # Everybody is upgraded in the end, and half of them are always ill.
+    assert fired.tenants == fired.judged / 2
+
+
+def test_of_many_tenants_some_are_judged_alone():
+    names = [f"many-{n:03}" for n in range(80)]
+    points = {name: RatioPoint(60, 120) for name in names}
+    history = [Minute(after(60.0 * n), {"error_rate": points}) for n in range(12)]
+    judges = Judges([rule(20.0, scope="tenant")], 5, 30)
+    fired = tried(history, judges, rollouts=3).fired[judges.rules[0].key]
+    assert (fired.judged, fired.tenants) == (3 * ALONE, 3 * ALONE)
+
+
+def test_a_guardrail_about_the_batch_is_not_diluted_by_those_before():
+    # One ill tenant of two is far over the limit; of all twenty it is within.
+    points = {name: RatioPoint(60 if n == 0 else 0, 120) for n, name in enumerate(NAMES)}
+    history = [Minute(after(60.0 * n), {"error_rate": points}) for n in range(30)]
+    legs = [Leg(0.9, 300), Leg(0.1, 300)]
+
+    def broken(scope: str) -> int:
+        judges = Judges([rule(10.0, scope=scope)], 5, 30)
+        found = backtest(history, judges, legs, rollouts=60, dice=Random(7))
+        assert found.rolled_back == found.fired[judges.rules[0].key].rollouts
+        return found.rolled_back
+
+    assert broken("plan") == 0
+    # Those in which it is one of the last two.
+    assert 0 < broken("batch") < 20
+
+
+def test_a_new_batch_is_judged_without_what_the_one_before_did():
+    points = {name: RatioPoint(0, 120) for name in NAMES}
+    course = list(
+        course_of([Minute(after(60.0 * n), {"error_rate": points}) for n in range(10)], NAMES, LEGS)
+    )
+    seen = guardrail_looks(
+        "error_rate", About("batch", False), course, Past({}, {}), frozenset(), 5, Random(1)
+    )
+    first, last = seen.judgings[0], seen.judgings[-1]
+    assert (first.about("batch"), last.about("batch")) == (["batch 1"], ["batch 2"])
+    assert sum(look.canary.keys() == {"batch 2"} for look in seen.looks) == 5 * 12
+    # The eighteen that the second batch adds, and not the two of the first.
+    whole = sum(point.total for look in seen.looks[-12:] for point in look.canary.values())
+    assert whole == 18 * 120
+
+
+def test_against_their_own_history_tenants_that_were_always_ill_break_nothing():
+    means = {name: 50.0 if n < 10 else 0.0 for n, name in enumerate(NAMES)}
+    limit = rule(10.0, unit="points", against="own_history", min_samples=200)
+    ill = half_of_them_ill()
+    assert tried(ill, Judges([limit], 5, 30, None, known(**means))).rolled_back == 0
+    better = dict.fromkeys(NAMES, 1.0)
+    assert tried(ill, Judges([limit], 5, 30, None, known(**better))).rolled_back == 20
+
+
+def test_where_they_have_no_history_it_says_nothing_and_that_is_counted():
+    limit = rule(5.0, unit="points", against="own_history")
+    found = tried(half_of_them_ill(), Judges([limit], 5, 30, None, known()), rollouts=10)
+    assert found.rolled_back == 0
+    assert found.fired[limit.key].unjudged == 10
+
+
+# What is laid over history.
 
 
 def test_batches_add_tenants_one_after_the_other():

@@ -69,6 +69,7 @@ PAGES = {
     "plan-edit": ("mara", "/plans/{waiting}/edit/"),
     "plan-adjust": ("mara", "/plans/{running}/adjust/"),
     "plan-replay": ("rita", "/plans/{completed}/replay/"),
+    "plan-replay weighed": ("rita", "/plans/{completed}/replay/?kpis=error_rate&ratio=1.1"),
     "plan-replay tighter": ("rita", "/plans/{completed}/replay/?limit_0=0&everywhere=on"),
     "approval-inbox": ("aram", "/approvals/"),
     "live-plan waiting": ("aram", "/plans/{waiting}/"),

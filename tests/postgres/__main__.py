@@ -21,6 +21,7 @@ LEFT_OUT = {
     "configured": "reads a file",
     "counterfactual": "reads what others wrote",
     "drill_crashes": PLAYED,
+    "evidence_replay": PLAYED,
     "evidence_watch": PLAYED,
     "fit_probe_command": "reads sources, writes single rows",
     "free_space": "is about the folder of an embedded database",

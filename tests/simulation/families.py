@@ -6,8 +6,10 @@ clocks in families_of_trouble.py. To add one: a function, and its line in OTHERS
 
 import random
 from collections.abc import Callable
+from typing import Literal
 
 from batches.deployers.simulated_deployer import Fault
+from tests.simulation.faults import Strike
 from tests.simulation.scenario import (
     BACK,
     BOTH,
@@ -20,6 +22,9 @@ from tests.simulation.scenario import (
 )
 
 Family = Callable[[Scenario, random.Random], None]
+
+
+STRUCK: tuple[Literal["crash", "freeze"], ...] = ("crash", "freeze")
 
 
 def some(dice: random.Random, least: int, most: int) -> tuple[str, ...]:
@@ -56,6 +61,37 @@ def recovered(scenario: Scenario, dice: random.Random) -> None:
     scenario.plans.append(PlanSpec(some(dice, 3, 6), dice.choice(["two", "three"])))
     scenario.bad_share["1.5.0"] = dice.choice([0.5, 0.9, 1.0])
     scenario.sees_through = True
+
+
+def weighed(scenario: Scenario, dice: random.Random) -> None:
+    """The evidence test weighs a version that is a little or much worse, while watches die.
+
+    It pauses or takes back; who resumes takes it on, and the test begins anew.
+    """
+    policy = dice.choice(["weighed", "weighed", "weighed_pausing"])
+    scenario.plans.append(PlanSpec(some(dice, 5, 8), policy))
+    scenario.known_past = dice.random() < 0.8
+    scenario.bad_share["1.5.0"] = dice.choice([0.0, 0.02, 0.1, 0.3, 0.6])
+    if dice.random() < 0.2:
+        # Everyone is ill: that says nothing of the version.
+        scenario.bad_share["1.0.0"] = scenario.bad_share["1.5.0"]
+    scenario.cue("plan_paused", "resume", dice.uniform(0.5, 6))
+    scenario.cue("batch_held", dice.choice(["release_hold", "roll_back"]), dice.uniform(0.5, 4))
+    if dice.random() < 0.4:
+        act = dice.choice(["roll_back_batch", "roll_back_tenants", "pause"])
+        scenario.cue(dice.choice(["batch_passed", "batch_calls_settled"]), act, dice.uniform(0, 2))
+        scenario.cue("rollback_finished", "resume", dice.uniform(0.5, 3))
+    for _one in range(dice.randint(0, 3)):
+        scenario.strikes.append(
+            Strike(
+                dice.choice(STRUCK),
+                "statement",
+                kind="watch",
+                nth=dice.randint(50, 600),
+                seconds=dice.uniform(0.5, 9),
+            )
+        )
+    scenario.watches = dice.choice([1, 2, 2])
 
 
 def flaky(scenario: Scenario, dice: random.Random) -> None:

@@ -36,7 +36,10 @@ def i9_rulings_replay(world: World) -> Iterator[str]:
 
 
 def i9_rulings_come_out_again(world: World) -> Iterator[str]:
-    """Every ruling comes out of a replay as it was made: over restarts, adjustments, rollbacks."""
+    """Every ruling comes out of a replay as it was made: over restarts, adjustments, rollbacks.
+
+    And so does every number of the evidence test, and all that it knew when it ruled.
+    """
     if world.jumps:
         # For the length of a renewal two watches judge, each from where it remembers to stand.
         return

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import count
 from typing import Any
 from unittest import mock
 
@@ -16,6 +17,7 @@ from batches import (
     control,
     effect_back,
     effect_calls,
+    evidence_watch,
     execution,
     going_on_calling,
     launch,
@@ -216,6 +218,19 @@ def escalation_is_silent() -> AbstractContextManager[Any]:
     return _in_place_of(watch.Acting, "_escalate", quiet)
 
 
+@contextmanager
+def usual_is_guessed_anew() -> Iterator[None]:
+    """What counts as usual is asked for at each look, and comes out otherwise each time."""
+    original, looks = evidence_watch.usual_of, count()
+
+    def usual(*arguments: Any, **more: Any) -> Any:
+        known, short = original(*arguments, **more)
+        return replace(known, phi=known.phi + 0.1 * next(looks)), short
+
+    with mock.patch.object(evidence_watch, "usual_of", usual):
+        yield
+
+
 def untouched_are_forgotten() -> AbstractContextManager[Any]:
     """Whom the rolled-back plan never reached stays as it was."""
     forget = lambda plan, record, now: None  # noqa: E731
@@ -253,6 +268,7 @@ FAULTS: dict[str, Planted] = {
         Planted(retries_outlive_a_stop, (_retry_and_stop,), ("I2",)),
         Planted(pause_is_forgotten, (families.paused,), ("I3 pause",)),
         Planted(escalation_is_silent, (families.missed,), ("I3",)),
+        Planted(usual_is_guessed_anew, (families.weighed,), ("I9",)),
         Planted(untouched_are_forgotten, (families.breach,), ("I2",)),
     )
 }

@@ -24,6 +24,7 @@ def _rollback(**rules: str) -> str:
 
 
 _PAUSE = _rollback()
+_WEIGHED = "evidence: {{kpis: [error_rate], action: {}, detect: 50, power: 50}}"
 _GUARDRAIL = "kpi: error_rate, at_most: 10, window: 10s, min_samples: 5"
 
 
@@ -55,7 +56,20 @@ def _text(
 LENIENT = {"failure_rate": 100, "success_rate": 0}
 POLICIES = {
     "two": _text("two"),
-    "three": _text("three", batches=_THREE),
+    # Nothing is known of its tenants from before, so the evidence test only warns.
+    "three": _text("three", batches=_THREE, more=(_PAUSE, _WEIGHED.format("warn"))),
+    "weighed": _text(
+        "weighed",
+        batches=_THREE,
+        guardrail=", action: warn",
+        more=(_PAUSE, _WEIGHED.format("rollback")),
+    ),
+    "weighed_pausing": _text(
+        "weighed_pausing",
+        batches=_THREE,
+        guardrail=", action: warn",
+        more=(_PAUSE, _WEIGHED.format("pause")),
+    ),
     "manual": _text("manual", manual=True),
     "lenient": _text("lenient", batches=_THREE, limits=LENIENT),
     "holding": _text(

@@ -55,6 +55,8 @@ class Scenario:
     latency: float = 0.2
     faults: dict[str, Fault] = field(default_factory=dict)
     bad_share: dict[str, float] = field(default_factory=dict)
+    known_past: bool = False
+    """Whether the console knows what the tenants were like before."""
     strikes: list[Strike] = field(default_factory=list)
     happenings: list[Timed] = field(default_factory=list)
     cues: list[Cue] = field(default_factory=list)

@@ -14,6 +14,7 @@ from plans.models import Tenant
 from plans.policies import save_policy_text
 from plans.releases import register_release
 from tests.simulation.invariants import ask_afterwards, ask_during
+from tests.simulation.known_past import record_past
 from tests.simulation.operators import Cast
 from tests.simulation.playing import play, seeded_entropy
 from tests.simulation.policies import POLICIES
@@ -61,6 +62,8 @@ class Stage:
             scenario = scenario_of(scenario)
         with self._set():
             self._database.begin()
+            if scenario.known_past:
+                record_past()
             world = self._world(scenario, self._shared, self._cast)
             world.on_commit.append(ask_during)
             play(world)

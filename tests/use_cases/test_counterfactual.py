@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from batches import counterfactual, decide_forward
-from batches.counterfactual import TooMuchForAPage, own_policy, replay_under, with_thresholds
-from batches.course_replay import NothingToReplay, differences
+from batches import course_replay, decide_forward
+from batches.counterfactual import own_policy, replay_under, with_thresholds
+from batches.course_replay import NothingToReplay, TooMuchForAPage, differences
 from batches.models import JudgedLook, KpiSample, Rollback, Ruling
 from batches.other_rules import policy_in
 from batches.past_replays import tally
@@ -160,11 +160,14 @@ def test_a_plan_without_looks_says_so(scene):
 
 def test_what_would_keep_a_page_waiting_is_left_to_the_command(scene, fleet, monkeypatch):
     plan = stayed(scene, fleet)
-    monkeypatch.setattr(counterfactual, "MOST_POINTS_ON_A_PAGE", 1)
+    monkeypatch.setattr(course_replay, "MOST_POINTS_ON_A_PAGE", 1)
     with pytest.raises(TooMuchForAPage) as refused:
         under(plan, 5, on_a_page=True)
     assert f"./console manage replay {plan.external_id}" in refused.value.sentence
+    with pytest.raises(TooMuchForAPage):
+        differences(plan, on_a_page=True)
     assert under(plan, 5).word == "false"
+    assert differences(plan) == []
 
 
 def test_a_kpi_that_no_guardrail_judges_is_refused_by_name(scene):

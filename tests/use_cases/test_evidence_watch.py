@@ -159,7 +159,8 @@ def test_the_same_look_counts_once_whoever_takes_it_in(scene, fleet):
     watched = fleet.watch.observer._watched(plan, policy_of(current_revision(plan)))
     before = state_of(plan)
     looks = EvidenceLook.objects.filter(plan=plan).count()
-    evidence_watch.take_in(plan, watched, {"error_rate"}, canary=2, control=4, now=now())
+    known = evidence_watch.kept_of(plan, watched)
+    evidence_watch.take_in(plan, watched, {"error_rate"}, known, canary=2, control=4, now=now())
     assert EvidenceLook.objects.filter(plan=plan).count() == looks
     assert state_of(plan).state == before.state
 

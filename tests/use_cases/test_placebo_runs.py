@@ -9,6 +9,7 @@ from django_q.models import OrmQ
 
 from batches import tasks
 from batches.models import PlaceboRun
+from batches.placebo_beside import beside_evidence
 from batches.placebo_runs import (
     TooLittleHistory,
     ask_placebo,
@@ -18,6 +19,7 @@ from batches.placebo_runs import (
 from plans.drafting import latest_policy
 from plans.models import Event, Policy
 from plans.policies import save_policy_text
+from plans.policy_yaml import parse_policy_file
 from plans.refusal import BadInput, NotAllowed, NotFound
 from tests.builders import FOREST, policy_text
 from tests.use_cases.recorded_history import past
@@ -74,19 +76,62 @@ def test_evidence_is_measured_beside_the_risk_that_was_asked(scene):
     assert "; asked of evidence is 1 %" in run.sentence
 
 
-def test_what_cannot_be_measured_is_named(scene):
-    past(now(), minutes=120, rates=HEALTHY)
-    run = measured(
-        saved(
-            "guardrails: [{kpi: error_rate, at_most: 5}, {kpi: error_rate, at_most: 9,"
-            " scope: tenant}]"
-        ),
-        rollouts=2,
+def test_a_guardrail_about_each_tenant_counts_tenants_and_takes_no_rollout_back(scene):
+    one_ill = HEALTHY | {"acorn": (0.5, 120.0)}
+    past(now(), minutes=120, rates=one_ill)
+    name = saved("guardrails: [{kpi: error_rate, at_most: 9, scope: tenant}]")
+    run = measured(name, rollouts=4)
+    (judge,) = run.result["judges"]
+    assert (run.rolled_back, judge["scope"]) == (0, "tenant")
+    assert (judge["tenants"], judge["judged"]) == (4, 4 * len(FOREST))
+    assert (
+        f"4 of {4 * len(FOREST)} tenants that were judged by themselves would have been taken back"
+        " alone" in run.sentence
     )
-    assert [judge["key"] for judge in run.result["judges"]] == ["error_rate at_most 5 over 60 s"]
+    assert any("are judged each by itself" in note for note in run.result["notes"])
+
+
+def test_a_guardrail_against_their_own_history_knows_what_was_before_the_rollout(scene):
+    past(now(), minutes=600, rates=ILL)
+    rule = "{kpi: error_rate, at_most: 5, unit: points, against: own_history}"
+    run = measured(saved(f"guardrails: [{rule}]"), rollouts=20)
+    (judge,) = run.result["judges"]
+    # They were ill before as well.
+    assert run.rolled_back == judge["rollouts"] == 0
+    assert run.result["not_measured"] == []
+    # Of the first hours nothing is known from before, and that is said.
+    (note,) = run.result["notes"]
+    assert "could say nothing in" in note
+
+
+def test_what_cannot_be_tested_is_named(scene):
+    past(now(), minutes=120, rates=HEALTHY)
+    more = "evidence: {kpis: [error_rate, nothing_like_it], action: rollback}"
+    run = measured(saved(more), rollouts=2)
+    assert [judge["key"] for judge in run.result["judges"]] == ["evidence"]
     (left_out,) = run.result["not_measured"]
-    assert left_out.endswith("is about each tenant")
-    assert "Not measured: error_rate at_most 9" in run.sentence
+    assert "no source for nothing_like_it" in left_out
+    assert "Not measured: evidence" in run.sentence
+
+
+def test_with_too_little_history_evidence_would_only_have_warned(scene):
+    worse = HEALTHY | dict.fromkeys(FOREST[:3], (0.5, 600.0))
+    past(now(), minutes=120, rates=worse)
+    strict = EVIDENCE.replace("}", ", tolerated_worsening: {ratio: 1, points: 0}}")
+    run = measured(saved(strict), rollouts=30)
+    assert run.rolled_back == 0
+    assert run.result["only_warned"] > 0
+    assert any("would only have warned" in note for note in run.result["notes"])
+
+
+def test_tenants_that_were_ill_before_are_expected_to_be(scene):
+    worse = HEALTHY | dict.fromkeys(FOREST[:3], (0.5, 600.0))
+    past(now(), minutes=600, rates=worse)
+    strict = EVIDENCE.replace("}", ", tolerated_worsening: {ratio: 1.2, points: 0}}")
+    run = measured(saved(strict), rollouts=20)
+    assert (run.rolled_back, run.result["only_warned"]) == (0, 0)
+    # Those that begin in the first three hours are calibrated by what they are laid over.
+    assert any("was calibrated by the hours over which" in note for note in run.result["notes"])
 
 
 def test_a_guardrail_against_the_control_has_a_control(scene):
@@ -106,6 +151,41 @@ def test_the_same_seed_draws_the_same_rollouts(scene):
     first, again = measured(seed="a"), measured(seed="a")
     assert first.rolled_back == again.rolled_back
     assert first.result["judges"] == again.result["judges"]
+
+
+def test_beside_evidence_that_takes_back_stands_what_was_measured(scene):
+    past(now(), minutes=120, rates=HEALTHY)
+    name = saved(EVIDENCE)
+    before = beside(name)
+    assert (before.run, before.over) == (None, False)
+    assert f"powerx placebo {name} --measure" in before.sentence
+    measured(name, rollouts=40)
+    after_it = beside(name)
+    assert after_it.sentence == (
+        "With nothing released 0 of 40 placebo rollouts over this fleet would have been taken back"
+        " by it: 0 %, at most 7.2 % (95 % confidence), asked 1 %."
+    )
+    assert not after_it.over
+
+
+def test_more_than_was_asked_is_told_as_such(scene):
+    past(now(), minutes=120, rates=HEALTHY)
+    run = measured(saved(EVIDENCE), rollouts=5)
+    run.result["judges"][0]["rollouts"] = 2
+    run.save()
+    told = beside("quick")
+    assert told.over
+    assert "2 of 5 placebo rollouts" in told.sentence
+
+
+def test_beside_evidence_that_only_pauses_stands_nothing(scene):
+    assert beside(saved(EVIDENCE.replace("rollback,", "pause,"))) is None
+
+
+def beside(name: str):
+    row = newest(name)
+    policy = parse_policy_file(row.text).policies[name]
+    return beside_evidence(policy, name=name, digest=row.digest)
 
 
 def test_a_text_that_was_changed_is_not_measured_yet(scene):

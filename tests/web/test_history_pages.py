@@ -11,9 +11,11 @@ from django.test import Client
 from django_q.models import OrmQ
 
 from batches.kpi_points import LookSample, RatioPoint
-from batches.models import JudgedLook, KpiSample, PlaceboRun, Ruling, TenantUpgrade
+from batches.models import Batch, JudgedLook, KpiSample, PlaceboRun, Ruling, TenantUpgrade
 from batches.placebo_runs import measure_placebo
 from plans.models import Plan
+from plans.policies import save_policy_text
+from tests.builders import policy_text
 from tests.use_cases.recorded_history import past
 from tests.web.api_scene import TENANTS, Scene, configure, now, post, started, url
 from tests.web.page_scene import browser, said, submitted, text_of
@@ -38,6 +40,7 @@ def rita(scene) -> Client:
 def judged(plan: Plan, share: float, looks: int = 6) -> None:
     """Let looks at two upgraded tenants have been judged."""
     begin = now() - timedelta(minutes=10)
+    batch = Batch.objects.filter(plan=plan).order_by("number").first()
     for number in range(looks):
         at = begin + timedelta(seconds=5 * number)
         points = {key: RatioPoint(share, 100) for key in TENANTS[:2]}
@@ -50,8 +53,10 @@ def judged(plan: Plan, share: float, looks: int = 6) -> None:
             at=at + timedelta(seconds=0.2),
             revision=1,
             canary=2,
+            control=len(TENANTS) - 2,
             upgraded=list(TENANTS[:2]),
             soak_started=begin,
+            batch=batch.pk if batch is not None else None,
             since=plan.created_at - timedelta(days=1),
             looks={"error_rate": at.isoformat()},
             states={} if number == 0 else None,
@@ -114,6 +119,45 @@ def test_the_api_replays_one_plan(scene, plan):
     assert answer["really_rolled_back_at"] is None
 
 
+def test_another_evidence_test_is_asked_for_on_the_page(rita, plan):
+    page = text_of(rita.get(replay_page(plan), {"kpis": "error_rate", "action": "rollback"}))
+    assert "Its history is too short" in page or "only warns" in page
+    assert "When the evidence lets a batch pass" in page
+    page = text_of(rita.get(replay_page(plan), {"kpis": "error_rate", "risk": "70"}))
+    assert "evidence.max_false_rollback_risk" in page
+    page = text_of(rita.get(replay_page(plan), {"ratio": "1.1"}))
+    assert "say over what with kpis=error_rate" in page
+
+
+def test_the_api_weighs_a_plan_by_another_evidence_test(scene, plan):
+    client = scene.client(scene.rita)
+    asked = {"evidence": ["kpis=error_rate", "risk=2"]}
+    answer = client.get(url("replay"), asked).json()
+    (evidence,) = [one for one in answer["guardrails"] if one["guardrail"] == "evidence"]
+    assert evidence["looks"] == 6
+    assert evidence["highest_percent"] >= 0
+    assert "only warns" in answer["notes"][0]
+    assert answer["passes"] == [] or answer["passes"][0]["batch"] == 1
+    past_plans = client.get("/api/v1/replay", asked).json()
+    assert past_plans["quiet"] == 1
+
+
+def test_the_api_tells_whether_rulings_come_out_again(scene, plan):
+    answer = scene.client(scene.rita).get(url("replay/same")).json()
+    assert answer["same"] is False
+    assert "was not ruled" in answer["differences"][0]
+    assert answer["left_out"] == []
+    assert scene.client(scene.nils).get(url("replay/same")).status_code == 404
+    assert scene.client(scene.rita).post(url("replay/same")).status_code == 405
+
+
+def test_a_plan_without_looks_says_so_to_the_api(scene):
+    plan = submitted(scene)
+    answer = scene.client(scene.rita).get(url("replay/same", plan.external_id))
+    assert answer.status_code == 409
+    assert "nothing to replay" in answer.json()["detail"]
+
+
 def test_the_api_replays_past_plans(scene, plan):
     answer = scene.client(scene.rita).get("/api/v1/replay", {"threshold": "error_rate=3"}).json()
     assert answer["false_rollbacks"] == 1
@@ -128,6 +172,8 @@ def test_the_api_replays_past_plans(scene, plan):
         ({"threshold": "error_rate=nan"}, "is not KPI=NUMBER"),
         ({"threshold": "latency_ms=3"}, "no guardrail judges latency_ms"),
         ({"policy": "no-such"}, "there is no policy 'no-such'"),
+        ({"evidence": "loudness=3"}, "is not KEY=VALUE"),
+        ({"evidence": "risk=2"}, "the policy has no evidence test"),
     ],
 )
 def test_rules_that_cannot_be_used_are_refused_with_what_to_write(scene, plan, query, word):
@@ -177,6 +223,56 @@ def run(rollouts: int = 4) -> PlaceboRun:
     return measure_placebo(
         policy="safe-rollout", rollouts=rollouts, by=None, now=now(), via="command"
     )
+
+
+WEIGHED = "evidence: {kpis: [error_rate], action: rollback, max_false_rollback_risk: 1}"
+
+
+def weighed(scene: Scene, rollouts: int) -> str:
+    """Have a policy whose evidence takes plans back, and have it measured."""
+    save_policy_text(
+        text=policy_text(more=WEIGHED), source="test", by=None, now=now(), via="command"
+    )
+    if rollouts:
+        past(now(), minutes=120, rates=dict.fromkeys(TENANTS, (0.0, 600.0)))
+        measure_placebo(policy="quick", rollouts=rollouts, by=None, now=now(), via="command")
+    return "quick"
+
+
+@pytest.mark.parametrize(
+    ("rollouts", "said_there"), [(0, "was not measured"), (3, "0 of 3 placebo rollouts")]
+)
+def test_beside_evidence_that_takes_back_stands_the_placebo_wherever_it_is_decided(
+    scene, rollouts, said_there
+):
+    name = weighed(scene, rollouts)
+    mara, aram = browser(scene.mara), browser(scene.aram)
+    assert said_there in text_of(mara.get(f"/policies/{name}/placebo/panel/"))
+    assert said_there in text_of(mara.get(f"/policies/{name}/placebo/"))
+    form = {
+        "release": "pay@1.5.0", "policy": name, "deployer": "fleet",
+        "tenants": "all", "external_id": "winter", "owner_name": "Mara",
+        "owner_email": "mara@example.org",
+    }  # fmt: skip
+    assert said_there in text_of(mara.post("/plans/preview/", form))
+    answer = mara.post("/plans/new/", form | {"act": "submit"}, follow=True)
+    assert said_there in text_of(answer)
+    assert said_there in text_of(aram.get("/approvals/"))
+
+
+def test_evidence_that_only_pauses_has_nothing_beside_it(scene):
+    text = policy_text(more=WEIGHED.replace("action: rollback", "action: pause"))
+    save_policy_text(text=text, source="test", by=None, now=now(), via="command")
+    page = text_of(browser(scene.mara).get("/policies/quick/placebo/panel/"))
+    assert "may take a plan back" not in page
+
+
+def test_the_api_tells_what_stands_beside_the_evidence(scene):
+    weighed(scene, 3)
+    answer = scene.client(scene.rita).get("/api/v1/policies/quick/placebo").json()
+    assert answer["beside_evidence"].startswith("With nothing released 0 of 3 placebo rollouts")
+    (judge,) = answer["judges"]
+    assert (judge["key"], judge["scope"]) == ("evidence", "plan")
 
 
 def test_before_it_was_measured_page_and_api_say_so(scene, rita):

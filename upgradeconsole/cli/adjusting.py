@@ -1,13 +1,61 @@
-"""Read the options of `powerx plugin adjust`: what is to change, as the API takes it."""
+"""`powerx plugin adjust`: its options, and what is to change as the API takes it."""
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
+
+from upgradeconsole.cli import render
+from upgradeconsole.cli.client import plan_path
+from upgradeconsole.cli.console_options import Output, OutputAs, PlanName, open_console
+from upgradeconsole.cli.exit_codes import ExitCode
 
 
 class ChangeRejected(Exception):
     """An option cannot be read; the message says what to write instead."""
+
+
+def adjust(
+    plan: PlanName,
+    reason: Annotated[str, typer.Option("--reason", help="Why; in the trail and the report.")],
+    guardrail: Annotated[list[str] | None, typer.Option(help="KPI=NUMBER; repeatable.")] = None,
+    soak: Annotated[list[str] | None, typer.Option(help="BATCH=MINUTES; repeatable.")] = None,
+    limit: Annotated[list[str] | None, typer.Option(help="NAME=NUMBER; repeatable.")] = None,
+    policy: Annotated[str | None, typer.Option(help="Take the newest text of this policy.")] = None,
+    policy_file: Annotated[Path | None, typer.Option(help="Take this policy text.")] = None,
+    expires_in: Annotated[
+        float | None, typer.Option(min=0, help="Minutes after which a loosening is put back.")
+    ] = None,
+    split: Annotated[
+        bool, typer.Option(help="Apply what is tighter now, ask for the rest.")
+    ] = True,
+    preview: Annotated[bool, typer.Option("--preview", help="Only say what it would do.")] = False,
+    output: OutputAs = Output.table,
+) -> int:
+    """Change a running plan: what is tighter at once, what is looser after approval."""
+    body = change_body(
+        guardrails=guardrail or (),
+        soaks=soak or (),
+        limits=limit or (),
+        policy=policy,
+        policy_file=policy_file,
+    ) | {"reason": reason, "split": split}
+    if expires_in is not None:
+        body["expires_in_minutes"] = expires_in
+    path = plan_path(plan, "adjust")
+    answer = open_console().post(f"{path}?preview=1" if preview else path, body)
+    if output is Output.json:
+        render.print_json(render.terminal(), answer)
+    else:
+        render.print_change(render.terminal(), answer)
+    return ExitCode.BAD_INPUT if answer.get("problems") else ExitCode.COMPLETED
+
+
+def add_to(group: typer.Typer) -> None:
+    """Give a group of commands this one."""
+    group.command()(adjust)
 
 
 def change_body(

@@ -3,7 +3,7 @@
 import http.client
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -22,13 +22,24 @@ class Unreachable(Exception):
 
 
 class Refusal(Exception):
-    """The console answered no: `sentence` says why, `problems` lists what to mend."""
+    """The console answered no: `sentence` says why, `problems` lists what to mend.
 
-    def __init__(self, sentence: str, *, status: int, problems: tuple[str, ...] = ()) -> None:
+    `wait`: after how many seconds to try again, where it says so.
+    """
+
+    def __init__(
+        self,
+        sentence: str,
+        *,
+        status: int,
+        problems: tuple[str, ...] = (),
+        wait: float | None = None,
+    ) -> None:
         super().__init__(sentence)
         self.sentence = sentence
         self.status = status
         self.problems = problems
+        self.wait = wait
 
     @property
     def exit_code(self) -> ExitCode:
@@ -66,26 +77,42 @@ class Console:
     token: str = field(repr=False)
     sleep: Callable[[float], None] = time.sleep
 
-    def get(self, path: str, **query: str | int) -> Any:
+    def get(self, path: str, **query: str | int | Sequence[str]) -> Any:
         """Return the JSON at `path`; ask again for a few seconds while the console restarts."""
-        suffix = f"?{urlencode(query)}" if query else ""
+        suffix = f"?{urlencode(query, doseq=True)}" if query else ""
         return self.call("GET", path + suffix).json()
 
-    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+    def post(
+        self, path: str, body: Mapping[str, Any], *, more: Mapping[str, str] | None = None
+    ) -> Any:
         """Post `body`. Every action is safe to repeat, so a lost answer is asked for again."""
-        return self.call("POST", path, body).json()
+        return self.call("POST", path, body, more=more).json()
 
-    def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Reply:
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        more: Mapping[str, str] | None = None,
+    ) -> Reply:
         """Return the answer to one request, or raise Refusal or Unreachable."""
         for pause in BACK_OFF:
             try:
-                return self.call_once(method, path, body)
+                return self.call_once(method, path, body, more=more)
             except Unreachable:
                 self.sleep(pause)
-        return self.call_once(method, path, body)
+        return self.call_once(method, path, body, more=more)
 
-    def call_once(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Reply:
-        """Send one request once."""
+    def call_once(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        more: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Send one request once; `more` are headers that it needs."""
         parts = urlsplit(self.url)
         kind = (
             http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
@@ -95,6 +122,7 @@ class Console:
             "Accept": "application/json",
             "Authorization": f"Bearer {self.token}",
             "User-Agent": f"powerx/{__version__}",
+            **(more or {}),
         }
         payload = None
         if body is not None:
@@ -149,7 +177,12 @@ def _refusal(reply: Reply) -> Refusal:
         )
     sentence = problem.get("detail") or problem.get("title") or f"HTTP {reply.status}"
     problems = tuple(_in_words(entry) for entry in problem.get("errors") or ())
-    return Refusal(str(sentence), status=reply.status, problems=problems)
+    wait = _seconds(reply.headers.get("retry-after", ""))
+    return Refusal(str(sentence), status=reply.status, problems=problems, wait=wait)
+
+
+def _seconds(written: str) -> float | None:
+    return float(written) if written.isascii() and written.isdecimal() else None
 
 
 def _in_words(entry: Any) -> str:

@@ -6,16 +6,14 @@ arguments are readable by every user of the machine).
 """
 
 import sys
-import time
 import uuid
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from upgradeconsole.cli import acts_under_way, render
-from upgradeconsole.cli.adjusting import ChangeRejected, change_body
+from upgradeconsole.cli import acts_under_way, adjusting, placebos, pushes, render, replays, reports
+from upgradeconsole.cli.adjusting import ChangeRejected
 from upgradeconsole.cli.client import Console, Refusal, Unreachable, plan_path
 from upgradeconsole.cli.console_options import (
     BadUse,
@@ -33,8 +31,6 @@ from upgradeconsole.cli.following import Follower
 from upgradeconsole.cli.kpis import kpi
 from upgradeconsole.cli.selector import SelectorRejected, parse_selector
 
-REPORT_WAIT_SECONDS = 120.0
-
 commands = typer.Typer(
     name="powerx",
     help=__doc__,
@@ -45,6 +41,8 @@ plugin = typer.Typer(help="Upgrade plugins over many tenants.", rich_markup_mode
 commands.add_typer(plugin, name="plugin")
 commands.add_typer(drill, name="drill")
 commands.add_typer(kpi, name="kpi")
+for topic in (pushes, replays, placebos):
+    topic.add_to(commands)
 
 
 class Scope(StrEnum):
@@ -205,41 +203,7 @@ def promote(
 acts_under_way.add_to(plugin)
 
 
-@plugin.command()
-def adjust(
-    plan: PlanName,
-    reason: Annotated[str, typer.Option("--reason", help="Why; in the trail and the report.")],
-    guardrail: Annotated[list[str] | None, typer.Option(help="KPI=NUMBER; repeatable.")] = None,
-    soak: Annotated[list[str] | None, typer.Option(help="BATCH=MINUTES; repeatable.")] = None,
-    limit: Annotated[list[str] | None, typer.Option(help="NAME=NUMBER; repeatable.")] = None,
-    policy: Annotated[str | None, typer.Option(help="Take the newest text of this policy.")] = None,
-    policy_file: Annotated[Path | None, typer.Option(help="Take this policy text.")] = None,
-    expires_in: Annotated[
-        float | None, typer.Option(min=0, help="Minutes after which a loosening is put back.")
-    ] = None,
-    split: Annotated[
-        bool, typer.Option(help="Apply what is tighter now, ask for the rest.")
-    ] = True,
-    preview: Annotated[bool, typer.Option("--preview", help="Only say what it would do.")] = False,
-    output: OutputAs = Output.table,
-) -> int:
-    """Change a running plan: what is tighter at once, what is looser after approval."""
-    body = change_body(
-        guardrails=guardrail or (),
-        soaks=soak or (),
-        limits=limit or (),
-        policy=policy,
-        policy_file=policy_file,
-    ) | {"reason": reason, "split": split}
-    if expires_in is not None:
-        body["expires_in_minutes"] = expires_in
-    path = plan_path(plan, "adjust")
-    answer = open_console().post(f"{path}?preview=1" if preview else path, body)
-    if output is Output.json:
-        render.print_json(render.terminal(), answer)
-    else:
-        render.print_change(render.terminal(), answer)
-    return ExitCode.BAD_INPUT if answer.get("problems") else ExitCode.COMPLETED
+adjusting.add_to(plugin)
 
 
 @plugin.command()
@@ -287,31 +251,7 @@ def rollback(
     return ExitCode.ROLLED_BACK_OR_FAILED if code is ExitCode.COMPLETED else code
 
 
-@plugin.command()
-def report(
-    plan: PlanName,
-    out: Annotated[
-        Path, typer.Option("-O", "--out", help="Where to write it; - is standard output.")
-    ] = Path("report.pdf"),
-) -> int:
-    """Fetch the report of a plan as a PDF."""
-    console = open_console()
-    give_up = time.monotonic() + REPORT_WAIT_SECONDS
-    reply = console.call("GET", plan_path(plan, "report.pdf"))
-    while reply.status == 202:
-        if time.monotonic() > give_up:
-            raise Unreachable(f"the report is not ready after {REPORT_WAIT_SECONDS:g} s")
-        console.sleep(float(reply.headers.get("retry-after", "1")))
-        reply = console.call("GET", plan_path(plan, "report.pdf"))
-    if str(out) == "-":
-        sys.stdout.buffer.write(reply.body)
-        return ExitCode.COMPLETED
-    try:
-        out.write_bytes(reply.body)
-    except OSError as error:
-        raise BadUse(f"-O {out} cannot be written: {error.strerror}") from error
-    render.terminal().print(f"Report written to {out} ({len(reply.body)} bytes).", soft_wrap=True)
-    return ExitCode.COMPLETED
+reports.add_to(plugin)
 
 
 def run(arguments: list[str] | None = None) -> int:

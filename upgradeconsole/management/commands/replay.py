@@ -9,8 +9,14 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from batches.counterfactual import Counterfactual, own_policy, replay_under, scaled, with_thresholds
-from batches.course_replay import differences
-from batches.other_rules import named_policy, policy_in, thresholds_of
+from batches.course_replay import differences, left_out
+from batches.other_rules import (
+    evidence_of,
+    named_policy,
+    policy_in,
+    thresholds_of,
+    with_evidence,
+)
 from batches.past_replays import Tally, tally
 from batches.replay_answers import counterfactual_answer, tally_answer
 from plans.models import Plan
@@ -43,6 +49,14 @@ class Command(BaseCommand):
             metavar="KPI=NUMBER",
             help="another number for the guardrails of a Kpi, in their unit; may be repeated",
         )
+        parser.add_argument(
+            "--evidence",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="another evidence test: risk, ratio, points, detect, power (numbers), action, or"
+            " kpis=A,B; may be repeated",
+        )
         parser.add_argument("--json", action="store_true", help="the answer as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -50,29 +64,33 @@ class Command(BaseCommand):
         try:
             policy = _policy(options["policy"]) if options["policy"] else None
             thresholds = thresholds_of(options["threshold"])
+            evidence = evidence_of(options["evidence"])
             if options["all"]:
-                self._tell_all(
-                    tally(Plan.objects.all(), policy=policy, thresholds=thresholds), options
-                )
-            elif policy is None and not thresholds:
+                plans = Plan.objects.all()
+                found = tally(plans, policy=policy, thresholds=thresholds, evidence=evidence)
+                self._tell_all(found, options)
+            elif policy is None and not thresholds and not evidence:
                 self._tell_same(_plan(options["plan"]), options)
             else:
                 plan = _plan(options["plan"])
                 rules = with_thresholds(policy or own_policy(plan), thresholds)
-                self._tell_one(replay_under(plan, scaled(rules)), options)
+                self._tell_one(replay_under(plan, scaled(with_evidence(rules, evidence))), options)
         except BadInput as bad:
             raise CommandError("\n".join(bad.problems), returncode=5) from bad
         except Refused as refused:
             raise CommandError(refused.sentence, returncode=5) from refused
 
     def _tell_same(self, plan: Plan, options: dict[str, Any]) -> None:
-        found = differences(plan)
+        found, left = differences(plan), left_out(plan)
+        told = {"plan": plan.external_id, "differences": found, "left_out": left}
         if options["json"]:
-            self.stdout.write(json.dumps({"plan": plan.external_id, "differences": found}))
+            self.stdout.write(json.dumps(told))
         elif not found:
             self.stdout.write(f"{plan.external_id}: every ruling comes out as it was made.")
         for line in () if options["json"] else found:
             self.stdout.write(f"{plan.external_id}: {line}")
+        for line in () if options["json"] else left:
+            self.stdout.write(f"  left out: {line}")
         if found:
             sys.exit(1)
 
@@ -83,11 +101,19 @@ class Command(BaseCommand):
         self.stdout.write(f"{found.plan.external_id}: {found.sentence}")
         for one in found.guardrails:
             at = f"{one.breached_at:%H:%M:%S} {one.sentence}" if one.breached_at else "never broken"
+            how = f"{one.failed} of {one.looks} failed"
+            if one.highest is not None:
+                how = f"{one.highest:.0f} % at most, in {one.looks} looks"
+            self.stdout.write(f"  {one.key} ({one.action}): {at}; {how}")
+        for passed in found.passes:
+            when = f"from {passed.at:%H:%M:%S} on" if passed.at else "never"
             self.stdout.write(
-                f"  {one.key} ({one.action}): {at}; {one.failed} of {one.looks} failed"
+                f"  evidence lets batch {passed.batch} pass: {when} ({passed.sentence})"
             )
         for line in found.unreadable:
             self.stdout.write(f"  not judged: {line}")
+        for line in found.said:
+            self.stdout.write(f"  note: {line}")
 
     def _tell_all(self, found: Tally, options: dict[str, Any]) -> None:
         if options["json"]:
