@@ -222,6 +222,7 @@ class PlanAdjust(ConsoleView):
         )
         expiry, split, now = _expiry(given), given["split"], timezone.now()
         if request.query_params.get("preview", "").lower() in {"1", "true", "yes"}:
+            probe_what_is_added(found, wanted, now=now, via=via(request), again=False)
             preview = preview_adjustment(
                 plan=found, wanted=wanted, now=now, expiry=expiry, split=split
             )

@@ -12,6 +12,7 @@ from batches.metric_sources.base import Selector, SourceSpec
 
 KpiKind = Literal["ratio", "histogram", "gauge"]
 Reduce = Literal["sum", "max", "avg"]
+EmittedBy = Literal["every_version", "new_version"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ class KpiMapping:
     """How one source tells one Kpi: bad and total, buckets, or a value.
 
     `reduce` makes one of several series of a tenant; `rate_window_seconds` is set where the source
-    tells counts as a rate per second over that time, and no counter.
+    tells counts as a rate per second over that time, and no counter. `emitted_by` says whether
+    tenants have it before their upgrade too, so that its absence means something.
     """
 
     kpi: str
@@ -45,6 +47,12 @@ class KpiMapping:
     native_unit: str | None = None
     reduce: Reduce | None = None
     rate_window_seconds: float | None = None
+    emitted_by: EmittedBy = "every_version"
+
+    @property
+    def new_version_only(self) -> bool:
+        """Tell whether nobody has this before the upgrade."""
+        return self.emitted_by == "new_version"
 
     @property
     def selectors(self) -> tuple[Selector, ...]:
