@@ -106,9 +106,7 @@ def propose(
     proposal = proposal_for(plan, before, edited(before, wanted), now=now, expiry=expiry)
     # Only here: what ends by itself, or was agreed to, must not hang on a source that is down.
     fits = added_fits(plan, proposal.old, proposal.new, now)
-    return replace(
-        proposal, problems=(*proposal.problems, *fits.errors), warnings=fits.warnings
-    )
+    return replace(proposal, problems=(*proposal.problems, *fits.errors), warnings=fits.warnings)
 
 
 def probe_what_is_added(

@@ -22,7 +22,18 @@ def usual_of(plan: Plan, kpi: str, *, bound: float | None, now: datetime) -> tup
     return _kept(plan.pk, kpi) or _read(_take_down(plan, kpi, bound, now))
 
 
+def usual_so_far(plan: Plan, kpi: str, *, bound: float | None, now: datetime) -> tuple[Usual, str]:
+    """Return the same without keeping it, for a test that is only thought of."""
+    return _kept(plan.pk, kpi) or _read(_measured(plan, kpi, bound, now))
+
+
 def _take_down(plan: Plan, kpi: str, bound: float | None, now: datetime) -> EvidenceBaseline:
+    row = _measured(plan, kpi, bound, now)
+    row.save()
+    return row
+
+
+def _measured(plan: Plan, kpi: str, bound: float | None, now: datetime) -> EvidenceBaseline:
     tenants = list(TenantUpgrade.objects.filter(plan=plan).values_list("tenant_key", flat=True))
     until = min(plan.started_at or now, now)
     asked: dict[str, Any] = {"until": until, "bound": bound}
@@ -34,7 +45,7 @@ def _take_down(plan: Plan, kpi: str, bound: float | None, now: datetime) -> Evid
         short = f"{requests:,.0f} requests of {kpi} are known from before the plan"
     elif phi is None:
         short = f"less than three hours of {kpi} are known from before the plan"
-    return EvidenceBaseline.objects.create(
+    return EvidenceBaseline(
         plan=plan,
         kpi=kpi,
         rates={} if short else {tenant: list(pair) for tenant, pair in rates.items()},

@@ -40,7 +40,7 @@ def fits_of(
 
 
 def is_probed_before_start(plan: Plan) -> bool:
-    """Tell whether the plan's Kpis have to fit before it starts: rehearsals find out by themselves."""
+    """Tell whether its Kpis have to fit before it starts: rehearsals find out by themselves."""
     if not settings.PROBE_BEFORE_START:
         return False
     return not RollbackDrill.objects.filter(
@@ -49,7 +49,7 @@ def is_probed_before_start(plan: Plan) -> bool:
 
 
 def probe_before_start(plan: Plan, policy: UpgradePolicy, *, now: datetime, via: str) -> None:
-    """Probe anew what a person is about to start, where the newest probe is old or found something."""
+    """Probe what a person is about to start, where the newest probe is old or found something."""
     if not connection.in_atomic_block and is_probed_before_start(plan):
         probe_when_old(policy=policy, now=now, via=via)
 

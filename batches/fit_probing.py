@@ -82,9 +82,7 @@ def to_probe(kpis: Collection[str] | None) -> ToProbe:
     return ToProbe(known, tuple(_mappings(known, kpis)), tuple(tenants))
 
 
-def judged(
-    wanted: ToProbe, observed: Observed, *, took_ms: int, now: datetime
-) -> list[KpiFit]:
+def judged(wanted: ToProbe, observed: Observed, *, took_ms: int, now: datetime) -> list[KpiFit]:
     """Return what is to be kept of what the sources told; asks no database."""
     rows = []
     for mapping in wanted.mappings:

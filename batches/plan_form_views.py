@@ -22,6 +22,7 @@ from plans.lifecycle import PLAN
 from plans.models import Plan, Plugin
 from plans.page_access import asked, one_page, person, viewer, visible_plan, visible_plans
 from plans.permissions import may, require
+from plans.policy_words import evidence_words
 from plans.refusal import BadInput, NotFound, Refused
 
 
@@ -145,6 +146,7 @@ def _preview(form: PlanForm) -> dict[str, Any]:
         "batches": batches,
         "over": batches[over] if over is not None else None,
         "placebo": placebo,
+        "evidence": evidence_words(preview.policy) if preview.policy else (),
         "guardrails": [
             guardrail_line(
                 guardrail,

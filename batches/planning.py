@@ -145,13 +145,6 @@ def probe_before(*, draft: PlanDraft, now: datetime, via: str) -> None:
         probe_when_old(policy=policy, now=now, via=via)
 
 
-def probe_before(*, draft: PlanDraft, now: datetime, via: str) -> None:
-    """Probe what a plan of this draft would watch, for whoever submits it in a transaction."""
-    policy = _policy(draft)
-    if policy is not None:
-        probe_when_old(policy=policy, now=now, via=via)
-
-
 def submit(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
     """Hand a draft in, unless it would start blind or could not be taken back in time."""
     plan = Plan.objects.select_related("release").get(pk=plan_id)

@@ -270,6 +270,11 @@ def _evidence(rules: EvidenceRules, policy: UpgradePolicy) -> list[str]:
     return said
 
 
+def evidence_words(policy: UpgradePolicy) -> tuple[str, ...]:
+    """Return what the evidence test compares and what follows from it; nothing without one."""
+    return () if policy.evidence is None else tuple(_evidence(policy.evidence, policy))
+
+
 def _limits(policy: UpgradePolicy) -> list[str]:
     limits = policy.limits
     return [
