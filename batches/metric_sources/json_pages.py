@@ -31,16 +31,10 @@ class PageWalk:
         self._parameter: str | None = options.get("parameter")
         self._most = int(options.get("at_most", MOST_PAGES))
         self._number = int(options.get("first", 1))
-        self._asked: set[str] = set()
-        self._bodies: set[bytes] = set()
-
-    @property
-    def first(self) -> str:
-        """Return where the first page is."""
         counted = self._parameter is not None and self._next is None
-        url = self._with(str(self._number)) if counted else self._url
-        self._asked.add(url)
-        return url
+        self.first = self._with(str(self._number)) if counted else url
+        self._asked = {self.first}
+        self._bodies: set[bytes] = set()
 
     def after(self, url: str, document: object, body: bytes, *, rows: int) -> str | None:
         """Return where the page after this one is, None after the last. Raises MetricUnavailable.

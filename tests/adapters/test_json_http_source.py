@@ -106,7 +106,7 @@ async def test_without_pages_only_the_first_is_read(page):
 @pytest.mark.parametrize(
     ("mode", "pages", "said"),
     [
-        ("circle", NEXT, "go in a circle: after 2 comes one again"),
+        ("circle", NEXT, "go in a circle: after 3 comes one again"),
         ("linked", NEXT | {"at_most": 2}, "more than 2 pages; raise pages.at_most"),
         ("elsewhere", NEXT, "at another address than the first page"),
         ("same", {"parameter": "page"}, "page 2 says what a page before it said"),
