@@ -125,7 +125,7 @@ async def test_all_pages_together_have_the_time_of_one_answer(page):
     page.document = {"tenants": [{"id": "a"}], "next": f"{page.url}/hang"}
     options = OPTIONS | {"rows": "$.tenants", "url": f"{page.url}/json", "pages": NEXT}
     source = build(SourceSpec("vendor", "json_http", options), environ={})
-    with pytest.raises(MetricUnavailable, match="not all pages within 0.5 s; 1 came") as late:
+    with pytest.raises(MetricUnavailable, match=r"not all pages within 0\.5 s; 1 came") as late:
         await source.read([ERRORS], timeout=0.5)
     await source.close()
     assert late.value.cause == "timeout"
