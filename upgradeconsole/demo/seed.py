@@ -101,8 +101,8 @@ PLANS = (
         "demo-4-what-no-limit-sees",
         "1.5.2",
         "Release 1.5.2 is a little worse: 2 % of the requests fail where 0.5 % is usual. The limit"
-        " of 5 % never sees it. The evidence test compares the 11 canary tenants with those who wait:"
-        " watch its line rise to 100 % within about a minute, then everything is taken back."
+        " of 5 % never sees it. The evidence test compares the 11 canary tenants with those who"
+        " wait: watch its line rise to 100 % within about a minute, then everything is taken back."
         + _ONE_AT_A_TIME,
         policy="demo-evidence",
     ),
