@@ -1,4 +1,4 @@
-"""What fitted when a plan was submitted is looked at again when it starts, and when it is changed."""
+"""What fitted when a plan was submitted has to fit when it starts, and what a change adds as well."""
 
 from collections.abc import Iterator
 from datetime import timedelta

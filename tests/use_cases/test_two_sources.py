@@ -1,4 +1,4 @@
-"""Two sources for one Kpi: a plan keeps the first that tells something, not the first that answers."""
+"""Two sources for one Kpi: a plan keeps the first that tells something of its tenants."""
 
 import json
 from collections.abc import Iterator
