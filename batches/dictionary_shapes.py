@@ -105,6 +105,11 @@ class Dictionary:
             return ()
         return tuple(mapping for mapping in self.mappings if mapping.kpi == definition.name)
 
+    def is_of_new_version_only(self, name: str) -> bool:
+        """Tell whether nobody on the old version has the Kpi, by any of its mappings."""
+        mappings = self.mappings_for(name)
+        return bool(mappings) and all(mapping.new_version_only for mapping in mappings)
+
     def unknown(self, names: Iterable[str]) -> dict[str, str]:
         """Return a sentence for each name that is not a Kpi: what to write instead."""
         known = {word: kpi.name for kpi in self.kpis.values() for word in (kpi.name, *kpi.aliases)}

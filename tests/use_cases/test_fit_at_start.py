@@ -1,4 +1,4 @@
-"""What fitted when a plan was submitted has to fit when it starts, and what a change adds as well."""
+"""What fitted when a plan was submitted has to fit when it starts, and what a change adds too."""
 
 from collections.abc import Iterator
 from datetime import timedelta
