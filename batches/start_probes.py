@@ -64,14 +64,15 @@ class StartProbes:
         was refused is not tried again before its sources were asked anew.
         """
         self._take_in(now, fence)
+        if not self._is_due(self._refused_at.get(plan.pk)):
+            return False
         old = kpis_to_probe(policy_of(current_revision(plan)), now)
-        if old and is_probed_before_start(plan):
-            due = {kpi for kpi in old if self._is_due(self._asked_at.get(kpi))}
-            if due and self._probing is None:
-                self._ask(due, now)
-            if due or (self._probing is not None and self._probing.kpis & old):
-                return False
-        return self._is_due(self._refused_at.get(plan.pk))
+        if not old or not is_probed_before_start(plan):
+            return True
+        due = {kpi for kpi in old if self._is_due(self._asked_at.get(kpi))}
+        if due and self._probing is None:
+            self._ask(due, now)
+        return not due and (self._probing is None or not self._probing.kpis & old)
 
     def refused(self, plan: Plan) -> None:
         """Remember that the plan could not start: its Kpis are what they were for a while."""

@@ -22,6 +22,7 @@ LEFT_OUT = {
     "counterfactual": "reads what others wrote",
     "drill_crashes": PLAYED,
     "evidence_watch": PLAYED,
+    "fit_at_start": PLAYED,
     "fit_probe_command": "reads sources, writes single rows",
     "free_space": "is about the folder of an embedded database",
     "guardrails_watched": PLAYED,
@@ -32,6 +33,7 @@ LEFT_OUT = {
     "seed_demo": "writes through use cases that are tested there",
     "source_reader": "reads sources, writes single rows",
     "ticks_cost": "counts questions, which are the same",
+    "two_sources": PLAYED,
 }
 """Use cases that prove little more on PostgreSQL; named, they run there like all others."""
 WORLDS = 100
