@@ -239,7 +239,7 @@ def awaiting_new_version(mapping: KpiMapping, fit: Fit) -> Fit:
         " the batch is held",
     )
     others = tuple(one for one in fit.findings if one.kind not in _BEFORE_ANY)
-    return Fit((*others, expected), (), fit.facts)
+    return Fit((*others, expected), fit.without, fit.facts)
 
 
 # What is kept of it.

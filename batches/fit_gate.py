@@ -148,7 +148,7 @@ def _chosen(needs: _Needs, one: Probed, fit: Fit, whose: Whose) -> Iterator[tupl
         *_beside_limits(definition, needs.guardrails, one.mapping, fit),
         *_nobody_to_compare(needs, one.mapping),
     ]
-    if fit.level != "error":
+    if fit.level != "error" and not one.mapping.new_version_only:
         gone = sorted(set(fit.without) & set(whose.tenants))
         too_few = [
             coverage_finding(
@@ -210,7 +210,7 @@ def _spare(later: Sequence[Probed]) -> Iterator[tuple[str, bool]]:
             continue
         for finding in one.fit.findings:
             if finding.level == "error":
-                yield f"{_place(one)}, used where the one before does not answer: {finding}", False
+                yield f"{_place(one)}, used where the one before tells nothing: {finding}", False
 
 
 def _passed_over(one: Probed) -> str:
