@@ -204,7 +204,7 @@ def _nobody_to_compare(needs: _Needs, mapping: KpiMapping) -> Iterator[Finding]:
 
 
 def _spare(later: Sequence[Probed]) -> Iterator[tuple[str, bool]]:
-    """Yield what is wrong with mappings that are only used where the one before does not answer."""
+    """Yield what is wrong with mappings that are only used where the one before tells nothing."""
     for one in later:
         if one.fit is None or not one.fit.answered:
             continue
