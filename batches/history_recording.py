@@ -147,15 +147,15 @@ def _keep(
 ) -> bool:
     """Keep one Kpi's reading by the first of its mappings whose source told something of it."""
     mappings = known.mappings_for(definition.name)
-    telling = [m for m in mappings if _tells(m, definition, answers[m.source], tenants)]
+    telling = (m for m in mappings if _tells(m, definition, answers[m.source], tenants))
+    mapping = next(telling, None)
     before = KpiHistoryCursor.objects.filter(kpi=definition.name).first()
-    if not telling:
+    if mapping is None:
         if mappings and before is not None:
             silent = answers[mappings[0].source].unavailable
             trouble = silent.sentence if silent is not None else NOTHING_TOLD
             KpiHistoryCursor.objects.filter(pk=before.pk).update(trouble=trouble[:300])
         return False
-    mapping = telling[0]
     look, after = _look(mapping, definition, answers[mapping.source], tenants, before)
     try:
         with transaction.atomic():
