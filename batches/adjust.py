@@ -18,6 +18,7 @@ from batches.adjust_proposal import (
     Proposal,
     approval_rule,
     part_of,
+    probe_what_is_added,
     proposal_for,
     propose,
     require_adjustable,
@@ -44,7 +45,6 @@ class Adjusted:
     waiting: Adjustment | None = None
 
 
-@transaction.atomic
 def adjust(
     *,
     plan_id: Any,
@@ -61,20 +61,32 @@ def adjust(
     Tightening is in force at the next look. For anything looser a request opens, and nothing of
     it changes before all roles have agreed. Of a mixed set the tighter part applies and the rest
     waits, unless `split` is false: then all of it waits. What waited before is superseded;
-    asking for exactly that once more changes nothing.
+    asking for exactly that once more changes nothing. Kpis that are added are probed before, and
+    have to fit.
     """
+    plan = Plan.objects.get(pk=plan_id)
+    require(by, "adjust", plan)
+    probe_what_is_added(plan, wanted, now=now, via=via)
+    asked = _Asked(by, reason.strip().rstrip(".")[:300], via, now)
+    return _adjust(plan_id, wanted, asked, expiry=expiry, split=split)
+
+
+@transaction.atomic
+def _adjust(
+    plan_id: Any, wanted: ChangeSet, asked: "_Asked", *, expiry: Expiry | None, split: bool
+) -> Adjusted:
     plan = Plan.objects.locked(plan_id)
+    by, now = asked.by, asked.now
     require(by, "adjust", plan)
     proposal = propose(plan, wanted, now=now, expiry=expiry)
     problems = list(proposal.problems)
-    if not reason.strip():
+    if not asked.reason:
         problems.append("reason: say why; it stands in the trail and in the report")
     if problems:
         raise BadInput(problems)
-    asked = _Asked(by, reason.strip().rstrip(".")[:300], via, now)
     if (same := _waits_already(proposal, expiry)) is not None:
         return Adjusted(plan, waiting=same)
-    supersede_waiting(plan, by=by, via=via, now=now)
+    supersede_waiting(plan, by=by, via=asked.via, now=now)
     if proposal.comparison.direction != "looser":
         return Adjusted(plan, applied=_apply_new(proposal, asked))
     applied = None

@@ -8,6 +8,7 @@ from django.conf import settings
 from batches.adjust_batches import rows_of, standing_of
 from batches.adjust_input import ChangeSet
 from batches.adjust_proposal import Expiry, Proposal, Quotes, part_of, propose
+from batches.evidence_preview import VERDICT_WORDS, EvidencePreview, preview_evidence
 from batches.guardrail_replay import Replayed, replay
 from plans.adjustment import limit_text, paired
 from plans.change import Change
@@ -15,13 +16,6 @@ from plans.models import Plan
 from plans.policy import Guardrail, UpgradePolicy
 from plans.policy_words import span
 from plans.refusal import BadInput
-
-_WORDS = {
-    "fine": "Fine",
-    "breached": "Breached",
-    "no_data": "No data",
-    "undecided": "Not yet",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +60,7 @@ class AdjustmentPreview:
     outlooks: tuple[Outlook, ...] = ()
     batches: tuple[BatchBeforeAfter, ...] = ()
     quotes: Quotes | None = None
+    evidence: EvidencePreview | None = None
 
 
 def preview_adjustment(
@@ -97,6 +92,7 @@ def preview_adjustment(
         outlooks=tuple(outlook for _rule, outlook in _outlooks(plan, proposal.new)),
         batches=tuple(_batches(plan, proposal)),
         quotes=proposal.quotes,
+        evidence=preview_evidence(plan, proposal.old, proposal.new, proposal.recut, now=now),
     )
 
 
@@ -125,7 +121,7 @@ def _outlook(rule: Guardrail, stands: Replayed) -> Outlook:
         kpi=rule.kpi,
         limit=limit_text(stands.rule),
         verdict=verdict,
-        label=_WORDS[verdict],
+        label=VERDICT_WORDS[verdict],
         sentence=ruling.sentence if ruling is not None else f"{rule.kpi}: nobody has looked yet",
         value=ruling.value if ruling is not None else None,
         unit=ruling.unit if ruling is not None else "",
@@ -150,7 +146,7 @@ _THREATS = {
 
 
 def _warnings(plan: Plan, proposal: Proposal, at_once: Proposal | None) -> list[str]:
-    warnings: list[str] = []
+    warnings = [f"{one}." for one in proposal.warnings]
     outlooks = _new_breaches(plan, at_once) if at_once is not None else []
     warnings += [
         f"{_THREATS[outlook.at_next_look]}: {outlook.sentence}."

@@ -1,7 +1,7 @@
 """A change of a running plan before it is decided: what it changes, and why it may not be."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -9,6 +9,7 @@ from django.db.models import Q
 
 from batches.adjust_batches import Recut, recut_of, standing_of
 from batches.adjust_input import ChangeSet, Edited, edited, in_kpi_words, rewritten
+from batches.fit_of_plans import added_fits, probe_added
 from batches.models import Batch, DeployerCall, TenantUpgrade
 from batches.quote import Quote
 from batches.readiness import missing_names, quote_for
@@ -17,7 +18,7 @@ from plans.change import Change, Standing
 from plans.drafting import current_revision, pinned_file, written_policy
 from plans.models import Plan, PlanRevision
 from plans.policy import ApprovalRule, UpgradePolicy
-from plans.refusal import Refused
+from plans.refusal import BadInput, Refused
 
 ADJUSTABLE = ("running", "paused")
 LONGEST_LOOSENING = timedelta(days=7)
@@ -55,6 +56,7 @@ class Proposal:
     recut: Recut | None
     quotes: "Quotes"
     problems: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def new(self) -> UpgradePolicy:
@@ -101,7 +103,25 @@ def propose(
     """
     require_adjustable(plan)
     before = current_revision(plan)
-    return proposal_for(plan, before, edited(before, wanted), now=now, expiry=expiry)
+    proposal = proposal_for(plan, before, edited(before, wanted), now=now, expiry=expiry)
+    # Only here: what ends by itself, or was agreed to, must not hang on a source that is down.
+    fits = added_fits(plan, proposal.old, proposal.new, now)
+    return replace(proposal, problems=(*proposal.problems, *fits.errors), warnings=fits.warnings)
+
+
+def probe_what_is_added(
+    plan: Plan, wanted: ChangeSet, *, now: datetime, via: str, again: bool = True
+) -> None:
+    """Probe the Kpis that a change set adds; one that cannot be read is refused later.
+
+    Not within a transaction. `again`: also what was found wrong a moment ago.
+    """
+    before = current_revision(plan)
+    try:
+        new = edited(before, wanted).policy
+    except BadInput:
+        return
+    probe_added(written_policy(before), new, now=now, via=via, again=again)
 
 
 def proposal_for(

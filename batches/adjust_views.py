@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from batches.adjust import Adjusted, adjust
 from batches.adjust_forms import AdjustForm
 from batches.adjust_preview import preview_adjustment
-from batches.adjust_proposal import ADJUSTABLE
+from batches.adjust_proposal import ADJUSTABLE, probe_what_is_added
 from plans.models import Adjustment, Plan
 from plans.page_access import person, visible_plan
 from plans.permissions import require
@@ -77,10 +77,13 @@ def _preview(plan: Plan, form: AdjustForm) -> dict[str, Any]:
         return {"previewed": True, "problems": wrong}
     if not form.has_changes():
         return {"previewed": False}
+    wanted, now = form.wanted(), timezone.now()
+    # Once only: the page asks for a preview at each key stroke.
+    probe_what_is_added(plan, wanted, now=now, via="page", again=False)
     preview = preview_adjustment(
         plan=plan,
-        wanted=form.wanted(),
-        now=timezone.now(),
+        wanted=wanted,
+        now=now,
         expiry=form.expiry(),
         split=form.cleaned_data["split"],
     )

@@ -5,6 +5,7 @@ owns the plan has to look elsewhere.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,10 +15,12 @@ from django.db.models import QuerySet
 
 from batches import alerts, drilling
 from batches.back_in_band import Aftermath, watch_plan
+from batches.configured import dictionary
 from batches.models import AftermathCursor, AftermathSample, Alert, Rollback, TenantUpgrade
 from plans import events
 from plans.models import Plan
 from plans.policy import UpgradePolicy
+from plans.refusal import BadInput
 
 STILL_BAD = "still_bad"
 UNSEEN = "aftermath_no_data"
@@ -58,12 +61,23 @@ def begin(rollback: Rollback, plan: Plan, policy: UpgradePolicy, now: datetime) 
     """
     since = rollback.verified_at or now
     restored = len(restored_tenants(rollback))
-    until, sentence = watch_plan(policy, restored=restored, since=since)
+    until, sentence = watch_plan(_of_old_version(policy), restored=restored, since=since)
     rollback.aftermath = "watching" if until is not None else "not_watched"
     rollback.aftermath_until = until
     rollback.aftermath_at = None if until is not None else now
     rollback.aftermath_sentence = sentence
     return sentence
+
+
+def _of_old_version(policy: UpgradePolicy) -> UpgradePolicy:
+    """Return the policy without the guardrails that say nothing of tenants on the old version."""
+    try:
+        known = dictionary()
+    except BadInput:
+        # What is wrong with the file is said where the restored tenants are looked at.
+        return policy
+    judged = (rule for rule in policy.guardrails if not known.is_of_new_version_only(rule.kpi))
+    return replace(policy, guardrails=tuple(judged))
 
 
 def cut_short(plan: Plan, *, why: str, now: datetime) -> None:

@@ -54,7 +54,7 @@ def recalled(
     guards: list[Guard] = []
     unusable: dict[str, str] = {}
     for guardrail in policy.guardrails:
-        if not judged_after(guardrail):
+        if not judged_after(guardrail) or known.is_of_new_version_only(guardrail.kpi):
             continue
         definition = known.kpi(guardrail.kpi)
         if definition is None or not known.mappings_for(guardrail.kpi):

@@ -21,6 +21,7 @@ from batches.dictionary import KpiMapping
 from batches.increments import LookSample, failed_look, max_age, oldest_reading, take_look
 from batches.leases import LeaseLost
 from batches.models import AftermathCursor, AftermathSample, Rollback
+from batches.recall import is_missing
 from batches.source_reader import Build, SourceAnswer, SourceReader
 from batches.source_states import SourceStates
 from batches.steady_clock import SteadyClock
@@ -211,7 +212,8 @@ class AftermathWatch:
                     look=look.to_json(),
                     asked=mapping.asked,
                 )
-                if not look.ok:
+                if is_missing(look):
+                    # As while it ran: another source of the Kpi may know more.
                     followed.candidates[kpi] = followed.candidates.get(kpi, 0) + 1
                 looks = followed.looks.setdefault(kpi, deque())
                 looks.append(look)

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from batches.adjust import Adjusted, adjust
 from batches.adjust_input import ChangeSet
 from batches.adjust_preview import AdjustmentPreview, preview_adjustment
-from batches.adjust_proposal import Expiry
+from batches.adjust_proposal import Expiry, probe_what_is_added
 from plans.api_access import PLAN_PARAMETER, ConsoleView, asking, find_plan, taken, via
 from plans.api_input import StrictSerializer
 from plans.api_output import PROBLEMS
@@ -121,6 +121,20 @@ class BatchOutlook(serializers.Serializer[Any]):
     begins = serializers.CharField()
 
 
+class EvidenceOutlookOutput(serializers.Serializer[Any]):
+    """What the evidence test would do under the changed policy."""
+
+    words = serializers.ListField(child=serializers.CharField())
+    percent = serializers.FloatField(help_text="By the looks so far, judged anew; 100 = reached.")
+    verdict = serializers.CharField(help_text="Empty where nobody has looked yet.")
+    sentence = serializers.CharField()
+    looks = serializers.IntegerField()
+    left_out = serializers.IntegerField(help_text="Older looks that were not judged again.")
+    at_once = serializers.CharField(help_text="rollback, pause, warn; empty below 100 %.")
+    begins_anew = serializers.BooleanField(help_text="More is tolerated: it forgets its looks.")
+    soaks = serializers.ListField(child=serializers.DictField())
+
+
 class AdjustPreviewOutput(serializers.Serializer[Any]):
     """What a change would do; nothing is written."""
 
@@ -132,6 +146,7 @@ class AdjustPreviewOutput(serializers.Serializer[Any]):
     guardrails = OutlookOutput(many=True)
     batches = BatchOutlook(many=True)
     quote_seconds = serializers.FloatField(allow_null=True)
+    evidence = EvidenceOutlookOutput(allow_null=True)
 
 
 class AnyAdjusted(AdjustPreviewOutput, AdjustedOutput):
@@ -176,6 +191,7 @@ def _preview_answer(preview: AdjustmentPreview) -> Response:
             "guardrails": preview.outlooks,
             "batches": preview.batches,
             "quote_seconds": quotes.now.seconds if quotes is not None else None,
+            "evidence": preview.evidence,
         }
     )
     return Response(answer.data)
@@ -222,6 +238,7 @@ class PlanAdjust(ConsoleView):
         )
         expiry, split, now = _expiry(given), given["split"], timezone.now()
         if request.query_params.get("preview", "").lower() in {"1", "true", "yes"}:
+            probe_what_is_added(found, wanted, now=now, via=via(request), again=False)
             preview = preview_adjustment(
                 plan=found, wanted=wanted, now=now, expiry=expiry, split=split
             )

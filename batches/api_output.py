@@ -6,9 +6,9 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from batches.api_guardrails import GuardrailOutput
+from batches.fit_of_plans import fits_of
 from batches.lifecycle import BATCH, TENANT_UPGRADE
 from batches.models import Rollback
-from batches.planning import fits_of
 from batches.quote import rollback_quote
 from batches.quote_advice import forecast
 from batches.readiness import way_back

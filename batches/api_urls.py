@@ -13,12 +13,14 @@ from batches import (
     api_tenants,
     calibration_api,
     drill_api,
+    drill_schedule_api,
     history_api,
     kpi_api,
 )
 from batches.api_person_acts import PERSON_ACTS, view_of
 
 PLAN = "api/v1/plans/<str:plan>"
+SCHEDULE = "api/v1/drill-schedules/<uuid:schedule>"
 
 urlpatterns = [
     path("internal/version/upgrade/plan", api.PlanHandIn.as_view(), name="api-hand-in"),
@@ -73,7 +75,27 @@ urlpatterns = [
     ),
     path("api/v1/drills/", drill_api.Drills.as_view(), name="api-drills"),
     path("api/v1/drills/<uuid:drill>", drill_api.DrillOne.as_view(), name="api-drill"),
-    path("api/v1/drill-schedules/", drill_api.DrillSchedules.as_view(), name="api-drill-schedules"),
+    path(
+        "api/v1/drill-schedules/",
+        drill_schedule_api.DrillSchedules.as_view(),
+        name="api-drill-schedules",
+    ),
+    path(SCHEDULE, drill_schedule_api.DrillScheduleOne.as_view(), name="api-drill-schedule"),
+    path(
+        f"{SCHEDULE}/approve",
+        drill_schedule_api.DrillScheduleApprove.as_view(),
+        name="api-drill-schedule-approve",
+    ),
+    path(
+        f"{SCHEDULE}/switch",
+        drill_schedule_api.DrillScheduleSwitch.as_view(),
+        name="api-drill-schedule-switch",
+    ),
+    path(
+        f"{SCHEDULE}/run",
+        drill_schedule_api.DrillScheduleRun.as_view(),
+        name="api-drill-schedule-run",
+    ),
     path(
         "api/v1/calibration",
         calibration_api.CalibrationOfDeployers.as_view(),

@@ -18,6 +18,7 @@ class BatchesConfig(AppConfig):
             adjust_ends,
             drill_schedules,
             history_recording,
+            looks_retention,
             pushed_retention,
             readiness,
             rehearsing,
@@ -32,6 +33,7 @@ class BatchesConfig(AppConfig):
         watch_chores.register("rehearsals", rehearsing.end_rehearsals)
         watch_chores.register("drill schedules", drill_schedules.run_due)
         watch_chores.register("kpi history", history_recording.hand_out)
+        watch_chores.register("old looks", looks_retention.hand_out)
         watch_chores.register("adjustments", adjust_ends.end_what_is_over)
         kpi_advice.register("dictionary", readiness.kpi_problems)
         watch_chores.register("pushed data", pushed_retention.forget_what_is_old)

@@ -15,7 +15,7 @@ from batches.dictionary import KpiDefinition, Panel
 from batches.evidence_chart import evidence_chart, ratio_charts
 from batches.kpi_points import GaugePoint, HistogramPoint, LookSample, RatioPoint
 from batches.limits_in_force import InForce, limit_steps, policies_in_force
-from batches.models import KpiSample
+from batches.models import KpiCourse, KpiSample
 from batches.pinned_policy import definition_of
 from plans.models import Event, Plan
 from plans.policy import UpgradePolicy
@@ -186,8 +186,24 @@ def _points_so_far(plan: Plan, kpi: str) -> list[Point]:
     ids = list(
         KpiSample.objects.filter(plan=plan, kpi=kpi).order_by("at").values_list("pk", flat=True)
     )
+    if not ids:
+        return _kept_points(plan, kpi)
     step = max(1, len(ids) // LOOKS_SHOWN)
     # The newest look always belongs to it.
     chosen = ids[::-1][::step]
     rows = KpiSample.objects.filter(pk__in=chosen).order_by("at")
     return [point for row in rows for point in points_of(row)]
+
+
+def _kept_points(plan: Plan, kpi: str) -> list[Point]:
+    """Return what was kept of looks that were dropped long after the plan's end."""
+    kept = KpiCourse.objects.filter(plan=plan, kpi=kpi).first()
+    definition = definition_of(kpi)
+    if kept is None or definition is None:
+        return []
+    quantile = USUAL_QUANTILE if definition.kind == "histogram" else None
+    return [
+        Point(datetime.fromisoformat(at), _line(side, quantile), value)
+        for at, canary, control, _cause in kept.points
+        for side, value in zip(SIDES, (canary, control), strict=True)
+    ]

@@ -10,6 +10,7 @@ from typing import Final, Literal, cast
 from batches.dictionary_json import Place, Problem, as_number, listed, nearest, read_object
 from batches.dictionary_shapes import (
     Dictionary,
+    EmittedBy,
     KpiDefinition,
     KpiKind,
     KpiMapping,
@@ -23,6 +24,7 @@ from batches.units import KNOWN_UNITS, SHARES, canonical, compatible_with, unit_
 
 KINDS: Final = ("ratio", "histogram", "gauge")
 REDUCES: Final = ("sum", "max", "avg")
+EMITTED_BY: Final = ("every_version", "new_version")
 _KPI = re.compile(r"[A-Za-z_][A-Za-z0-9_.:\-]{0,119}")
 _KPI_RULE = "write a name such as error_rate (letters, digits, '_', '.', ':', '-')"
 _WANTED: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
@@ -113,7 +115,7 @@ def _read_mappings(
     for place in top.items("mappings"):
         place.only(
             *("kpi", "source", *_SELECTORS, "tenant_label", "version_label", "native_unit"),
-            *("reduce", "rate_window_seconds"),
+            *("reduce", "rate_window_seconds", "emitted_by"),
         )
         kpi = _read_kpi_name(place, kpis)
         source = sources.get(place.text("source", rule="write the name of a source"))
@@ -138,6 +140,9 @@ def _read_mappings(
             native_unit=_read_native_unit(place, kpi),
             reduce=_read_reduce(place),
             rate_window_seconds=_read_rate_window(place),
+            emitted_by=cast(
+                EmittedBy, place.choice("emitted_by", EMITTED_BY, default="every_version")
+            ),
         )
         if kpi is not None:
             _check_parts(place, kpi)

@@ -12,6 +12,7 @@ from batches.metric_sources.base import Selector, SourceSpec
 
 KpiKind = Literal["ratio", "histogram", "gauge"]
 Reduce = Literal["sum", "max", "avg"]
+EmittedBy = Literal["every_version", "new_version"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ class KpiMapping:
     """How one source tells one Kpi: bad and total, buckets, or a value.
 
     `reduce` makes one of several series of a tenant; `rate_window_seconds` is set where the source
-    tells counts as a rate per second over that time, and no counter.
+    tells counts as a rate per second over that time, and no counter. `emitted_by` says whether
+    tenants have it before their upgrade too, so that its absence means something.
     """
 
     kpi: str
@@ -45,6 +47,12 @@ class KpiMapping:
     native_unit: str | None = None
     reduce: Reduce | None = None
     rate_window_seconds: float | None = None
+    emitted_by: EmittedBy = "every_version"
+
+    @property
+    def new_version_only(self) -> bool:
+        """Tell whether nobody has this before the upgrade."""
+        return self.emitted_by == "new_version"
 
     @property
     def selectors(self) -> tuple[Selector, ...]:
@@ -96,6 +104,11 @@ class Dictionary:
         if definition is None:
             return ()
         return tuple(mapping for mapping in self.mappings if mapping.kpi == definition.name)
+
+    def is_of_new_version_only(self, name: str) -> bool:
+        """Tell whether nobody on the old version has the Kpi, by any of its mappings."""
+        mappings = self.mappings_for(name)
+        return bool(mappings) and all(mapping.new_version_only for mapping in mappings)
 
     def unknown(self, names: Iterable[str]) -> dict[str, str]:
         """Return a sentence for each name that is not a Kpi: what to write instead."""

@@ -30,6 +30,7 @@ _LABEL_RULE = "write the name of a label such as tenant (le is taken by the buck
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 PUSHED_METRIC: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_:.\-/]{0,199}")
 _METRIC_RULE = "write the name of a metric such as tenant_requests_total"
+_PARAMETER = re.compile(r"[A-Za-z0-9_.\-\[\]]{1,100}")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
 _VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 _NO_QUERY: Final = {
@@ -42,7 +43,7 @@ _HTTP_KEYS: Final = ("url", "headers", "auth", "tls", "timeout_seconds")
 _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "prometheus_text": _HTTP_KEYS,
     "prometheus": _HTTP_KEYS,
-    "json_http": (*_HTTP_KEYS, "rows", "labels", "values", "at"),
+    "json_http": (*_HTTP_KEYS, "rows", "labels", "values", "at", "pages"),
     "push": ("stale_seconds", "max_series", "points_per_second"),
     "cdevents": ("stale_seconds", "max_series", "points_per_second", "tenant"),
     "simulated": (),
@@ -236,6 +237,31 @@ def _check_at(place: Place) -> None:
         _check_path(place, "at")
 
 
+def _check_pages(place: Place) -> None:
+    pages = place.child("pages")
+    if pages is None:
+        return
+    pages.only("next", "parameter", "first", "at_most")
+    if "next" not in pages.values and "parameter" not in pages.values:
+        pages.note(
+            "",
+            'write {"next": PATH} where a page names the address of the next one,'
+            ' {"parameter": NAME} where pages are counted, or both where it names what to ask for',
+        )
+    if "next" in pages.values:
+        _check_path(pages, "next")
+    if "parameter" in pages.values:
+        rule = "write the name of a parameter of the address, such as page"
+        pages.text("parameter", form=_PARAMETER, rule=rule)
+    if "first" in pages.values:
+        number = pages.values["first"]
+        if isinstance(number, bool) or number not in (0, 1):
+            pages.note("first", "write 0 or 1: the number of the first page")
+        if "next" in pages.values:
+            pages.note("first", "leave it out: with next, pages are not counted")
+    _whole(pages, "at_most", 1000)
+
+
 def _check_stale(place: Place) -> None:
     longest = 86_400 if place.values.get("kind") == "cdevents" else 600
     place.number("stale_seconds", above=0, below=longest + 0.001)
@@ -270,6 +296,7 @@ _CHECKS: Final[Mapping[str, Callable[[Place], None]]] = {
     "labels": _check_labels,
     "values": _check_values,
     "at": _check_at,
+    "pages": _check_pages,
     "stale_seconds": _check_stale,
     "max_series": _check_series,
     "points_per_second": _check_rate,

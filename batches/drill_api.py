@@ -10,7 +10,6 @@ from rest_framework.pagination import LimitOffsetPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from batches import drill_schedules
 from batches.models import RollbackDrill
 from batches.rehearsal_policy import INJECTS
 from batches.rehearsing import Wanted, begin_rehearsal
@@ -63,29 +62,6 @@ class DrillPage(serializers.Serializer[Any]):
     next = serializers.CharField(allow_null=True)
     previous = serializers.CharField(allow_null=True)
     results = DrillOutput(many=True)
-
-
-class ScheduleOutput(serializers.Serializer[Any]):
-    """One schedule of drills."""
-
-    schedule = serializers.UUIDField(source="pk")
-    name = serializers.CharField()
-    plugin = serializers.CharField(source="release.plugin.key")
-    to_version = serializers.CharField(source="release.version")
-    deployer = serializers.CharField()
-    tenants = serializers.DictField(source="tenant_choice")
-    injects = serializers.ListField(child=serializers.CharField())
-    days = serializers.ListField(child=serializers.CharField())
-    at = serializers.TimeField()
-    timezone = serializers.CharField()
-    enabled = serializers.BooleanField()
-    next_at = serializers.DateTimeField()
-    problem = serializers.CharField()
-    waits_for = serializers.SerializerMethodField()
-
-    def get_waits_for(self, schedule: Any) -> list[str]:
-        """Return the roles that have not agreed yet."""
-        return drill_schedules.missing_roles(schedule)
 
 
 class Drills(ConsoleView):
@@ -148,16 +124,3 @@ class DrillOne(ConsoleView):
         if found is None:
             raise NotFound("There is no such drill.")
         return Response(DrillOutput(found).data)
-
-
-class DrillSchedules(ConsoleView):
-    """The schedules of drills."""
-
-    @extend_schema(
-        summary="List the schedules of drills",
-        responses={200: ScheduleOutput(many=True), **PROBLEMS},
-    )
-    def get(self, request: Request) -> Response:
-        """Return all of them."""
-        require(asking(request), "view")
-        return Response(ScheduleOutput(drill_schedules.schedules(), many=True).data)

@@ -23,6 +23,13 @@ def usual_of(plan: Plan, kpi: str, *, bound: float | None, now: datetime) -> tup
     return _kept(plan.pk, kpi) or _read(_take_down(plan, kpi, bound, now))
 
 
+def usual_so_far(plan: Plan, kpi: str, *, bound: float | None, now: datetime) -> tuple[Usual, str]:
+    """Return the same without keeping it, for a test that is only thought of."""
+    return _kept(plan.pk, kpi) or usual_from_history(
+        plan.plugin.key, kpi, _tenants(plan), until=min(plan.started_at or now, now), bound=bound
+    )
+
+
 def usual_before(plan: Plan, kpi: str, *, bound: float | None) -> tuple[Usual, str, str]:
     """Return the same for a replay, which writes nothing, and what is to be known of it.
 

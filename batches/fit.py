@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 from batches.dictionary import KpiDefinition, KpiMapping
@@ -18,12 +18,13 @@ from batches.fit_findings import NO_ANSWER, Finding, Level, some, worst
 from batches.fit_observation import Observation
 from batches.fit_presence import presence, rate_findings, several_series, unanswered
 from batches.fit_units import unit_findings
-from batches.increments import CLOCK_TOLERANCE, SHORTEST_MAX_AGE
+from batches.increments import CLOCK_TOLERANCE
 from batches.measurement import CAUSES, counted
 from batches.readings import Key, Reading, read_keys
 
 VALUES_KEPT: Final = 50
-_GRACE: Final = timedelta(seconds=SHORTEST_MAX_AGE)
+EMPTY: Final = frozenset({"wrong_name", "stale"})
+"""Errors that leave a look with nothing, though the source answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,12 @@ class Fit:
         """Tell whether the source gave anything at all."""
         return all(one.kind != NO_ANSWER for one in self.findings)
 
+    @property
+    def tells(self) -> bool:
+        """Tell whether a look learns something from it, so that a plan keeps the mapping."""
+        empty = any(one.kind in EMPTY and one.level == "error" for one in self.findings)
+        return self.answered and not empty
+
 
 def judge(
     mapping: KpiMapping,
@@ -66,6 +73,17 @@ def judge(
     tenants: Collection[str],
 ) -> Fit:
     """Return how the mapping fits. Without tenants nothing is said about who has no data."""
+    fit = _judge(mapping, definition, seen, tenants=tenants)
+    return awaiting_new_version(mapping, fit) if mapping.new_version_only else fit
+
+
+def _judge(
+    mapping: KpiMapping,
+    definition: KpiDefinition,
+    seen: Observation,
+    *,
+    tenants: Collection[str],
+) -> Fit:
     every = tuple(sorted(tenants))
     if seen.answers is None:
         return Fit((unanswered(mapping, seen),), every)
@@ -95,9 +113,10 @@ def judge(
     facts = _facts(readings, definition, sum(len(seen.answers[s]) for s in mapping.selectors))
     found = [
         *unit_findings(mapping, definition, readings, seen.answers, _values_of_past(mapping, seen)),
-        *_unusable(mapping, readings, seen.at),
+        *_unusable(mapping, readings, seen),
+        *_counts_for(mapping, readings, seen),
     ]
-    usable = {key.tenant for key, reading in readings.items() if not _cause(reading, seen.at)}
+    usable = {key.tenant for key, reading in readings.items() if not _cause(reading, seen)}
     without = tuple(sorted(set(tenants) - usable))
     absent = set(without) - {key.tenant for key in readings}
     return Fit((*findings, *found, *_missing(mapping, absent, every, seen)), without, facts)
@@ -106,19 +125,39 @@ def judge(
 # What is read of each tenant.
 
 
-def _cause(reading: Reading, at: datetime) -> str:
+def _cause(reading: Reading, seen: Observation) -> str:
     if reading.cause:
         return reading.cause
-    if reading.at > at + CLOCK_TOLERANCE:
+    if reading.at > seen.at + CLOCK_TOLERANCE:
         return "future"
-    return "stale" if at - reading.at > _GRACE else ""
+    return "stale" if seen.at - reading.at > seen.oldest else ""
 
 
-def _unusable(mapping: KpiMapping, readings: Mapping[Key, Reading], at: datetime) -> list[Finding]:
+def _counts_for(
+    mapping: KpiMapping, readings: Mapping[Key, Reading], seen: Observation
+) -> list[Finding]:
+    """Return the note that values are there, but were told too long ago for a look of now."""
+    newest = max((reading.at for reading in readings.values()), default=None)
+    if seen.counts_for is None or newest is None or seen.at - newest <= seen.counts_for:
+        return []
+    return [
+        Finding(
+            "counts_no_more",
+            "note",
+            f"{mapping.source} told the newest value at {newest:%Y-%m-%d %H:%M} UTC, and one counts"
+            f" for {seen.counts_for.total_seconds():g} s",
+            "let the pipeline run after each tenant's upgrade",
+        )
+    ]
+
+
+def _unusable(
+    mapping: KpiMapping, readings: Mapping[Key, Reading], seen: Observation
+) -> list[Finding]:
     """Return a finding per cause for which values would be dropped, but for the range."""
     by_cause: dict[str, set[str]] = {}
     for key, reading in readings.items():
-        if cause := _cause(reading, at):
+        if cause := _cause(reading, seen):
             by_cause.setdefault(cause, set()).add(key.tenant)
     asked = len({key.tenant for key in readings})
     found = []
@@ -176,6 +215,31 @@ def _missing(
             " name who is missing",
         )
     ]
+
+
+NOT_YET: Final = "only_new_version"
+_BEFORE_ANY: Final = frozenset({"wrong_name", "stale", "tenants_without_data", "no_bad_series"})
+
+
+def awaiting_new_version(mapping: KpiMapping, fit: Fit) -> Fit:
+    """Return the fit of a mapping that nobody has before the upgrade: absence is expected.
+
+    What is there already, of tenants that are ahead, is judged like anything else.
+    """
+    absent = [one for one in fit.findings if one.kind in _BEFORE_ANY]
+    if not absent:
+        return fit
+    expected = Finding(
+        NOT_YET,
+        "warning",
+        f"{mapping.source} has no data of {mapping.kpi}"
+        f"{' for some tenants' if fit.facts.series else ''} yet, which is expected: the dictionary"
+        " says that only the new version emits it",
+        "nothing can check its name and unit before the first upgrade; without data afterwards"
+        " the batch is held",
+    )
+    others = tuple(one for one in fit.findings if one.kind not in _BEFORE_ANY)
+    return Fit((*others, expected), fit.without, fit.facts)
 
 
 # What is kept of it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from batches.metric_sources.base import Selector, Series
 from batches.readings import Answers
@@ -28,6 +28,8 @@ class Observation:
     """What one probe brought. No answers: the source gave nothing, `cause` and `said` say why.
 
     `past` is None where the source does not remember; `unasked` says what else could not be read.
+    `oldest`: how old a reading may be. `sent`: it was sent to us, we fetch nothing. `counts_for`:
+    for how long a value stands, where more than that was read.
     """
 
     at: datetime
@@ -37,3 +39,6 @@ class Observation:
     past: Past | None = None
     unasked: str = ""
     names: Sequence[str] = ()
+    oldest: timedelta = timedelta(seconds=30)
+    sent: bool = False
+    counts_for: timedelta | None = None

@@ -100,9 +100,18 @@ def _absent(mapping: KpiMapping, selector: Selector, seen: Observation) -> Findi
             "stale",
             "error",
             f"{selector} has no data now; {when}",
-            "find out why it ended; a plan would see nothing",
+            "find out why its sender stopped; a plan would see nothing"
+            if seen.sent
+            else "find out why it ended; a plan would see nothing",
         )
     within = f" and had none in the last {seen.past.hours:g} h" if seen.past else ""
+    if seen.sent and not seen.names:
+        return Finding(
+            "wrong_name",
+            "error",
+            f"nothing was sent to {mapping.source} in the last 24 h",
+            "let the senders of its tenants push to it (docs/sources.md), and probe again",
+        )
     said = f"{mapping.source} has no series {selector}{within}"
     if (
         selector == mapping.bad

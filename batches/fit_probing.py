@@ -5,57 +5,52 @@ system that hangs must not lock the database.
 """
 
 import asyncio
-import hashlib
 import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict
-from datetime import datetime, timedelta
-from typing import Any
+from dataclasses import asdict, dataclass
+from datetime import datetime
 
 from django.db import transaction
 
-from batches.canonical_json import canonical_json
 from batches.configured import dictionary
 from batches.dictionary import Dictionary, KpiMapping
-from batches.fit import Facts, Fit, judge
-from batches.fit_findings import finding_of
-from batches.fit_gate import Probed, Weighed, Whose, weigh
+from batches.fit import judge
+from batches.fit_kept import is_probed, kpis_to_probe, mapping_digest
 from batches.fit_observation import Observation
-from batches.fit_reading import observe
-from batches.metric_sources import MetricSource, SourceSpec, build
+from batches.fit_reading import observe, probed_spec
+from batches.metric_sources import MetricSource, MetricUnavailable, SourceSpec, build
 from batches.models import KpiFit
+from batches.pushed_series import KeptSeries
 from batches.surroundings import here
 from plans import events
 from plans.models import Tenant, User
 from plans.permissions import require
 from plans.policy import UpgradePolicy
-from plans.refusal import BadInput, NotFound
+from plans.refusal import NotFound
 
 logger = logging.getLogger(__name__)
-FRESH = timedelta(minutes=10)
-"""How long a probe counts at submit; an older one is made anew."""
 READ_SECONDS = 5.0
 SOURCE_SECONDS = 15.0
-NOT_PROBED = frozenset({"simulated"})
-"""Kinds that exist only inside a process: nothing outside can be asked."""
 Build = Callable[[SourceSpec], MetricSource]
 
 
-def _configured(spec: SourceSpec) -> MetricSource:
-    return build(spec, environ=os.environ)
+def sources_of(spec: SourceSpec) -> MetricSource:
+    """Return the source as the dictionary describes it, and what was pushed to it."""
+    return build(spec, environ=os.environ, store=KeptSeries())
 
 
-def mapping_digest(known: Dictionary, mapping: KpiMapping) -> str:
-    """Return what names the entries of the file that a probe was made of."""
-    spec = known.sources[mapping.source]
-    body: dict[str, Any] = {
-        "kpi": asdict(known.kpis[mapping.kpi]),
-        "mapping": asdict(mapping),
-        "source": {"kind": spec.kind, "options": dict(spec.options)},
-    }
-    return hashlib.sha256(canonical_json(body)).hexdigest()
+@dataclass(frozen=True, slots=True)
+class ToProbe:
+    """What is asked: mappings as they are written now, and about whom."""
+
+    known: Dictionary
+    mappings: tuple[KpiMapping, ...]
+    tenants: tuple[str, ...]
+
+
+Observed = Mapping[tuple[str, str], Observation]
 
 
 def probe(
@@ -64,7 +59,7 @@ def probe(
     by: User | None,
     now: datetime,
     via: str,
-    build_source: Build = _configured,
+    build_source: Build = sources_of,
 ) -> list[KpiFit]:
     """Probe every mapping of these Kpis (None: of all) and return what is kept of it.
 
@@ -72,36 +67,43 @@ def probe(
     """
     if by is not None:
         require(by, "probe")
-    known = dictionary()
-    mappings = _mappings(known, kpis)
-    tenants = list(Tenant.objects.values_list("key", flat=True))
-    by_source: dict[str, list[KpiMapping]] = defaultdict(list)
-    for mapping in mappings:
-        by_source[mapping.source].append(mapping)
+    wanted = to_probe(kpis)
     began = here().monotonic()
-    observed = (
-        here().run(_observe_all(known, by_source, tenants, build_source)) if by_source else {}
-    )
+    observed = here().run(observe_all(wanted, build_source)) if wanted.mappings else {}
     took_ms = round(1000 * (here().monotonic() - began))
+    rows = judged(wanted, observed, took_ms=took_ms, now=now)
+    return keep(rows, by=by, now=now, via=via)
+
+
+def to_probe(kpis: Collection[str] | None) -> ToProbe:
+    """Return what to ask about these Kpis (None: about all). Raises NotFound, BadInput."""
+    known = dictionary()
+    tenants = Tenant.objects.order_by("key").values_list("key", flat=True)
+    return ToProbe(known, tuple(_mappings(known, kpis)), tuple(tenants))
+
+
+def judged(wanted: ToProbe, observed: Observed, *, took_ms: int, now: datetime) -> list[KpiFit]:
+    """Return what is to be kept of what the sources told; asks no database."""
     rows = []
-    for mapping in mappings:
-        definition = known.kpis[mapping.kpi]
-        fit = judge(mapping, definition, observed[mapping.source, mapping.kpi], tenants=tenants)
+    for mapping in wanted.mappings:
+        definition = wanted.known.kpis[mapping.kpi]
+        seen = observed[mapping.source, mapping.kpi]
+        fit = judge(mapping, definition, seen, tenants=wanted.tenants)
         rows.append(
             KpiFit(
                 kpi=mapping.kpi,
                 source=mapping.source,
-                digest=mapping_digest(known, mapping),
+                digest=mapping_digest(wanted.known, mapping),
                 probed_at=now,
                 took_ms=took_ms,
                 level=fit.level,
                 findings=[finding.to_json() for finding in fit.findings],
-                tenants=len(tenants),
+                tenants=len(wanted.tenants),
                 without=list(fit.without),
                 facts=asdict(fit.facts),
             )
         )
-    return _kept(rows, by=by, now=now, via=via)
+    return rows
 
 
 def _mappings(known: Dictionary, kpis: Collection[str] | None) -> list[KpiMapping]:
@@ -111,24 +113,20 @@ def _mappings(known: Dictionary, kpis: Collection[str] | None) -> list[KpiMappin
     return [
         mapping
         for mapping in sorted(known.mappings, key=lambda one: (one.kpi, one.source))
-        if (kpis is None or mapping.kpi in wanted) and _is_probed(known, mapping)
+        if (kpis is None or mapping.kpi in wanted) and is_probed(known, mapping)
     ]
 
 
-def _is_probed(known: Dictionary, mapping: KpiMapping) -> bool:
-    return known.sources[mapping.source].kind not in NOT_PROBED
-
-
-async def _observe_all(
-    known: Dictionary,
-    by_source: Mapping[str, list[KpiMapping]],
-    tenants: Collection[str],
-    build_source: Build,
+async def observe_all(
+    wanted: ToProbe, build_source: Build = sources_of
 ) -> dict[tuple[str, str], Observation]:
-    """Ask all sources at once; one that hangs takes nothing from the others."""
+    """Ask all sources at once; one that hangs takes nothing from the others. Writes nothing."""
+    by_source: dict[str, list[KpiMapping]] = defaultdict(list)
+    for mapping in wanted.mappings:
+        by_source[mapping.source].append(mapping)
     told = await asyncio.gather(
         *(
-            _observe(known.sources[source], mappings, tenants, build_source)
+            _observe(wanted.known.sources[source], mappings, wanted.tenants, build_source)
             for source, mappings in by_source.items()
         )
     )
@@ -145,7 +143,14 @@ async def _observe(
     tenants: Collection[str],
     build_source: Build,
 ) -> dict[str, Observation]:
-    source, at = build_source(spec), here().now()
+    at = here().now()
+    try:
+        source = build_source(probed_spec(spec))
+    except MetricUnavailable as unavailable:
+        return {
+            one.kpi: Observation(at, cause=unavailable.cause, said=unavailable.sentence)
+            for one in mappings
+        }
     seconds = min(READ_SECONDS, float(spec.options.get("timeout_seconds", READ_SECONDS)))
     try:
         async with asyncio.timeout(SOURCE_SECONDS):
@@ -162,7 +167,7 @@ async def _observe(
 
 
 @transaction.atomic
-def _kept(rows: Iterable[KpiFit], *, by: User | None, now: datetime, via: str) -> list[KpiFit]:
+def keep(rows: Iterable[KpiFit], *, by: User | None, now: datetime, via: str) -> list[KpiFit]:
     """Keep the rows; the trail says of which mappings something else was found than before."""
     kept, changed = [], []
     for row in rows:
@@ -216,78 +221,17 @@ def _told(rows: list[KpiFit]) -> str:
     )
 
 
-# What was kept.
-
-
-def fit_of(row: KpiFit) -> Fit:
-    """Return the fit that a row keeps."""
-    facts = dict(row.facts)
-    facts["bounds"] = tuple(facts.get("bounds", ()))
-    facts["values"] = tuple(tuple(one) for one in facts.get("values", ()))
-    return Fit(tuple(finding_of(one) for one in row.findings), tuple(row.without), Facts(**facts))
-
-
-def kept_fits(known: Dictionary) -> dict[tuple[str, str], KpiFit]:
-    """Return the newest probe of each mapping as it is written now, by Kpi and source."""
-    rows = {(row.kpi, row.source): row for row in KpiFit.objects.all()}
-    digests = {(one.kpi, one.source): mapping_digest(known, one) for one in known.mappings}
-    return {place: row for place, row in rows.items() if digests.get(place) == row.digest}
-
-
-def is_fresh(row: KpiFit, now: datetime) -> bool:
-    """Tell whether the probe still counts; one from the future is of a clock that was moved."""
-    return abs(now - row.probed_at) <= FRESH
-
-
-def probe_when_old(*, policy: UpgradePolicy, now: datetime, via: str) -> None:
+def probe_when_old(
+    *,
+    policy: UpgradePolicy,
+    now: datetime,
+    via: str,
+    only: Collection[str] | None = None,
+    again: bool = True,
+) -> None:
     """Probe what the policy watches where the newest probe is old, or found something.
 
     Not within a transaction. A broken dictionary is told where the plan's names are checked.
     """
-    try:
-        known = dictionary()
-    except BadInput:
-        return
-    kept = kept_fits(known)
-    old = {
-        mapping.kpi
-        for name in policy.watched_kpis
-        for mapping in known.mappings_for(name)
-        if _is_probed(known, mapping) and not _counts(kept.get((mapping.kpi, mapping.source)), now)
-    }
-    if old:
+    if old := kpis_to_probe(policy, now, only=only, again=again):
         probe(kpis=old, by=None, now=now, via=via)
-
-
-def _counts(row: KpiFit | None, now: datetime) -> bool:
-    # Whoever has put right what was found must not wait until it is forgotten.
-    return row is not None and is_fresh(row, now) and row.level in ("fine", "note")
-
-
-def weighed(*, policy: UpgradePolicy, whose: Whose, now: datetime) -> Weighed:
-    """Return what the kept probes say about a plan; asks no source."""
-    try:
-        known = dictionary()
-    except BadInput:
-        return Weighed()
-    kept = kept_fits(known)
-    probed = {
-        kpi.name: [_probed(known, mapping, kept, now) for mapping in known.mappings_for(kpi.name)]
-        for name in policy.watched_kpis
-        if (kpi := known.kpi(name)) is not None
-    }
-    return weigh(policy, known, probed, whose=whose)
-
-
-def _probed(
-    known: Dictionary,
-    mapping: KpiMapping,
-    kept: Mapping[tuple[str, str], KpiFit],
-    now: datetime,
-) -> Probed:
-    if not _is_probed(known, mapping):
-        return Probed(mapping, Fit(()))
-    row = kept.get((mapping.kpi, mapping.source))
-    if row is None:
-        return Probed(mapping, None)
-    return Probed(mapping, fit_of(row), is_fresh(row, now))

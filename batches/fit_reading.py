@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
-from typing import Final
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from batches.dictionary import KpiMapping
 from batches.fit_observation import Observation, Past
+from batches.increments import SHORTEST_MAX_AGE
 from batches.metric_sources import (
     MetricSource,
     MetricUnavailable,
+    RemembersTimes,
     Selector,
     Series,
     SourceSpec,
@@ -61,19 +64,47 @@ async def _observe_one(
     tenants: Collection[str],
     timeout: float,
 ) -> Observation:
+    frame = _frame(spec)
     answers = together
     if isinstance(together, MetricUnavailable) and together.cause == "bad_answer":
         # One query that cannot be read spoils the others' answers too: each is asked alone.
         answers = await _read(source, mapping.selectors, timeout)
+    if isinstance(answers, MetricUnavailable) and answers.cause == "name_gone":
+        # Nothing was sent lately, which is an answer: there are no series now.
+        answers = {selector: [] for selector in mapping.selectors}
     if isinstance(answers, MetricUnavailable):
-        return Observation(at, cause=answers.cause, said=answers.sentence)
+        return Observation(at, cause=answers.cause, said=answers.sentence, **frame)
     mine = {selector: answers[selector] for selector in mapping.selectors}
     past, unasked = None, ""
     if spec.kind in REMEMBERS:
         incomplete = [s for s in mapping.selectors if _incomplete(mapping, mine[s], tenants)]
         past, unasked = await _past(source, mapping, incomplete, timeout)
+    elif isinstance(source, RemembersTimes):
+        past, unasked = await _times(source, mapping, timeout)
     names = () if all(mine.values()) else await _names(source, timeout)
-    return Observation(at, answers=mine, past=past, unasked=unasked, names=names)
+    return Observation(at, answers=mine, past=past, unasked=unasked, names=names, **frame)
+
+
+def probed_spec(spec: SourceSpec) -> SourceSpec:
+    """Return how a source is read for a probe.
+
+    Pipelines run after an upgrade, not all the time: what they told within a day shows that they
+    can, and how.
+    """
+    if spec.kind != "cdevents":
+        return spec
+    return replace(spec, options={**spec.options, "stale_seconds": 3600 * HOURS})
+
+
+def _frame(spec: SourceSpec) -> dict[str, Any]:
+    """Return what is to be known of the source to judge how old its values are."""
+    sent = spec.stale_seconds > 0
+    read = probed_spec(spec).stale_seconds
+    return {
+        "sent": sent,
+        "oldest": timedelta(seconds=max(SHORTEST_MAX_AGE, read)),
+        "counts_for": timedelta(seconds=spec.stale_seconds) if read > spec.stale_seconds else None,
+    }
 
 
 def _incomplete(mapping: KpiMapping, series: Sequence[Series], tenants: Collection[str]) -> bool:
@@ -123,6 +154,17 @@ async def _past(
         ),
         "",
     )
+
+
+async def _times(
+    source: RemembersTimes, mapping: KpiMapping, timeout: float
+) -> tuple[Past | None, str]:
+    """Return when what is not there now was last there."""
+    try:
+        newest = await source.newest(mapping.selectors, hours=HOURS, timeout=timeout)
+    except MetricUnavailable as unavailable:
+        return None, f"the last {HOURS:g} h could not be asked for ({unavailable.sentence})"
+    return Past(newest=newest, present=newest, hours=HOURS), ""
 
 
 async def _names(source: MetricSource, timeout: float) -> tuple[str, ...]:

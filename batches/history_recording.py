@@ -22,6 +22,8 @@ from batches.dictionary import Dictionary, KpiDefinition, KpiMapping
 from batches.increments import LookSample, take_look
 from batches.metric_sources import MetricUnavailable, Selector, SourceSpec, build
 from batches.models import KpiHistoryCursor, KpiRollup, TenantUpgrade
+from batches.pushed_series import KeptSeries
+from batches.readings import tells_of
 from batches.rollups import merged, packed, rolled, unpacked
 from batches.source_reader import DEFAULT_TIMEOUT_SECONDS, GRACE_SECONDS, Build, SourceAnswer
 from plans.lifecycle import LIVE_PLAN_STATES
@@ -37,6 +39,7 @@ SOON_SECONDS = 30.0
 """A reading so short after the one before is a task that was handed out twice."""
 OLDEST_SECONDS = 180.0
 """Counters that were read longer ago are no base for an increment: it would cover a gap."""
+NOTHING_TOLD = "its sources told nothing of any tenant"
 
 _asked: dict[str, float] = {}
 
@@ -85,7 +88,7 @@ def record(*, build: Build | None = None) -> list[str]:
 
 
 def _configured(spec: SourceSpec) -> Any:
-    return build(spec, environ=os.environ)
+    return build(spec, environ=os.environ, store=KeptSeries())
 
 
 def _left_alone() -> list[str]:
@@ -120,7 +123,10 @@ async def _read_one(
 ) -> SourceAnswer:
     at = surroundings.here().now()
     timeout = float(spec.options.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS))
-    source = build_source(spec)
+    try:
+        source = build_source(spec)
+    except MetricUnavailable as unavailable:
+        return SourceAnswer(spec.name, at, None, unavailable)
     try:
         async with asyncio.timeout(timeout + GRACE_SECONDS):
             return SourceAnswer(spec.name, at, await source.read(selectors, timeout=timeout), None)
@@ -139,17 +145,17 @@ def _keep(
     answers: Mapping[str, SourceAnswer],
     tenants: list[str],
 ) -> bool:
-    """Keep one Kpi's reading by the first of its mappings whose source answered."""
+    """Keep one Kpi's reading by the first of its mappings whose source told something of it."""
     mappings = known.mappings_for(definition.name)
-    answered = [m for m in mappings if answers[m.source].series is not None]
+    telling = (m for m in mappings if _tells(m, definition, answers[m.source], tenants))
+    mapping = next(telling, None)
     before = KpiHistoryCursor.objects.filter(kpi=definition.name).first()
-    if not answered:
+    if mapping is None:
         if mappings and before is not None:
             silent = answers[mappings[0].source].unavailable
-            trouble = silent.sentence if silent is not None else "no answer"
+            trouble = silent.sentence if silent is not None else NOTHING_TOLD
             KpiHistoryCursor.objects.filter(pk=before.pk).update(trouble=trouble[:300])
         return False
-    mapping = answered[0]
     look, after = _look(mapping, definition, answers[mapping.source], tenants, before)
     try:
         with transaction.atomic():
@@ -162,6 +168,19 @@ def _keep(
         logger.info("The reading of %s was kept by somebody else.", definition.name)
         return False
     return True
+
+
+def _tells(
+    mapping: KpiMapping, definition: KpiDefinition, answer: SourceAnswer, tenants: list[str]
+) -> bool:
+    return answer.series is not None and tells_of(
+        {selector: answer.series[selector] for selector in mapping.selectors},
+        mapping,
+        definition,
+        at=answer.at,
+        oldest=timedelta(seconds=OLDEST_SECONDS),
+        tenants=frozenset(tenants),
+    )
 
 
 def _look(

@@ -59,6 +59,10 @@ class MappingOutput(serializers.Serializer[Any]):
     selectors = SelectorOutput(many=True)
     tenant_label = serializers.CharField(source="mapping.tenant_label")
     version_label = serializers.CharField(source="mapping.version_label", allow_null=True)
+    emitted_by = serializers.CharField(
+        source="mapping.emitted_by",
+        help_text="every_version, or new_version: nobody has it before the upgrade.",
+    )
     native_unit = serializers.CharField(source="mapping.native_unit", allow_null=True)
     reduce = serializers.CharField(source="mapping.reduce", allow_null=True)
     rate_window_seconds = serializers.FloatField(

@@ -8,7 +8,7 @@ from batches.configured import dictionary
 from batches.dictionary import Dictionary, KpiDefinition, KpiMapping
 from batches.fit import Facts
 from batches.fit_findings import LEVELS, NO_ANSWER, Finding, Level
-from batches.fit_probing import NOT_PROBED, fit_of, is_fresh, kept_fits
+from batches.fit_kept import NOT_PROBED, fit_of, is_fresh, kept_fits
 from batches.measurement import shown
 from batches.models import KpiFit
 from plans.newest_policies import newest_policies

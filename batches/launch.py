@@ -8,6 +8,7 @@ from django.db import IntegrityError, transaction
 from django_q.tasks import async_task
 
 from batches import free_space
+from batches.fit_of_plans import probe_before_start, unfit_at_start
 from batches.models import Batch, TenantUpgrade
 from batches.models.batch import TenantUpgradeQuerySet
 from batches.quote import Quote
@@ -15,6 +16,7 @@ from batches.readiness import gate_quote, quote_for
 from plans import events, flags
 from plans.drafting import current_revision, irreversible_problem, policy_of
 from plans.freezes import first_places, opening_for
+from plans.lifecycle import PLAN
 from plans.models import Plan, PlanTenant, Plugin, User
 from plans.permissions import require
 from plans.policy import HOLD_BACK, UpgradePolicy
@@ -33,6 +35,12 @@ class QuoteExceeded(Refused):
     """A batch may not begin: everything touched could not be taken back in time."""
 
     default_code = "quote_exceeds_limit"
+
+
+class KpisUnfit(Refused):
+    """A Kpi of the plan fitted when it was submitted, and cannot be read any more."""
+
+    default_code = "kpis_do_not_fit"
 
 
 class TenantsTaken(Refused):
@@ -55,7 +63,10 @@ def check_start(plan: Plan, policy: UpgradePolicy, now: datetime) -> None:
 
 
 def start(*, plan_id: Any, by: User | None, now: datetime, via: str) -> Plan:
-    """Reserve the tenants and begin; raise NotYet or TenantsTaken when it cannot be now."""
+    """Reserve the tenants and begin; raise NotYet or TenantsTaken when it cannot be now.
+
+    Raises KpisUnfit when its Kpis cannot be read; for a person old probes are made anew before.
+    """
     plan = Plan.objects.select_related("release__plugin").get(pk=plan_id)
     if by is not None:
         require(by, "start", plan)
@@ -63,6 +74,11 @@ def start(*, plan_id: Any, by: User | None, now: datetime, via: str) -> Plan:
     verify_again(release=plan.release, now=now)
     if problem := irreversible_problem(plan.release, policy):
         raise Refused(f"The plan cannot start: {problem}.", code="irreversible")
+    if PLAN.allows(str(plan.state), "start"):
+        if by is not None:
+            probe_before_start(plan, policy, now=now, via=via)
+        if unfit := unfit_at_start(plan, policy, now):
+            raise KpisUnfit(f"The plan cannot start: {'; '.join(unfit)}.")
     with transaction.atomic():
         plan = Plan.objects.locked(plan_id)
         plan.move("start")

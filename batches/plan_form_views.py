@@ -147,7 +147,7 @@ def _preview(form: PlanForm) -> dict[str, Any]:
         "batches": batches,
         "over": batches[over] if over is not None else None,
         "placebo": placebo,
-        "evidence": evidence_words(preview.policy) if preview.policy else [],
+        "evidence": evidence_words(preview.policy) if preview.policy else (),
         "beside": beside_evidence(preview.policy, name=row.name, digest=row.digest)
         if preview.policy and row is not None
         else None,

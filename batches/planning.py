@@ -10,8 +10,10 @@ from typing import Any
 from django.db import connection, transaction
 
 from batches.configured import deployer_spec
-from batches.fit_gate import Weighed, Whose
-from batches.fit_probing import probe_when_old, weighed
+from batches.fit_gate import Whose
+from batches.fit_kept import weighed
+from batches.fit_of_plans import fits_of
+from batches.fit_probing import probe_when_old
 from batches.quote_advice import forecast
 from batches.readiness import (
     PlanPreview,
@@ -141,14 +143,6 @@ def probe_before(*, draft: PlanDraft, now: datetime, via: str) -> None:
     policy = _policy(draft)
     if policy is not None:
         probe_when_old(policy=policy, now=now, via=via)
-
-
-def fits_of(plan: Plan, policy: UpgradePolicy, now: datetime) -> Weighed:
-    """Return what the newest probes say about the plan; asks no source."""
-    places = PlanTenant.objects.filter(plan=plan, excluded=False)
-    batch_of = dict(places.values_list("tenant__key", "batch_number"))
-    first = [key for key, number in batch_of.items() if number == 1]
-    return weighed(policy=policy, whose=Whose(list(batch_of), first), now=now)
 
 
 def submit(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:

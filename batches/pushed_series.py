@@ -1,6 +1,7 @@
 """Pushed series as the watch reads them."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from django.db import connection
@@ -25,14 +26,16 @@ class KeptSeries:
         how many there were in all. Raises MetricUnavailable, also where nothing of the whole source
         is new enough: then a plan may try the Kpi's next mapping.
         """
-        try:
+        with _from_any_thread():
             return self._current(source, metrics, stale_seconds)
-        except DATABASE_AWAY as away:
-            raise MetricUnavailable("source_down", "the console's database is away") from away
-        finally:
-            # A connection belongs to its thread, and nobody knows which one reads next.
-            if not connection.in_atomic_block:
-                connection.close()
+
+    def names(self, source: str) -> tuple[str, ...]:
+        """Return the metrics that are kept; a histogram also by NAME_bucket and NAME_count."""
+        with _from_any_thread():
+            rows = PushedSeries.objects.filter(source=source).order_by()
+            kept = sorted(set(rows.values_list("metric", "kind")))
+        ends = {"histogram": ("", BUCKET, COUNT)}
+        return tuple(name + end for name, kind in kept for end in ends.get(kind, ("",)))
 
     @staticmethod
     def _current(
@@ -53,6 +56,18 @@ class KeptSeries:
                 "name_gone", f"nothing was sent to {source} in the last {stale_seconds:g} s"
             )
         return found
+
+
+@contextmanager
+def _from_any_thread() -> Iterator[None]:
+    try:
+        yield
+    except DATABASE_AWAY as away:
+        raise MetricUnavailable("source_down", "the console's database is away") from away
+    finally:
+        # A connection belongs to its thread, and nobody knows which one reads next.
+        if not connection.in_atomic_block:
+            connection.close()
 
 
 def _anything(source: str, oldest: datetime) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -69,6 +69,26 @@ def read_keys(
             cause=_unusable_count(bad_count) or _unusable_count(count),
         )
     return readings
+
+
+def tells_of(
+    answers: Answers,
+    mapping: KpiMapping,
+    definition: KpiDefinition,
+    *,
+    at: datetime,
+    oldest: timedelta,
+    tenants: Collection[str],
+) -> bool:
+    """Tell whether a look can use what was answered about at least one of these tenants.
+
+    An empty answer says nothing about whether the source knows the Kpi at all.
+    """
+    try:
+        readings = read_keys(answers, mapping, definition, at=at, tenants=tenants)
+    except SeveralSeries:
+        return False
+    return any(not one.cause and at - one.at <= oldest for one in readings.values())
 
 
 def _read_values(

@@ -11,8 +11,9 @@ from typing import Any
 from django.db.models import Q
 
 from batches import alerts, progress
-from batches.launch import NotYet, TenantsTaken, start, why_not_yet
+from batches.launch import KpisUnfit, NotYet, TenantsTaken, start, why_not_yet
 from batches.models import Alert
+from batches.start_probes import StartProbes
 from batches.watch_duties import Duties
 from plans import approval
 from plans.lifecycle import LIVE_PLAN_STATES
@@ -31,10 +32,17 @@ Alone = Callable[[Callable[[Plan, datetime], None], Plan, datetime], bool]
 class Starting:
     """Looks at approved plans; `alone` keeps what goes wrong with one from the others."""
 
-    def __init__(self, duties: Duties, alone: Alone) -> None:
+    def __init__(
+        self, duties: Duties, alone: Alone, *, on_answer: Callable[[], None] = lambda: None
+    ) -> None:
         self._duties = duties
         self._alone = alone
         self._well: list[Any] = []
+        self._probes = StartProbes(on_answer=on_answer)
+
+    def stop(self) -> None:
+        """End what runs beside the watch."""
+        self._probes.stop()
 
     def start_what_may(self, plans: Sequence[Plan], now: datetime) -> None:
         """Start approved plans of these whose time has come; say what the others wait for."""
@@ -61,11 +69,15 @@ class Starting:
         if waits := why_not_yet(plan, now):
             self._say_waiting(plan, waits, now)
             return
+        if not self._probes.are_made(plan, now, fence=self._duties.fence_of_chores):
+            return
         try:
             with self._duties.fence_of_chores():
                 start(plan_id=plan.pk, by=None, now=now, via="watch")
         except Refused as refused:
             self._say_waiting(plan, refused.sentence, now)
+            if isinstance(refused, KpisUnfit):
+                self._probes.refused(plan)
             if not isinstance(refused, NotYet | TenantsTaken):
                 with self._duties.fence_of_chores():
                     alerts.fire(plan=plan, kind=CANNOT_START, sentence=refused.sentence, now=now)

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from batches.configured import dictionary
-from batches.dictionary import KpiMapping
+from batches.dictionary import KpiDefinition, KpiMapping
 from batches.increments import LookSample, failed_look, oldest_reading, take_look
 from batches.kept_rows import put
 from batches.metric_sources import MetricUnavailable
 from batches.models import KpiCursor, KpiSample, TenantUpgrade
+from batches.readings import tells_of
 from batches.recall import Watched, is_missing, kept_seconds
 from batches.source_reader import SourceAnswer
 from plans.models import Plan
@@ -97,7 +98,8 @@ def take(
             {"plan": plan, "kpi": kpi},
             {"source": answer.source, "at": answer.at, "cursor": after},
         )
-    _bind(plan, watched, kpi, mapping, look)
+    if kpi not in plan.metric_bindings:
+        _bind(plan, watched, mapping, definition, answer, tenants)
     missing = is_missing(look)
     KpiSample.objects.create(
         plan=plan,
@@ -112,14 +114,34 @@ def take(
     return look
 
 
-def _bind(plan: Plan, watched: Watched, kpi: str, mapping: KpiMapping, look: LookSample) -> None:
-    """Keep the first mapping whose source answers; try the next one when it does not."""
-    if kpi in plan.metric_bindings:
+def _bind(
+    plan: Plan,
+    watched: Watched,
+    mapping: KpiMapping,
+    definition: KpiDefinition,
+    answer: SourceAnswer,
+    tenants: TenantsNow,
+) -> None:
+    """Keep the first mapping whose source tells something of the plan; else try the next one.
+
+    A source that answers with nothing is never kept: another one may know the Kpi.
+    """
+    everybody = {*tenants.upgraded, *tenants.control}
+    if not everybody:
         return
-    if look.ok and (look.canary or look.control or "first_reading" in look.causes):
+    kpi = definition.name
+    oldest = oldest_reading(watched.look_seconds, watched.known.sources.get(answer.source))
+    if answer.series is not None and tells_of(
+        {s: answer.series[s] for s in mapping.selectors},
+        mapping,
+        definition,
+        at=answer.at,
+        oldest=timedelta(seconds=oldest),
+        tenants=everybody,
+    ):
         plan.metric_bindings = {**plan.metric_bindings, kpi: mapping.source}
         Plan.objects.filter(pk=plan.pk).update(metric_bindings=plan.metric_bindings)
-    elif not look.ok:
+    else:
         watched.candidates[kpi] = watched.candidates.get(kpi, 0) + 1
 
 

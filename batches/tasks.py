@@ -4,7 +4,13 @@ import logging
 
 from auditlog.context import set_actor
 
-from batches import history_recording, history_retention, placebo_runs, surroundings
+from batches import (
+    history_recording,
+    history_retention,
+    looks_retention,
+    placebo_runs,
+    surroundings,
+)
 from batches.effects import EffectLoop
 from batches.hands_loop import call_batches
 from batches.models import Batch, PlaceboRun
@@ -28,6 +34,11 @@ def record_history() -> None:
     """Read every Kpi of all tenants once, for the history, and drop what is too old."""
     history_recording.record()
     history_retention.forget_old(surroundings.here().now())
+
+
+def forget_looks() -> None:
+    """Drop the looks at plans that ended long ago."""
+    looks_retention.forget_looks(surroundings.here().now())
 
 
 def measure_placebo(policy: str, rollouts: int, seed: str, by_id: str) -> None:

@@ -94,7 +94,7 @@ class Watch:
         self.duties = Duties(self.holder)
         self.alerts = WatchAlerts(self.observer, self.duties.fence)
         self.acting = Acting(self.effects, self.observer, self.duties.fence)
-        self.starting = Starting(self.duties, self._alone)
+        self.starting = Starting(self.duties, self._alone, on_answer=self.signal.nudge)
         self._policies: dict[tuple[Any, int], UpgradePolicy] = {}
         self._outage = Outage()
         self._patience = TICK_SECONDS
@@ -122,6 +122,7 @@ class Watch:
         """End what runs and give the leases back, so that another watch goes on at once."""
         self.observer.stop()
         self.aftermath.stop()
+        self.starting.stop()
         self.effects.stop()
         self.signal.close()
         try:

@@ -246,11 +246,6 @@ def tolerated_words(rules: EvidenceRules) -> str:
     return f"x{rules.ratio:g} + {rules.points:g} points"
 
 
-def evidence_words(policy: UpgradePolicy) -> list[str]:
-    """Return the evidence test of the policy in sentences, none where it has none."""
-    return [] if policy.evidence is None else _evidence(policy.evidence, policy)
-
-
 def _evidence(rules: EvidenceRules, policy: UpgradePolicy) -> list[str]:
     does = {
         "pause": "the plan pauses",
@@ -273,6 +268,11 @@ def _evidence(rules: EvidenceRules, policy: UpgradePolicy) -> list[str]:
             " A hold_back_percentage of 2 keeps the test alive to the end."
         )
     return said
+
+
+def evidence_words(policy: UpgradePolicy) -> tuple[str, ...]:
+    """Return what the evidence test compares and what follows from it; nothing without one."""
+    return () if policy.evidence is None else tuple(_evidence(policy.evidence, policy))
 
 
 def _limits(policy: UpgradePolicy) -> list[str]:

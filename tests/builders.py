@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import transaction
 from django.db.models import F
 
 from batches import launch, progress
@@ -68,7 +69,11 @@ def an_approved(scene: Scene, **choice: Any) -> Plan:
 def a_started(scene: Scene, **choice: Any) -> Plan:
     """Return a running plan of which no batch has begun."""
     plan = an_approved(scene, **choice)
-    return launch.start(plan_id=plan.pk, by=scene.olga, now=choice.get("at") or now(), via="page")
+    # Within a transaction no source is asked: what a plan meets here is up to each test.
+    with transaction.atomic():
+        return launch.start(
+            plan_id=plan.pk, by=scene.olga, now=choice.get("at") or now(), via="page"
+        )
 
 
 def opened(plan: Plan, number: int = 1) -> Batch:

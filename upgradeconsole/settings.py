@@ -274,6 +274,8 @@ ALERT_EVENT_URLS = env_list("UPGRADECONSOLE_ALERT_URLS")
 METRICS_TOKEN = env_str("UPGRADECONSOLE_METRICS_TOKEN")
 # The rehearsal command alone switches this off, to show that the hands do the work themselves.
 WATCH_MAY_RUN_BATCHES = env_bool("UPGRADECONSOLE_WATCH_MAY_RUN_BATCHES", default=True)
+# And this one, which finds out by itself: elsewhere a plan starts only when its Kpis can be read.
+PROBE_BEFORE_START = env_bool("UPGRADECONSOLE_PROBE_BEFORE_START", default=True)
 SOAK_SCALE = float(env_str("UPGRADECONSOLE_SOAK_SCALE", "1"))
 
 LOGGING = {

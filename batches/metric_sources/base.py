@@ -70,6 +70,9 @@ class PushedStore(Protocol):
         It may block, so it is called in a thread. Raises MetricUnavailable.
         """
 
+    def names(self, source: str) -> tuple[str, ...]:
+        """Return the metrics that are kept of the source, as `current` takes them."""
+
 
 class MetricSource(Protocol):
     """The way to one monitoring system. It belongs to the event loop that first used it."""
@@ -86,6 +89,19 @@ class MetricSource(Protocol):
 
     async def close(self) -> None:
         """Give connections back; the source may be used again afterwards."""
+
+
+@runtime_checkable
+class RemembersTimes(Protocol):
+    """A source that knows of each series when it last had something to say."""
+
+    async def newest(
+        self, selectors: Sequence[Selector], *, hours: float, timeout: float
+    ) -> dict[Selector, list[Series]]:
+        """Return the series of the last hours; their value is the time in unix seconds.
+
+        Raises MetricUnavailable.
+        """
 
 
 @runtime_checkable

@@ -28,7 +28,7 @@ class HttpReader:
         byte_cap: int = BYTE_CAP,
     ) -> None:
         self.url = str(spec.options["url"])
-        self._timeout = float(spec.options.get("timeout_seconds", DEFAULT_TIMEOUT))
+        self.timeout = float(spec.options.get("timeout_seconds", DEFAULT_TIMEOUT))
         self._options = spec.options
         self._environ = environ
         self._byte_cap = byte_cap
@@ -63,7 +63,7 @@ class HttpReader:
         accepted: tuple[int, ...],
         timeout: float,
     ) -> bytes:
-        seconds = min(timeout, self._timeout)
+        seconds = min(timeout, self.timeout)
         session = self._open_session()
         try:
             async with (

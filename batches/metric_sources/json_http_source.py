@@ -16,19 +16,21 @@ from batches.metric_sources.base import (
     SourceSpec,
 )
 from batches.metric_sources.http_reading import HttpReader
+from batches.metric_sources.json_pages import PageWalk
 
 KEY: Final = "key"
 """Stands for the name of a member where rows is an object, such as {"acorn": {...}}."""
 
 
 class JsonHttpSource:
-    """Answers all selectors from one GET, so that what belongs together was read together."""
+    """Answers all selectors from one document, so that what belongs together was read together."""
 
     def __init__(
         self, spec: SourceSpec, *, environ: Mapping[str, str], byte_cap: int = BYTE_CAP
     ) -> None:
         self.name = spec.name
         self._options = spec.options
+        self._byte_cap = byte_cap
         self._reader = HttpReader(spec, environ=environ, byte_cap=byte_cap)
 
     async def read(
@@ -36,23 +38,55 @@ class JsonHttpSource:
     ) -> dict[Selector, list[Series]]:
         """Return one series per row and metric; null and absent are none. Raises MetricUnavailable.
 
-        A value that is there and is no number spoils the answer.
+        A value that is there and is no number spoils the answer, and so does a page that is
+        missing. All pages together have the time and the size of one answer.
         """
-        body = await self._reader.get(self._reader.url, timeout=timeout)
-        # Megabytes of JSON must not stop the loop that the reads run in.
-        return await asyncio.to_thread(self._parse, body, selectors)
+        seconds = min(timeout, self._reader.timeout)
+        clock = asyncio.get_running_loop().time
+        ends = clock() + seconds
+        walk = PageWalk(self._reader.url, self._options.get("pages"))
+        found: dict[Selector, list[Series]] = {selector: [] for selector in selectors}
+        url: str | None = walk.first
+        size = pages = 0
+        while url is not None:
+            body = await self._page(url, ends - clock(), seconds, pages)
+            pages, size = pages + 1, size + len(body)
+            if size > self._byte_cap:
+                raise self._bad(f"its pages are larger than {self._byte_cap} bytes together")
+            # Megabytes of JSON must not stop the loop that the reads run in.
+            document, page, rows = await asyncio.to_thread(self._parse, body, selectors)
+            _add(found, page)
+            url = walk.after(url, document, body, rows=rows)
+        return found
+
+    async def _page(self, url: str, left: float, seconds: float, before: int) -> bytes:
+        try:
+            if left <= 0:
+                raise MetricUnavailable("timeout", "no time is left")
+            return await self._reader.get(url, timeout=left)
+        except MetricUnavailable as unavailable:
+            if unavailable.cause != "timeout":
+                raise
+            said = f"not all pages within {seconds:g} s; {before} came"
+            raise MetricUnavailable(
+                "timeout", said if before else f"no answer within {seconds:g} s"
+            ) from unavailable
 
     async def close(self) -> None:
         """Close the connection; the next read opens a new one."""
         await self._reader.close()
 
-    def _parse(self, body: bytes, selectors: Sequence[Selector]) -> dict[Selector, list[Series]]:
+    def _parse(
+        self, body: bytes, selectors: Sequence[Selector]
+    ) -> tuple[object, dict[Selector, list[Series]], int]:
+        """Return the document, its series, and how many rows it has."""
         document = parse_json(body)
         if document is MISSING:
             raise MetricUnavailable("bad_answer", "the answer is not JSON")
         paths: Mapping[str, str] = self._options["values"]
         found: dict[Selector, list[Series]] = {selector: [] for selector in selectors}
-        for place, key, row in self._rows(document):
+        rows = 0
+        for rows, (place, key, row) in enumerate(self._rows(document), start=1):  # noqa: B007
             labels = self._labels(key, row)
             at = self._taken_at(place, row)
             for selector, series in found.items():
@@ -64,7 +98,7 @@ class JsonHttpSource:
                 if number is None:
                     raise self._bad(f"{place}, {path}: {value!r} is not a number")
                 series.append(Series(labels, number, at))
-        return found
+        return document, found, rows
 
     def _rows(self, document: object) -> Iterator[tuple[str, str, object]]:
         path = str(self._options["rows"])
@@ -98,6 +132,19 @@ class JsonHttpSource:
 
     def _bad(self, sentence: str) -> MetricUnavailable:
         return MetricUnavailable("bad_answer", self._reader.show(sentence))
+
+
+def _add(found: dict[Selector, list[Series]], page: Mapping[Selector, Sequence[Series]]) -> None:
+    """Add a page. A row that moved to a later page while they were read counts once, as it is now.
+
+    Twice on one page is another thing: that is for the mapping to judge.
+    """
+    for selector, series in page.items():
+        before = found[selector]
+        if before and series:
+            anew = {tuple(sorted(one.labels.items())) for one in series}
+            before[:] = [one for one in before if tuple(sorted(one.labels.items())) not in anew]
+        before.extend(series)
 
 
 def _number(value: Any) -> float | None:

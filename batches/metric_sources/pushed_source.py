@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
 
 from batches.metric_sources.base import (
     MetricUnavailable,
@@ -12,6 +13,8 @@ from batches.metric_sources.base import (
     Series,
     SourceSpec,
 )
+
+Result = TypeVar("Result")
 
 
 class PushedSource:
@@ -26,22 +29,48 @@ class PushedSource:
         self, selectors: Sequence[Selector], *, timeout: float
     ) -> dict[Selector, list[Series]]:
         """Return the series of each metric name, read from our own store."""
+        return await self._current(selectors, self._spec.stale_seconds, timeout)
+
+    async def newest(
+        self, selectors: Sequence[Selector], *, hours: float, timeout: float
+    ) -> dict[Selector, list[Series]]:
+        """Return the series of the last hours with the time of their last point as value."""
+        try:
+            found = await self._current(selectors, 3600 * hours, timeout)
+        except MetricUnavailable as unavailable:
+            if unavailable.cause != "name_gone":
+                raise
+            return {selector: [] for selector in selectors}
+        return {
+            selector: [
+                Series(one.labels, one.at.timestamp()) for one in series if one.at is not None
+            ]
+            for selector, series in found.items()
+        }
+
+    async def names(self, *, timeout: float) -> tuple[str, ...]:
+        """Return the names of all metrics that are kept."""
+        return await _within(timeout, asyncio.to_thread(self._store.names, self.name))
+
+    async def _current(
+        self, selectors: Sequence[Selector], seconds: float, timeout: float
+    ) -> dict[Selector, list[Series]]:
         names = {selector: _name_of(selector) for selector in selectors}
         wanted = tuple(dict.fromkeys(names.values()))
-        try:
-            async with asyncio.timeout(timeout):
-                found = await asyncio.to_thread(
-                    self._store.current,
-                    self.name,
-                    wanted,
-                    stale_seconds=self._spec.stale_seconds,
-                )
-        except TimeoutError as late:
-            raise MetricUnavailable("timeout", f"no answer within {timeout:g} s") from late
+        reading = asyncio.to_thread(self._store.current, self.name, wanted, stale_seconds=seconds)
+        found = await _within(timeout, reading)
         return {selector: found.get(name, []) for selector, name in names.items()}
 
     async def close(self) -> None:
         """Do nothing: there is no connection."""
+
+
+async def _within(timeout: float, reading: Awaitable[Result]) -> Result:
+    try:
+        async with asyncio.timeout(timeout):
+            return await reading
+    except TimeoutError as late:
+        raise MetricUnavailable("timeout", f"no answer within {timeout:g} s") from late
 
 
 def _name_of(selector: Selector) -> str:

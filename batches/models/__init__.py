@@ -11,7 +11,14 @@ from batches.models.history import (
     PlaceboRun,
     SoakOutlook,
 )
-from batches.models.observed import GuardrailState, KpiBaseline, KpiCursor, KpiSample, Ruling
+from batches.models.observed import (
+    GuardrailState,
+    KpiBaseline,
+    KpiCourse,
+    KpiCursor,
+    KpiSample,
+    Ruling,
+)
 from batches.models.pushed import (
     PipelineEvent,
     PipelineRun,
@@ -39,6 +46,7 @@ __all__ = [
     "Heartbeat",
     "JudgedLook",
     "KpiBaseline",
+    "KpiCourse",
     "KpiCursor",
     "KpiFit",
     "KpiHistoryCursor",

@@ -29,6 +29,30 @@ class KpiSample(models.Model):
         return f"{self.kpi} of {self.plan_id} at {self.at:%H:%M:%S}"
 
 
+class KpiCourse(models.Model):
+    """What a report draws of the looks at one Kpi, kept when the looks were dropped.
+
+    `points`: moment, value of the upgraded tenants, of the others, why there was none. `up_to`: the
+    newest look of the plan that is in the courses.
+    """
+
+    plan = models.ForeignKey("plans.Plan", on_delete=models.CASCADE, related_name="kpi_courses")
+    kpi = models.CharField(max_length=120)
+    source = models.CharField(max_length=63)
+    looks = models.PositiveIntegerField(default=0)
+    blind = models.PositiveIntegerField(default=0)
+    points = models.JSONField(default=list)
+    up_to = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["plan", "kpi"], name="one_course_per_plan_and_kpi"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kpi} of {self.plan_id}: {self.looks} looks"
+
+
 class KpiCursor(models.Model):
     """Where the counters of one Kpi stood at the last look, so that a restart goes on exactly."""
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 TOKEN = "s3cret-token"
 
@@ -26,6 +27,7 @@ class MetricPage:
         self.text = ""
         self.document: object = {"tenants": []}
         self.released = threading.Event()
+        self.pages_served = 0
         page = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -79,6 +81,9 @@ class MetricPage:
         match mode:
             case "json":
                 send(request, 200, json.dumps(self.document).encode())
+            case "paged" | "linked" | "tokens" | "circle" | "elsewhere" | "endless" | "same":
+                self.pages_served += 1
+                send(request, 200, json.dumps(self._page(request.path, mode)).encode())
             case "broken":
                 send(request, 503, b"down for repair")
             case "moved":
@@ -91,6 +96,28 @@ class MetricPage:
                 send(request, 200, b"# a comment that goes on\n" * 1000)
             case _:
                 send(request, 200, self.text.encode())
+
+    def _page(self, path: str, mode: str) -> object:
+        """Return a page with one row of the document, and where the next one is."""
+        asked = dict(parse_qsl(urlsplit(path).query))
+        rows = self.document["tenants"]  # type: ignore[index]
+        number = int(asked.get("page", asked.get("after", 1)))
+        page: dict[str, object] = {"tenants": rows[number - 1 : number], "page": number}
+        last = number >= len(rows)
+        match mode:
+            case "linked":
+                page["next"] = None if last else f"/linked?after={number + 1}"
+            case "tokens":
+                page["next"] = "" if last else number + 1
+            case "circle":
+                page["next"] = f"/circle?after={number % 2 + 1}"
+            case "elsewhere":
+                page["next"] = "http://127.0.0.1:9/elsewhere"
+            case "endless":
+                page = {"tenants": rows[:1], "page": number}
+            case "same":
+                page = {"tenants": rows}
+        return page
 
 
 def send(

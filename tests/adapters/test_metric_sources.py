@@ -33,6 +33,7 @@ KINDS = (
     "prometheus_text",
     pytest.param("prometheus", marks=pytest.mark.prometheus),
     "json_http",
+    "json_pages",
     pytest.param("push", marks=IN_DATABASE),
     "simulated",
 )
@@ -112,6 +113,9 @@ async def source(request, metric_page):
         await until(source, REQUESTS, lambda series: len(series) == 2)
     elif request.param == "json_http":
         source = build(spec("json_http", f"{metric_page.url}/json"), environ={})
+    elif request.param == "json_pages":
+        pages = {"parameter": "page"}
+        source = build(spec("json_http", f"{metric_page.url}/paged", pages=pages), environ={})
     elif request.param == "push":
         source = await asyncio.to_thread(pushed)
     else:

@@ -122,3 +122,57 @@ def test_schedules_say_what_they_wait_for(console, drill, capsys):
 def test_who_may_not_drill_is_told(console, drill):
     console.will("/api/v1/drills/", (403, {"detail": "You may not draft plans."}))
     assert drill(START) == 4
+
+
+SCHEDULE = "7b1d2c3e-6f3e-4b44-9a3c-7f4a3a1f2a22"
+ONE = f"/api/v1/drill-schedules/{SCHEDULE}"
+
+
+@pytest.fixture
+def nightly(console):
+    """Have one schedule that nobody has agreed to."""
+    row = {"schedule": SCHEDULE, "name": "nightly", "waits_for": ["system_admin"]}
+    row |= {"enabled": True, "problem": ""}
+    console.will("/api/v1/drill-schedules/", (200, [row]))
+    return row
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "body", "told"),
+    [
+        ("agree nightly --comment weekly", "approve", {"comment": "weekly"}, "nightly: on"),
+        (f"switch {SCHEDULE} off", "switch", {"on": False}, "nightly: off"),
+        ("switch nightly on", "switch", {"on": True}, "nightly: on"),
+    ],
+)
+def test_a_schedule_is_agreed_to_and_switched(
+    console, drill, nightly, capsys, line, path, body, told
+):
+    after = nightly | {"waits_for": [], "enabled": body.get("on", True)}
+    console.will(f"{ONE}/{path}", (200, after))
+    assert drill(line) == 0
+    assert console.bodies(f"{ONE}/{path}") == [body]
+    assert told in capsys.readouterr().out
+
+
+def test_a_schedule_is_run_once_and_a_lost_answer_is_not_asked_for_again(
+    console, drill, nightly, capsys
+):
+    console.will(f"{ONE}/run", (201, a_drill(schedule="nightly")))
+    assert drill("run nightly") == 0
+    assert f"Drill {DRILL}" in capsys.readouterr().out
+    console.will("/api/v1/drill-schedules/", (200, [nightly]))
+    console.will(f"{ONE}/run", (502, b"the proxy says no"))
+    assert drill("run nightly") == 3
+    assert "powerx drill list tells whether it began" in capsys.readouterr().err
+
+
+def test_a_name_that_is_no_schedule_is_bad_use(console, drill, nightly, capsys):
+    assert drill("run weekly") == 5
+    assert "there are: nightly" in capsys.readouterr().err
+
+
+def test_a_schedule_that_waits_for_somebody_does_not_run(console, drill, nightly):
+    refused = {"detail": "It waits for system_admin to agree.", "code": "not_approved"}
+    console.will(f"{ONE}/run", (409, refused))
+    assert drill("run nightly") == 4

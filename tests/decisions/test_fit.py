@@ -342,3 +342,68 @@ def test_what_is_fine_gives_every_tenant_a_value(told):
     if fit.level == "fine":
         assert {tenant for tenant, _value, _n in fit.facts.values} == set(FOREST)
         assert all(0 <= value <= 100 for _tenant, value, _n in fit.facts.values)
+
+
+# What only the new version emits.
+
+
+NEW = replace(COUNTS, emitted_by="new_version")
+
+
+def test_what_only_the_new_version_emits_is_not_missed_before_the_upgrade():
+    for fit in (
+        counts([], [], mapping=NEW),
+        counts([], mapping=NEW),
+        counts(series({"acorn": 1}), series({"acorn": 100}), mapping=NEW),
+    ):
+        assert kinds(fit) == {"only_new_version": "warning"}
+        assert fit.tells
+        assert fit.without[-1] == "dogwood"
+    assert "for some tenants yet" in only(fit).sentence
+    # The same of a Kpi that everybody should have.
+    assert not counts([], []).tells
+
+
+def test_what_is_there_of_it_already_is_judged_as_ever():
+    labelled = [Series({"site": "acorn"}, 1)]
+    assert kinds(counts(labelled, labelled, mapping=NEW))["no_tenant_label"] == "error"
+    assert counts(mapping=NEW).findings == ()
+
+
+# What is sent to us.
+
+
+def sent(told, *, ago, names=("sandbox_pass",), past=None, **seen):
+    at = NOON - timedelta(seconds=ago)
+    values = [replace(one, at=at) for one in told]
+    return probed(GAUGE, PASS_RATE, values, sent=True, names=names, past=past, **seen)
+
+
+def test_a_pushed_value_counts_for_as_long_as_its_source_says():
+    told = series(everyone(97))
+    assert sent(told, ago=80, oldest=timedelta(seconds=90)).findings == ()
+    stale = sent(told, ago=95, oldest=timedelta(seconds=90))
+    assert kinds(stale) == {"stale": "error"}
+    # Whatever we fetch ourselves is old after three looks.
+    assert kinds(sent(told, ago=80)) == {"stale": "error"}
+
+
+def test_senders_that_stopped_are_told_from_those_that_never_were():
+    past = Past(newest={VALUE: [Series({"tenant": "acorn"}, NOON.timestamp() - 7200)]})
+    stopped = only(sent([], ago=0, past=past))
+    assert (stopped.kind, stopped.level) == ("stale", "error")
+    assert "its sender stopped" in stopped.advice
+    assert "10:00 UTC" in stopped.sentence
+    never = only(sent([], ago=0, names=(), past=Past()))
+    assert (never.kind, never.level) == ("wrong_name", "error")
+    assert "nothing was sent to prom" in never.sentence
+    other = only(sent([], ago=0, names=("sandbox_passed",), past=Past()))
+    assert other.advice == "did you mean sandbox_passed?"
+
+
+def test_a_pipeline_that_ran_today_fits_and_says_that_it_must_run_again():
+    day = {"oldest": timedelta(hours=24), "counts_for": timedelta(hours=1)}
+    assert sent(series(everyone(97)), ago=1800, **day).findings == ()
+    fit = sent(series(everyone(97)), ago=7200, **day)
+    assert kinds(fit) == {"counts_no_more": "note"}
+    assert (fit.without, fit.tells) == ((), True)

@@ -7,8 +7,8 @@ import pytest
 from batches.dictionary import Dictionary, SourceSpec
 from batches.fit import Fit
 from batches.fit_findings import NO_ANSWER, Finding
-from batches.fit_gate import Probed, Whose, weigh
-from plans.policy import BatchSpec, Guardrail, UpgradePolicy
+from batches.fit_gate import AT_ADJUST, AT_START, Probed, Whose, weigh
+from plans.policy import BatchSpec, EvidenceRules, Guardrail, UpgradePolicy
 from tests.decisions.fit_looks import COUNTS, FOREST
 from tests.decisions.kpi_looks import ERROR_RATE
 
@@ -69,7 +69,7 @@ def test_the_mapping_that_a_plan_would_take_is_the_one_that_counts():
     # The first one answers, so the second one is only used when that changes.
     spare = weighed(FINE, WRONG)
     assert spare.errors == ()
-    assert "used where the one before does not answer" in spare.warnings[0]
+    assert "used where the one before tells nothing" in spare.warnings[0]
     assert weighed(FINE, DOWN).warnings == ()
     assert len(weighed(DOWN, DOWN).errors) == 2
 
@@ -120,3 +120,43 @@ def test_limits_are_compared_with_what_was_seen():
     probed = {"error_rate": [Probed(replace(COUNTS, rate_window_seconds=300.0), FINE)]}
     (error,) = weigh(GUARDED, KNOWN, probed, whose=ALL).errors
     assert "shorter than the 300 s" in error
+
+
+def test_a_source_that_answers_with_nothing_is_passed_over_as_a_plan_does():
+    found = weighed(WRONG, FINE)
+    assert found.errors == ()
+    assert "a plan takes the Kpi's next mapping meanwhile" in found.warnings[0]
+    # Where nobody tells it, what answered was written down wrongly.
+    (error,) = weighed(DOWN, WRONG).errors
+    assert "source-1" in error
+    assert "source-0" in weighed(DOWN, WRONG).warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("occasion", "said"),
+    [(AT_START, "would start blind; it may start when"), (AT_ADJUST, "would be blind; change it")],
+)
+def test_what_is_said_of_a_silent_source_fits_the_occasion(occasion, said):
+    probed = {"error_rate": [Probed(COUNTS, DOWN)]}
+    (error,) = weigh(GUARDED, KNOWN, probed, whose=ALL, occasion=occasion).errors
+    assert said in error
+
+
+NEW_ONLY = replace(COUNTS, emitted_by="new_version")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"guardrails": (Guardrail("error_rate", at_most=2, against="control"),)}, "control"),
+        ({"evidence": EvidenceRules(kpis=("error_rate",))}, "evidence"),
+    ],
+)
+def test_what_only_the_new_version_emits_is_compared_with_nobody(change, said):
+    policy = replace(GUARDED, **change)
+    (error,) = weigh(policy, KNOWN, {"error_rate": [Probed(NEW_ONLY, FINE)]}, whose=ALL).errors
+    assert f"{said} would compare with nobody" in error
+    assert weigh(policy, KNOWN, {"error_rate": [Probed(COUNTS, FINE)]}, whose=ALL).errors == ()
+    # Nobody has it before the upgrade, and that keeps no plan back.
+    alone = weigh(GUARDED, KNOWN, {"error_rate": [Probed(NEW_ONLY, Fit((), FOREST))]}, whose=ALL)
+    assert alone.errors == ()

@@ -23,6 +23,7 @@ LEFT_OUT = {
     "drill_crashes": PLAYED,
     "evidence_replay": PLAYED,
     "evidence_watch": PLAYED,
+    "fit_at_start": PLAYED,
     "fit_probe_command": "reads sources, writes single rows",
     "free_space": "is about the folder of an embedded database",
     "guardrails_watched": PLAYED,
@@ -33,6 +34,7 @@ LEFT_OUT = {
     "seed_demo": "writes through use cases that are tested there",
     "source_reader": "reads sources, writes single rows",
     "ticks_cost": "counts questions, which are the same",
+    "two_sources": PLAYED,
 }
 """Use cases that prove little more on PostgreSQL; named, they run there like all others."""
 WORLDS = 100

@@ -6,7 +6,8 @@ import pytest
 
 from batches import fit_probing, planning
 from batches.configured import dictionary
-from batches.fit_probing import FRESH, kept_fits, probe
+from batches.fit_kept import FRESH, kept_fits
+from batches.fit_probing import probe
 from batches.handing_in import hand_in
 from batches.metric_sources import MetricUnavailable
 from batches.metric_sources.simulated_source import SimulatedSource

@@ -6,7 +6,7 @@ import pytest
 import time_machine
 from django_q.models import OrmQ
 
-from batches import history_recording, history_retention, kpi_history, tasks
+from batches import history_recording, history_retention, kpi_history, looks_retention, tasks
 from batches.history_recording import FIVE_MINUTES, HOUR, MINUTE
 from batches.kpi_points import RatioPoint
 from batches.metric_sources import MetricUnavailable
@@ -196,11 +196,11 @@ def test_old_looks_are_dropped_and_the_trail_says_that_nothing_can_be_replayed(s
     KpiSample.objects.create(plan=plan, kpi="error_rate", at=NOON, source="fleet")
     JudgedLook.objects.create(plan=plan, at=NOON, revision=1, canary=1)
     later = NOON + timedelta(days=settings.LOOKS_KEPT_DAYS + 1)
-    history_retention.forget_old(later)
+    looks_retention.forget_looks(later)
     assert KpiSample.objects.exists()
     Plan.objects.filter(pk=plan.pk).update(state="completed", ended_at=NOON)
-    history_retention.forget_old(later)
-    history_retention.forget_old(later)
+    looks_retention.forget_looks(later)
+    looks_retention.forget_looks(later)
     assert not KpiSample.objects.exists()
     assert not JudgedLook.objects.exists()
     assert kinds(plan).count("looks_dropped") == 1

@@ -8,12 +8,16 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from batches import kpi_history
+from batches.soak_outlook import kept_outlook
 from plans.approval import ApproverIsAuthor, approve
+from plans.drafting import current_revision, policy_of
 from plans.models import Event, Installation, Plan, PlanTenant, Release, Tenant, User
 from plans.permissions import may
 from plans.releases import verify_again
 from upgradeconsole.demo.releases import BASELINE, digest_of
 from upgradeconsole.demo.seed import PLANS, PLUGIN
+from upgradeconsole.demo.traffic import Traffic
 
 
 @pytest.fixture
@@ -82,13 +86,13 @@ def test_every_tenant_has_an_owner_and_runs_the_version_that_all_start_from(seed
 def test_the_releases_are_signed_for_the_artifacts_that_the_fleet_knows(seeded):
     releases = {release.version: release for release in Release.objects.all()}
 
-    assert set(releases) == {"1.5.0", "1.5.1", "1.6.0"}
+    assert set(releases) == {"1.5.0", "1.5.1", "1.5.2", "1.6.0"}
     for version, release in releases.items():
         assert release.digest == digest_of(version)
         verify_again(release=release, now=now())
 
 
-def test_three_plans_over_all_tenants_wait_for_both_approvers_and_say_what_will_happen(seeded):
+def test_four_plans_over_all_tenants_wait_for_both_approvers_and_say_what_will_happen(seeded):
     plans = list(Plan.objects.order_by("external_id"))
 
     assert [(plan.external_id, str(plan.state)) for plan in plans] == [
@@ -131,6 +135,32 @@ def test_the_demo_is_in_the_trail_like_everything_else(seeded):
 def test_the_demo_calls_the_fleet_on_the_port_that_it_was_given(seeded):
     for name in ("deployers.yaml", "version_upgrade_dashboards.json"):
         assert "127.0.0.1:9755" in (seeded / "config" / name).read_text()
+
+
+def test_what_no_limit_sees_is_found_by_evidence_in_the_canarys_soak(seeded):
+    plan = Plan.objects.get(external_id="demo-4-what-no-limit-sees")
+    (errors,) = [one for one in kept_outlook(plan) if one["kpi"] == "error_rate"]
+    canary = errors["batches"][0]
+    two = next(find for find in canary["finds"] if find["percent"] == 2)
+
+    assert 0.4 < canary["usual_percent"] < 0.6
+    assert (two["by"], canary["enough"], canary["without_history"]) == ("evidence", True, 0)
+    assert 20 < two["seconds"] < canary["soak_seconds"]
+    # The limit by itself would have to be 2.5 times lower.
+    (rule,) = policy_of(current_revision(plan)).guardrails
+    assert rule.at_most == 5
+
+
+def test_the_past_is_what_the_fleets_own_traffic_makes_of_it(seeded):
+    rates = kpi_history.exposure_rates(PLUGIN, "error_rate", ["acorn", "birch"])
+    fleet = Traffic(seed="demo", now=0.0)
+    for key in ("acorn", "birch"):
+        fleet.add(key, BASELINE)
+    for key, series in fleet.counted(4 * 3600.0).items():
+        assert rates[key][1] == pytest.approx(series.requests, rel=0.02)
+    assert kpi_history.standing("error_rate").too_little == ""
+    assert kpi_history.standing("error_rate").phi == pytest.approx(1, abs=0.1)
+    assert kpi_history.exposure_rates(PLUGIN, "latency_ms", ["acorn"], bound=200)["acorn"][0] < 100
 
 
 def test_a_console_at_work_is_not_seeded_and_keeps_its_config(data):

@@ -198,3 +198,19 @@ def test_a_limit_that_stays_is_one_line_over_all_changes(scene, plan):
     told = browser(scene.mara).get(reverse("live-plan-charts", args=[plan.pk])).json()
     [limit] = told["charts"][0]["limits"]
     assert (limit["from"], limit["until"]) == (None, None)
+
+
+def test_the_preview_says_what_the_evidence_test_would_do(scene, plan):
+    looked(plan, 1, 2)
+    text = current_revision(plan).policy_text
+    changed = text.replace(
+        "    rollback_thresholds",
+        "    evidence: {kpis: [error_rate], action: pause}\n    rollback_thresholds",
+    )
+    assert changed != text
+    shown = text_of(
+        sent(browser(scene.mara), plan, "plan-adjust-preview", act="preview", text=changed)
+    )
+    assert "What the evidence test would say now" in shown
+    assert "worse than x1.2 + 0.5 points" in shown
+    assert "judged anew on" in shown

@@ -213,6 +213,97 @@ def test_rest_asks_for_the_same_rights(scene, mara):
     assert scene.client(scene.nils).get("/api/v1/drill-schedules/").status_code == 403
 
 
+SCHEDULES = "/api/v1/drill-schedules/"
+
+
+def schedule_asked(**changes: object) -> dict[str, object]:
+    return {
+        "name": "nightly",
+        "plugin": "pay",
+        "to_version": "1.5.0",
+        "deployer": "fleet",
+        "tenants": ["acorn"],
+        "injects": ["none", "hung_hook"],
+        "days": ["mon", "thu"],
+        "at": "03:00",
+        "timezone": "Europe/Berlin",
+    } | changes
+
+
+def made_over_rest(scene: Scene) -> str:
+    answer = post(scene.client(scene.mara), SCHEDULES, schedule_asked())
+    assert answer.status_code == 201, answer.json()
+    return f"{SCHEDULES}{answer.json()['schedule']}"
+
+
+def test_a_schedule_is_made_agreed_to_run_and_switched_off_over_rest(scene):
+    where = made_over_rest(scene)
+    made = scene.client(scene.rita).get(where).json()
+    assert (made["injects"], made["days"], made["at"], made["timezone"]) == (
+        ["none", "hung_hook"],
+        ["mon", "thu"],
+        "03:00:00",
+        "Europe/Berlin",
+    )
+    early = post(scene.client(scene.olga), f"{where}/run")
+    assert (early.status_code, early.json()["code"]) == (409, "not_approved")
+    for person, left in ((scene.aram, ["role_admin"]), (scene.sona, [])):
+        agreed = post(scene.client(person), f"{where}/approve", {"comment": "every week"})
+        assert (agreed.status_code, agreed.json()["waits_for"]) == (200, left)
+    again = post(scene.client(scene.aram), f"{where}/approve")
+    assert (again.status_code, again.json()["code"]) == (409, "already_decided")
+    run = post(scene.client(scene.olga), f"{where}/run")
+    assert (run.status_code, run.json()["schedule"]) == (201, "nightly")
+    assert post(scene.client(scene.olga), f"{where}/run").json()["code"] == "still_running"
+    for on in (False, False, True):
+        switched = post(scene.client(scene.mara), f"{where}/switch", {"on": on})
+        assert (switched.status_code, switched.json()["enabled"]) == (200, on)
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "word"),
+    [
+        ({"days": ["someday"]}, 400, "someday"),
+        ({"injects": []}, 400, "injects"),
+        ({"timezone": "Middle/Earth"}, 422, "IANA"),
+        ({"to_version": "9.9"}, 422, "not registered"),
+        ({"colour": "red"}, 400, "colour"),
+    ],
+)
+def test_bad_schedules_are_refused_over_rest(scene, changes, status, word):
+    answer = post(scene.client(scene.mara), SCHEDULES, schedule_asked(**changes))
+    assert answer.status_code == status, answer.json()
+    assert word in answer.content.decode()
+    assert not DrillSchedule.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("act", "given", "refused"),
+    [
+        ("approve", {}, "olga"),
+        ("switch", {"on": False}, "olga"),
+        ("run", {}, "rita"),
+    ],
+)
+def test_acts_on_schedules_ask_for_their_rights_over_rest(scene, act, given, refused):
+    where = made_over_rest(scene)
+    person = getattr(scene, refused)
+    assert post(scene.client(person), f"{where}/{act}", given).status_code == 403
+    assert post(scene.client(scene.nils), f"{where}/{act}", given).status_code == 403
+    assert scene.client(scene.mara).get(f"{where}/{act}").status_code == 405
+    reader = scene.client(scene.mara, scopes=["read"])
+    assert post(reader, f"{where}/{act}", given).status_code == 403
+    missing = f"{SCHEDULES}00000000-0000-4000-8000-000000000000"
+    assert post(scene.client(scene.mara), f"{missing}/{act}", given).status_code == 404
+    assert scene.client(scene.rita).get(missing).status_code == 404
+
+
+def test_who_made_a_schedule_does_not_agree_to_it_over_rest(scene):
+    where = made_over_rest(scene)
+    answer = post(scene.client(scene.mara), f"{where}/approve")
+    assert (answer.status_code, "You made this schedule" in answer.json()["detail"]) == (403, True)
+
+
 # The command.
 
 

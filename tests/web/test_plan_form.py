@@ -9,7 +9,8 @@ from django.urls import reverse
 from plans import approval
 from plans.drafting import TenantChoice, current_revision
 from plans.models import Plan, RoleBinding
-from tests.web.api_scene import Scene, configure, now, person
+from plans.policies import save_policy_text
+from tests.web.api_scene import POLICY_TEXT, Scene, configure, now, person
 from tests.web.page_scene import browser, draft, said, submitted, text_of
 
 pytestmark = pytest.mark.django_db
@@ -220,3 +221,19 @@ def test_a_person_bound_to_a_region_sees_only_plans_inside_it(scene):
     )
     lines = browser(eve).get("/").context["lines"]
     assert [line.plan.external_id for line in lines] == ["europe"]
+
+
+def previewed(client: Client) -> str:
+    return text_of(client.post(PREVIEW, filled()))
+
+
+def test_the_preview_says_what_the_evidence_test_compares_and_what_follows(scene, mara):
+    assert "<h3>Evidence</h3>" not in previewed(mara)
+    tested = POLICY_TEXT.replace(
+        "    rollback", "    evidence: {kpis: [error_rate], action: rollback}\n    rollback", 1
+    )
+    save_policy_text(text=tested, source="test", by=None, now=now(), via="command")
+    shown = previewed(mara)
+    assert "<h3>Evidence</h3>" in shown
+    assert "worse than x1.2 + 0.5 points" in shown
+    assert "the whole plan is taken back" in shown

@@ -143,6 +143,80 @@ def schedules(output: OutputAs = Output.table) -> int:
     return ExitCode.COMPLETED
 
 
+ScheduleName = Annotated[
+    str, typer.Argument(metavar="SCHEDULE", help="The schedule's name, or its uuid.")
+]
+
+
+class Switch(StrEnum):
+    """Whether a schedule runs."""
+
+    on = "on"
+    off = "off"
+
+
+@drill.command()
+def agree(
+    name: ScheduleName,
+    comment: Annotated[str, typer.Option(help="Kept with your yes.")] = "",
+    output: OutputAs = Output.table,
+) -> int:
+    """Agree to every run of a schedule, in a role that it still waits for."""
+    console = open_console()
+    where = f"{_schedule(console, name)}/approve"
+    try:
+        row = console.call_once("POST", where, {"comment": comment}).json()
+    except Unreachable as error:
+        raise Unreachable(f"{error}; powerx drill schedules tells whether it was kept") from error
+    return _show_schedule(row, output)
+
+
+@drill.command()
+def switch(name: ScheduleName, to: Switch, output: OutputAs = Output.table) -> int:
+    """Let a schedule run, or let it rest."""
+    console = open_console()
+    row = console.post(f"{_schedule(console, name)}/switch", {"on": to is Switch.on})
+    return _show_schedule(row, output)
+
+
+@drill.command("run")
+def run_schedule(
+    name: ScheduleName,
+    watch: Watch = False,
+    timeout: Timeout = None,
+    output: OutputAs = Output.table,
+) -> int:
+    """Run an approved schedule once, beside its days."""
+    console = open_console()
+    # Sent once: the same again would be another drill.
+    try:
+        begun = console.call_once("POST", f"{_schedule(console, name)}/run", {}).json()
+    except Unreachable as error:
+        raise Unreachable(f"{error}; powerx drill list tells whether it began") from error
+    if watch:
+        return _wait(console, begun["drill"], timeout, output)
+    _show(begun, output)
+    return ExitCode.COMPLETED
+
+
+def _schedule(console: Console, name: str) -> str:
+    rows = console.get("/api/v1/drill-schedules/")
+    for row in rows:
+        if name in (row["name"], row["schedule"]):
+            return f"/api/v1/drill-schedules/{row['schedule']}"
+    known = ", ".join(render.printable(row["name"]) for row in rows) or "none"
+    raise BadUse(f"there is no schedule {name!r}; there are: {known}")
+
+
+def _show_schedule(row: dict[str, Any], output: Output) -> int:
+    if output is Output.json:
+        render.print_json(render.terminal(), row)
+    else:
+        told = f"{render.printable(row['name'])}: {_schedule_state(row)}"
+        render.terminal().print(told, soft_wrap=True)
+    return ExitCode.COMPLETED
+
+
 def _schedule_state(row: dict[str, Any]) -> str:
     if row["waits_for"]:
         return f"waits for {', '.join(row['waits_for'])}"

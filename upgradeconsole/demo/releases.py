@@ -24,6 +24,7 @@ VERSIONS: Final[dict[str, VersionBehaviour]] = {
     BASELINE: VersionBehaviour(0.005, 40, 80, "what every tenant runs at first"),
     "1.5.0": VersionBehaviour(0.005, 40, 80, "good: behaves like 1.4.2"),
     "1.5.1": VersionBehaviour(0.08, 40, 85, "bad: 8 % of the requests fail"),
+    "1.5.2": VersionBehaviour(0.02, 40, 82, "worse: 2 % fail where 0.5 % is usual"),
     "1.6.0": VersionBehaviour(0.005, 180, 450, "slow: p95 450 ms, errors as before"),
 }
 

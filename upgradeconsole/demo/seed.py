@@ -1,4 +1,4 @@
-"""What fills an empty console for its first ten minutes: people, tenants, releases, three plans."""
+"""What fills an empty console for its first ten minutes: people, tenants, releases, four plans."""
 
 import csv
 import io
@@ -12,6 +12,7 @@ from pathlib import Path
 from django.db import transaction
 
 from batches import planning
+from batches.models import KpiRollup
 from plans.drafting import PlanDraft, TenantChoice
 from plans.models import Plan, RoleBinding, Tenant, User
 from plans.policies import save_policy_text
@@ -19,12 +20,12 @@ from plans.refusal import Refused
 from plans.releases import register_release, trust_key
 from plans.signature import new_key, sign_release
 from plans.tenants import import_tenants
+from upgradeconsole.demo.past import past_of
 from upgradeconsole.demo.releases import BASELINE, PLUGIN, digest_of
 from upgradeconsole.demo.tenants import DemoTenant, demo_tenants
 
 TENANTS = 120
 VIA = "command"
-POLICY = "demo-careful"
 DEPLOYER = "fleet"
 KEY_FILE = "keys/demo-signing-key.pem"
 LOGINS_FILE = "demo-logins.txt"
@@ -53,6 +54,7 @@ class DemoPlan:
     external_id: str
     version: str
     note: str
+    policy: str = "demo-careful"
 
 
 MARA = Person("Mara Petrosyan", "release manager", ("release_manager",))
@@ -95,6 +97,15 @@ PLANS = (
         " take more than the 200 ms that the policy allows. Watch latency, not errors, take it"
         " back." + _ONE_AT_A_TIME,
     ),
+    DemoPlan(
+        "demo-4-what-no-limit-sees",
+        "1.5.2",
+        "Release 1.5.2 is a little worse: 2 % of the requests fail where 0.5 % is usual. The limit"
+        " of 5 % never sees it. The evidence test compares the 11 canary tenants with those who"
+        " wait: watch its line rise to 100 % within about a minute, then everything is taken back."
+        + _ONE_AT_A_TIME,
+        policy="demo-evidence",
+    ),
 )
 
 
@@ -124,6 +135,7 @@ def seed_demo(*, data_dir: Path, policies: Path, now: datetime) -> list[Plan]:
         people, passwords = _make_people()
         mara, ada = people[MARA.name], people[ADA.name]
         _import_tenants(demo_tenants(TENANTS), by=mara, now=now)
+        KpiRollup.objects.bulk_create(past_of(Tenant.objects.values_list("key", flat=True), now))
         _register_releases(data_dir / KEY_FILE, mara=mara, ada=ada, now=now)
         save_policy_text(
             text=policies.read_text(encoding="utf-8"),
@@ -230,7 +242,7 @@ def _make_plans(mara: User, now: datetime) -> list[Plan]:
             external_id=plan.external_id,
             plugin=PLUGIN,
             to_version=plan.version,
-            policy=POLICY,
+            policy=plan.policy,
             deployer=DEPLOYER,
             tenants=TenantChoice(all=True),
             owner_name=mara.name,

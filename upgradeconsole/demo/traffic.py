@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 from typing import Final, Literal
 
@@ -106,6 +106,16 @@ class Traffic:
                 errors.append(f"tenant_errors_total{{{series.labels}}} {series.errors}")
                 latency.append(_histogram(series))
         return "\n".join([*requests, *errors, *latency, ""])
+
+    def counted(self, now: float) -> dict[str, Series]:
+        """Return each tenant's counters at this moment on the version that it runs."""
+        for traffic in self._tenants.values():
+            self._advance(traffic, now)
+        return {
+            traffic.tenant: replace(series, cells=list(series.cells))
+            for traffic in self._tenants.values()
+            for series in [self._series(traffic)]
+        }
 
     def _advance(self, traffic: TenantTraffic, now: float) -> None:
         elapsed = now - traffic.advanced_to

@@ -16,9 +16,9 @@ from upgradeconsole.demo.seed import LOGINS_FILE, require_empty, seed_demo
 
 
 class Command(BaseCommand):
-    """Make people, tenants, signed releases and three plans that wait for approval."""
+    """Make people, tenants, signed releases and four plans that wait for approval."""
 
-    help = "Fill an empty database with a demonstration: people, 120 tenants, three plans."
+    help = "Fill an empty database with a demonstration: people, 120 tenants, four plans."
     # `prepare` calls this while the console starts; the processes that follow run the checks.
     requires_system_checks = ()
 

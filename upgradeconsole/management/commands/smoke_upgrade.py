@@ -117,6 +117,7 @@ class Command(BaseCommand):
             "UPGRADECONSOLE_DICTIONARY": str(rehearsal.dictionary_file),
             "UPGRADECONSOLE_URL": f"http://{HOST}:{port}",
             "UPGRADECONSOLE_SOAK_SCALE": repr(rehearsal.soak_scale),
+            "UPGRADECONSOLE_PROBE_BEFORE_START": "0",
             "UPGRADECONSOLE_WATCH_MAY_RUN_BATCHES": "1" if rehearsal.takeover else "0",
             # Owners of tenants are not to be woken by a rehearsal.
             "EMAIL_BACKEND": "django.core.mail.backends.filebased.EmailBackend",
