@@ -140,6 +140,7 @@ class Problem(serializers.Serializer[Any]):
     detail = serializers.CharField()
     code = serializers.CharField()
     errors = ProblemError(many=True)  # type: ignore[assignment]
+    trace_id = serializers.CharField(help_text="Name it when you ask somebody about this answer.")
     possible = serializers.ListField(child=serializers.CharField(), required=False)
 
 
