@@ -185,7 +185,7 @@ def root_from(leaf_hash: bytes, index: int, count: int, path: Sequence[str]) -> 
     return found if last == 0 else None
 
 
-# --- checkpoints (C2SP)
+# --- the signed notes
 
 
 @dataclass(frozen=True, slots=True)
