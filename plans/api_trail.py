@@ -6,6 +6,7 @@ from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
+from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -70,6 +71,29 @@ class TrailCheckOutput(serializers.Serializer[TrailCheck]):
     seconds = serializers.FloatField()
 
 
+class JsonLinesRenderer(BaseRenderer):
+    """Lets clients ask for JSON lines; a problem stays JSON, since it has its own content type."""
+
+    media_type = "application/jsonl"
+    format = "jsonl"
+
+    def render(
+        self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None
+    ) -> Any:
+        """Return the problem document."""
+        return JSONRenderer().render(data, None, renderer_context)
+
+
+class CsvRenderer(JsonLinesRenderer):
+    """Lets clients ask for CSV."""
+
+    media_type = "text/csv"
+    format = "csv"
+
+
+RENDERERS = (JSONRenderer, JsonLinesRenderer, CsvRenderer)
+
+
 def _file(request: Request, excerpt: Excerpt, name: str, form: str) -> HttpResponseBase:
     if form == "csv":
         lines = csv_lines(excerpt.events(), addresses=excerpt.addresses)
@@ -81,6 +105,7 @@ class TrailExport(ConsoleView):
     """The whole trail."""
 
     token_actions: ClassVar[dict[str, str]] = {"GET": "read_trail"}
+    renderer_classes = RENDERERS
 
     @extend_schema(
         summary="Export the trail",
@@ -100,6 +125,8 @@ class TrailExport(ConsoleView):
 
 class PlanTrail(ConsoleView):
     """The trail of one plan."""
+
+    renderer_classes = RENDERERS
 
     @extend_schema(
         summary="Export the trail of a plan",

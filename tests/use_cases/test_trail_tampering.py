@@ -1,4 +1,4 @@
-"""Whoever holds the database and takes its triggers away is found, and the first bad event named."""
+"""Whoever holds the database and takes its triggers away is found; the first bad event is named."""
 
 import random
 from collections.abc import Callable

@@ -11,9 +11,9 @@ from django.test import Client
 from django.urls import reverse
 
 from plans import approval
-from plans.models import Event, Stream
 from plans.checkpoints import take_checkpoint
 from plans.console_keys import public_keys
+from plans.models import Event, Stream
 from plans.trail_export import guarded
 from reports import trail_checking, verify_trail
 from tests.web.api_scene import Scene, configure, now
