@@ -29,6 +29,7 @@ COLUMNS = (
 FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 Line = dict[str, Any]
+Head = tuple[int, str]
 FURTHER: dict[str, Callable[["Excerpt"], Iterable[Line]]] = {}
 """Lines that other modules add, by name: the grants, for example."""
 
@@ -86,23 +87,40 @@ def _lines(excerpt: Excerpt, *, instance: str, now: datetime) -> Iterator[Line]:
     for purpose in PURPOSES:
         for public in public_keys(purpose).values():
             yield {"key": {"kid": kid_of(public), "purpose": purpose, "public_key": public.hex()}}
-    # Before the events: what a checkpoint has seen is still there when the events are read.
+    # Before the events: what a checkpoint or a head has seen is still there when they are read.
     yield from _checkpoints(excerpt)
-    last: dict[str, tuple[int, str]] = {}
+    before, last = _heads(excerpt), dict[str, Head]()
     for event in excerpt.events().iterator(chunk_size=ROWS_AT_ONCE):
         last[event.stream.key] = (event.seq, event.hash)
         yield _event(event, excerpt)
-    if excerpt.scope != EVERYTHING:
-        heads = last
-    else:
-        rows = Stream.objects.filter(key__in=last).values_list("key", "head_seq", "head_hash")
-        heads = {key: (seq, head) for key, seq, head in rows}
-    for stream, (seq, head) in sorted(heads.items()):
-        # More may have come while this was written; then what was written last is the head.
-        seq, head = (seq, head) if seq <= last[stream][0] else last[stream]
+    after = _heads(excerpt)
+    for stream in sorted(before.keys() | after.keys() & last.keys()):
+        seq, head = _head(
+            before.get(stream, (0, "")), after.get(stream, (0, "")), last.get(stream, (0, ""))
+        )
         yield {"head": {"stream": stream, "seq": seq, "hash": head}}
     for lines in FURTHER.values():
         yield from lines(excerpt)
+
+
+def _heads(excerpt: Excerpt) -> dict[str, Head]:
+    """Return what the streams say that their last events are; nothing of a period."""
+    if excerpt.since is not None or excerpt.until is not None:
+        return {}
+    rows = Stream.objects.filter(head_seq__gt=0).order_by()
+    if excerpt.stream:
+        rows = rows.filter(key=excerpt.stream)
+    return {key: (seq, head) for key, seq, head in rows.values_list("key", "head_seq", "head_hash")}
+
+
+def _head(before: Head, after: Head, last: Head) -> Head:
+    """Return the head that the events written in between must fit.
+
+    What came while they were written is no cut, and a cut is not hidden by it.
+    """
+    if before[0] >= last[0]:
+        return before
+    return after if after[0] <= last[0] else last
 
 
 def _checkpoints(excerpt: Excerpt) -> Iterator[Line]:

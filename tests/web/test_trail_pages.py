@@ -14,7 +14,7 @@ from plans import approval
 from plans.checkpoints import take_checkpoint
 from plans.console_keys import public_keys
 from plans.models import Event, Stream
-from plans.trail_export import guarded
+from plans.trail_export import _head, guarded
 from reports import trail_checking, verify_trail
 from tests.web.api_scene import Scene, configure, now
 from tests.web.page_scene import browser, draft, submitted, text_of
@@ -168,6 +168,32 @@ def test_a_plan_s_export_proves_that_a_checkpoint_knows_it(scene, rita, tmp_path
     file.write_text("\n".join([*lines, json.dumps({"head": cut})]))
     assert verify_trail.verify_files([file], [], keys).exit == verify_trail.FORKED
     assert "spring" not in file.read_text()
+
+
+def test_an_export_does_not_hide_that_the_tail_was_cut(scene, rita, tmp_path):
+    plan = submitted(scene)
+    Stream.objects.filter(key=plan.stream_key).update(head_seq=3)
+    for page, arguments in (("trail-everything-jsonl", []), ("plan-trail-jsonl", [plan.pk])):
+        file = exported(rita.get(reverse(page, args=arguments)), tmp_path)
+        found = verify_trail.verify_files([file], [], {})
+        assert (found.exit, found.first.why) == (verify_trail.BROKEN, "the tail was cut"), page
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "last", "head"),
+    [
+        ((3, "c"), (3, "c"), (3, "c"), (3, "c")),
+        ((3, "c"), (3, "c"), (2, "b"), (3, "c")),
+        ((3, "c"), (5, "e"), (4, "d"), (4, "d")),
+        ((3, "c"), (5, "e"), (5, "e"), (5, "e")),
+        ((3, "c"), (3, "c"), (4, "x"), (3, "c")),
+        ((0, ""), (2, "b"), (1, "a"), (1, "a")),
+    ],
+)
+def test_the_head_of_an_export_is_neither_older_nor_newer_than_its_events(
+    before, after, last, head
+):
+    assert _head(before, after, last) == head
 
 
 def test_addresses_are_for_those_who_read_the_whole_trail(scene, rita):
