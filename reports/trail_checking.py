@@ -15,7 +15,10 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
+
+from batches import alerts, local_alerts
+from batches.models import Alert
 
 from plans import events
 from plans.chain import timestamp
@@ -23,7 +26,6 @@ from plans.checkpoints import heads_at
 from plans.console_keys import public_keys
 from plans.models import Checkpoint, Stream, TrailCheck
 from reports.verify_trail import (
-    HOLDS,
     Outcome,
     TrailVerifier,
     anchor_files,
@@ -34,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 ROWS_AT_ONCE = 2000
 PROBLEMS_KEPT = 20
+KIND = "trail_broken"
 # By stream and number, which is the order of the unique index: nothing is sorted, nothing piles up.
 EVENTS = """
     SELECT s.key, e.stream_id, e.seq, e.kind, e.at, e.actor_id, e.actor_name, e.via, e.sentence,
@@ -150,33 +153,46 @@ def _sqlite_time(text: str) -> str:
 
 
 def check_and_keep(*, now: datetime, via: str) -> TrailCheck:
-    """Check everything against the anchors, keep what was found, and tell the trail of it."""
+    """Check everything against the anchors, keep what was found, and tell people and the trail."""
     began = time.monotonic()
     folder = Path(settings.AUDIT_ANCHOR_DIR)
     outcome = check_trail(now=now, anchors=[folder] if folder.is_dir() else [])
-    seconds = time.monotonic() - began
-    if outcome.exit != HOLDS:
-        logger.error("The trail was checked: %s", outcome.sentence)
-    with transaction.atomic():
-        kept = TrailCheck.objects.create(
-            at=now,
-            outcome=outcome.exit,
-            sentence=outcome.sentence,
-            problems=[str(problem) for problem in outcome.problems[:PROBLEMS_KEPT]],
-            events=outcome.events,
-            checkpoints=outcome.checkpoints,
-            seconds=seconds,
-        )
-        events.record(
-            stream=None,
-            kind="trail_checked",
-            sentence=f"The trail was checked: {outcome.sentence}.",
-            actor=None,
-            via=via,
-            now=now,
-            payload={"outcome": outcome.exit, "events": outcome.events},
-        )
+    kept = TrailCheck.objects.create(
+        at=now,
+        outcome=outcome.exit,
+        sentence=outcome.sentence,
+        problems=[str(problem) for problem in outcome.problems[:PROBLEMS_KEPT]],
+        events=outcome.events,
+        checkpoints=outcome.checkpoints,
+        seconds=time.monotonic() - began,
+    )
+    if kept.alarming:
+        # First by the way that needs no trail.
+        local_alerts.tell(KIND, f"the trail does not verify: {kept.sentence}")
+    try:
+        _tell(kept, via=via, now=now)
+    except IntegrityError as error:
+        # A trail that was spoilt may take no more events; what was found is kept all the same.
+        logger.error("The trail could not be told what its check has found: %s", error)
     return kept
+
+
+@transaction.atomic
+def _tell(kept: TrailCheck, *, via: str, now: datetime) -> None:
+    if kept.alarming:
+        sentence = f"the trail does not verify: {kept.sentence}"
+        alerts.fire(plan=None, kind=KIND, sentence=sentence, now=now)
+    elif Alert.objects.filter(key=alerts.alert_key(None, KIND), resolved_at=None).exists():
+        alerts.resolve(plan=None, kind=KIND, now=now)
+    events.record(
+        stream=None,
+        kind="trail_checked",
+        sentence=f"The trail was checked: {kept.sentence}.",
+        actor=None,
+        via=via,
+        now=now,
+        payload={"outcome": kept.outcome, "events": kept.events},
+    )
 
 
 def newest_check() -> TrailCheck | None:

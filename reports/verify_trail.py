@@ -738,7 +738,9 @@ def verify_files(
 
 def _take(verifier: TrailVerifier, line: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Take an event or a grant; return a stream's head, which is compared at the end."""
-    if "event" in line:
+    if "seq" in line and "stream" in line:
+        verifier.event(line)
+    elif "event" in line:
         verifier.event(line["event"], line["prev_hash"], line["hash"], line.get("address"))
     elif "head" in line:
         head: Mapping[str, Any] = line["head"]
@@ -746,8 +748,6 @@ def _take(verifier: TrailVerifier, line: Mapping[str, Any]) -> Mapping[str, Any]
     elif "grant" in line:
         grant = line["grant"]
         verifier.grant(grant["payload"], grant["sig"], grant["kid"])
-    elif "seq" in line and "stream" in line:
-        verifier.event(line)
     return None
 
 

@@ -199,9 +199,25 @@ def test_what_a_check_found_is_kept_told_and_counted(scene):
     assert "version_upgrade_trail_intact 1.0" in told
     assert "version_upgrade_trail_check_age_seconds 60.0" in told
     assert "version_upgrade_trail_checkpoint_age_seconds 69.0" in told
-    Stream.objects.filter(key="system").update(head_seq=0)
+
+
+def test_a_broken_trail_is_an_alert(scene, settings, tmp_path):
+    settings.LOCAL_ALERTS_FILE = tmp_path / "local-alerts.jsonl"
+    head = Stream.objects.get(key="system")
+    Stream.objects.filter(pk=head.pk).update(head_hash="ab" * 32)
     assert check_and_keep(now=later(99), via="hands").alarming
     assert "version_upgrade_trail_intact 0.0" in telemetry.exposition(later(99)).decode()
+    assert "the trail does not verify" in Alert.objects.get(kind="trail_broken").sentence
+    assert "trail_broken" in settings.LOCAL_ALERTS_FILE.read_text()
+
+
+def test_what_was_found_is_kept_although_the_trail_takes_no_more_events(scene):
+    told = Event.objects.count()
+    Stream.objects.filter(key="system").update(head_seq=0)
+    kept = check_and_keep(now=later(9), via="hands")
+    assert kept.alarming
+    assert TrailCheck.objects.get() == kept
+    assert Event.objects.count() == told
 
 
 def test_the_last_number_is_found_from_the_end(tmp_path):
