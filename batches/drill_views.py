@@ -19,6 +19,7 @@ from batches.rehearsing import begin_rehearsal
 from plans.page_access import asked, one_page, person, viewer, visible_plans
 from plans.permissions import approval_roles, may, require
 from plans.refusal import BadInput, NotFound, Refused
+from plans.refusal_trail import note_refusal
 
 DRILLS_PER_PAGE = 25
 OUTCOMES = (("passed", "Passed"), ("failed", "Failed"), ("cut_short", "Cut short"))
@@ -67,6 +68,7 @@ def drill_new(request: HttpRequest) -> HttpResponse:
     try:
         drill = begin_rehearsal(wanted=form.wanted(), by=user, now=timezone.now(), via="page")
     except Refused as refused:
+        note_refusal(request, refused, via="page")
         context = {"form": form, "problems": _problems(refused)}
         return render(request, "batches/drill_new.html", context)
     messages.success(request, "The drill is handed in; it begins when its approvers have agreed.")
@@ -85,6 +87,7 @@ def schedule_new(request: HttpRequest) -> HttpResponse:
     try:
         drill_schedules.make_schedule(given=form.given(), by=user, now=timezone.now(), via="page")
     except Refused as refused:
+        note_refusal(request, refused, via="page")
         context = {"form": form, "schedule": True, "problems": _problems(refused)}
         return render(request, "batches/drill_new.html", context)
     messages.success(request, "The schedule is kept; it runs when its approvers have agreed.")
@@ -130,6 +133,7 @@ def _act(
     try:
         do(schedule_id=schedule_id, by=user, now=timezone.now(), via="page", **arguments)
     except Refused as refused:
+        note_refusal(request, refused, via="page")
         messages.error(request, "; ".join(_problems(refused)))
     else:
         messages.success(request, done)

@@ -25,6 +25,7 @@ from plans.page_access import asked, one_page, person, viewer, visible_plan, vis
 from plans.permissions import may, require
 from plans.policy_words import evidence_words
 from plans.refusal import BadInput, NotFound, Refused
+from plans.refusal_trail import note_refusal
 
 
 @login_required
@@ -187,6 +188,7 @@ def _written(request: HttpRequest, form: PlanForm, *, plan: Plan | None) -> Http
     except BadInput as bad:
         return _form_page(request, form, plan=plan, refused=bad.problems)
     except Refused as refused:
+        note_refusal(request, refused, via="page")
         return _form_page(request, form, plan=plan, refused=[refused.sentence])
     return _handed_in(request, saved) if act == "submit" else _saved(request, saved)
 
@@ -201,6 +203,7 @@ def _handed_in(request: HttpRequest, plan: Plan) -> HttpResponse:
     try:
         submit(plan_id=plan.pk, by=person(request), now=timezone.now(), via="page")
     except Refused as refused:
+        note_refusal(request, refused, via="page")
         messages.warning(request, f"Saved as a draft, not submitted: {refused.sentence}")
     else:
         messages.success(request, "Saved and submitted; the approvers see it now.")

@@ -32,8 +32,9 @@ def run_batch(batch_id: int, effects: EffectLoop | None = None) -> None:
 
 def record_history() -> None:
     """Read every Kpi of all tenants once, for the history, and drop what is too old."""
-    history_recording.record()
-    history_retention.forget_old(surroundings.here().now())
+    with set_actor(None):
+        history_recording.record()
+        history_retention.forget_old(surroundings.here().now())
 
 
 def forget_looks() -> None:
@@ -45,12 +46,14 @@ def measure_placebo(policy: str, rollouts: int, seed: str, by_id: str) -> None:
     """Lay rollouts of a policy over history, unless it was done with this seed already."""
     if PlaceboRun.objects.filter(seed=seed).exists():
         return
-    placebo_runs.measure_placebo(
-        policy=policy,
-        rollouts=rollouts,
-        seed=seed,
-        patience=placebo_runs.PATIENCE_SECONDS,
-        by=User.objects.get(pk=by_id),
-        now=surroundings.here().now(),
-        via="page",
-    )
+    user = User.objects.get(pk=by_id)
+    with set_actor(user):
+        placebo_runs.measure_placebo(
+            policy=policy,
+            rollouts=rollouts,
+            seed=seed,
+            patience=placebo_runs.PATIENCE_SECONDS,
+            by=user,
+            now=surroundings.here().now(),
+            via="page",
+        )

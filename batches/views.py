@@ -30,6 +30,7 @@ from plans.lifecycle import LIVE_PLAN_STATES
 from plans.models import ApprovalRequest, Plan, User
 from plans.permissions import approval_roles, may, roles_over
 from plans.refusal import BadInput, NotFound, Refused
+from plans.refusal_trail import note_refusal
 
 APPROVAL_PANEL = "plans/_approval_panel.html"
 CURRENT = ("deploying", "soaking", "held", "rolling_back", "needs_hand")
@@ -204,6 +205,7 @@ def carry_out(
     try:
         do(plan_id=plan_id, by=by, now=now, via="page", **arguments(), **more)
     except Refused as refused:
+        note_refusal(request, refused, via="page")
         if scripted:
             told = {"refused": True, "sentence": refused.sentence}
             return JsonResponse(told, status=refused.status)

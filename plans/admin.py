@@ -27,6 +27,7 @@ from plans.admin_rights import (
     administrator,
 )
 from plans.models import (
+    Checkpoint,
     Event,
     Flag,
     Installation,
@@ -34,6 +35,7 @@ from plans.models import (
     Policy,
     Release,
     Tenant,
+    TrailCheck,
     TrustKey,
 )
 from plans.policies import save_policy_text
@@ -217,6 +219,24 @@ class FlagAdmin(EditableHistoryAdmin):
             via="admin",
         )
         obj.__dict__.update(turned.__dict__)
+
+
+@admin.register(Checkpoint)
+class CheckpointAdmin(ReadOnlyAdmin):
+    """Signed checkpoints over the trail."""
+
+    list_display = ("number", "at", "why", "size", "kid")
+    list_filter = ("why", "kid")
+    ordering = ("-number",)
+
+
+@admin.register(TrailCheck)
+class TrailCheckAdmin(ReadOnlyAdmin):
+    """What the checks of the trail have found."""
+
+    list_display = ("at", "outcome", "sentence", "events", "checkpoints", "seconds")
+    list_filter = ("outcome",)
+    ordering = ("-at",)
 
 
 @admin.register(Event)

@@ -16,6 +16,7 @@ from django.utils import timezone
 from plans.admin_rights import AnyModelAdmin, administrator
 from plans.models import User
 from plans.refusal import Refused
+from plans.refusal_trail import note_refusal
 
 MOST_AT_ONCE = 50
 
@@ -60,6 +61,7 @@ def _perform_on(act: Act, request: HttpRequest, row: Any, reason: str) -> None:
     try:
         act.run(row, administrator(request), reason, timezone.now())
     except Refused as refusal:
+        note_refusal(request, refusal, via="admin")
         possible = f" Possible now: {', '.join(refusal.possible)}." if refusal.possible else ""
         messages.error(request, f"{row}: {refusal.sentence}{possible}")
     else:

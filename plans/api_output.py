@@ -82,6 +82,11 @@ class EventOutput(serializers.Serializer[Any]):
     actor = serializers.CharField(source="actor_name")
     via = serializers.CharField()
     sentence = serializers.CharField()
+    reason = serializers.CharField(help_text="The person's words.")
+    on_behalf = serializers.CharField(help_text="For whom, as a machine says or a command knows.")
+    token = serializers.CharField(help_text="The API token that was used.")
+    trace_id = serializers.CharField(help_text="The W3C trace of the request.")
+    grant = serializers.CharField(help_text="The approval grant that was used up.")
     payload = serializers.JSONField()
     hash = serializers.CharField()
 
@@ -140,6 +145,7 @@ class Problem(serializers.Serializer[Any]):
     detail = serializers.CharField()
     code = serializers.CharField()
     errors = ProblemError(many=True)  # type: ignore[assignment]
+    trace_id = serializers.CharField(help_text="Name it when you ask somebody about this answer.")
     possible = serializers.ListField(child=serializers.CharField(), required=False)
 
 

@@ -11,9 +11,12 @@ from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from plans.api_access import via
 from plans.api_acts import verbs
 from plans.database_away import DATABASE_AWAY
 from plans.refusal import NO_ANSWER, BadInput, Refused
+from plans.refusal_trail import note_refusal
+from plans.trace import origin
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +34,15 @@ def problem(
         "detail": detail,
         "code": code,
         "errors": errors or [],
+        "trace_id": origin().trace_id,
     }
     return Response(body | more, status=status, content_type=PROBLEM_TYPE)
 
 
 def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
     """Return the answer for an anticipated error; None lets an unexpected one be an error 500."""
+    if (request := context.get("request")) is not None:
+        note_refusal(request._request, error, via=via(request))
     if isinstance(error, Refused):
         return _refused(error)
     if isinstance(error, Http404):

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from auditlog.context import auditlog_value
 from django.db.models import Q
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -11,7 +12,13 @@ from rest_framework.request import Request
 
 from plans.machine_access import hashed
 from plans.models import ApiToken, User
+from plans.refusal import BadInput
+from plans.refusal_trail import tell_refusal
+from plans.trace import note_origin
 
+ON_BEHALF = "On-Behalf-Of"
+"""By this header a machine says for whom it acts; the trail keeps it as what it is: its word."""
+LONGEST_BEHALF = 200
 STAMP_EVERY = timedelta(minutes=1)
 
 
@@ -28,10 +35,15 @@ class TokenAuthentication(BaseAuthentication):
         token = _known(header[1].decode("latin-1"))
         now = timezone.now()
         if token is None or token.revoked_at is not None or not token.user.is_active:
+            if token is not None:
+                _tell_of_dead(token, "revoked", request, now)
             raise AuthenticationFailed("This token is not known here, or was revoked.")
         if token.expires_at is not None and token.expires_at <= now:
+            _tell_of_dead(token, "expired", request, now)
             raise AuthenticationFailed(f"This token expired on {token.expires_at:%Y-%m-%d}.")
         _stamp(token, now)
+        note_origin(token=f"{token.name} ({token.prefix})", on_behalf=_on_behalf(request))
+        _tell_field_log(token.user)
         return token.user, token
 
     def authenticate_header(self, request: Request) -> str:
@@ -52,6 +64,35 @@ class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
 
 def _known(secret: str) -> ApiToken | None:
     return ApiToken.objects.select_related("user").filter(token_hash=hashed(secret)).first()
+
+
+def _on_behalf(request: Request) -> str:
+    """Return for whom the machine says that it acts; BadInput where that is no name."""
+    said = request.headers.get(ON_BEHALF, "").strip()
+    if len(said) > LONGEST_BEHALF or not said.isprintable():
+        raise BadInput([f"{ON_BEHALF}: write up to {LONGEST_BEHALF} printable characters"])
+    return said
+
+
+def _tell_field_log(user: User) -> None:
+    """Let the field-level diff name the person: its middleware ran before the token was read."""
+    context = auditlog_value.get(None)
+    if context is not None:
+        context["actor"] = user
+
+
+def _tell_of_dead(token: ApiToken, state: str, request: Request, now: datetime) -> None:
+    state = state if token.user.is_active or state == "expired" else "of a person who has left"
+    tell_refusal(
+        code="token_dead",
+        sentence=f"somebody used the API token '{token.name}' ({token.prefix}…) of"
+        f" {token.user.get_full_name()}, which is {state}.",
+        what=f"{request.method} by token {token.prefix}",
+        user=None,
+        via="api",
+        now=now,
+        about={"token": str(token.pk), "user": str(token.user_id)},
+    )
 
 
 def _stamp(token: ApiToken, now: datetime) -> None:

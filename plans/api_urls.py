@@ -3,7 +3,7 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
-from plans import api, api_freezes
+from plans import api, api_freezes, api_trail
 from plans.api_docs import ApiDocs
 
 PLAN = "api/v1/plans/<str:plan>"
@@ -14,6 +14,12 @@ urlpatterns = [
     path(f"{PLAN}/reject", api.PlanReject.as_view(), name="api-plan-reject"),
     path(f"{PLAN}/cancel", api.PlanCancel.as_view(), name="api-plan-cancel"),
     path(f"{PLAN}/events", api.PlanEvents.as_view(), name="api-plan-events"),
+    path(f"{PLAN}/trail", api_trail.PlanTrail.as_view(), name="api-plan-trail"),
+    path("api/v1/trail/export", api_trail.TrailExport.as_view(), name="api-trail-export"),
+    path(
+        "api/v1/trail/checkpoint", api_trail.NewestCheckpoint.as_view(), name="api-trail-checkpoint"
+    ),
+    path("api/v1/trail/check", api_trail.LastTrailCheck.as_view(), name="api-trail-check"),
     path("api/v1/freezes/", api_freezes.Freezes.as_view(), name="api-freezes"),
     path(
         "api/v1/freezes/<uuid:freeze>/lift",

@@ -1,15 +1,17 @@
 """The trail: append an event to a stream, and check a stream's chain."""
 
+import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.db import transaction
 
-from plans.chain import event_body, link
+from plans.chain import address_digest, link
 from plans.commit_notice import notify
 from plans.failpoints import reach
-from plans.models import ZERO_HASH, Event, Plan, Stream, User
+from plans.models import ZERO_HASH, Event, EventAddress, Plan, Stream, User
+from plans.trace import origin
 
 SYSTEM_STREAM = "system"
 
@@ -27,10 +29,15 @@ def record(
     via: str,
     now: datetime,
     payload: dict[str, Any] | None = None,
+    reason: str = "",
+    grant: str = "",
+    actor_name: str = "",
 ) -> Event:
     """Append one event; must run in the transaction of the change that it tells of.
 
-    The stream's head row is locked, so call this last: every writer of the plan waits on it.
+    Where the act comes from is known to `plans.trace`. The reason is the person's words; a payload
+    that holds one need not say it twice. The stream's head row is locked, so call this last: every
+    writer of the plan waits on it.
     """
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("An event is recorded in the transaction of its change.")
@@ -39,35 +46,32 @@ def record(
     if head is None:
         Stream.objects.get_or_create(key=key)
         head = Stream.objects.select_for_update(no_key=True).get(key=key)
-    seq = head.head_seq + 1
     facts = payload or {}
-    name = _actor_name(actor, via)
-    body = event_body(
-        stream=key,
-        seq=seq,
-        kind=kind,
-        at=now,
-        actor=str(actor.pk) if actor is not None else None,
-        actor_name=name,
-        via=via,
-        sentence=sentence,
-        payload=facts,
-    )
-    digest = link(head.head_hash, body)
-    event = Event.objects.create(
+    come = origin()
+    salt = secrets.token_hex(16) if come.ip else ""
+    event = Event(
         stream=head,
-        seq=seq,
+        seq=head.head_seq + 1,
         kind=kind,
         at=now,
         actor=actor,
-        actor_name=name,
+        actor_name=actor_name or _actor_name(actor, via),
         via=via,
         sentence=sentence,
         payload=facts,
+        on_behalf=come.on_behalf,
+        token=come.token,
+        ip=address_digest(salt, come.ip) if salt else "",
+        trace_id=come.trace_id,
+        reason=reason or str(facts.get("reason") or ""),
+        grant=grant or come.grant,
         prev_hash=head.head_hash,
-        hash=digest,
     )
-    Stream.objects.filter(pk=head.pk).update(head_seq=seq, head_hash=digest)
+    event.hash = link(head.head_hash, event.body(key))
+    event.save(force_insert=True)
+    if salt:
+        EventAddress.objects.create(event=event, address=come.ip, salt=salt)
+    Stream.objects.filter(pk=head.pk).update(head_seq=event.seq, head_hash=event.hash)
     notify()
     reach("trail.recorded")
     return event
@@ -103,18 +107,7 @@ def check_chain(key: str) -> ChainCheck:
     for event in rows.iterator(chunk_size=2000):
         if event.seq != expected:
             return ChainCheck(key, expected - 1, previous, expected, "an event is missing")
-        body = event_body(
-            stream=key,
-            seq=event.seq,
-            kind=event.kind,
-            at=event.at,
-            actor=str(event.actor_id) if event.actor_id else None,
-            actor_name=event.actor_name,
-            via=event.via,
-            sentence=event.sentence,
-            payload=event.payload,
-        )
-        if event.prev_hash != previous or event.hash != link(previous, body):
+        if event.prev_hash != previous or event.hash != link(previous, event.body(key)):
             return ChainCheck(key, expected - 1, previous, event.seq, "an event was changed")
         previous, expected = event.hash, expected + 1
     if stream.head_seq != expected - 1 or stream.head_hash != previous:

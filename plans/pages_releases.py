@@ -16,6 +16,7 @@ from plans.models import Release, TrustKey
 from plans.page_access import asked, one_page, person, viewer
 from plans.permissions import may, require
 from plans.refusal import BadInput, NotFound, Refused
+from plans.refusal_trail import note_refusal
 from plans.releases import register_release, verify_again
 
 RELEASES_PER_PAGE = 50
@@ -79,6 +80,7 @@ def release_register(request: HttpRequest) -> HttpResponse:
             via="page",
         )
     except Refused as refused:
+        note_refusal(request, refused, via="page")
         problems = refused.problems if isinstance(refused, BadInput) else (refused.sentence,)
         return render(request, "plans/release_register.html", {"form": form, "problems": problems})
     messages.success(

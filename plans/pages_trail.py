@@ -1,49 +1,62 @@
 """The pages of the trail: of the system and of one plan, checked, filtered, exported."""
 
-import csv
-import json
 import uuid
-from collections.abc import Sequence
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
-from django.utils import timezone
+from django.utils.dateparse import parse_date
 from django.views.decorators.http import require_GET
 
-from plans.chain import timestamp
+from plans.checkpoints import newest
 from plans.events import SYSTEM_STREAM, ChainCheck, check_chain
-from plans.models import Event, Stream
+from plans.models import Event, Plan, Stream, TrailCheck
 from plans.page_access import asked, one_page, person, visible_plan
-from plans.permissions import require
+from plans.permissions import may, require
+from plans.trail_download import as_csv, as_json_lines
+from plans.trail_export import Excerpt, csv_lines
 
 EVENTS_PER_PAGE = 100
 CHECKED_UNASKED = 5000
 """A longer chain is walked only when somebody asks for it."""
-COLUMNS = ("seq", "at", "kind", "actor", "via", "sentence", "payload", "prev_hash", "hash")
-FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r", "\n")
-
-
-def guarded(cell: str) -> str:
-    """Return the cell so that no spreadsheet takes it for a formula."""
-    return f"'{cell}" if cell.startswith(FORMULA_BEGINS) else cell
 
 
 def _chosen(request: HttpRequest) -> dict[str, str]:
-    return {name: asked(request, name) for name in ("q", "kind", "who")}
+    return {name: asked(request, name) for name in ("q", "kind", "who", "from", "to")}
+
+
+def _day(text: str) -> datetime | None:
+    """Return the beginning of a day (UTC); None where the text names none."""
+    try:
+        day = parse_date(text)
+    except ValueError:
+        return None
+    return datetime.combine(day, time(), UTC) if day is not None else None
+
+
+def _period(chosen: dict[str, str]) -> tuple[datetime | None, datetime | None]:
+    """Return from when until when; the last day is part of it."""
+    until = _day(chosen["to"])
+    return _day(chosen["from"]), until + timedelta(days=1) if until is not None else None
 
 
 def _events(stream_key: str, chosen: dict[str, str]) -> QuerySet[Event]:
+    since, until = _period(chosen)
     events = Event.objects.filter(stream__key=stream_key).order_by("-seq")
+    events = events.select_related("stream", "address")
     if chosen["q"]:
         events = events.filter(sentence__icontains=chosen["q"])
     if chosen["kind"]:
         events = events.filter(kind=chosen["kind"])
     if chosen["who"]:
         events = events.filter(actor_name=chosen["who"])
-    return events
+    if since is not None:
+        events = events.filter(at__gte=since)
+    return events.filter(at__lt=until) if until is not None else events
 
 
 def _check(request: HttpRequest, stream_key: str) -> dict[str, Any]:
@@ -65,36 +78,27 @@ def _page(request: HttpRequest, stream_key: str, extra: dict[str, Any]) -> HttpR
     chosen = _chosen(request)
     context = one_page(request, _events(stream_key, chosen), size=EVENTS_PER_PAGE, chosen=chosen)
     context |= _check(request, stream_key)
+    reads_all = may(person(request), "read_trail")
     context |= {
         "kinds": _different(stream_key, "kind"),
         "people": _different(stream_key, "actor_name"),
+        "addresses": reads_all,
+        "checkpoint": newest(),
+        "last_check": TrailCheck.objects.order_by("-at").first() if reads_all else None,
     }
     return render(request, "plans/trail.html", context | extra)
 
 
-def _export(request: HttpRequest, stream_key: str, name: str) -> HttpResponse:
-    response = HttpResponse(content_type="text/csv; charset=utf-8")
-    stamp = f"{timezone.now():%Y%m%dT%H%M%SZ}"
-    response["Content-Disposition"] = f'attachment; filename="{name}-{stamp}.csv"'
-    writer = csv.writer(response)
-    writer.writerow(COLUMNS)
-    for event in _events(stream_key, _chosen(request)).reverse().iterator(chunk_size=2000):
-        writer.writerow([guarded(cell) for cell in _cells(event)])
-    return response
+def _csv(request: HttpRequest, stream_key: str, name: str) -> HttpResponseBase:
+    events = _events(stream_key, _chosen(request)).reverse()
+    lines = csv_lines(events, addresses=may(person(request), "read_trail"))
+    return as_csv(request, lines, name)
 
 
-def _cells(event: Event) -> Sequence[str]:
-    return (
-        str(event.seq),
-        timestamp(event.at),
-        event.kind,
-        event.actor_name,
-        event.via,
-        event.sentence,
-        json.dumps(event.payload, ensure_ascii=False, sort_keys=True),
-        event.prev_hash,
-        event.hash,
-    )
+def _jsonl(request: HttpRequest, stream_key: str, name: str) -> HttpResponseBase:
+    since, until = _period(_chosen(request))
+    reads_all = may(person(request), "read_trail")
+    return as_json_lines(request, Excerpt(stream_key, since, until, addresses=reads_all), name)
 
 
 @login_required
@@ -107,10 +111,26 @@ def system_trail(request: HttpRequest) -> HttpResponse:
 
 @login_required
 @require_GET
-def system_trail_csv(request: HttpRequest) -> HttpResponse:
+def system_trail_csv(request: HttpRequest) -> HttpResponseBase:
     """Hand out the filtered system trail, oldest first."""
     require(person(request), "read_trail")
-    return _export(request, SYSTEM_STREAM, "trail-system")
+    return _csv(request, SYSTEM_STREAM, "trail-system")
+
+
+@login_required
+@require_GET
+def system_trail_jsonl(request: HttpRequest) -> HttpResponseBase:
+    """Hand out the system's trail for the verifier."""
+    require(person(request), "read_trail")
+    return _jsonl(request, SYSTEM_STREAM, "trail-system")
+
+
+@login_required
+@require_GET
+def everything_jsonl(request: HttpRequest) -> HttpResponseBase:
+    """Hand out the whole trail, with all checkpoints and keys, for the verifier."""
+    require(person(request), "read_trail")
+    return _jsonl(request, "", "trail-everything")
 
 
 @login_required
@@ -121,9 +141,21 @@ def plan_trail(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     return _page(request, plan.stream_key, {"plan": plan})
 
 
+def _name(plan: Plan) -> str:
+    return f"trail-{plan.external_id}"
+
+
 @login_required
 @require_GET
-def plan_trail_csv(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
+def plan_trail_csv(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponseBase:
     """Hand out the filtered trail of a plan, oldest first."""
     plan = visible_plan(request, plan_id)
-    return _export(request, plan.stream_key, f"trail-{plan.external_id}")
+    return _csv(request, plan.stream_key, _name(plan))
+
+
+@login_required
+@require_GET
+def plan_trail_jsonl(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponseBase:
+    """Hand out the trail of a plan for the verifier."""
+    plan = visible_plan(request, plan_id)
+    return _jsonl(request, plan.stream_key, _name(plan))

@@ -11,6 +11,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from plans.database_away import DATABASE_AWAY
 from plans.refusal import NO_ANSWER, NotAllowed, NotFound, Refused
+from plans.refusal_trail import note_refusal
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class RefusalMiddleware:
         if isinstance(error, DATABASE_AWAY):
             logger.error("The database did not answer: %s", error)
             return _database_away(request)
+        note_refusal(request, error, via="page")
         if not isinstance(error, Refused):
             return None
         if isinstance(error, NotFound):

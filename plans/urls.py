@@ -20,6 +20,7 @@ urlpatterns = [
     path(f"{PLAN}/archive/", pages_approvals.archive_plan, name="plan-archive"),
     path(f"{PLAN}/trail/", pages_trail.plan_trail, name="plan-trail"),
     path(f"{PLAN}/trail.csv", pages_trail.plan_trail_csv, name="plan-trail-csv"),
+    path(f"{PLAN}/trail.jsonl", pages_trail.plan_trail_jsonl, name="plan-trail-jsonl"),
     path("tenants/", pages_tenants.tenant_list, name="tenant-list"),
     path("tenants/new/", pages_tenants.tenant_new, name="tenant-new"),
     path("tenants/import/", pages_tenants.tenant_import, name="tenant-import"),
@@ -37,4 +38,6 @@ urlpatterns = [
     path("policies/<str:name>/", pages_policies.policy_detail, name="policy"),
     path("trail/", pages_trail.system_trail, name="trail"),
     path("trail.csv", pages_trail.system_trail_csv, name="trail-csv"),
+    path("trail.jsonl", pages_trail.system_trail_jsonl, name="trail-jsonl"),
+    path("trail-everything.jsonl", pages_trail.everything_jsonl, name="trail-everything-jsonl"),
 ]

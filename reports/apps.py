@@ -14,9 +14,13 @@ class ReportsConfig(AppConfig):
         from auditlog.registry import auditlog
 
         from batches import watch_chores
-        from reports import chores
+        from reports import anchoring, chores
         from reports.models import Endpoint
 
         auditlog.register(Endpoint, mask_fields=["secret"])
         watch_chores.register("reports", chores.hand_out_reports)
         watch_chores.register("deliveries", chores.hand_out_deliveries)
+        watch_chores.register("checkpoints", anchoring.keep_checkpoints)
+        watch_chores.register("anchors", anchoring.keep_anchors)
+        watch_chores.register("trail checks", chores.hand_out_trail_check)
+        watch_chores.register("addresses", chores.forget_addresses)

@@ -1,16 +1,23 @@
 """What the watch hands to the paperwork cluster each second; it makes and sends nothing itself."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db import transaction
 from django_q.tasks import async_task
 
+from plans import addresses
+from plans.models import Checkpoint, TrailCheck
 from reports.announcing import announce_alerts
 from reports.deliveries import claim_due
 from reports.issuing import anything_due, due_reports
 from reports.models import Delivery
 
 CLUSTER = "paperwork"
+CHECK_EACH = timedelta(hours=24)
+ADDRESSES_EACH = timedelta(hours=1)
+_asked: dict[str, datetime] = {}
+"""When this process last asked for something that need not be asked for each second."""
 
 
 def hand_out_reports(now: datetime) -> None:
@@ -33,3 +40,27 @@ def hand_out_deliveries(now: datetime) -> None:
         ids = claim_due(now)
         if ids:
             async_task("reports.tasks.deliver", ids, cluster=CLUSTER)
+
+
+def hand_out_trail_check(now: datetime) -> None:
+    """Have the whole trail checked once a day."""
+    if not _seldom("trail check", now, timedelta(minutes=10)):
+        return
+    last = TrailCheck.objects.order_by("-at").first()
+    due = last is None or not timedelta() <= now - last.at < CHECK_EACH
+    if due and Checkpoint.objects.exists():
+        async_task("reports.tasks.check_trail", cluster=CLUSTER)
+
+
+def forget_addresses(now: datetime) -> None:
+    """Erase the addresses of events when their time is over."""
+    if settings.ADDRESSES_KEPT_DAYS and _seldom("addresses", now, ADDRESSES_EACH):
+        addresses.forget_old(now=now)
+
+
+def _seldom(what: str, now: datetime, each: timedelta) -> bool:
+    last = _asked.get(what)
+    if last is not None and timedelta() <= now - last < each:
+        return False
+    _asked[what] = now
+    return True

@@ -1,6 +1,8 @@
 """Read from the database what a compliance report says, in a constant number of queries."""
 
+import json
 import uuid
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -8,7 +10,7 @@ import rfc8785
 from django.conf import settings
 
 from batches.models import Alert
-from plans.chain import event_body
+from plans.checkpoints import newest, proof_of
 from plans.drafting import policy_of
 from plans.events import check_chain
 from plans.models import Event, Plan, PlanRevision, PlanTenant
@@ -34,7 +36,13 @@ from reports.facts_course import (
 )
 from reports.field_changes import field_changes
 from reports.kpi_courses import kpi_courses
-from reports.report_facts import EventFact, LimitsFact, ReportFacts, TrailFact
+from reports.report_facts import (
+    CheckpointFact,
+    EventFact,
+    LimitsFact,
+    ReportFacts,
+    TrailFact,
+)
 from reports.report_facts_agreed import Person
 from reports.report_facts_course import AlertFact
 
@@ -119,19 +127,7 @@ def trail_lines(facts: ReportFacts) -> str:
     last = facts.trail.events[-1].seq if facts.trail.events else 0
     rows = Event.objects.filter(stream__key=facts.trail.stream, seq__lte=last).order_by("seq")
     lines = (
-        rfc8785.dumps(
-            event_body(
-                stream=facts.trail.stream,
-                seq=row.seq,
-                kind=row.kind,
-                at=row.at,
-                actor=str(row.actor_id) if row.actor_id else None,
-                actor_name=row.actor_name,
-                via=row.via,
-                sentence=row.sentence,
-                payload=row.payload,
-            )
-        ).decode()
+        rfc8785.dumps(row.body(facts.trail.stream)).decode()
         for row in rows.iterator(chunk_size=ROWS_AT_ONCE)
     )
     return "\n".join(lines) + "\n"
@@ -139,6 +135,8 @@ def trail_lines(facts: ReportFacts) -> str:
 
 def _trail(plan_id: uuid.UUID) -> TrailFact:
     key = f"plan:{plan_id}"
+    # Before the trail, so that all that it was signed over is read below.
+    checkpoint = _checkpoint(key)
     check = check_chain(key)
     rows = Event.objects.filter(stream__key=key).order_by("seq")
     if check.intact:
@@ -153,4 +151,21 @@ def _trail(plan_id: uuid.UUID) -> TrailFact:
     finding = check.reason
     if not check.intact:
         finding += f" at event {check.broken_at}"
-    return TrailFact(key, events, check.head_hash, check.intact, finding)
+    return TrailFact(key, events, check.head_hash, check.intact, finding, checkpoint)
+
+
+def _checkpoint(stream: str) -> CheckpointFact | None:
+    """Return the newest checkpoint that knows the stream, None where there is none."""
+    last = newest()
+    proof = proof_of(last, stream) if last is not None else None
+    if last is None or proof is None:
+        return None
+    return CheckpointFact(last.number, last.at, last.kid, last.text, asdict(proof))
+
+
+def checkpoint_line(facts: ReportFacts) -> str:
+    """Return the checkpoint with its proof as the verifier takes it; '' where there is none."""
+    known = facts.trail.checkpoint
+    if known is None:
+        return ""
+    return json.dumps({"checkpoint": known.text, "proof": known.proof}, ensure_ascii=False) + "\n"

@@ -21,11 +21,13 @@ from batches.models import Rollback
 from plans import events
 from plans.lifecycle import PLAN
 from plans.models import Plan
-from reports.facts import plan_facts, trail_lines
+from reports.anchoring import take_and_tell
+from reports.facts import checkpoint_line, plan_facts, trail_lines
 from reports.handing_out import HasNotEnded, file_stamp
 from reports.models import UpgradeReport
 from reports.pdf import PACKAGED_STYLESHEET, Attachment, PdfFailed, render_pdf
 from reports.report_document import compose, digest, report_json
+from reports.report_facts import ReportFacts
 
 logger = logging.getLogger(__name__)
 PDF_SECONDS = 120.0
@@ -135,7 +137,17 @@ class _Made:
     data_digest: str
 
 
+def _sign_trail(now: datetime) -> None:
+    """Take a checkpoint, so that the report holds one over all that it tells."""
+    try:
+        take_and_tell(why="report", now=now)
+    except OSError as error:
+        # The report says that it has no signed checkpoint, or an older one; the watch alerts.
+        logger.error("No checkpoint could be signed for a report: %s", error)
+
+
 def _make(plan: Plan, now: datetime) -> _Made:
+    _sign_trail(now)
     facts = plan_facts(plan.pk, cut_off=now)
     data = report_json(facts)
     data_digest = digest(data)
@@ -153,9 +165,16 @@ def _make(plan: Plan, now: datetime) -> _Made:
         attachments=(
             Attachment("report.json", "The data of this report", data),
             Attachment("trail.jsonl", "The plan's trail, event by event", trail_lines(facts)),
+            *_signed_checkpoint(facts),
         ),
     )
     return _Made(pdf, data_digest)
+
+
+def _signed_checkpoint(facts: ReportFacts) -> list[Attachment]:
+    line = checkpoint_line(facts)
+    told = "A signed checkpoint, and the proof that it knows this trail"
+    return [Attachment("checkpoint.json", told, line)] if line else []
 
 
 def _issued(

@@ -92,19 +92,28 @@ class Endpoint(models.Model):
 
 
 class Announcement(models.Model):
-    """An alert that began or ended, in the words that everybody is sent.
+    """An alert that began or ended, or a checkpoint, in the words that everybody is sent.
 
     Written once with all its deliveries, so that a retry sends the same event, id included.
     """
 
     FIRING = "firing"
     RESOLVED = "resolved"
+    SIGNED = "signed"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     alert = models.ForeignKey(
-        "batches.Alert", on_delete=models.CASCADE, related_name="announcements"
+        "batches.Alert",
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="announcements",
+        help_text="Nothing for a checkpoint of the trail.",
     )
-    status = models.CharField(max_length=8, choices=[(FIRING, "Firing"), (RESOLVED, "Resolved")])
+    status = models.CharField(
+        max_length=8,
+        choices=[(FIRING, "Firing"), (RESOLVED, "Resolved"), (SIGNED, "Checkpoint")],
+    )
     event = models.JSONField(help_text="The CloudEvent as it is sent.")
     made_at = models.DateTimeField()
 
@@ -117,7 +126,7 @@ class Announcement(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.alert_id} {self.status}"
+        return f"{self.alert_id or self.event.get('subject')} {self.status}"
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):

@@ -5,6 +5,7 @@ The whole of it travels inside the PDF as report.json; the PDF is a rendering of
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from reports.report_facts_agreed import (
     AdjustmentFact,
@@ -43,6 +44,20 @@ class EventFact:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckpointFact:
+    """The newest signed checkpoint, and what shows that the plan's trail is in it.
+
+    `proof` has stream, seq, hash, index, count and path, as `verify_trail.py` takes it.
+    """
+
+    number: int
+    at: datetime
+    kid: str
+    text: str
+    proof: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class TrailFact:
     """The plan's chain, checked link by link when the report was made."""
 
@@ -51,6 +66,7 @@ class TrailFact:
     head_hash: str
     intact: bool
     finding: str
+    checkpoint: CheckpointFact | None = None
 
 
 @dataclass(frozen=True, slots=True)

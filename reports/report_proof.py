@@ -7,6 +7,7 @@ from reports.report_blocks import (
     Block,
     Cell,
     Heading,
+    Listing,
     Pairs,
     Paragraph,
     Section,
@@ -171,6 +172,23 @@ def integrity_section(facts: ReportFacts, *, data_digest: str) -> Section:
             ("Instance", Cell(f"{facts.instance} · {facts.url}")),
         )
     )
+    checkpoint = trail.checkpoint
+    signed: list[Block] = [
+        Heading("Signed checkpoint"),
+        Paragraph("No checkpoint of the trail could be signed for this report.", tone="warn"),
+    ]
+    if checkpoint is not None:
+        known = checkpoint.proof["seq"]
+        said = (
+            f"Checkpoint {checkpoint.number:,} of {utc(checkpoint.at)}, signed by the console's key"
+            f" {checkpoint.kid}, over the heads of {count(checkpoint.proof['count'], 'stream')};"
+            f" this plan's up to event {known:,}. The key stands outside of this report."
+        )
+        signed = [
+            Heading("Signed checkpoint"),
+            Paragraph(said),
+            Listing(tuple(checkpoint.text.strip().split("\n")), small=True),
+        ]
     how = Statements(
         (
             ("Take report.json and trail.jsonl out of this file (attachments).", "plain"),
@@ -179,6 +197,12 @@ def integrity_section(facts: ReportFacts, *, data_digest: str) -> Section:
                 "Each line of trail.jsonl is one event as RFC 8785 JSON. From 64 zeros on, the "
                 "next hash is SHA-256 over a zero byte, the hash before as 32 bytes, and the "
                 "line. The last one must be the head hash above.",
+                "plain",
+            ),
+            (
+                "Or let verify_trail.py do it, which the trail's page hands out and which needs"
+                " nothing of the console: verify_trail.py trail.jsonl checkpoint.json --pubkey KEY,"
+                " with the key that you were given by another way than this file.",
                 "plain",
             ),
         )
@@ -202,6 +226,7 @@ def integrity_section(facts: ReportFacts, *, data_digest: str) -> Section:
         pairs,
         Heading("How to check"),
         how,
+        *signed,
         Table(caption, head, (6, 18, 17, 45, 14), rows),
         *_field_changes(facts),
     ]

@@ -20,7 +20,8 @@ from prometheus_client.registry import Collector
 
 from batches.models import Alert, Batch, Heartbeat, Rollback, RollbackDrill
 from batches.success_rate import DAYS, success_rates
-from plans.models import Event, Plan
+from plans.checkpoints import newest
+from plans.models import Event, Plan, TrailCheck
 
 BATCH_MINUTES = (0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0)
 ROLLBACK_MS = (1_000, 5_000, 10_000, 30_000, 60_000, 120_000, 180_000, 300_000, 600_000)
@@ -52,6 +53,7 @@ class ConsoleCollector(Collector):
         yield self._alerts()
         yield self._pauses()
         yield self._plans()
+        yield from self._trail()
         yield from self._watch()
 
     def describe(self) -> Iterable[Metric]:
@@ -190,6 +192,30 @@ class ConsoleCollector(Collector):
         for row in Plan.objects.order_by().values("state").annotate(n=Count("pk")):
             family.add_metric([row["state"]], row["n"])
         return family
+
+    def _trail(self) -> Iterator[Metric]:
+        intact = GaugeMetricFamily(
+            "version_upgrade_trail_intact",
+            "1 where the last check of the trail found nothing changed, 0 where it did; absent"
+            " before the first.",
+        )
+        checked = GaugeMetricFamily(
+            "version_upgrade_trail_check_age_seconds", "Seconds since the trail was checked."
+        )
+        outcome = GaugeMetricFamily(
+            "version_upgrade_trail_check_outcome", "The exit code of audit_verify at that check."
+        )
+        anchored = GaugeMetricFamily(
+            "version_upgrade_trail_checkpoint_age_seconds",
+            "Seconds since the last signed checkpoint.",
+        )
+        if (check := TrailCheck.objects.order_by("-at").first()) is not None:
+            intact.add_metric([], 0 if check.alarming else 1)
+            outcome.add_metric([], check.outcome)
+            checked.add_metric([], max(0.0, (self.now - check.at).total_seconds()))
+        if (last := newest()) is not None:
+            anchored.add_metric([], max(0.0, (self.now - last.at).total_seconds()))
+        yield from (intact, outcome, checked, anchored)
 
     def _watch(self) -> Iterator[Metric]:
         beat = Heartbeat.objects.filter(kind="watch").aggregate(at=Max("at"), tick=Max("tick_ms"))

@@ -3,6 +3,7 @@
 import hmac
 import uuid
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -19,7 +20,7 @@ from batches.views import person, visible_plan
 from plans.models import Plan, RoleBinding, User
 from plans.permissions import may, require
 from plans.refusal import NotFound, Refused
-from reports import handing_out, telemetry
+from reports import handing_out, telemetry, verify_trail
 from reports.models import UpgradeReport
 
 PAGE_SIZE = 25
@@ -74,6 +75,17 @@ def download(report: UpgradeReport, plan: Plan) -> HttpResponse:
     answer["ETag"] = f'"{report.sha256}"'
     answer["X-Content-SHA256"] = report.sha256
     answer["Cache-Control"] = "private, no-store"
+    return answer
+
+
+@login_required
+@require_GET
+def verifier(request: HttpRequest) -> HttpResponse:
+    """Hand out the program that checks an export of the trail without this console."""
+    answer = HttpResponse(
+        Path(verify_trail.__file__).read_bytes(), content_type="text/x-python; charset=utf-8"
+    )
+    answer["Content-Disposition"] = 'attachment; filename="verify_trail.py"'
     return answer
 
 

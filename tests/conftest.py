@@ -91,4 +91,6 @@ def lock_order() -> Iterator[LockOrder]:
 def _own_data_folder(tmp_path: Path, settings: Any) -> None:
     """Keep what a test writes beside the database (reports, mail) out of the checkout."""
     settings.REPORTS_DIR = tmp_path / "reports"
+    settings.CONSOLE_KEYS_DIR = tmp_path / "keys"
+    settings.AUDIT_ANCHOR_DIR = tmp_path / "anchors"
     settings.EMAIL_FILE_PATH = str(tmp_path / "mail")

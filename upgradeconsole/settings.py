@@ -65,6 +65,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "plans.trace_middleware.TraceMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -239,7 +240,8 @@ Q_CLUSTER = {
 
 # Full masking: the library's own default leaves half of a value readable.
 AUDITLOG_MASK_CALLABLE = "plans.audit_mask.hide"
-AUDITLOG_DISABLE_REMOTE_ADDR = False
+# Addresses are kept in one place, beside the trail, where they can be erased.
+AUDITLOG_DISABLE_REMOTE_ADDR = True
 
 EMAIL_BACKEND = env_str("EMAIL_BACKEND", "django.core.mail.backends.filebased.EmailBackend")
 EMAIL_FILE_PATH = str(DATA_DIR / "mail")
@@ -268,6 +270,14 @@ KPI_FIVE_MINUTES_KEPT_DAYS = env_int("UPGRADECONSOLE_KPI_FIVE_MINUTES_KEPT_DAYS"
 KPI_HOURS_KEPT_DAYS = env_int("UPGRADECONSOLE_KPI_HOURS_KEPT_DAYS", 30)
 # The looks at a plan, from its end on; without them its rulings can no longer be replayed.
 LOOKS_KEPT_DAYS = env_int("UPGRADECONSOLE_LOOKS_KEPT_DAYS", 90)
+
+# How many proxies of ours every request comes through: so many entries of X-Forwarded-For count.
+TRUSTED_PROXIES = env_int("UPGRADECONSOLE_TRUSTED_PROXIES", 0)
+# The keys that sign checkpoints and grants; and where checkpoints go, off this machine at best.
+CONSOLE_KEYS_DIR = Path(env_str("UPGRADECONSOLE_KEYS_DIR", str(DATA_DIR / "keys"))).resolve()
+AUDIT_ANCHOR_DIR = Path(env_str("AUDIT_ANCHOR_DIR", str(DATA_DIR / "anchors"))).resolve()
+# From which addresses people and machines acted; 0 keeps them for ever.
+ADDRESSES_KEPT_DAYS = env_int("UPGRADECONSOLE_ADDRESSES_KEPT_DAYS", 365)
 
 REPORTS_DIR = DATA_DIR / "reports"
 ALERT_EVENT_URLS = env_list("UPGRADECONSOLE_ALERT_URLS")

@@ -5,7 +5,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('batches', '0012_history'),
+        ('batches', '0101_evidence_replays'),
         ('plans', '0005_adjustments'),
     ]
 

@@ -1,7 +1,8 @@
 """The rows of plans, by noun."""
 
 from plans.models.adjustment import Adjustment
-from plans.models.event import ZERO_HASH, Event, Stream
+from plans.models.checkpoint import Checkpoint, TrailCheck
+from plans.models.event import ZERO_HASH, Event, EventAddress, Stream
 from plans.models.flag import Flag
 from plans.models.freeze import Freeze, FreezeOverride
 from plans.models.people import CONSOLE_ROLES, ApiToken, RoleBinding, User
@@ -17,7 +18,9 @@ __all__ = [
     "ApiToken",
     "Approval",
     "ApprovalRequest",
+    "Checkpoint",
     "Event",
+    "EventAddress",
     "Flag",
     "Freeze",
     "FreezeOverride",
@@ -31,6 +34,7 @@ __all__ = [
     "RoleBinding",
     "Stream",
     "Tenant",
+    "TrailCheck",
     "TrustKey",
     "User",
 ]

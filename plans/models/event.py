@@ -1,7 +1,11 @@
 """The trail: timeline, outbox and audit in one append-only table, chained by hashes."""
 
+from typing import Any
+
 from django.conf import settings
 from django.db import models
+
+from plans.chain import VERSION, event_body
 
 ZERO_HASH = "0" * 64
 
@@ -35,6 +39,13 @@ class Event(models.Model):
     via = models.CharField(max_length=16)
     sentence = models.TextField()
     payload = models.JSONField(default=dict)
+    v = models.PositiveSmallIntegerField(default=VERSION, help_text="Of what is hashed.")
+    on_behalf = models.CharField(max_length=200, blank=True)
+    token = models.CharField(max_length=160, blank=True, help_text="The API token that was used.")
+    ip = models.CharField(max_length=64, blank=True, help_text="Salted digest of the address.")
+    trace_id = models.CharField(max_length=32, blank=True)
+    reason = models.TextField(blank=True)
+    grant = models.CharField(max_length=64, blank=True, help_text="The approval grant it used up.")
     prev_hash = models.CharField(max_length=64)
     hash = models.CharField(max_length=64)
 
@@ -46,3 +57,37 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.stream_id}:{self.seq} {self.kind}"
+
+    def body(self, stream: str) -> dict[str, Any]:
+        """Return what of it is hashed; `stream` is the key of its stream."""
+        return event_body(
+            stream=stream,
+            seq=self.seq,
+            kind=self.kind,
+            at=self.at,
+            actor=str(self.actor_id) if self.actor_id else None,
+            actor_name=self.actor_name,
+            via=self.via,
+            sentence=self.sentence,
+            payload=self.payload,
+            v=self.v,
+            on_behalf=self.on_behalf,
+            token=self.token,
+            ip=self.ip,
+            trace_id=self.trace_id,
+            reason=self.reason,
+            grant=self.grant,
+        )
+
+
+class EventAddress(models.Model):
+    """From which address an event came: beside the chain, which holds its digest, and erasable."""
+
+    event = models.OneToOneField(
+        Event, on_delete=models.PROTECT, primary_key=True, related_name="address"
+    )
+    address = models.CharField(max_length=45)
+    salt = models.CharField(max_length=32)
+
+    def __str__(self) -> str:
+        return f"{self.event_id} came from {self.address}"

@@ -234,6 +234,13 @@ def assert_chain_holds(stack: Stack, plan: str) -> None:
             via=row["via"],
             sentence=row["sentence"],
             payload=json.loads(row["payload"]),
+            v=row["v"],
+            on_behalf=row["on_behalf"],
+            token=row["token"],
+            ip=row["ip"],
+            trace_id=row["trace_id"],
+            reason=row["reason"],
+            grant=row["grant"],
         )
         assert row["prev_hash"] == previous, f"event {number} does not follow {number - 1}"
         previous = row["hash"]

@@ -84,6 +84,8 @@ class Stage:
                 DICTIONARY_FILE=self._folder / "dictionary.json",
                 REPORTS_DIR=self._folder / "reports",
                 DATA_DIR=self._folder,
+                CONSOLE_KEYS_DIR=self._folder / "keys",
+                AUDIT_ANCHOR_DIR=self._folder / "anchors",
                 LOCAL_ALERTS_FILE=self._folder / "local-alerts.jsonl",
                 DISK_RESERVE_MB=0,
                 MIN_FREE_MB=0,

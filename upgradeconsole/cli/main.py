@@ -30,6 +30,7 @@ from upgradeconsole.cli.exit_codes import ExitCode, outcome
 from upgradeconsole.cli.following import Follower
 from upgradeconsole.cli.kpis import kpi
 from upgradeconsole.cli.selector import SelectorRejected, parse_selector
+from upgradeconsole.cli.trail import trail
 
 commands = typer.Typer(
     name="powerx",
@@ -41,6 +42,7 @@ plugin = typer.Typer(help="Upgrade plugins over many tenants.", rich_markup_mode
 commands.add_typer(plugin, name="plugin")
 commands.add_typer(drill, name="drill")
 commands.add_typer(kpi, name="kpi")
+commands.add_typer(trail, name="trail")
 for topic in (pushes, replays, placebos):
     topic.add_to(commands)
 

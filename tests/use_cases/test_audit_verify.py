@@ -1,0 +1,115 @@
+"""`audit_verify` ends with the code of what it found, and says it to people and machines."""
+
+import io
+import json
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from plans.checkpoint_text import verifier_key
+from plans.checkpoints import take_checkpoint
+from plans.console_keys import rotate, signing_key
+from plans.models import Checkpoint, Stream, TrailCheck
+from reports import verify_trail
+from reports.anchor_files import Anchor, write
+from tests.builders import a_draft
+from tests.web.api_scene import now
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    out = io.StringIO()
+    with pytest.raises(SystemExit) as ended:
+        call_command("audit_verify", *arguments, stdout=out)
+    return int(ended.value.code or 0), out.getvalue()
+
+
+@pytest.fixture
+def signed(scene) -> Checkpoint:
+    a_draft(scene)
+    return take_checkpoint(why="test", now=now())
+
+
+def anchored(tmp_path, *checkpoints: Checkpoint) -> str:
+    rows = [Anchor(c.number, c.at, c.text, c.heads, c.whole) for c in checkpoints]
+    write(tmp_path / "outside", "ab", rows)
+    return str(tmp_path / "outside")
+
+
+def test_0_all_holds(signed, tmp_path):
+    code, said = run("--anchors", anchored(tmp_path, signed))
+    assert code == 0
+    assert said.startswith("every link holds: ")
+
+
+def test_1_a_broken_link_is_named(signed):
+    Stream.objects.filter(key="system").update(head_hash="ab" * 32)
+    code, said = run()
+    assert code == 1
+    assert "system event" in said
+
+
+def test_2_a_fork_against_an_anchor(signed, tmp_path):
+    anchors = anchored(tmp_path, signed)
+    Checkpoint.objects.all().delete()
+    take_checkpoint(why="test", now=now())
+    assert run("--anchors", anchors)[0] == 2
+
+
+def test_3_a_bad_signature(signed):
+    other = rotate("grant")[1]
+    text = signed.text.replace(signed.kid, other)
+    Checkpoint.objects.filter(pk=signed.pk).update(text=text)
+    assert run()[0] == 3
+
+
+def test_4_a_gap_in_the_checkpoints(signed):
+    take_checkpoint(why="test", now=signed.at + timedelta(minutes=30))
+    code, said = run()
+    assert code == 4
+    assert "no checkpoint between" in said
+
+
+def test_it_answers_machines_in_json(signed):
+    code, said = run("--json")
+    told = json.loads(said)
+    assert (code, told["exit"], told["checkpoints"]) == (0, 0, 1)
+    assert told["problems"] == []
+
+
+def test_only_the_key_that_was_given_is_believed(signed):
+    key = signing_key("checkpoint")
+    assert run("--pubkey", verifier_key("console", key.public))[0] == 0
+    assert run("--pubkey", "ab" * 32)[0] == 3
+
+
+def test_it_may_begin_at_a_checkpoint(signed, tmp_path):
+    file = tmp_path / "cp.txt"
+    file.write_text(signed.text)
+    assert run("--since", str(signed.number))[0] == 0
+    assert run("--since", str(file))[0] == 0
+    file.write_text(signed.text.replace("number 1", "number 1 "))
+    with pytest.raises(CommandError) as refused:
+        call_command("audit_verify", since=str(file))
+    assert refused.value.returncode in {2, verify_trail.UNREADABLE}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--since", "7"], "no such checkpoint"),
+        (["--since", "x"], "no such checkpoint"),
+        (["--anchors", "/nowhere/at/all"], "is not there"),
+        (["--pubkey", "nonsense"], "no Ed25519 public key"),
+        (["--keep", "--json"], "stands alone"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_a_code_of_its_own(signed, arguments, why):
+    with pytest.raises(CommandError, match=why) as refused:
+        call_command("audit_verify", *arguments)
+    assert refused.value.returncode == verify_trail.UNREADABLE
+
+
+def test_it_keeps_what_it_found_when_asked(signed):
+    assert run("--keep")[0] == 0
+    assert TrailCheck.objects.get().outcome == 0

@@ -1,0 +1,38 @@
+"""`manage.py erase_addresses`: forget from which addresses events came; the trail still holds."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from plans.addresses import erase_addresses
+from plans.refusal import BadInput
+
+
+class Command(BaseCommand):
+    """Erase addresses, and write into the trail that it was done."""
+
+    help = "Erase the addresses of all events before a day; the chain keeps salted digests."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Accept the day and the reason."""
+        parser.add_argument("--before", required=True, metavar="YYYY-MM-DD")
+        parser.add_argument("--reason", required=True)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Erase them."""
+        try:
+            before = datetime.strptime(options["before"], "%Y-%m-%d").replace(tzinfo=UTC)
+            erased = erase_addresses(
+                before=before,
+                reason=options["reason"],
+                by=None,
+                now=timezone.now(),
+                via="command",
+            )
+        except ValueError as error:
+            raise CommandError(f"--before: {error}") from error
+        except BadInput as refused:
+            raise CommandError(refused.sentence) from refused
+        self.stdout.write(f"The addresses of {erased:,} events are erased.")
