@@ -18,7 +18,6 @@ from plans.api_access import ConsoleView, asking, taken, via
 from plans.api_input import StrictSerializer, TenantsField
 from plans.api_output import PROBLEMS
 from plans.drafting import TenantChoice
-from plans.page_access import visible_plans
 from plans.permissions import require
 from plans.refusal import NotFound
 
@@ -102,7 +101,7 @@ class Drills(ConsoleView):
         """Return one page of what the asking person may see."""
         user = asking(request)
         require(user, "view")
-        drills = RollbackDrill.objects.filter(plan__in=visible_plans(user)).select_related(
+        drills = RollbackDrill.objects.visible_to(user).select_related(
             "plan__plugin", "schedule"
         )
         pages = LimitOffsetPagination()
@@ -143,7 +142,7 @@ class DrillOne(ConsoleView):
     def get(self, request: Request, drill: uuid.UUID) -> Response:
         """Return it."""
         user = asking(request)
-        seen = RollbackDrill.objects.filter(pk=drill, plan__in=visible_plans(user))
+        seen = RollbackDrill.objects.visible_to(user).filter(pk=drill)
         found = seen.select_related("plan__plugin", "schedule").first()
         if found is None:
             raise NotFound("There is no such drill.")
@@ -158,6 +157,7 @@ class DrillSchedules(ConsoleView):
         responses={200: ScheduleOutput(many=True), **PROBLEMS},
     )
     def get(self, request: Request) -> Response:
-        """Return all of them."""
-        require(asking(request), "view")
-        return Response(ScheduleOutput(drill_schedules.schedules(), many=True).data)
+        """Return those of the tenants that the asking person may see."""
+        user = asking(request)
+        require(user, "view")
+        return Response(ScheduleOutput(drill_schedules.schedules(user), many=True).data)

@@ -5,7 +5,7 @@ where everything is checked again: that they still hold the role, and that they 
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
 from typing import Any
@@ -20,8 +20,8 @@ from batches.models import DrillApproval, DrillSchedule, RollbackDrill
 from batches.rehearsing import Wanted, approval_rule, begin_rehearsal, check
 from plans import approval, events
 from plans.drafting import TenantChoice, chosen_tenants
-from plans.models import Release, User
-from plans.permissions import approval_roles, require
+from plans.models import Release, Tenant, User
+from plans.permissions import approval_roles, require, require_over
 from plans.refusal import BadInput, NotAllowed, Refused
 
 logger = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ class NewSchedule:
 def make_schedule(*, given: NewSchedule, by: User, now: datetime, via: str) -> DrillSchedule:
     """Keep a schedule; it runs only once its approvers have agreed. BadInput with all problems."""
     require(by, "draft")
+    require_over(by, "draft", _labels_of(given.tenants))
     release = Release.objects.filter(plugin__key=given.plugin, version=given.to_version).first()
     problems = _problems(given, release)
     if problems or release is None:
@@ -105,6 +106,23 @@ def _problems(given: NewSchedule, release: Release | None) -> list[str]:
     return list(dict.fromkeys(problems))
 
 
+def _labels_of(choice: TenantChoice) -> list[Mapping[str, str]]:
+    """Return the labels of the tenants that each run will take, or the rule that chooses them."""
+    if not choice.keys:
+        return [choice.labels]
+    return list(Tenant.objects.filter(key__in=choice.keys).values_list("labels", flat=True))
+
+
+def _require_over(by: User, action: str, schedule: DrillSchedule) -> None:
+    require_over(by, action, _labels_of(TenantChoice.from_json(schedule.tenant_choice)))
+
+
+def roles_over_schedule(user: User, schedule: DrillSchedule, *, at: datetime) -> set[str]:
+    """Return the approval roles that the person may stand for on all of the schedule's tenants."""
+    labels = _labels_of(TenantChoice.from_json(schedule.tenant_choice))
+    return approval_roles(user, at=at, tenants=labels)
+
+
 def missing_roles(schedule: DrillSchedule) -> list[str]:
     """Return the roles that nobody has said yes for."""
     given = set(schedule.approvals.values_list("role", flat=True))
@@ -121,7 +139,7 @@ def approve_schedule(
         raise NotAllowed("You made this schedule; somebody else has to agree to it.")
     if schedule.approvals.filter(user=by).exists():
         raise Refused("You have agreed to this schedule already.", code="already_decided")
-    held = approval_roles(by, at=now)
+    held = roles_over_schedule(by, schedule, at=now)
     missing = missing_roles(schedule)
     roles = [role for role in missing if role in held]
     if not roles:
@@ -146,6 +164,7 @@ def switch(*, schedule_id: Any, on: bool, by: User, now: datetime, via: str) -> 
     """Let a schedule run, or let it rest; switching it to what it is changes nothing."""
     require(by, "draft")
     schedule = DrillSchedule.objects.select_for_update(no_key=True).get(pk=schedule_id)
+    _require_over(by, "draft", schedule)
     if schedule.enabled == on:
         return schedule
     schedule.enabled = on
@@ -164,6 +183,7 @@ def run_now(*, schedule_id: Any, by: User, now: datetime, via: str) -> RollbackD
     require(by, "start")
     with transaction.atomic():
         schedule = DrillSchedule.objects.select_for_update(no_key=True).get(pk=schedule_id)
+        _require_over(by, "start", schedule)
         return _run(schedule, now, via=via)
 
 
@@ -237,13 +257,10 @@ def _run(schedule: DrillSchedule, now: datetime, *, via: str) -> RollbackDrill:
     return drill
 
 
-def schedules() -> Sequence[DrillSchedule]:
-    """Return all schedules with what is shown of them."""
-    return list(
-        DrillSchedule.objects.select_related("release__plugin", "by").prefetch_related(
-            "approvals__user"
-        )
-    )
+def schedules(user: User) -> Sequence[DrillSchedule]:
+    """Return the schedules that the person may see, with what is shown of them."""
+    seen = DrillSchedule.objects.visible_to(user).select_related("release__plugin", "by")
+    return list(seen.prefetch_related("approvals__user"))
 
 
 def _tell(

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from plans import events
 from plans.freezes import WAITING_STATES, covered, held_plans, overrides_of, places_of
@@ -18,7 +19,7 @@ from plans.models import (
     Tenant,
     User,
 )
-from plans.permissions import require, roles_over
+from plans.permissions import require, require_over, roles_over
 from plans.refusal import BadInput, NotAllowed, NotFound, Refused
 
 JUST_NOW = timedelta(minutes=2)
@@ -70,6 +71,7 @@ def declare_freeze(
     Calls in flight end; batches that are being called wait. Raise BadInput with all problems.
     """
     require(by, "freeze")
+    _require_over(by, tenants, labels or {})
     begins = begins_at or now
     if now - JUST_NOW <= begins < now:
         # A form knows minutes only, and a request takes its time.
@@ -95,6 +97,21 @@ def declare_freeze(
     )
     _tell(freeze, "freeze_declared", sentence, by=by, via=via, now=now)
     return freeze
+
+
+def _require_over(by: User, keys: Sequence[str], labels: Mapping[str, str]) -> None:
+    """Raise NotAllowed unless the person may freeze every tenant that this would hold up."""
+    over: list[Mapping[str, Any]] = [labels] if labels or not keys else []
+    over += Tenant.objects.filter(key__in=keys).values_list("labels", flat=True)
+    require_over(by, "freeze", over)
+
+
+def named_of(freeze: Freeze, seen: QuerySet[Tenant]) -> list[str]:
+    """Return the tenants that the freeze names, as far as they are among those seen."""
+    if not freeze.tenants:
+        return []
+    keys = set(seen.filter(key__in=freeze.tenants).values_list("key", flat=True))
+    return [key for key in freeze.tenants if key in keys]
 
 
 def _problems(freeze: Freeze, plugin: str, now: datetime) -> list[str]:
@@ -132,6 +149,9 @@ def lift_freeze(*, freeze_id: Any, why: str, by: User, now: datetime, via: str) 
     """End a freeze before its time; raise FreezeIsOver when it has ended."""
     require(by, "freeze")
     freeze = _locked(freeze_id)
+    if not Freeze.objects.visible_to(by).filter(pk=freeze.pk).exists():
+        raise NotFound("There is no such freeze.")
+    _require_over(by, freeze.tenants, freeze.labels)
     if not why.strip():
         raise BadInput(["reason: say why the freeze may be lifted"])
     _refuse_over(freeze, now)

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET
 
 from plans.chain import timestamp
 from plans.events import SYSTEM_STREAM, ChainCheck, check_chain
-from plans.models import Event, Stream
+from plans.models import Event, Plan, Stream
 from plans.page_access import asked, one_page, person, visible_plan
 from plans.permissions import require
 
@@ -35,8 +35,8 @@ def _chosen(request: HttpRequest) -> dict[str, str]:
     return {name: asked(request, name) for name in ("q", "kind", "who")}
 
 
-def _events(stream_key: str, chosen: dict[str, str]) -> QuerySet[Event]:
-    events = Event.objects.filter(stream__key=stream_key).order_by("-seq")
+def _events(plan: Plan | None, chosen: dict[str, str]) -> QuerySet[Event]:
+    events = Event.objects.told_of(plan).order_by("-seq")
     if chosen["q"]:
         events = events.filter(sentence__icontains=chosen["q"])
     if chosen["kind"]:
@@ -46,8 +46,9 @@ def _events(stream_key: str, chosen: dict[str, str]) -> QuerySet[Event]:
     return events
 
 
-def _check(request: HttpRequest, stream_key: str) -> dict[str, Any]:
+def _check(request: HttpRequest, plan: Plan | None) -> dict[str, Any]:
     """Walk the chain where it is short or somebody asks."""
+    stream_key = SYSTEM_STREAM if plan is None else plan.stream_key
     stream = Stream.objects.filter(key=stream_key).first()
     if stream is None:
         return {"check": None, "long": False}
@@ -56,29 +57,30 @@ def _check(request: HttpRequest, stream_key: str) -> dict[str, Any]:
     return {"check": check, "long": long, "stream": stream}
 
 
-def _different(stream_key: str, column: str) -> list[str]:
-    rows = Event.objects.filter(stream__key=stream_key).order_by(column)
+def _different(plan: Plan | None, column: str) -> list[str]:
+    rows = Event.objects.told_of(plan).order_by(column)
     return list(rows.values_list(column, flat=True).distinct())
 
 
-def _page(request: HttpRequest, stream_key: str, extra: dict[str, Any]) -> HttpResponse:
+def _page(request: HttpRequest, plan: Plan | None) -> HttpResponse:
     chosen = _chosen(request)
-    context = one_page(request, _events(stream_key, chosen), size=EVENTS_PER_PAGE, chosen=chosen)
-    context |= _check(request, stream_key)
+    context = one_page(request, _events(plan, chosen), size=EVENTS_PER_PAGE, chosen=chosen)
+    context |= _check(request, plan)
     context |= {
-        "kinds": _different(stream_key, "kind"),
-        "people": _different(stream_key, "actor_name"),
+        "kinds": _different(plan, "kind"),
+        "people": _different(plan, "actor_name"),
+        "plan": plan,
     }
-    return render(request, "plans/trail.html", context | extra)
+    return render(request, "plans/trail.html", context)
 
 
-def _export(request: HttpRequest, stream_key: str, name: str) -> HttpResponse:
+def _export(request: HttpRequest, plan: Plan | None, name: str) -> HttpResponse:
     response = HttpResponse(content_type="text/csv; charset=utf-8")
     stamp = f"{timezone.now():%Y%m%dT%H%M%SZ}"
     response["Content-Disposition"] = f'attachment; filename="{name}-{stamp}.csv"'
     writer = csv.writer(response)
     writer.writerow(COLUMNS)
-    for event in _events(stream_key, _chosen(request)).reverse().iterator(chunk_size=2000):
+    for event in _events(plan, _chosen(request)).reverse().iterator(chunk_size=2000):
         writer.writerow([guarded(cell) for cell in _cells(event)])
     return response
 
@@ -102,7 +104,7 @@ def _cells(event: Event) -> Sequence[str]:
 def system_trail(request: HttpRequest) -> HttpResponse:
     """Show what happened outside of plans."""
     require(person(request), "read_trail")
-    return _page(request, SYSTEM_STREAM, {"plan": None})
+    return _page(request, None)
 
 
 @login_required
@@ -110,7 +112,7 @@ def system_trail(request: HttpRequest) -> HttpResponse:
 def system_trail_csv(request: HttpRequest) -> HttpResponse:
     """Hand out the filtered system trail, oldest first."""
     require(person(request), "read_trail")
-    return _export(request, SYSTEM_STREAM, "trail-system")
+    return _export(request, None, "trail-system")
 
 
 @login_required
@@ -118,7 +120,7 @@ def system_trail_csv(request: HttpRequest) -> HttpResponse:
 def plan_trail(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """Show all that happened to a plan, with its hashes."""
     plan = visible_plan(request, plan_id)
-    return _page(request, plan.stream_key, {"plan": plan})
+    return _page(request, plan)
 
 
 @login_required
@@ -126,4 +128,4 @@ def plan_trail(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
 def plan_trail_csv(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """Hand out the filtered trail of a plan, oldest first."""
     plan = visible_plan(request, plan_id)
-    return _export(request, plan.stream_key, f"trail-{plan.external_id}")
+    return _export(request, plan, f"trail-{plan.external_id}")
