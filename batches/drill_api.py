@@ -101,9 +101,7 @@ class Drills(ConsoleView):
         """Return one page of what the asking person may see."""
         user = asking(request)
         require(user, "view")
-        drills = RollbackDrill.objects.visible_to(user).select_related(
-            "plan__plugin", "schedule"
-        )
+        drills = RollbackDrill.objects.visible_to(user).select_related("plan__plugin", "schedule")
         pages = LimitOffsetPagination()
         pages.default_limit, pages.max_limit = 50, 200
         rows: Any = pages.paginate_queryset(drills, request, view=self)

@@ -26,7 +26,6 @@ from plans.models import ApiToken, RoleBinding, RoleRequest, User
 from plans.reach import selector_problems
 from plans.role_giving import (
     KNOWN_CONSOLE_ROLES,
-    Given,
     confirm_role,
     end_role,
     give_role,
@@ -146,16 +145,13 @@ class RoleBindingAdmin(IntakeAdmin):
         by = administrator(request)
         made = give_role(**given, by=by, now=timezone.now(), via="admin")
         request.given_role = made  # type: ignore[attr-defined]
-        row = made.binding or made.waits
-        assert row is not None
-        return row
+        return made
 
     def response_add(
         self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
     ) -> HttpResponse:
         """Say where the second administrator finds what waits for them."""
-        made: Given = request.given_role  # type: ignore[attr-defined]
-        if made.waits is None:
+        if isinstance(request.given_role, RoleBinding):  # type: ignore[attr-defined]
             return super().response_add(request, obj, post_url_continue)
         messages.warning(
             request,

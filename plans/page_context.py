@@ -7,10 +7,11 @@ from django.utils import timezone
 
 from plans import flags
 from plans.models import Flag, User
+from plans.permissions import may
 
 
 def console(request: HttpRequest) -> dict[str, Any]:
-    """Return the frame's variables: `flags_off`, `approvals_waiting`, `server_now`."""
+    """Return the frame's variables: what waits, what is off, what the menu may offer, the time."""
     user = getattr(request, "user", None)
     if not isinstance(user, User):
         return {"flags_off": [], "approvals_waiting": 0, "server_now": timezone.now()}
@@ -21,5 +22,6 @@ def console(request: HttpRequest) -> dict[str, Any]:
         "flags_off": off,
         "rollback_flag_off": any(flag.name == flags.ROLLBACK for flag in off),
         "approvals_waiting": len(waiting_for(user, now=timezone.now())),
+        "may_review_access": may(user, "review_access"),
         "server_now": timezone.now(),
     }

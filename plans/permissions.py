@@ -102,9 +102,7 @@ def covers_plan(reach: Reach, plan: Plan) -> bool:
     """Tell whether the reach covers every tenant of the plan."""
     if reach.everything or reach.nothing:
         return reach.everything
-    beyond = PlanTenant.objects.filter(plan=plan).exclude(
-        tenant__in=Tenant.objects.within(reach)
-    )
+    beyond = PlanTenant.objects.filter(plan=plan).exclude(tenant__in=Tenant.objects.within(reach))
     return not beyond.exists()
 
 
@@ -204,6 +202,4 @@ def _why_not(user: User | AnonymousUser, action: str) -> str:
             f"You may not {WORDS[action]}; that takes the role {roles} over all tenants, and yours"
             f" is for {reach.words()}."
         )
-    return (
-        f"You may {WORDS[action]} for {reach.words()} only; this concerns tenants beyond that."
-    )
+    return f"You may {WORDS[action]} for {reach.words()} only; this concerns tenants beyond that."

@@ -46,9 +46,7 @@ class Reach:
         """Return the reach of selectors as they are stored."""
         readable = {labels for one in selectors if (labels := _readable(one)) is not None}
         # What an emptier selector covers already needs no second mention.
-        return cls(
-            frozenset(one for one in readable if not any(other < one for other in readable))
-        )
+        return cls(frozenset(one for one in readable if not any(other < one for other in readable)))
 
     @property
     def everything(self) -> bool:

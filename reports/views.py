@@ -13,11 +13,13 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from plans.access_review import access_review, asked_time
 from plans.models import Plan
-from plans.page_access import person, visible_plan
+from plans.page_access import asked, person, visible_plan
 from plans.permissions import require
 from plans.refusal import NotFound, Refused
 from reports import handing_out, telemetry
+from reports.access_pdf import access_pdf
 from reports.models import UpgradeReport
 
 PAGE_SIZE = 25
@@ -74,6 +76,21 @@ def download(report: UpgradeReport, plan: Plan) -> HttpResponse:
     answer["Content-Disposition"] = f'attachment; filename="{name}"'
     answer["ETag"] = f'"{report.sha256}"'
     answer["X-Content-SHA256"] = report.sha256
+    answer["Cache-Control"] = "private, no-store"
+    return answer
+
+
+@login_required
+@require_GET
+def access_review_pdf(request: HttpRequest) -> HttpResponse:
+    """Download who could do what for which tenants, now or on a day."""
+    asking, now = person(request), timezone.now()
+    require(asking, "review_access")
+    review = access_review(asked_time(asked(request, "at"), now=now))
+    pdf = access_pdf(review, asked_by=asking.get_full_name(), now=now)
+    answer = HttpResponse(pdf, content_type="application/pdf")
+    name = f"access-{review.at:%Y%m%dT%H%M%SZ}.pdf"
+    answer["Content-Disposition"] = f'attachment; filename="{name}"'
     answer["Cache-Control"] = "private, no-store"
     return answer
 

@@ -77,9 +77,7 @@ class RoleBindingQuerySet(models.QuerySet["RoleBinding"]):
 
     def in_force(self, at: datetime) -> "RoleBindingQuerySet":
         """Return the bindings that have neither expired nor been ended."""
-        return self.filter(
-            models.Q(expires_at=None) | models.Q(expires_at__gt=at), ended_at=None
-        )
+        return self.filter(models.Q(expires_at=None) | models.Q(expires_at__gt=at), ended_at=None)
 
     def held_on(self, at: datetime) -> "RoleBindingQuerySet":
         """Return the bindings that were in force at a time, be it long ago."""
@@ -182,9 +180,7 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
 
     def good(self, at: datetime) -> "ApiTokenQuerySet":
         """Return those that are neither revoked nor expired."""
-        return self.filter(
-            models.Q(expires_at=None) | models.Q(expires_at__gt=at), revoked_at=None
-        )
+        return self.filter(models.Q(expires_at=None) | models.Q(expires_at__gt=at), revoked_at=None)
 
     def held_on(self, at: datetime) -> "ApiTokenQuerySet":
         """Return those that let somebody in at a time, be it long ago."""
