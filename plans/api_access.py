@@ -26,6 +26,8 @@ class ConsoleView(APIView):
     """
 
     token_actions: ClassVar[dict[str, str]] = {"GET": "view"}
+    judged_by_use_case: ClassVar[bool] = False
+    """Whether the action alone does not say who may, so that only the token is asked about it."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse a token that was narrowed to other work, and people without the right."""
@@ -38,11 +40,13 @@ class ConsoleView(APIView):
             raise NotAllowed(
                 f"This token is for {', '.join(token.scopes)} only; '{action}' is not part of it."
             )
-        if request.method != "GET" and "plan" in kwargs:
-            found = find_plan(request, kwargs["plan"])
-            # Those that are no console role's (approve, override a freeze) the use case judges.
-            if action in ROLES_OF_ACTION:
-                require(asking(request), action, found)
+        # What is no console role's (approve, override a freeze) the use case judges.
+        if action not in ROLES_OF_ACTION or self.judged_by_use_case:
+            return
+        if "plan" not in kwargs:
+            require(asking(request), action)
+        elif request.method != "GET":
+            require(asking(request), action, find_plan(request, kwargs["plan"]))
 
 
 def asking(request: Request) -> User:

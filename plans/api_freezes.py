@@ -107,7 +107,7 @@ class Freezes(ConsoleView, ListAPIView):  # type: ignore[type-arg]
 
     def get_serializer_context(self) -> dict[str, Any]:
         """Tell the output who asks."""
-        return {**super().get_serializer_context(), "user": self.request.user}
+        return {**super().get_serializer_context(), "user": getattr(self.request, "user", None)}
 
     @extend_schema(
         summary="Declare a freeze: nothing new is called while it holds, rollbacks go on",
