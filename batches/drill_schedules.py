@@ -46,9 +46,10 @@ class NewSchedule:
 def make_schedule(*, given: NewSchedule, by: User, now: datetime, via: str) -> DrillSchedule:
     """Keep a schedule; it runs only once its approvers have agreed. BadInput with all problems."""
     require(by, "draft")
-    require_over(by, "draft", _labels_of(given.tenants))
+    if not given.tenants.keys:
+        require_over(by, "draft", [given.tenants.labels])
     release = Release.objects.filter(plugin__key=given.plugin, version=given.to_version).first()
-    problems = _problems(given, release)
+    problems = _problems(given, release, by)
     if problems or release is None:
         raise BadInput(problems)
     rule = approval_rule()
@@ -79,7 +80,7 @@ def make_schedule(*, given: NewSchedule, by: User, now: datetime, via: str) -> D
     return schedule
 
 
-def _problems(given: NewSchedule, release: Release | None) -> list[str]:
+def _problems(given: NewSchedule, release: Release | None, by: User) -> list[str]:
     problems: list[str] = []
     if DrillSchedule.objects.filter(name=given.name).exists():
         problems.append(f"name: there is a schedule {given.name!r} already; take another name")
@@ -93,7 +94,7 @@ def _problems(given: NewSchedule, release: Release | None) -> list[str]:
         problems.append(f"days: write some of {', '.join(DAYS)}")
     if given.timezone not in available_timezones():
         problems.append(f"timezone: {given.timezone!r} is no IANA zone, such as Europe/Berlin")
-    problems += chosen_tenants(given.tenants)[1]
+    problems += chosen_tenants(given.tenants, by=by)[1]
     for inject in given.injects:
         try:
             check(Wanted(given.deployer, given.plugin, given.to_version, given.tenants, inject))

@@ -56,7 +56,9 @@ class TwoSides(Scene):
         }  # fmt: skip
         self.request = RoleRequest.objects.create(
             # Asked after all of them became what they are: each administrator may be the second.
-            user=self.ada, role="system_admin", asked_at=now() + timedelta(minutes=5)
+            user=self.ada,
+            role="system_admin",
+            asked_at=now() + timedelta(minutes=5),
         )
 
     def holder(self, role: str, selector: dict[str, str]) -> User:
