@@ -13,10 +13,10 @@ from batches.fit_probing import NOT_PROBED, fit_of, is_fresh, kept_fits
 from batches.measurement import shown
 from batches.models import KpiFit
 from plans.models import Tenant, User
-from plans.models.rights import sight
 from plans.newest_policies import newest_policies
 from plans.policy_yaml import parse_policy_file
 from plans.refusal import NotFound
+from plans.visible_rows import keys_seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +131,9 @@ class Eyes:
     @classmethod
     def of(cls, user: User) -> "Eyes":
         """Return the eyes of a person."""
-        if sight(user).everything:
+        if (seen := keys_seen(user)) is None:
             return cls()
-        seen = Tenant.objects.visible_to(user).values("pk")
-        return cls(frozenset(Tenant.objects.exclude(pk__in=seen).values_list("key", flat=True)))
+        return cls(frozenset(Tenant.objects.values_list("key", flat=True)) - seen)
 
     def finding(self, one: Finding) -> Finding:
         """Return the finding, without its words where they name somebody else's tenant."""

@@ -110,12 +110,9 @@ def _require_over(
     require_over(by, "freeze", over)
 
 
-def named_of(freeze: Freeze, seen: QuerySet[Tenant]) -> list[str]:
-    """Return the tenants that the freeze names, as far as they are among those seen."""
-    if not freeze.tenants:
-        return []
-    keys = set(seen.filter(key__in=freeze.tenants).values_list("key", flat=True))
-    return [key for key in freeze.tenants if key in keys]
+def named_of(freeze: Freeze, seen: frozenset[str] | None) -> list[str]:
+    """Return the tenants that the freeze names, as far as they are among those seen (None: all)."""
+    return [key for key in freeze.tenants if seen is None or key in seen]
 
 
 def _problems(freeze: Freeze, plugin: str, now: datetime, seen: QuerySet[Tenant]) -> list[str]:

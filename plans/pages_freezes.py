@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -14,16 +14,17 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from plans.freeze_forms import FreezeForm
 from plans.freezing import declare_freeze, lift_freeze, named_of, scope_words
-from plans.models import Freeze, Tenant
+from plans.models import Freeze
 from plans.page_access import one_page, person, viewer, visible_plans
 from plans.permissions import may, require
 from plans.refusal import BadInput, Refused
+from plans.visible_rows import keys_seen
 
 FREEZES_PER_PAGE = 50
 TONES = {"current": "frozen", "upcoming": "pending", "past": "archived", "lifted": "cancelled"}
 
 
-def _row(freeze: Freeze, now: datetime, seen: QuerySet[Tenant]) -> dict[str, Any]:
+def _row(freeze: Freeze, now: datetime, seen: frozenset[str] | None) -> dict[str, Any]:
     freeze.tenants = named_of(freeze, seen)
     stage = freeze.stage(now)
     return {
@@ -49,7 +50,7 @@ def freeze_list(request: HttpRequest) -> HttpResponse:
         .select_related("plugin", "declared_by", "lifted_by")
         .annotate(let_through=Count("overrides", filter=Q(overrides__plan__in=visible_plans(user))))
     )
-    seen = Tenant.objects.visible_to(user)
+    seen = keys_seen(user)
     standing = freezes.standing(now).order_by("begins_at", "pk")
     over = freezes.filter(Q(ends_at__lte=now) | Q(lifted_at__isnull=False)).order_by("-begins_at")
     context = one_page(request, over, size=FREEZES_PER_PAGE, chosen={})

@@ -31,6 +31,13 @@ def visible_rows(rows: "models.QuerySet[RowT]", user: User) -> "models.QuerySet[
     return rows.filter(told)
 
 
+def keys_seen(user: User) -> frozenset[str] | None:
+    """Return the keys of the tenants that the person may know of, None for all of them."""
+    if sight(user).everything:
+        return None
+    return frozenset(Tenant.objects.visible_to(user).values_list("key", flat=True))
+
+
 def ways_to_tenants(
     model: type[models.Model], *, most: int = LONGEST_WAY
 ) -> dict[str, type[models.Model]]:
