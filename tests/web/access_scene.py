@@ -5,7 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 from batches.models import DrillSchedule, RollbackDrill
-from plans.drafting import TenantChoice
+from plans import approval
+from plans.drafting import TenantChoice, current_revision
 from plans.freezing import declare_freeze
 from plans.machine_access import make_token
 from plans.models import (
@@ -16,7 +17,7 @@ from plans.models import (
     User,
 )
 from reports.models import UpgradeReport
-from tests.builders import a_started
+from tests.builders import a_draft, a_started
 from tests.web.api_scene import Scene, now, person
 
 OWN, OTHER, MISSING = "own", "other", "missing"
@@ -34,6 +35,10 @@ class TwoSides(Scene):
         self.plans = {
             OWN: a_started(self, keys=("acorn", "birch"), external_id="in-eu"),
             OTHER: a_started(self, keys=("cedar",), external_id="in-us"),
+        }
+        self.waiting = {
+            OWN: self._submitted("acorn", "waits-in-eu"),
+            OTHER: self._submitted("cedar", "waits-in-us"),
         }
         self.people = {holder: self.holder(holder, EU) for holder in HOLDERS}
         self.freezes = {
@@ -70,6 +75,10 @@ class TwoSides(Scene):
             RoleBinding.objects.create(user=user, kind=kind, role=role, selector=selector)
         return user
 
+    def _submitted(self, key: str, name: str) -> Plan:
+        plan = a_draft(self, keys=(key,), external_id=name)
+        return approval.submit(plan_id=plan.pk, by=self.mara, now=now(), via="page")
+
     def _schedule(self, side: str, key: str) -> DrillSchedule:
         return DrillSchedule.objects.create(
             name=f"weekly {side}", release=self.release, deployer="fleet",
@@ -84,6 +93,10 @@ class TwoSides(Scene):
             started_at=now(), clock_from=now(), limit_seconds=180,
         )  # fmt: skip
 
+    def digest(self) -> str:
+        """Return what the own plan's approvers are asked to agree to."""
+        return current_revision(self.waiting[OWN]).plan_digest
+
     def named(self, about: str, side: str, who: User) -> Any:
         """Return what an address about such a thing names, on that side."""
         if side == MISSING:
@@ -95,7 +108,7 @@ class TwoSides(Scene):
         if about == "tenant":
             return "acorn" if side == OWN else "cedar"
         rows = {
-            "plan": self.plans, "freeze": self.freezes, "schedule": self.schedules,
-            "drill": self.drills, "report": self.reports,
+            "plan": self.plans, "waiting": self.waiting, "freeze": self.freezes,
+            "schedule": self.schedules, "drill": self.drills, "report": self.reports,
         }  # fmt: skip
         return rows[about][side].pk

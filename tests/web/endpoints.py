@@ -8,7 +8,8 @@ approval roles) and what its address names.
 from dataclasses import dataclass, field
 from typing import Any
 
-PLAN = "plan"
+PLAN, WAITING = "plan", "waiting"
+"""A plan that runs, and one that waits for approval."""
 ANYBODY = "anybody"
 """No person is asked for: liveness, the icon, the metrics, which have a token of their own."""
 LOGGED_IN = "logged_in"
@@ -57,8 +58,8 @@ PAGES: dict[str, Endpoint] = {
     "policy-placebo": Endpoint(get="view", post="measure", kwargs={"name": "safe-rollout"}),
     "policy-placebo-panel": _seen(kwargs={"name": "safe-rollout"}),
     "approval-inbox": _seen(),
-    "plan-approve": _act("approve"),
-    "plan-reject": _act("approve", given=REASON),
+    "plan-approve": _act("approve", WAITING, given={"digest": "digest"}),
+    "plan-reject": _act("approve", WAITING, given=REASON | {"digest": "digest"}),
     "plan-cancel": _act("cancel", given=REASON),
     "plan-archive": _act("archive"),
     "plan-trail": _seen(PLAN),
@@ -136,8 +137,8 @@ API: dict[str, Endpoint] = {
     "api-plans": _seen(),
     "api-plan": _seen(PLAN),
     "api-plan-submit": _act("submit"),
-    "api-plan-approve": _act("approve", given={"comment": "fine"}),
-    "api-plan-reject": _act("approve", given=REASON),
+    "api-plan-approve": _act("approve", WAITING, given={"comment": "fine"}),
+    "api-plan-reject": _act("approve", WAITING, given=REASON),
     "api-plan-cancel": _act("cancel"),
     "api-plan-start": _act("start"),
     "api-plan-pause": _act("pause"),

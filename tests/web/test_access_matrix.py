@@ -27,7 +27,7 @@ from tests.web.access_scene import (
     TwoSides,
 )
 from tests.web.api_scene import configure
-from tests.web.endpoints import ANYBODY, API, LOGGED_IN, PAGES, Endpoint
+from tests.web.endpoints import ANYBODY, API, LOGGED_IN, PAGES, PLAN, WAITING, Endpoint
 
 pytestmark = pytest.mark.django_db
 TOKEN = "t" * 32
@@ -37,6 +37,7 @@ ELSEWHERE = ("accounts/", "admin/", "favicon.ico")
 ENDPOINTS = PAGES | API
 KWARG_OF = {
     "plan": ("plan_id", "plan"),
+    "waiting": ("plan_id", "plan"),
     "tenant": ("key",),
     "freeze": ("freeze_id", "freeze"),
     "schedule": ("schedule_id",),
@@ -118,6 +119,7 @@ class Asker:
             "request": self.scene.request.pk,
             "role": self.scene.mara.role_bindings.get().pk,
             "freeze": str(self.scene.freezes[OWN].pk),
+            "digest": self.scene.digest(),
         }
         return samples.get(value, value) if isinstance(value, str) else value
 
@@ -203,7 +205,7 @@ def test_what_is_anothers_does_not_exist(asker):
         for holder, who in asker.scene.people.items():
             got = asker.status(name, method, OTHER, who)
             missing = asker.status(name, method, MISSING, who)
-            holds = endpoint.about == "plan" or may(holder, action, everywhere=False)
+            holds = endpoint.about in (PLAN, WAITING) or may(holder, action, everywhere=False)
             if got != missing or got not in ({404} if holds else {403, 404}):
                 wrong.append(f"{method} {name} as {holder} of eu: {got}, missing {missing}")
     assert not wrong, told(wrong)
