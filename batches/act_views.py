@@ -15,8 +15,8 @@ from batches import leaving_out
 from batches.act_questions import ACTION_OF, AskedFor, question
 from batches.retrying import retry
 from batches.views import carry_out, person, visible_plan
-from plans.permissions import require
-from plans.refusal import NotFound, Refused
+from plans.permissions import ROLES_OF_ACTION, require
+from plans.refusal import NotAllowed, NotFound, Refused
 
 IN_DIALOG = "X-Dialog"
 
@@ -35,14 +35,19 @@ def ask(request: HttpRequest, plan_id: uuid.UUID, act: str) -> HttpResponse:
     """Ask before an act, naming whom it is about; a fragment for the page's dialog."""
     plan = visible_plan(request, plan_id)
     in_dialog = IN_DIALOG in request.headers
+    action = ACTION_OF.get(act, act)
     try:
+        # Whoever may not is not told of whom the act would be about. Unknown acts: the question.
+        if action in ROLES_OF_ACTION:
+            require(person(request), action, plan)
         asked = question(plan, act, _asked(request.GET))
-        require(person(request), ACTION_OF.get(act, act), plan)
     except NotFound:
         raise
     except Refused as refused:
         if in_dialog:
             return JsonResponse({"sentence": refused.sentence}, status=refused.status)
+        if isinstance(refused, NotAllowed):
+            raise
         messages.error(request, refused.sentence)
         return HttpResponseRedirect(reverse("live-plan", args=[plan_id]))
     target = (

@@ -91,7 +91,7 @@ def _preview(plan: Plan, form: AdjustForm) -> dict[str, Any]:
 
 
 def _page(request: HttpRequest, plan: Plan, form: AdjustForm, **more: Any) -> HttpResponse:
-    waiting = Adjustment.objects.filter(plan=plan, state=Adjustment.WAITING).first()
+    waiting = plan.adjustments.filter(state=Adjustment.WAITING).first()
     context = {"plan": plan, "form": form, "waiting": waiting}
     return render(request, "batches/adjust.html", context | more)
 

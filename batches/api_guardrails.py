@@ -125,7 +125,7 @@ class PlanRulings(ConsoleView):
         found = find_plan(request, plan)
         query = RulingQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
-        rows = Ruling.objects.filter(plan=found).select_related("batch").order_by("-at", "-pk")
+        rows = found.rulings.select_related("batch").order_by("-at", "-pk")
         if verdict := query.validated_data.get("verdict"):
             rows = rows.filter(verdict=verdict)
         pages = RulingPage()

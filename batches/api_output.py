@@ -277,7 +277,7 @@ class RollbackAnswer(serializers.Serializer[Rollback]):
 def plan_detail(plan: Plan, user: User) -> dict[str, Any]:
     """Return what the API says of a plan as it is now."""
     now = timezone.now()
-    fresh = described(Plan.objects.filter(pk=plan.pk)).get()
+    fresh = described(Plan.objects.visible_to(user).filter(pk=plan.pk)).get()
     course = plan_snapshot(plan.pk, now=now)
     possible = possible_acts(fresh, user, at=now)
     if str(fresh.state) == "running":

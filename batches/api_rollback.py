@@ -36,7 +36,7 @@ def take_back(request: Request, plan: Plan, given: dict[str, Any]) -> Response:
 def _done_already(plan: Plan) -> Rollback | None:
     if str(plan.state) != "rolled_back":
         return None
-    return Rollback.objects.filter(plan=plan).order_by("-triggered_at").first()
+    return plan.rollbacks.order_by("-triggered_at").first()
 
 
 class PlanRollback(ConsoleView):

@@ -11,7 +11,6 @@ from rest_framework.response import Response
 
 from batches.api_output import TenantRow
 from batches.lifecycle import TENANT_UPGRADE
-from batches.models import TenantUpgrade
 from plans.api_access import PLAN_PARAMETER, ConsoleView, find_plan
 from plans.api_output import PROBLEMS
 from plans.models import Plan, PlanTenant
@@ -51,7 +50,7 @@ class PlanTenants(ConsoleView):
         pages, state = TenantPage(), query.validated_data.get("state")
         quarantined = query.validated_data.get("quarantined")
         rows: Any
-        if TenantUpgrade.objects.filter(plan=found).exists():
+        if found.tenant_upgrades.exists():
             rows = pages.paginate_queryset(_upgrade_rows(found, state, quarantined), request)
         else:
             places = pages.paginate_queryset(_places(found, state), request)
@@ -60,7 +59,7 @@ class PlanTenants(ConsoleView):
 
 
 def _upgrade_rows(plan: Plan, state: str | None, quarantined: bool | None) -> Any:
-    upgrades = TenantUpgrade.objects.filter(plan=plan)
+    upgrades = plan.tenant_upgrades.all()
     if quarantined is not None:
         named = upgrades.quarantined()
         upgrades = named if quarantined else upgrades.exclude(pk__in=named.values("pk"))
@@ -82,7 +81,7 @@ def _upgrade_rows(plan: Plan, state: str | None, quarantined: bool | None) -> An
 
 def _places(plan: Plan, state: str | None) -> QuerySet[PlanTenant]:
     """Return the tenants of a plan that has not started: they wait, or are left out."""
-    places = PlanTenant.objects.filter(plan=plan).select_related("tenant")
+    places = plan.plan_tenants.select_related("tenant")
     if state is not None:
         known = {"pending": places.filter(excluded=False), "excluded": places.filter(excluded=True)}
         places = known.get(state, places.none())

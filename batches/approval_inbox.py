@@ -13,7 +13,7 @@ from batches.quote import Quote
 from batches.readiness import quote_for
 from plans import approval
 from plans.drafting import policy_of
-from plans.models import Adjustment, Approval, ApprovalRequest, PlanTenant, User
+from plans.models import Adjustment, Approval, ApprovalRequest, Plan, PlanTenant, User
 from plans.policy_words import span
 from plans.refusal import BadInput
 
@@ -90,9 +90,10 @@ def _sizes(ids: Sequence[UUID]) -> dict[UUID, tuple[int, int, int]]:
 
 
 def decided_by(person: User) -> QuerySet[Approval]:
-    """Return the newest verdicts of the person."""
+    """Return the newest verdicts of the person, on plans that they may still see."""
+    seen = Plan.objects.visible_to(person)
     return (
-        Approval.objects.filter(user=person)
+        Approval.objects.filter(user=person, request__plan__in=seen)
         .select_related("request__plan__plugin", "request__plan__release")
         .order_by("-at")[:DECIDED_SHOWN]
     )

@@ -16,7 +16,6 @@ from batches.live_updates import FRAME_EVENTS, TAILER, Client
 from batches.plan_tables import recent_answers
 from batches.snapshot import plan_snapshot
 from plans.models import Event, Plan, User
-from plans.permissions import may
 
 NOT_LOGGED_IN = 4401
 NOT_ALLOWED = 4403
@@ -26,8 +25,8 @@ RECHECK_SECONDS = 30.0
 class LivePlanConsumer(AsyncJsonWebsocketConsumer):
     """Sends one plan's news from `since` on; `{"type": "snapshot"}` asks for the whole picture.
 
-    Closes with 4401 for nobody and 4403 for people who may not see the plan, after accepting:
-    only then does a browser learn the code.
+    Closes with 4401 for nobody, and with 4403 for people who may not see the plan as for a plan
+    that there is not, after accepting: only then does a browser learn the code.
     """
 
     client: Client | None = None
@@ -97,8 +96,8 @@ class LivePlanConsumer(AsyncJsonWebsocketConsumer):
         user = User.objects.filter(pk=person.pk, is_active=True).first()
         if user is None:
             return NOT_LOGGED_IN
-        plan = Plan.objects.filter(pk=self.plan_id).first()
-        return None if plan is not None and may(user, "view", plan) else NOT_ALLOWED
+        seen = Plan.objects.visible_to(user).filter(pk=self.plan_id).exists()
+        return None if seen else NOT_ALLOWED
 
     @sync_to_async
     def _snapshot(self) -> str:
@@ -107,9 +106,9 @@ class LivePlanConsumer(AsyncJsonWebsocketConsumer):
     @sync_to_async
     def _missed(self, since: int) -> str:
         rows = list(
-            Event.objects.filter(stream__key=f"plan:{self.plan_id}", seq__gt=since).order_by("seq")[
-                : FRAME_EVENTS + 1
-            ]
+            Event.objects.told_of(Plan(pk=self.plan_id))
+            .filter(seq__gt=since)
+            .order_by("seq")[: FRAME_EVENTS + 1]
         )
         if len(rows) > FRAME_EVENTS:
             return live_messages.frame([live_messages.gap()])

@@ -17,7 +17,6 @@ from plans.api_access import ConsoleView, asking, taken, via
 from plans.api_input import StrictSerializer, TenantsField
 from plans.api_output import PROBLEMS
 from plans.drafting import TenantChoice
-from plans.page_access import visible_plans
 from plans.permissions import require
 from plans.refusal import NotFound
 
@@ -78,9 +77,7 @@ class Drills(ConsoleView):
         """Return one page of what the asking person may see."""
         user = asking(request)
         require(user, "view")
-        drills = RollbackDrill.objects.filter(plan__in=visible_plans(user)).select_related(
-            "plan__plugin", "schedule"
-        )
+        drills = RollbackDrill.objects.visible_to(user).select_related("plan__plugin", "schedule")
         pages = LimitOffsetPagination()
         pages.default_limit, pages.max_limit = 50, 200
         rows: Any = pages.paginate_queryset(drills, request, view=self)
@@ -119,7 +116,7 @@ class DrillOne(ConsoleView):
     def get(self, request: Request, drill: uuid.UUID) -> Response:
         """Return it."""
         user = asking(request)
-        seen = RollbackDrill.objects.filter(pk=drill, plan__in=visible_plans(user))
+        seen = RollbackDrill.objects.visible_to(user).filter(pk=drill)
         found = seen.select_related("plan__plugin", "schedule").first()
         if found is None:
             raise NotFound("There is no such drill.")

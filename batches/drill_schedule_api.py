@@ -87,9 +87,10 @@ class DrillSchedules(ConsoleView):
         responses={200: ScheduleOutput(many=True), **PROBLEMS},
     )
     def get(self, request: Request) -> Response:
-        """Return all of them."""
-        require(asking(request), "view")
-        return Response(ScheduleOutput(drill_schedules.schedules(), many=True).data)
+        """Return those of the tenants that the asking person may see."""
+        user = asking(request)
+        require(user, "view")
+        return Response(ScheduleOutput(drill_schedules.schedules(user), many=True).data)
 
     @extend_schema(
         summary="Make a schedule of drills; it runs when its approvers have agreed",

@@ -5,7 +5,7 @@ where everything is checked again: that they still hold the role, and that they 
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
 from typing import Any
@@ -20,8 +20,8 @@ from batches.models import DrillApproval, DrillSchedule, RollbackDrill
 from batches.rehearsing import Wanted, approval_rule, begin_rehearsal, check
 from plans import approval, events
 from plans.drafting import TenantChoice, chosen_tenants
-from plans.models import Release, User
-from plans.permissions import approval_roles, require
+from plans.models import Release, Tenant, User
+from plans.permissions import approval_roles, require, require_over
 from plans.refusal import BadInput, NotAllowed, Refused
 
 logger = logging.getLogger(__name__)
@@ -46,8 +46,10 @@ class NewSchedule:
 def make_schedule(*, given: NewSchedule, by: User, now: datetime, via: str) -> DrillSchedule:
     """Keep a schedule; it runs only once its approvers have agreed. BadInput with all problems."""
     require(by, "draft")
+    if not given.tenants.keys:
+        require_over(by, "draft", [given.tenants.labels])
     release = Release.objects.filter(plugin__key=given.plugin, version=given.to_version).first()
-    problems = _problems(given, release)
+    problems = _problems(given, release, by)
     if problems or release is None:
         raise BadInput(problems)
     rule = approval_rule()
@@ -78,7 +80,7 @@ def make_schedule(*, given: NewSchedule, by: User, now: datetime, via: str) -> D
     return schedule
 
 
-def _problems(given: NewSchedule, release: Release | None) -> list[str]:
+def _problems(given: NewSchedule, release: Release | None, by: User) -> list[str]:
     problems: list[str] = []
     if DrillSchedule.objects.filter(name=given.name).exists():
         problems.append(f"name: there is a schedule {given.name!r} already; take another name")
@@ -92,7 +94,7 @@ def _problems(given: NewSchedule, release: Release | None) -> list[str]:
         problems.append(f"days: write some of {', '.join(DAYS)}")
     if given.timezone not in available_timezones():
         problems.append(f"timezone: {given.timezone!r} is no IANA zone, such as Europe/Berlin")
-    problems += chosen_tenants(given.tenants)[1]
+    problems += chosen_tenants(given.tenants, by=by)[1]
     for inject in given.injects:
         try:
             check(Wanted(given.deployer, given.plugin, given.to_version, given.tenants, inject))
@@ -103,6 +105,23 @@ def _problems(given: NewSchedule, release: Release | None) -> list[str]:
     except BadInput as refused:
         problems += refused.problems
     return list(dict.fromkeys(problems))
+
+
+def _labels_of(choice: TenantChoice) -> list[Mapping[str, str]]:
+    """Return the labels of the tenants that each run will take, or the rule that chooses them."""
+    if not choice.keys:
+        return [choice.labels]
+    return list(Tenant.objects.filter(key__in=choice.keys).values_list("labels", flat=True))
+
+
+def _require_over(by: User, action: str, schedule: DrillSchedule) -> None:
+    require_over(by, action, _labels_of(TenantChoice.from_json(schedule.tenant_choice)))
+
+
+def roles_over_schedule(user: User, schedule: DrillSchedule, *, at: datetime) -> set[str]:
+    """Return the approval roles that the person may stand for on all of the schedule's tenants."""
+    labels = _labels_of(TenantChoice.from_json(schedule.tenant_choice))
+    return approval_roles(user, at=at, tenants=labels)
 
 
 def missing_roles(schedule: DrillSchedule) -> list[str]:
@@ -121,7 +140,7 @@ def approve_schedule(
         raise NotAllowed("You made this schedule; somebody else has to agree to it.")
     if schedule.approvals.filter(user=by).exists():
         raise Refused("You have agreed to this schedule already.", code="already_decided")
-    held = approval_roles(by, at=now)
+    held = roles_over_schedule(by, schedule, at=now)
     missing = missing_roles(schedule)
     roles = [role for role in missing if role in held]
     if not roles:
@@ -146,6 +165,7 @@ def switch(*, schedule_id: Any, on: bool, by: User, now: datetime, via: str) -> 
     """Let a schedule run, or let it rest; switching it to what it is changes nothing."""
     require(by, "draft")
     schedule = DrillSchedule.objects.select_for_update(no_key=True).get(pk=schedule_id)
+    _require_over(by, "draft", schedule)
     if schedule.enabled == on:
         return schedule
     schedule.enabled = on
@@ -164,6 +184,7 @@ def run_now(*, schedule_id: Any, by: User, now: datetime, via: str) -> RollbackD
     require(by, "start")
     with transaction.atomic():
         schedule = DrillSchedule.objects.select_for_update(no_key=True).get(pk=schedule_id)
+        _require_over(by, "start", schedule)
         return _run(schedule, now, via=via)
 
 
@@ -237,13 +258,10 @@ def _run(schedule: DrillSchedule, now: datetime, *, via: str) -> RollbackDrill:
     return drill
 
 
-def schedules() -> Sequence[DrillSchedule]:
-    """Return all schedules with what is shown of them."""
-    return list(
-        DrillSchedule.objects.select_related("release__plugin", "by").prefetch_related(
-            "approvals__user"
-        )
-    )
+def schedules(user: User) -> Sequence[DrillSchedule]:
+    """Return the schedules that the person may see, with what is shown of them."""
+    seen = DrillSchedule.objects.visible_to(user).select_related("release__plugin", "by")
+    return list(seen.prefetch_related("approvals__user"))
 
 
 def _tell(

@@ -16,9 +16,9 @@ from batches.drill_forms import DrillForm, ScheduleForm
 from batches.models import DrillSchedule, RollbackDrill
 from batches.models.drill_record import fault_words
 from batches.rehearsing import begin_rehearsal
-from plans.page_access import asked, one_page, person, viewer, visible_plans
-from plans.permissions import approval_roles, may, require
-from plans.refusal import BadInput, NotFound, Refused
+from plans.page_access import asked, one_page, person, viewer
+from plans.permissions import may, require
+from plans.refusal import BadInput, NotAllowed, NotFound, Refused
 from plans.refusal_trail import note_refusal
 
 DRILLS_PER_PAGE = 25
@@ -31,7 +31,7 @@ def drill_list(request: HttpRequest) -> HttpResponse:
     """List the drills of the plans that the person may see, and the schedules."""
     user = viewer(request)
     chosen = {name: asked(request, name) for name in ("outcome", "inject")}
-    drills = RollbackDrill.objects.filter(plan__in=visible_plans(user)).select_related(
+    drills = RollbackDrill.objects.visible_to(user).select_related(
         "plan__plugin", "plan__release", "schedule"
     )
     if chosen["outcome"] in dict(OUTCOMES):
@@ -39,13 +39,13 @@ def drill_list(request: HttpRequest) -> HttpResponse:
     if chosen["inject"] in dict(RollbackDrill.INJECTS):
         drills = drills.filter(inject=chosen["inject"])
     context = one_page(request, drills, size=DRILLS_PER_PAGE, chosen=chosen)
-    held = approval_roles(user, at=timezone.now())
     context |= {
         "drills": list(context["page"]),
         "schedules": [
-            (row, missing, bool(held.intersection(missing)) and row.by_id != user.pk)
-            for row in drill_schedules.schedules()
+            (row, missing, row.by_id != user.pk and bool(held.intersection(missing)))
+            for row in drill_schedules.schedules(user)
             for missing in [drill_schedules.missing_roles(row)]
+            for held in [drill_schedules.roles_over_schedule(user, row, at=timezone.now())]
         ],
         "outcomes": OUTCOMES,
         "faults": [(word, fault_words(word)) for word, _label in RollbackDrill.INJECTS],
@@ -128,10 +128,12 @@ def _act(
 ) -> HttpResponse:
     """Carry one use case out and say what came of it."""
     user = viewer(request)
-    if not DrillSchedule.objects.filter(pk=schedule_id).exists():
+    if not DrillSchedule.objects.visible_to(user).filter(pk=schedule_id).exists():
         raise NotFound("There is no such schedule.")
     try:
         do(schedule_id=schedule_id, by=user, now=timezone.now(), via="page", **arguments)
+    except NotAllowed:
+        raise
     except Refused as refused:
         note_refusal(request, refused, via="page")
         messages.error(request, "; ".join(_problems(refused)))

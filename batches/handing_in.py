@@ -18,7 +18,7 @@ from plans.drafting import (
     policy_of,
 )
 from plans.models import Plan, PlanTenant, User
-from plans.permissions import require
+from plans.permissions import may, require
 from plans.refusal import BadInput, Refused
 
 # In these states the same content again asks for a new try, not for what is there.
@@ -53,13 +53,18 @@ def hand_in(*, draft: PlanDraft, submit: bool, by: User, now: datetime, via: str
         planning.probe_before(draft=draft, now=now, via=via)
     with transaction.atomic():
         plan = Plan.objects.filter(external_id=draft.external_id).first()
+        if plan is not None and not may(by, "view", plan):
+            raise Refused(
+                f"There is already a plan {draft.external_id!r}; choose another id.",
+                code="external_id_taken",
+            )
         created = plan is None
         if plan is not None and str(plan.state) in ADJUSTABLE:
             return _handed_to_a_running_plan(plan, draft, by=by, now=now, via=via)
         if plan is None:
             draft = replace(draft, owner_name=by.get_full_name(), owner_email=by.email)
             plan = planning.draft_plan(draft=draft, author=by, now=now, via=via)
-        elif str(plan.state) in OVER_WITHOUT_A_START or not says_the_same(plan, draft):
+        elif str(plan.state) in OVER_WITHOUT_A_START or not says_the_same(plan, draft, by):
             draft = replace(
                 draft, owner_name=plan.owner_name, owner_email=plan.owner_email, note=plan.note
             )
@@ -112,7 +117,7 @@ def different(plan: Plan, draft: PlanDraft) -> list[str]:
     return [name for name, (asked, there) in pairs.items() if asked != there]
 
 
-def says_the_same(plan: Plan, draft: PlanDraft) -> bool:
+def says_the_same(plan: Plan, draft: PlanDraft, by: User) -> bool:
     """Tell whether the draft is what the plan's current revision says, tenant for tenant."""
     policy = latest_policy(draft.policy)
     if policy is None or policy.digest != current_revision(plan).policy_digest:
@@ -120,6 +125,6 @@ def says_the_same(plan: Plan, draft: PlanDraft) -> bool:
     if different(plan, draft):
         return False
     # Labels and `all` may mean other tenants than they did when the plan was drafted.
-    chosen, _problems = chosen_tenants(draft.tenants)
+    chosen, _problems = chosen_tenants(draft.tenants, by=by)
     placed = PlanTenant.objects.filter(plan=plan).values_list("tenant__key", flat=True)
     return {tenant.key for tenant in chosen} == set(placed)

@@ -330,6 +330,7 @@ class PolicyPlacebo(ConsoleView):
     """The placebo backtest of a policy."""
 
     token_actions: ClassVar[dict[str, str]] = {"GET": "view", "POST": "draft"}
+    judged_by_use_case = True  # Who writes policies may measure them as well as who drafts plans.
 
     @extend_schema(
         summary="Read how often a policy would have rolled back although nothing was released",

@@ -110,8 +110,9 @@ class Kpis(ConsoleView):
     )
     def get(self, request: Request) -> Response:
         """Return every Kpi."""
-        require(asking(request), "view")
-        return Response(KpiOutput(kpi_lines(now=timezone.now()), many=True).data)
+        user = asking(request)
+        require(user, "view")
+        return Response(KpiOutput(kpi_lines(now=timezone.now(), user=user), many=True).data)
 
 
 class Kpi(ConsoleView):
@@ -124,8 +125,9 @@ class Kpi(ConsoleView):
     )
     def get(self, request: Request, kpi: str) -> Response:
         """Return the Kpi."""
-        require(asking(request), "view")
-        return Response(KpiOutput(kpi_line(kpi, now=timezone.now())).data)
+        user = asking(request)
+        require(user, "view")
+        return Response(KpiOutput(kpi_line(kpi, now=timezone.now(), user=user)).data)
 
 
 class KpiProbe(ConsoleView):
@@ -144,7 +146,7 @@ class KpiProbe(ConsoleView):
         taken(NothingInput, request)
         now = timezone.now()
         probe(kpis=[kpi], by=asking(request), now=now, via=via(request))
-        return Response(KpiOutput(kpi_line(kpi, now=now)).data)
+        return Response(KpiOutput(kpi_line(kpi, now=now, user=asking(request))).data)
 
 
 class KpisProbe(ConsoleView):
@@ -162,4 +164,4 @@ class KpisProbe(ConsoleView):
         taken(NothingInput, request)
         now = timezone.now()
         probe(kpis=None, by=asking(request), now=now, via=via(request))
-        return Response(KpiOutput(kpi_lines(now=now), many=True).data)
+        return Response(KpiOutput(kpi_lines(now=now, user=asking(request)), many=True).data)

@@ -1,7 +1,8 @@
 """The Kpi dictionary beside what its newest probes found: what pages, REST and commands show."""
 
+import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from batches.configured import dictionary
@@ -11,9 +12,11 @@ from batches.fit_findings import LEVELS, NO_ANSWER, Finding, Level
 from batches.fit_kept import NOT_PROBED, fit_of, is_fresh, kept_fits
 from batches.measurement import shown
 from batches.models import KpiFit
+from plans.models import Tenant, User
 from plans.newest_policies import newest_policies
 from plans.policy_yaml import parse_policy_file
 from plans.refusal import NotFound
+from plans.visible_rows import keys_seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class MappingLine:
     findings: tuple[Finding, ...]
     tenants: int
     without: tuple[str, ...]
+    lacking: int
     facts: Facts
 
     @property
@@ -76,7 +80,7 @@ class MappingLine:
     @property
     def with_data(self) -> int:
         """Return how many of the tenants had data."""
-        return self.tenants - len(self.without)
+        return self.tenants - self.lacking
 
     @property
     def values(self) -> list[Value]:
@@ -118,15 +122,49 @@ class KpiLine:
         return any(one.can_be_probed for one in self.mappings)
 
 
-def kpi_lines(*, now: datetime, only: Collection[str] | None = None) -> list[KpiLine]:
-    """Return the Kpis of the dictionary, or those named; BadInput where it cannot be read."""
+@dataclass(frozen=True, slots=True)
+class Eyes:
+    """Which tenants a reader may know of; of the others nothing is named, in no sentence either."""
+
+    hidden: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, user: User) -> "Eyes":
+        """Return the eyes of a person."""
+        if (seen := keys_seen(user)) is None:
+            return cls()
+        return cls(frozenset(Tenant.objects.values_list("key", flat=True)) - seen)
+
+    def finding(self, one: Finding) -> Finding:
+        """Return the finding, without its words where they name somebody else's tenant."""
+        if not self.hidden.intersection(_words(f"{one.sentence} {one.advice}")):
+            return one
+        return replace(one, sentence="it concerns tenants that are not yours", advice="")
+
+    def facts(self, facts: Facts) -> Facts:
+        """Return the facts without the values of other tenants."""
+        return replace(facts, values=tuple(v for v in facts.values if v[0] not in self.hidden))
+
+
+def _words(text: str) -> set[str]:
+    return {word.strip(".") for word in re.findall(r"[A-Za-z0-9._-]+", text)}
+
+
+def kpi_lines(
+    *, now: datetime, only: Collection[str] | None = None, user: User | None = None
+) -> list[KpiLine]:
+    """Return the Kpis of the dictionary, or those named; BadInput where it cannot be read.
+
+    For a person: what probes found of tenants that are not theirs is left out.
+    """
+    eyes = Eyes() if user is None else Eyes.of(user)
     known = dictionary()
     kept = kept_fits(known)
     users = _policies_by_kpi(known)
     return [
         KpiLine(
             kpi,
-            tuple(_line(known, one, kept, now) for one in known.mappings_for(kpi.name)),
+            tuple(_line(known, one, kept, now, eyes) for one in known.mappings_for(kpi.name)),
             tuple(users.get(kpi.name, ())),
         )
         for kpi in known.kpis.values()
@@ -134,13 +172,13 @@ def kpi_lines(*, now: datetime, only: Collection[str] | None = None) -> list[Kpi
     ]
 
 
-def kpi_line(name: str, *, now: datetime) -> KpiLine:
+def kpi_line(name: str, *, now: datetime, user: User | None = None) -> KpiLine:
     """Return the Kpi of this name or alias; NotFound says what may have been meant."""
     known = dictionary()
     definition = known.kpi(name)
     if definition is None:
         raise NotFound(known.unknown([name])[name])
-    (line,) = kpi_lines(now=now, only=[definition.name])
+    (line,) = kpi_lines(now=now, only=[definition.name], user=user)
     return line
 
 
@@ -158,6 +196,7 @@ def _line(
     mapping: KpiMapping,
     kept: Mapping[tuple[str, str], KpiFit],
     now: datetime,
+    eyes: Eyes,
 ) -> MappingLine:
     spec = known.sources[mapping.source]
     row = kept.get((mapping.kpi, mapping.source))
@@ -172,8 +211,9 @@ def _line(
         fresh=row is not None and is_fresh(row, now),
         took_ms=row.took_ms if row is not None else 0,
         level=fit.level if fit is not None else None,
-        findings=fit.findings if fit is not None else (),
+        findings=tuple(map(eyes.finding, fit.findings)) if fit is not None else (),
         tenants=row.tenants if row is not None else 0,
-        without=fit.without if fit is not None else (),
-        facts=fit.facts if fit is not None else Facts(),
+        without=tuple(k for k in fit.without if k not in eyes.hidden) if fit else (),
+        lacking=len(fit.without) if fit is not None else 0,
+        facts=eyes.facts(fit.facts) if fit is not None else Facts(),
     )

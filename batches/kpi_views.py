@@ -22,7 +22,7 @@ def kpi_list(request: HttpRequest) -> HttpResponse:
     user = viewer(request)
     context = {"file": dictionary_path(), "may_probe": may(user, "probe")}
     try:
-        context["kpis"] = kpi_lines(now=timezone.now())
+        context["kpis"] = kpi_lines(now=timezone.now(), user=user)
     except BadInput as bad:
         context["problems"] = bad.problems
     return render(request, "batches/kpi_list.html", context)
@@ -34,7 +34,7 @@ def kpi_page(request: HttpRequest, name: str) -> HttpResponse:
     """Show one Kpi with its mappings and what their newest probes found."""
     user = viewer(request)
     try:
-        line = kpi_line(name, now=timezone.now())
+        line = kpi_line(name, now=timezone.now(), user=user)
     except BadInput:
         # What is wrong with the file stands on the list.
         return redirect("kpi-list")

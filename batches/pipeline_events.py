@@ -16,8 +16,8 @@ from batches.pipeline_metrics import Change, Run, changes_of
 from batches.pushed_points import FUTURE_TOLERANCE
 from batches.pushing import MAX_SERIES, bucket_after, locked_source
 from plans import events
-from plans.models import Plan, User
-from plans.permissions import may, require
+from plans.models import Plan, Tenant, User
+from plans.permissions import may, require, require_over
 from plans.refusal import BadInput
 
 EVENTS_PER_SECOND: Final = 20
@@ -44,6 +44,7 @@ def take_event(
     TooFast, BadInput for an event that is late or of the future.
     """
     require(by, "push")
+    _require_its_tenant(news, by)
     if (known := _known(news)) is not None:
         return _answer(known, known_already=True)
     _check_time(news, now)
@@ -93,6 +94,15 @@ def take_event(
             },
         )
     return _answer(row, known_already=False, metrics=changes)
+
+
+def _require_its_tenant(news: PipelineNews, by: User) -> None:
+    """Raise NotAllowed when the event tells of a tenant that is not the sender's to tell of."""
+    if not news.tenant:
+        return
+    tenant = Tenant.objects.filter(key=news.tenant).first()
+    # One that the console does not know carries no labels: only who sends for all may name it.
+    require_over(by, "push", [tenant.labels if tenant is not None else {}])
 
 
 def _known(news: PipelineNews) -> PipelineEvent | None:

@@ -20,7 +20,7 @@ from batches.planning import draft_plan, preview_plan, revise_plan, submit
 from batches.preview_words import batch_lines, guardrail_line
 from plans.drafting import latest_policy
 from plans.lifecycle import PLAN
-from plans.models import Plan, Plugin
+from plans.models import Plan, Plugin, User
 from plans.page_access import asked, one_page, person, viewer, visible_plan, visible_plans
 from plans.permissions import may, require
 from plans.policy_words import evidence_words
@@ -52,7 +52,7 @@ def plan_list(request: HttpRequest) -> HttpResponse:
 def plan_new(request: HttpRequest) -> HttpResponse:
     """Draft a plan, empty or after another one."""
     require(person(request), "draft")
-    form = PlanForm(request.POST or None, initial=_initial(request))
+    form = PlanForm(request.POST or None, initial=_initial(request), by=person(request))
     if request.method != "POST":
         return _form_page(request, form)
     return _written(request, form, plan=None)
@@ -68,7 +68,9 @@ def plan_edit(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
         label = PLAN.states[str(plan.state)].lower()
         messages.error(request, f"This plan is {label}; its content can no longer be changed.")
         return redirect("live-plan", plan_id)
-    form = PlanForm(request.POST or None, initial=values_of(plan), fixed_name=True)
+    form = PlanForm(
+        request.POST or None, initial=values_of(plan), fixed_name=True, by=person(request)
+    )
     if request.method != "POST":
         return _form_page(request, form, plan=plan)
     return _written(request, form, plan=plan)
@@ -79,8 +81,8 @@ def plan_edit(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
 def plan_preview(request: HttpRequest) -> HttpResponse:
     """Render what the form's plan would be; writes nothing."""
     require(person(request), "draft")
-    form = PlanForm(request.POST)
-    return render(request, "batches/_plan_preview.html", _preview(form))
+    form = PlanForm(request.POST, by=person(request))
+    return render(request, "batches/_plan_preview.html", _preview(form, person(request)))
 
 
 @login_required
@@ -120,13 +122,13 @@ def _initial(request: HttpRequest) -> dict[str, Any]:
     plan = visible_plan(request, plan_id)
     values = values_of(plan) | {"not_before": None}
     if request.GET.get("tenants") == TenantUpgrade.QUARANTINED:
-        rows = TenantUpgrade.objects.filter(plan=plan).quarantined().order_by("position")
+        rows = plan.tenant_upgrades.quarantined().order_by("position")
         keys = rows.values_list("tenant_key", flat=True)
         values |= {"tenants": "keys", "labels": "", "keys": "\n".join(keys)}
     return values
 
 
-def _preview(form: PlanForm) -> dict[str, Any]:
+def _preview(form: PlanForm, by: User) -> dict[str, Any]:
     """Return what the preview shows of the form, or what is still missing."""
     if not form.is_valid():
         wrong = [
@@ -136,7 +138,7 @@ def _preview(form: PlanForm) -> dict[str, Any]:
             if name in form.fields and form.data.get(name)
         ]
         return {"unfinished": True, "problems": wrong, "previewed": True}
-    preview = preview_plan(draft=form.draft(), now=timezone.now())
+    preview = preview_plan(draft=form.draft(), by=by, now=timezone.now())
     batches = batch_lines(preview)
     over = preview.forecast.first_over
     row = latest_policy(preview.policy.name) if preview.policy else None
@@ -174,7 +176,7 @@ def _written(request: HttpRequest, form: PlanForm, *, plan: Plan | None) -> Http
     """Save what the form says, and hand it in where asked; else show it again with its problems."""
     act = request.POST.get("act", "save")
     if act == "preview":
-        return _form_page(request, form, plan=plan, **_preview(form))
+        return _form_page(request, form, plan=plan, **_preview(form, person(request)))
     if not form.is_valid():
         return _form_page(request, form, plan=plan)
     user, now = person(request), timezone.now()

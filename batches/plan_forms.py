@@ -8,7 +8,7 @@ from django import forms
 
 from batches.configured import deployers
 from plans.drafting import PlanDraft, TenantChoice, current_revision
-from plans.models import Plan, Release, Tenant
+from plans.models import Plan, Release, Tenant, User
 from plans.newest_policies import written_by_people
 from plans.policy_yaml import parse_policy_file
 from plans.refusal import BadInput
@@ -54,10 +54,11 @@ def _deployers() -> tuple[list[tuple[str, str]], tuple[str, ...]]:
     return [(name, name) for name in names], ()
 
 
-def known_labels() -> list[str]:
-    """Return the labels that most tenants carry, as they are written in the form."""
+def known_labels(by: User) -> list[str]:
+    """Return the labels that most of the person's tenants carry, as the form takes them."""
     counted: Counter[str] = Counter()
-    for labels in Tenant.objects.order_by().values_list("labels", flat=True)[:KNOWN_LABELS_READ]:
+    seen = Tenant.objects.visible_to(by).order_by()
+    for labels in seen.values_list("labels", flat=True)[:KNOWN_LABELS_READ]:
         counted.update(f"{name}={value}" for name, value in labels.items())
     shared = [label for label, n in counted.most_common(4 * LABELS_OFFERED) if n > 1]
     return sorted(shared[:LABELS_OFFERED])
@@ -106,7 +107,7 @@ class PlanForm(forms.Form):
         help_text="How pipelines and people call the plan; made up when empty.",
     )
 
-    def __init__(self, *args: Any, fixed_name: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, by: User, fixed_name: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         policies, approvals = _policies()
         releases = _releases()
@@ -117,7 +118,7 @@ class PlanForm(forms.Form):
         self._offer("policy", policies)
         self._offer("approvals", approvals)
         self._offer("deployer", names)
-        labels = known_labels()
+        labels = known_labels(by)
         if labels:
             self.fields["labels"].help_text = f"Known: {', '.join(labels)}"
         self.fields["labels"].widget.attrs["placeholder"] = "region=eu, tier=gold"

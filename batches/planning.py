@@ -65,10 +65,12 @@ def _readiness(draft: PlanDraft) -> list[str]:
     return missing_names(draft.deployer, _policy(draft))
 
 
-def preview_plan(*, draft: PlanDraft, now: datetime, seed: str = "preview") -> PlanPreview:
+def preview_plan(
+    *, draft: PlanDraft, now: datetime, by: User | None = None, seed: str = "preview"
+) -> PlanPreview:
     """Return what the plan would be, or its problems; writes nothing."""
     problems = _readiness(draft)
-    resolved, unresolved = resolve(draft, seed=seed, past_failures=past_failures())
+    resolved, unresolved = resolve(draft, seed=seed, past_failures=past_failures(), by=by)
     problems = [*unresolved, *problems]
     if resolved is None or problems:
         return PlanPreview(tuple(problems))

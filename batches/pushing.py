@@ -16,8 +16,8 @@ from batches.metric_sources import SourceSpec
 from batches.models import PushedSeries, PushedSource, PushReceipt
 from batches.push_limits import Bucket
 from batches.pushed_points import KeptPoint, PointRefused, PushedPoint, merge
-from plans.models import User
-from plans.permissions import require
+from plans.models import Tenant, User
+from plans.permissions import reach_of, require
 from plans.refusal import BadInput, Refused
 
 CHUNK: Final = 500
@@ -101,9 +101,9 @@ def take_points(
     intake = Intake(spec.name)
     for index, code, detail in refused:
         intake.refuse(index, code, detail)
+    numbered = _of_their_tenants(spec.name, points, by, intake)
     # Asked without a lock first: whoever sends too fast must not keep writers waiting as well.
     bucket_after(spec, PushedSource.objects.filter(name=spec.name).first(), len(points), now)
-    numbered = list(enumerate(points))
     chunks = [numbered[start : start + CHUNK] for start in range(0, len(numbered), CHUNK)] or [[]]
     for turn, chunk in enumerate(chunks):
         with transaction.atomic():
@@ -123,6 +123,31 @@ def take_points(
                     )
             source.save()
     return intake.to_json()
+
+
+def _of_their_tenants(
+    source: str, points: Sequence[PushedPoint], by: User, intake: Intake
+) -> list[tuple[int, PushedPoint]]:
+    """Return the points of tenants for which the person may send; name the others."""
+    numbered = list(enumerate(points))
+    reach = reach_of(by, "push")
+    if reach.everything:
+        return numbered
+    theirs = set(Tenant.objects.within(reach).values_list("key", flat=True))
+    named_by = {one.tenant_label for one in dictionary().mappings if one.source == source}
+    kept: list[tuple[int, PushedPoint]] = []
+    for index, point in numbered:
+        named = {point.labels[label] for label in named_by if label in point.labels}
+        if named and named <= theirs:
+            kept.append((index, point))
+        else:
+            intake.refuse(
+                index,
+                "not_your_tenant",
+                f"not_your_tenant: you send for tenants with {reach.words()} only; name one of"
+                f" them in the label {' or '.join(sorted(named_by)) or 'tenant'}",
+            )
+    return kept
 
 
 def bucket_after(

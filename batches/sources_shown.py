@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
-from django.db.models import QuerySet
-
 from batches.configured import dictionary
 from batches.dictionary_sources import PUSHED_KINDS
 from batches.metric_sources import SourceSpec
 from batches.models import PipelineEvent, PushedSource, SourceState
-from plans.models import Plan
+from plans.models import Plan, Tenant, User
 
 EVENTS_SHOWN = 20
 NOT_READ_LATELY = timedelta(minutes=2)
@@ -78,11 +76,18 @@ class ShownEvent:
     seen_plans: tuple[Plan, ...]
 
 
-def latest_pipeline_events(visible: QuerySet[Plan]) -> list[ShownEvent]:
-    """Return what pipelines told last; of plans, only what concerns a visible one."""
+def latest_pipeline_events(user: User) -> list[ShownEvent]:
+    """Return what pipelines told last of the plans and tenants that the person may see."""
     rows = list(PipelineEvent.objects.order_by("-received_at")[:EVENTS_SHOWN])
     names = {name for row in rows for name in row.plans}
+    visible = Plan.objects.visible_to(user)
     plans = {plan.external_id: plan for plan in visible.filter(external_id__in=names)}
+    told_of = {row.tenant for row in rows if row.tenant}
+    # A tenant that the console does not know (yet) is nobody's.
+    others = set(Tenant.objects.filter(key__in=told_of).values_list("key", flat=True)).difference(
+        Tenant.objects.visible_to(user).filter(key__in=told_of).values_list("key", flat=True)
+    )
+    rows = [row for row in rows if row.tenant not in others]
     return [
         ShownEvent(row.sentence, row.at, row.plugin, row.version, seen)
         for row in rows

@@ -27,8 +27,9 @@ from batches.snapshot_batches import WORST_FIRST
 from batches.soak_outlook import kept_outlook
 from plans import approval, freezing
 from plans.lifecycle import LIVE_PLAN_STATES
-from plans.models import ApprovalRequest, Plan, User
-from plans.permissions import approval_roles, may, roles_over
+from plans.models import Plan
+from plans.page_access import person, visible_plan
+from plans.permissions import approval_roles, roles_over, what_they_may
 from plans.refusal import BadInput, NotFound, Refused
 from plans.refusal_trail import note_refusal
 
@@ -42,24 +43,9 @@ UNDER_WAY = ("running", "paused")
 STATES = [(state, TENANT_UPGRADE.states[state]) for state in WORST_FIRST]
 
 
-def visible_plan(request: HttpRequest, plan_id: uuid.UUID) -> Plan:
-    """Return the plan; raise NotFound when there is none, or none for this person."""
-    plan = Plan.objects.filter(pk=plan_id).select_related("plugin", "release", "author").first()
-    if plan is None or not may(person(request), "view", plan):
-        raise NotFound("There is no such plan.")
-    return plan
-
-
-def person(request: HttpRequest) -> User:
-    """Return who asks; only behind login_required."""
-    if not isinstance(request.user, User):
-        raise NotFound("There is no such plan.")
-    return request.user
-
-
 def _acting(request: HttpRequest, plan: Plan) -> dict[str, Any]:
     """Return what the person may do with the plan, and whether tenants can be chosen for it."""
-    allowed = {action: may(person(request), action, plan) for action in ACTIONS}
+    allowed = what_they_may(person(request), ACTIONS, plan)
     # Nobody is offered what the release forbids; the way out is to stop the plan.
     allowed["rollback"] = allowed["rollback"] and not plan.release.irreversible
     under_way = str(plan.state) in UNDER_WAY
@@ -97,7 +83,7 @@ def _verdict_on_change(
     user, now = person(request), timezone.now()
     if not approval_roles(user, at=now, plan=plan):
         return {}
-    asked = ApprovalRequest.objects.filter(plan=plan, closed_at=None).first()
+    asked = plan.approval_requests.filter(closed_at=None).first()
     if asked is None:
         return {}
     try:

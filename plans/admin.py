@@ -8,6 +8,7 @@ from typing import Any
 from allauth.account.decorators import secure_admin_login
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
+from auditlog.models import LogEntry
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.models import Group
@@ -38,6 +39,7 @@ from plans.models import (
     TrailCheck,
     TrustKey,
 )
+from plans.permissions import may, reach_of, require_over
 from plans.policies import save_policy_text
 from plans.releases import register_release, revoke_key, trust_key
 
@@ -60,6 +62,17 @@ class TenantAdmin(EditableHistoryAdmin):
     list_display = ("key", "name", "labels", "owner_email")
     search_fields = ("key", "name", "owner_email")
     readonly_fields = ("created_at", "updated_at")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Ask for the right over this tenant."""
+        theirs = reach_of(administrator(request), "manage_tenants")
+        reached = obj is None or theirs.covers(obj.labels)
+        return reached and super().has_change_permission(request, obj)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: AnyModelForm, change: bool) -> None:
+        """Refuse labels that would take the tenant out of the person's reach, or one into it."""
+        require_over(administrator(request), "manage_tenants", [obj.labels])
+        super().save_model(request, obj, form, change)
 
 
 @admin.register(Installation)
@@ -248,3 +261,26 @@ class EventAdmin(ReadOnlyAdmin):
     list_filter = ("via",)
     search_fields = ("kind", "sentence", "stream__key")
     ordering = ("-at", "-pk")
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Return the events of visible plans, and the system's to those who may read that trail."""
+        by = administrator(request)
+        seen = Event.objects.visible_to(by)
+        if may(by, "read_trail"):
+            seen |= Event.objects.told_of(None)
+        return seen
+
+
+class FieldHistoryAdmin(ReadOnlyAdmin):
+    """The field-level history of all tables: for those who may read the system's trail."""
+
+    looked_at_by = "read_trail"
+    list_display = ("timestamp", "content_type", "object_repr", "action", "actor")
+    list_select_related = ("content_type", "actor")
+    list_filter = ("action", "content_type")
+    search_fields = ("object_repr", "changes")
+    ordering = ("-timestamp", "-pk")
+
+
+admin.site.unregister(LogEntry)
+admin.site.register(LogEntry, FieldHistoryAdmin)

@@ -1,12 +1,13 @@
 """The admin pages of people, their roles and the tokens of their machines."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import BaseUserCreationForm
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -15,12 +16,22 @@ from plans.admin_acts import Act, as_action
 from plans.admin_rights import (
     AnyModelForm,
     EditableAdmin,
-    EditableHistoryAdmin,
+    HistoryAdmin,
     IntakeAdmin,
     administrator,
 )
-from plans.machine_access import LONGEST_DAYS, SCOPES, NewToken, make_token, revoke_token
-from plans.models import CONSOLE_ROLES, ApiToken, RoleBinding, User
+from plans.leavers import let_go, let_in
+from plans.machine_access import LONGEST_DAYS, NewToken, make_token, revoke_token
+from plans.models import ApiToken, RoleBinding, RoleRequest, User
+from plans.reach import selector_problems
+from plans.role_giving import (
+    KNOWN_CONSOLE_ROLES,
+    confirm_role,
+    end_role,
+    give_role,
+    refuse_role,
+)
+from plans.token_scopes import SCOPES
 
 if TYPE_CHECKING:
     CreationForm = BaseUserCreationForm[User]
@@ -52,77 +63,141 @@ class PersonAdmin(EditableAdmin, PeopleAdmin):
     search_fields = ("email", "name")
     ordering = ("email",)
     filter_horizontal = ()
-    readonly_fields = ("last_login", "date_joined")
+    readonly_fields = ("is_active", "last_login", "date_joined")
+    looked_at_by = "review_access"
     fieldsets = (
         (None, {"fields": ("email", "name", "password")}),
-        ("May", {"fields": ("is_active", "is_staff", "is_superuser")}),
+        ("May", {"fields": ("is_active", "is_staff")}),
         ("Dates", {"fields": ("last_login", "date_joined")}),
     )
     add_fieldsets = ((None, {"fields": ("email", "name", "password1", "password2")}),)
+    actions = (
+        as_action(
+            Act(
+                name="let_go",
+                label="Let in no more",
+                meaning="Their log-ins, all of their roles and all of their tokens end at once.",
+                reason_needed=True,
+                run=lambda person, by, reason, now: let_go(
+                    user_id=person.pk, why=reason, by=by, now=now, via="admin"
+                ),
+            )
+        ),
+        as_action(
+            Act(
+                name="let_in",
+                label="Let in again",
+                meaning="They can log in again; roles are given anew.",
+                run=lambda person, by, _reason, now: let_in(
+                    user_id=person.pk, by=by, now=now, via="admin"
+                ),
+            )
+        ),
+    )
 
 
 class RoleBindingForm(AnyModelForm):
     """A role for a person."""
 
-    by: ClassVar[User]
-
     class Meta:
         model = RoleBinding
-        fields = ("user", "kind", "role", "selector", "expires_at")
+        fields = ("user", "kind", "role", "selector", "expires_at", "why")
 
     def clean(self) -> dict[str, Any]:
-        """Refuse roles that mean nothing, and approval roles given to oneself."""
+        """Refuse roles and tenants that mean nothing, beside their fields."""
         given = super().clean() or {}
         kind, role = given.get("kind"), given.get("role")
-        known = [name for name, _label in CONSOLE_ROLES]
-        if kind == RoleBinding.CONSOLE and role not in known:
-            self.add_error("role", f"A console role is one of {', '.join(known)}.")
-        if kind == RoleBinding.APPROVAL and given.get("user") == self.by:
-            self.add_error("user", "Another administrator has to give you an approval role.")
-        selector = given.get("selector")
-        if not isinstance(selector, dict) or not all(
-            isinstance(value, str) for value in selector.values()
-        ):
+        if kind == RoleBinding.CONSOLE and role not in KNOWN_CONSOLE_ROLES:
+            self.add_error("role", f"A console role is one of {', '.join(KNOWN_CONSOLE_ROLES)}.")
+        selector = given["selector"] = given.get("selector") or {}
+        if not isinstance(selector, dict) or selector_problems(selector):
             self.add_error("selector", 'Write labels as {"region": "eu"}, or {} for all tenants.')
         return given
 
 
 @admin.register(RoleBinding)
-class RoleBindingAdmin(EditableHistoryAdmin):
-    """Who may do what, where and until when."""
+class RoleBindingAdmin(IntakeAdmin):
+    """Who may do what, where and until when: given and ended, never edited."""
 
-    form = RoleBindingForm
-    list_display = ("user", "kind", "role", "selector", "expires_at")
+    looked_at_by = "review_access"
+    intake_form = RoleBindingForm
+    list_display = ("user", "kind", "role", "selector", "created_at", "expires_at", "ended_at")
     list_filter = ("kind", "role")
     search_fields = ("user__email", "user__name", "role")
     autocomplete_fields = ("user",)
     list_select_related = ("user",)
+    actions = (
+        as_action(
+            Act(
+                name="end",
+                label="End",
+                meaning="These people hold these roles no more from now on; that they did, stays.",
+                reason_needed=True,
+                run=lambda binding, by, reason, now: end_role(
+                    binding_id=binding.pk, why=reason, by=by, now=now, via="admin"
+                ),
+            )
+        ),
+    )
 
-    def get_form(
-        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
-    ) -> type[AnyModelForm]:
-        """Tell the form who gives the role."""
-        form = super().get_form(request, obj, change, **kwargs)
-        return type(form.__name__, (form,), {"by": administrator(request)})
+    def take_in(self, request: HttpRequest, given: dict[str, Any]) -> RoleBinding | RoleRequest:
+        """Give the role, or keep the request for it."""
+        by = administrator(request)
+        made = give_role(**given, by=by, now=timezone.now(), via="admin")
+        request.given_role = made  # type: ignore[attr-defined]
+        return made
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Let administrators take a role away; the trail and the history keep that it was held."""
-        return self.has_change_permission(request, obj)
+    def response_add(
+        self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Say where the second administrator finds what waits for them."""
+        if isinstance(request.given_role, RoleBinding):  # type: ignore[attr-defined]
+            return super().response_add(request, obj, post_url_continue)
+        messages.warning(
+            request,
+            "Another administrator has to confirm this: nobody gives themselves an approval role."
+            " It does not count until then.",
+        )
+        return redirect("admin:plans_rolerequest_changelist")
 
-    def delete_model(self, request: HttpRequest, obj: RoleBinding) -> None:
-        """Take the role away and tell the trail."""
-        self.tell(request, obj, "removed", [])
-        super().delete_model(request, obj)
 
-    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
-        """Take the roles away one by one, so that each is told."""
-        for binding in queryset:
-            self.delete_model(request, binding)
+@admin.register(RoleRequest)
+class RoleRequestAdmin(HistoryAdmin):
+    """Approval roles that administrators want for themselves: another one decides."""
+
+    looked_at_by = "review_access"
+    list_display = ("user", "role", "selector", "asked_at", "why", "outcome", "decided_by")
+    list_select_related = ("user", "decided_by")
+    list_filter = ("outcome",)
+    actions = (
+        as_action(
+            Act(
+                name="confirm",
+                label="Confirm",
+                meaning="These administrators hold these approval roles from now on.",
+                run=lambda asked, by, _reason, now: confirm_role(
+                    request_id=asked.pk, by=by, now=now, via="admin"
+                ),
+            )
+        ),
+        as_action(
+            Act(
+                name="refuse",
+                label="Refuse",
+                meaning="They do not get these roles.",
+                reason_needed=True,
+                run=lambda asked, by, reason, now: refuse_role(
+                    request_id=asked.pk, why=reason, by=by, now=now, via="admin"
+                ),
+            )
+        ),
+    )
 
 
 class SecondFactorAdmin(EditableAdmin):
     """Second factors: removed when somebody has lost one, never read and never made here."""
 
+    looked_at_by = "review_access"
     list_display = ("user", "type", "created_at", "last_used_at")
     list_select_related = ("user",)
     search_fields = ("user__email", "user__name")
@@ -155,23 +230,37 @@ class TokenForm(AnyModelForm):
         choices=[(scope, scope) for scope in SCOPES],
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text="None chosen: all that the person may do.",
+        help_text="None chosen: all that the person may do; it approves nothing.",
     )
 
     class Meta:
         model = ApiToken
-        fields = ("user", "name")
+        fields = ("user", "name", "selector")
+
+    def clean_selector(self) -> dict[str, str]:
+        """Refuse labels that mean nothing."""
+        selector = self.cleaned_data["selector"] or {}
+        if not isinstance(selector, dict) or selector_problems(selector):
+            raise forms.ValidationError('Write labels as {"region": "eu"}, or {} for no narrowing.')
+        return selector
 
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(IntakeAdmin):
     """Tokens: made once, shown once, then only revoked."""
 
+    looked_at_by = "review_access"
     intake_form = TokenForm
-    list_display = ("name", "prefix", "user", "expires_at", "revoked_at", "last_used_at")
-    list_select_related = ("user",)
+    list_display = (
+        *("name", "prefix", "user", "made_by", "expires_at", "revoked_at"),
+        *("last_used_at", "last_used_from"),
+    )
+    list_select_related = ("user", "made_by")
     search_fields = ("name", "prefix", "user__email")
-    fields = ("user", "name", "prefix", "scopes", "expires_at", "revoked_at", "last_used_at")
+    fields = (
+        *("user", "name", "prefix", "scopes", "selector", "made_by", "expires_at"),
+        *("revoked_at", "revoked_by", "last_used_at", "last_used_from"),
+    )
     actions = (
         as_action(
             Act(

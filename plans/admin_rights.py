@@ -12,6 +12,8 @@ from django.utils import timezone
 from plans import events
 from plans.models import User
 from plans.permissions import may
+from plans.refusal import NotFound
+from plans.visible_rows import visible_rows
 
 if TYPE_CHECKING:
     # Django's own classes take no parameter at run time.
@@ -36,13 +38,28 @@ class ReadOnlyAdmin(AnyModelAdmin):
 
     show_full_result_count = False
 
+    # Who may look, besides being staff; None = all staff, at what they may see of it.
+    looked_at_by: ClassVar[str | None] = None
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Return the rows that the person may see: others do not exist, here as on every page."""
+        return visible_rows(super().get_queryset(request), administrator(request))
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        """Return the row; a 404 where there is none for this person."""
+        found = super().get_object(request, object_id, from_field)
+        if found is None:
+            raise NotFound("There is no such row.")
+        return found
+
     def has_module_permission(self, request: HttpRequest) -> bool:
         """Show the section to staff."""
         return self.has_view_permission(request)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Let staff look."""
-        return bool(request.user.is_active and request.user.is_staff)
+        """Let staff look, where it takes a right those who have it."""
+        staff = bool(request.user.is_active and request.user.is_staff)
+        return staff and (self.looked_at_by is None or may(request.user, self.looked_at_by))
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Let nobody add."""

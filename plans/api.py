@@ -44,8 +44,9 @@ MOST_EVENTS = 500
 
 def answer_plan(request: Request, plan: Plan) -> Response:
     """Answer with the plan as it is now."""
-    fresh = described(Plan.objects.filter(pk=plan.pk)).get()
-    return Response(PlanOutput(fresh, context={"user": asking(request)}).data)
+    user = asking(request)
+    fresh = described(Plan.objects.visible_to(user).filter(pk=plan.pk)).get()
+    return Response(PlanOutput(fresh, context={"user": user}).data)
 
 
 class PlanCursor(CursorPagination):
@@ -192,7 +193,7 @@ class PlanEvents(ConsoleView):
         query = SinceQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
         since, limit = query.validated_data["since"], query.validated_data["limit"]
-        after = Event.objects.filter(stream__key=found.stream_key, seq__gt=since).order_by("seq")
+        after = Event.objects.told_of(found).filter(seq__gt=since).order_by("seq")
         rows = list(after[: limit + 1])
         listed = rows[:limit]
         return Response(

@@ -8,10 +8,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from plans.machine_access import covers
 from plans.models import ApiToken, Plan, User
-from plans.permissions import may
+from plans.permissions import ROLES_OF_ACTION, require
 from plans.refusal import NotAllowed, NotFound
+from plans.token_scopes import covers
 
 PLAN_PARAMETER = OpenApiParameter(
     "plan", str, OpenApiParameter.PATH, description="The plan's uuid or its external id."
@@ -19,19 +19,34 @@ PLAN_PARAMETER = OpenApiParameter(
 
 
 class ConsoleView(APIView):
-    """An endpoint that names, per method, the action a token must be wide enough for."""
+    """An endpoint that names, per method, the action that it takes.
+
+    A plan that its address names is looked for, and the right to the action is asked for, before
+    the endpoint reads what was sent: whoever may not do a thing is not told how to ask for it.
+    """
 
     token_actions: ClassVar[dict[str, str]] = {"GET": "view"}
+    judged_by_use_case: ClassVar[bool] = False
+    """Whether the action alone does not say who may, so that only the token is asked about it."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Refuse a token that was narrowed to other work."""
+        """Refuse a token that was narrowed to other work, and people without the right."""
         super().initial(request, *args, **kwargs)
-        token = request.auth
         action = self.token_actions.get(request.method or "")
-        if isinstance(token, ApiToken) and action and not covers(token.scopes, action):
+        if action is None:
+            return
+        token = request.auth
+        if isinstance(token, ApiToken) and not covers(token.scopes, action):
             raise NotAllowed(
                 f"This token is for {', '.join(token.scopes)} only; '{action}' is not part of it."
             )
+        # What is no console role's (approve, override a freeze) the use case judges.
+        if action not in ROLES_OF_ACTION or self.judged_by_use_case:
+            return
+        if "plan" not in kwargs:
+            require(asking(request), action)
+        elif request.method != "GET":
+            require(asking(request), action, find_plan(request, kwargs["plan"]))
 
 
 def asking(request: Request) -> User:
@@ -55,12 +70,12 @@ def taken(serializer: type[serializers.Serializer[Any]], request: Request) -> di
 
 def find_plan(request: Request, name: str) -> Plan:
     """Return the plan of that uuid or external id; NotFound also when it is not theirs to see."""
-    plans = Plan.objects.select_related("plugin", "release", "author")
+    plans = Plan.objects.visible_to(asking(request)).select_related("plugin", "release", "author")
     # The uuid first: nobody may catch another plan's commands by an external id like its uuid.
     plan_id = _as_uuid(name)
     plan = plans.filter(pk=plan_id).first() if plan_id is not None else None
     plan = plan or plans.filter(external_id=name).first()
-    if plan is None or not may(asking(request), "view", plan):
+    if plan is None:
         raise NotFound(f"There is no plan '{name}'.")
     return plan
 

@@ -15,10 +15,11 @@ from rest_framework.response import Response
 from plans.api_access import ConsoleView, asking, taken, via
 from plans.api_input import FreezeInput, NeededReasonInput
 from plans.api_output import PROBLEMS
-from plans.freezing import declare_freeze, lift_freeze
-from plans.models import Freeze
+from plans.freezing import declare_freeze, lift_freeze, named_of
+from plans.models import Freeze, User
 from plans.permissions import require
 from plans.refusal import BadInput
+from plans.visible_rows import keys_seen
 
 STAGES = ("current", "upcoming", "past", "lifted")
 
@@ -31,7 +32,7 @@ class FreezeOutput(serializers.Serializer[Freeze]):
     name = serializers.CharField()
     reason = serializers.CharField()
     plugin = serializers.SerializerMethodField(help_text="Null = every plugin.")
-    tenants = serializers.ListField(child=serializers.CharField())
+    tenants = serializers.SerializerMethodField(help_text="Those that the asking person may see.")
     labels = serializers.DictField(child=serializers.CharField())
     overriders = serializers.ListField(child=serializers.CharField())
     begins_at = serializers.DateTimeField()
@@ -41,6 +42,12 @@ class FreezeOutput(serializers.Serializer[Freeze]):
     lifted_by = serializers.SerializerMethodField()
     lifted_at = serializers.DateTimeField(allow_null=True)
     lifted_why = serializers.CharField()
+
+    def get_tenants(self, freeze: Freeze) -> list[str]:
+        """Return the named tenants that the asking person may see."""
+        if "seen" not in self.context:
+            self.context["seen"] = keys_seen(self.context["user"])
+        return named_of(freeze, self.context["seen"])
 
     def get_stage(self, freeze: Freeze) -> str:
         """Return current, upcoming, past or lifted."""
@@ -55,10 +62,10 @@ class FreezeOutput(serializers.Serializer[Freeze]):
         return freeze.lifted_by.get_full_name() if freeze.lifted_by is not None else None
 
 
-def freezes_at(stage: str) -> QuerySet[Freeze]:
-    """Return the freezes of a stage, newest first; all of them without one."""
+def freezes_at(stage: str, user: User) -> QuerySet[Freeze]:
+    """Return the freezes of a stage that the person may see; all of these without one."""
     now = timezone.now()
-    freezes = Freeze.objects.select_related("plugin", "declared_by", "lifted_by")
+    freezes = Freeze.objects.visible_to(user).select_related("plugin", "declared_by", "lifted_by")
     of_stage = {
         "current": freezes.in_force(now),
         "upcoming": freezes.standing(now).filter(begins_at__gt=now),
@@ -94,11 +101,16 @@ class Freezes(ConsoleView, ListAPIView):  # type: ignore[type-arg]
 
     def get_queryset(self) -> Any:
         """Return the freezes of the wanted stage."""
-        require(asking(self.request), "view")
+        user = asking(self.request)
+        require(user, "view")
         stage = self.request.query_params.get("stage", "")
         if stage and stage not in STAGES:
             raise BadInput([f"stage: {stage!r} is not one of {', '.join(STAGES)}"])
-        return freezes_at(stage)
+        return freezes_at(stage, user)
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        """Tell the output who asks."""
+        return {**super().get_serializer_context(), "user": getattr(self.request, "user", None)}
 
     @extend_schema(
         summary="Declare a freeze: nothing new is called while it holds, rollbacks go on",
@@ -113,7 +125,7 @@ class Freezes(ConsoleView, ListAPIView):  # type: ignore[type-arg]
             via=via(request),
             **taken(FreezeInput, request),
         )
-        return Response(FreezeOutput(made).data, status=201)
+        return Response(FreezeOutput(made, context={"user": asking(request)}).data, status=201)
 
 
 class FreezeLift(ConsoleView):
@@ -137,4 +149,4 @@ class FreezeLift(ConsoleView):
             now=timezone.now(),
             via=via(request),
         )
-        return Response(FreezeOutput(lifted).data)
+        return Response(FreezeOutput(lifted, context={"user": by}).data)

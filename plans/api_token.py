@@ -1,6 +1,7 @@
 """Log a machine in by `Authorization: Bearer <token>`."""
 
 from datetime import datetime, timedelta
+from ipaddress import ip_address
 
 from auditlog.context import auditlog_value
 from django.db.models import Q
@@ -10,11 +11,11 @@ from rest_framework.authentication import BaseAuthentication, get_authorization_
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from plans.machine_access import hashed
+from plans.machine_access import MARK, has_ended, hashed
 from plans.models import ApiToken, User
 from plans.refusal import BadInput
 from plans.refusal_trail import tell_refusal
-from plans.trace import note_origin
+from plans.trace import note_origin, origin
 
 ON_BEHALF = "On-Behalf-Of"
 """By this header a machine says for whom it acts; the trail keeps it as what it is: its word."""
@@ -26,7 +27,15 @@ class TokenAuthentication(BaseAuthentication):
     """Accept tokens that are known, not revoked, not expired, and whose person is active."""
 
     def authenticate(self, request: Request) -> tuple[User, ApiToken] | None:
-        """Return the person and the token, None when no token came along."""
+        """Return the person and the token, None when no token came along.
+
+        The person carries the token from here on, so that it narrows whatever they ask for.
+        """
+        if any(value.startswith(MARK) for value in request.query_params.values()):
+            raise AuthenticationFailed(
+                "A token stood in the address, where logs keep it: revoke that token, and send a"
+                " new one as 'Authorization: Bearer <token>'."
+            )
         header = get_authorization_header(request).split()
         if not header or header[0].lower() != b"bearer":
             return None
@@ -41,7 +50,13 @@ class TokenAuthentication(BaseAuthentication):
         if token.expires_at is not None and token.expires_at <= now:
             _tell_of_dead(token, "expired", request, now)
             raise AuthenticationFailed(f"This token expired on {token.expires_at:%Y-%m-%d}.")
-        _stamp(token, now)
+        if has_ended(token.user, at=now):
+            _tell_of_dead(token, "without a role in force", request, now)
+            raise AuthenticationFailed(
+                f"Every role of {token.user.get_full_name()} has ended, and this token with them."
+            )
+        _stamp(token, now, origin().ip or str(request.META.get("REMOTE_ADDR", "")))
+        token.user.acting_token = token
         note_origin(token=f"{token.name} ({token.prefix})", on_behalf=_on_behalf(request))
         _tell_field_log(token.user)
         return token.user, token
@@ -95,8 +110,23 @@ def _tell_of_dead(token: ApiToken, state: str, request: Request, now: datetime) 
     )
 
 
-def _stamp(token: ApiToken, now: datetime) -> None:
-    # At most once a minute: a follower that polls each second must not write each second.
+def _stamp(token: ApiToken, now: datetime, address: str) -> None:
+    # At most once a minute: a follower that polls each second must not write each second. From
+    # another address at once: that is what somebody who looks for a stolen token wants to see.
+    came_from = _as_address(address)
+    moved = came_from is not None and came_from != token.last_used_from
+    if not moved and token.last_used_at is not None and token.last_used_at > now - STAMP_EVERY:
+        return
+    # Compared in the database as well: of several requests at once, one writes.
     stale = Q(last_used_at=None) | Q(last_used_at__lte=now - STAMP_EVERY)
-    if token.last_used_at is None or token.last_used_at <= now - STAMP_EVERY:
-        ApiToken.objects.filter(stale, pk=token.pk).update(last_used_at=now)
+    if moved:
+        stale |= Q(last_used_from=None) | ~Q(last_used_from=came_from)
+    ApiToken.objects.filter(stale, pk=token.pk).update(last_used_at=now, last_used_from=came_from)
+
+
+def _as_address(text: str) -> str | None:
+    """Return the address as it is kept, None for a socket that has none."""
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return None

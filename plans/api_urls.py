@@ -3,7 +3,7 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
-from plans import api, api_freezes, api_trail
+from plans import api, api_freezes, api_people, api_tokens, api_trail
 from plans.api_docs import ApiDocs
 
 PLAN = "api/v1/plans/<str:plan>"
@@ -25,6 +25,36 @@ urlpatterns = [
         "api/v1/freezes/<uuid:freeze>/lift",
         api_freezes.FreezeLift.as_view(),
         name="api-freeze-lift",
+    ),
+    path("api/v1/tokens/", api_tokens.Tokens.as_view(), name="api-tokens"),
+    path(
+        "api/v1/tokens/<uuid:token>/revoke",
+        api_tokens.TokenRevoke.as_view(),
+        name="api-token-revoke",
+    ),
+    path("api/v1/roles/", api_people.Roles.as_view(), name="api-roles"),
+    path("api/v1/roles/<uuid:role>/end", api_people.RoleEnd.as_view(), name="api-role-end"),
+    path("api/v1/role-requests/", api_people.RoleRequests.as_view(), name="api-role-requests"),
+    path(
+        "api/v1/role-requests/<uuid:asked>/confirm",
+        api_people.RoleRequestConfirm.as_view(),
+        name="api-role-confirm",
+    ),
+    path(
+        "api/v1/role-requests/<uuid:asked>/refuse",
+        api_people.RoleRequestRefuse.as_view(),
+        name="api-role-refuse",
+    ),
+    path("api/v1/access-review", api_people.AccessReviewed.as_view(), name="api-access-review"),
+    path(
+        "api/v1/people/<str:person>/let-go",
+        api_people.PersonLetGo.as_view(),
+        name="api-person-let-go",
+    ),
+    path(
+        "api/v1/people/<str:person>/let-in",
+        api_people.PersonLetIn.as_view(),
+        name="api-person-let-in",
     ),
     path("api/v1/tenants/import", api.TenantImport.as_view(), name="api-tenant-import"),
     path("api/v1/releases/", api.ReleaseRegister.as_view(), name="api-releases"),

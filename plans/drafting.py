@@ -13,9 +13,10 @@ from django.db import transaction
 from plans import events
 from plans.models import ApprovalRequest, Plan, PlanRevision, Plugin, Policy, Release, Tenant, User
 from plans.newest_policies import newest_policies
-from plans.permissions import require
+from plans.permissions import reach_of, require
 from plans.policy import PolicyFile, UpgradePolicy
 from plans.policy_yaml import parse_policy_file
+from plans.reach import EVERYTHING
 from plans.refusal import BadInput, Refused
 from plans.revision_writing import write_revision
 from plans.waves import Arrangement, Candidate, arrange
@@ -80,9 +81,16 @@ def latest_policy(name: str) -> Policy | None:
     return newest_policies().filter(name=name).first()
 
 
-def chosen_tenants(choice: TenantChoice) -> tuple[list[Tenant], list[str]]:
-    """Return the tenants of a choice and what is wrong with it."""
-    everyone = Tenant.objects.order_by("key")
+def chosen_tenants(
+    choice: TenantChoice, *, by: User | None = None
+) -> tuple[list[Tenant], list[str]]:
+    """Return the tenants of a choice and what is wrong with it.
+
+    For a person, of those that they may draft plans for: to them there are no others, so `all`
+    means all of theirs.
+    """
+    reach = EVERYTHING if by is None else reach_of(by, "draft")
+    everyone = Tenant.objects.within(reach).order_by("key")
     if choice.keys:
         found = {tenant.key: tenant for tenant in everyone.filter(key__in=choice.keys)}
         unknown = [key for key in choice.keys if key not in found]
@@ -115,7 +123,7 @@ def irreversible_problem(release: Release, policy: UpgradePolicy) -> str:
 
 
 def resolve(
-    draft: PlanDraft, *, seed: str, past_failures: Mapping[str, int]
+    draft: PlanDraft, *, seed: str, past_failures: Mapping[str, int], by: User | None = None
 ) -> tuple[Resolved | None, list[str]]:
     """Look everything up and arrange the batches; None and all problems when one is wrong."""
     problems: list[str] = []
@@ -147,7 +155,7 @@ def resolve(
             )
         else:
             roles = rule.required_roles
-    tenants, tenant_problems = chosen_tenants(draft.tenants)
+    tenants, tenant_problems = chosen_tenants(draft.tenants, by=by)
     problems += tenant_problems
     if problems or row is None or policy_file is None or release is None:
         return None, problems
@@ -201,9 +209,13 @@ def _wave_words(arrangement: Arrangement) -> str:
 
 
 def _required(
-    draft: PlanDraft, seed: str, past_failures: Mapping[str, int], readiness: Sequence[str]
+    draft: PlanDraft,
+    seed: str,
+    past_failures: Mapping[str, int],
+    readiness: Sequence[str],
+    by: User,
 ) -> Resolved:
-    resolved, problems = resolve(draft, seed=seed, past_failures=past_failures)
+    resolved, problems = resolve(draft, seed=seed, past_failures=past_failures, by=by)
     problems = [*problems, *readiness]
     if resolved is None or problems:
         raise BadInput(problems)
@@ -223,7 +235,7 @@ def draft_plan(
     require(author, "draft")
     seed = secrets.token_hex(8)
     # Looked up outside the transaction: nothing is written when the input is wrong.
-    resolved = _required(draft, seed, past_failures or {}, readiness)
+    resolved = _required(draft, seed, past_failures or {}, readiness, author)
     external_id = draft.external_id or f"{draft.plugin}-{draft.to_version}-{secrets.token_hex(3)}"
     with transaction.atomic():
         if Plan.objects.filter(external_id=external_id).exists():
@@ -268,9 +280,9 @@ def revise_plan(
     readiness: Sequence[str] = (),
 ) -> Plan:
     """Change a plan that has not started; every approval so far becomes void."""
-    require(editor, "draft")
+    require(editor, "draft", Plan.objects.get(pk=plan_id))
     seed = secrets.token_hex(8)
-    resolved = _required(draft, seed, past_failures or {}, readiness)
+    resolved = _required(draft, seed, past_failures or {}, readiness, editor)
     with transaction.atomic():
         plan = Plan.objects.locked(plan_id)
         came_from = str(plan.state)

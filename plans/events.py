@@ -10,10 +10,8 @@ from django.db import transaction
 from plans.chain import address_digest, link
 from plans.commit_notice import notify
 from plans.failpoints import reach
-from plans.models import ZERO_HASH, Event, EventAddress, Plan, Stream, User
+from plans.models import SYSTEM_STREAM, ZERO_HASH, Event, EventAddress, Plan, Stream, User
 from plans.trace import origin
-
-SYSTEM_STREAM = "system"
 
 
 def _actor_name(actor: User | None, via: str) -> str:

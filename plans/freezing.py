@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from plans import events
 from plans.freezes import WAITING_STATES, covered, held_plans, overrides_of, places_of
@@ -18,7 +19,7 @@ from plans.models import (
     Tenant,
     User,
 )
-from plans.permissions import require, roles_over
+from plans.permissions import require, require_over, roles_over
 from plans.refusal import BadInput, NotAllowed, NotFound, Refused
 
 JUST_NOW = timedelta(minutes=2)
@@ -70,6 +71,9 @@ def declare_freeze(
     Calls in flight end; batches that are being called wait. Raise BadInput with all problems.
     """
     require(by, "freeze")
+    # A tenant that is not theirs to see is unknown, and named among the problems as such.
+    seen = Tenant.objects.visible_to(by)
+    _require_over(by, tenants, labels or {}, seen)
     begins = begins_at or now
     if now - JUST_NOW <= begins < now:
         # A form knows minutes only, and a request takes its time.
@@ -86,7 +90,7 @@ def declare_freeze(
         declared_by=by,
         declared_at=now,
     )
-    if problems := _problems(freeze, plugin, now):
+    if problems := _problems(freeze, plugin, now, seen):
         raise BadInput(problems)
     freeze.save()
     sentence = (
@@ -97,7 +101,21 @@ def declare_freeze(
     return freeze
 
 
-def _problems(freeze: Freeze, plugin: str, now: datetime) -> list[str]:
+def _require_over(
+    by: User, keys: Sequence[str], labels: Mapping[str, str], among: QuerySet[Tenant]
+) -> None:
+    """Raise NotAllowed unless the person may freeze every tenant that this would hold up."""
+    over: list[Mapping[str, Any]] = [labels] if labels or not keys else []
+    over += among.filter(key__in=keys).values_list("labels", flat=True)
+    require_over(by, "freeze", over)
+
+
+def named_of(freeze: Freeze, seen: frozenset[str] | None) -> list[str]:
+    """Return the tenants that the freeze names, as far as they are among those seen (None: all)."""
+    return [key for key in freeze.tenants if seen is None or key in seen]
+
+
+def _problems(freeze: Freeze, plugin: str, now: datetime, seen: QuerySet[Tenant]) -> list[str]:
     problems = []
     if not freeze.name:
         problems.append("name: give the freeze a name, such as 'Black Friday'")
@@ -109,7 +127,7 @@ def _problems(freeze: Freeze, plugin: str, now: datetime) -> list[str]:
         problems.append("begins_at: this time has passed; leave it empty to begin now")
     if freeze.ends_at is not None and freeze.ends_at <= freeze.begins_at:
         problems.append("ends_at: it must come after the beginning; empty = until it is lifted")
-    known = set(Tenant.objects.filter(key__in=freeze.tenants).values_list("key", flat=True))
+    known = set(seen.filter(key__in=freeze.tenants).values_list("key", flat=True))
     problems += [
         f"tenants: there is no tenant {key!r}" for key in freeze.tenants if key not in known
     ]
@@ -132,6 +150,9 @@ def lift_freeze(*, freeze_id: Any, why: str, by: User, now: datetime, via: str) 
     """End a freeze before its time; raise FreezeIsOver when it has ended."""
     require(by, "freeze")
     freeze = _locked(freeze_id)
+    if not Freeze.objects.visible_to(by).filter(pk=freeze.pk).exists():
+        raise NotFound("There is no such freeze.")
+    _require_over(by, freeze.tenants, freeze.labels, Tenant.objects.all())
     if not why.strip():
         raise BadInput(["reason: say why the freeze may be lifted"])
     _refuse_over(freeze, now)

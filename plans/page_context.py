@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from plans import flags
 from plans.models import Flag, TrailCheck, User
+from plans.permissions import may
 
 
 def console(request: HttpRequest) -> dict[str, Any]:
@@ -23,5 +24,6 @@ def console(request: HttpRequest) -> dict[str, Any]:
         "rollback_flag_off": any(flag.name == flags.ROLLBACK for flag in off),
         "trail_alarm": check if check is not None and check.alarming else None,
         "approvals_waiting": len(waiting_for(user, now=timezone.now())),
+        "may_review_access": may(user, "review_access"),
         "server_now": timezone.now(),
     }

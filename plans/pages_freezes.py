@@ -13,17 +13,19 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from plans.freeze_forms import FreezeForm
-from plans.freezing import declare_freeze, lift_freeze, scope_words
+from plans.freezing import declare_freeze, lift_freeze, named_of, scope_words
 from plans.models import Freeze
-from plans.page_access import one_page, person, viewer
+from plans.page_access import one_page, person, viewer, visible_plans
 from plans.permissions import may, require
 from plans.refusal import BadInput, Refused
+from plans.visible_rows import keys_seen
 
 FREEZES_PER_PAGE = 50
 TONES = {"current": "frozen", "upcoming": "pending", "past": "archived", "lifted": "cancelled"}
 
 
-def _row(freeze: Freeze, now: datetime) -> dict[str, Any]:
+def _row(freeze: Freeze, now: datetime, seen: frozenset[str] | None) -> dict[str, Any]:
+    freeze.tenants = named_of(freeze, seen)
     stage = freeze.stage(now)
     return {
         "freeze": freeze,
@@ -43,15 +45,18 @@ def freeze_list(request: HttpRequest) -> HttpResponse:
     """List what holds and will hold, then what is over."""
     user = viewer(request)
     now = timezone.now()
-    freezes = Freeze.objects.select_related("plugin", "declared_by", "lifted_by").annotate(
-        let_through=Count("overrides")
+    freezes = (
+        Freeze.objects.visible_to(user)
+        .select_related("plugin", "declared_by", "lifted_by")
+        .annotate(let_through=Count("overrides", filter=Q(overrides__plan__in=visible_plans(user))))
     )
+    seen = keys_seen(user)
     standing = freezes.standing(now).order_by("begins_at", "pk")
     over = freezes.filter(Q(ends_at__lte=now) | Q(lifted_at__isnull=False)).order_by("-begins_at")
     context = one_page(request, over, size=FREEZES_PER_PAGE, chosen={})
     context |= {
-        "standing": [_row(freeze, now) for freeze in standing],
-        "over": [_row(freeze, now) for freeze in context["page"]],
+        "standing": [_row(freeze, now, seen) for freeze in standing],
+        "over": [_row(freeze, now, seen) for freeze in context["page"]],
         "may_freeze": may(user, "freeze"),
     }
     return render(request, "plans/freeze_list.html", context)

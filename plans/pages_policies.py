@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from plans.forms import PolicyTextForm
 from plans.kpi_advice import advice
-from plans.models import Plan, PlanRevision, Policy
+from plans.models import Plan, Policy
 from plans.newest_policies import REHEARSALS, newest_policies, written_by_people
 from plans.page_access import asked, person, viewer
 from plans.permissions import may
@@ -67,7 +67,7 @@ def policy_list(request: HttpRequest) -> HttpResponse:
 @require_GET
 def policy_detail(request: HttpRequest, name: str) -> HttpResponse:
     """Show one policy: its text, what it means, its versions and who uses it."""
-    viewer(request)
+    user = viewer(request)
     versions = Policy.objects.filter(name=name).select_related("created_by")
     digest = asked(request, "digest")
     row = (versions.filter(digest__startswith=digest) if digest else versions).first()
@@ -75,9 +75,8 @@ def policy_detail(request: HttpRequest, name: str) -> HttpResponse:
         raise NotFound("There is no such policy.")
     policy_file = parse_policy_file(row.text)
     policy = policy_file.policies[name]
-    plans = Plan.objects.filter(
-        pk__in=PlanRevision.objects.filter(policy=row).values("plan")
-    ).count()
+    using = Plan.objects.visible_to(user).filter(revisions__policy=row)
+    plans = using.order_by().distinct().count()
     context = {
         "row": row,
         "policy": policy,

@@ -12,8 +12,8 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from plans.forms import TenantForm, TenantImportForm
 from plans.models import PlanTenant, Tenant
-from plans.page_access import asked, one_page, person, viewer, visible_plans
-from plans.permissions import may, require
+from plans.page_access import asked, one_page, person, viewer
+from plans.permissions import may, reach_of, require
 from plans.refusal import BadInput, NotFound
 from plans.tenants import ImportResult, import_tenants, save_tenant
 
@@ -21,8 +21,8 @@ TENANTS_PER_PAGE = 100
 ROWS_SHOWN = 300
 
 
-def _found(search: str, label: str) -> QuerySet[Tenant]:
-    tenants = Tenant.objects.annotate(installed=Count("installations")).order_by("key")
+def _found(seen: QuerySet[Tenant], search: str, label: str) -> QuerySet[Tenant]:
+    tenants = seen.annotate(installed=Count("installations")).order_by("key")
     if search:
         tenants = tenants.filter(
             Q(key__icontains=search)
@@ -46,9 +46,10 @@ def tenant_list(request: HttpRequest) -> HttpResponse:
     chosen = {"q": asked(request, "q"), "label": asked(request, "label")}
     # Two underscores would make Django read a lookup out of a label's name.
     readable = "__" not in chosen["label"]
-    rows = _found(chosen["q"], chosen["label"]) if readable else Tenant.objects.none()
+    seen = Tenant.objects.visible_to(user)
+    rows = _found(seen, chosen["q"], chosen["label"]) if readable else seen.none()
     context = one_page(request, rows, size=TENANTS_PER_PAGE, chosen=chosen)
-    context |= {"may_manage": may(user, "manage_tenants"), "any": Tenant.objects.exists()}
+    context |= {"may_manage": may(user, "manage_tenants"), "any": seen.exists()}
     return render(request, "plans/tenant_list.html", context)
 
 
@@ -68,7 +69,7 @@ def tenant_new(request: HttpRequest) -> HttpResponse:
 def tenant(request: HttpRequest, key: str) -> HttpResponse:
     """Show one tenant; change it where the person may."""
     user = viewer(request)
-    found = Tenant.objects.filter(key=key).first()
+    found = Tenant.objects.visible_to(user).filter(key=key).first()
     if found is None:
         raise NotFound("There is no such tenant.")
     data = {**request.POST.dict(), "key": key} if request.method == "POST" else None
@@ -79,9 +80,10 @@ def tenant(request: HttpRequest, key: str) -> HttpResponse:
     context = {
         "tenant": found,
         "form": form,
-        "may_manage": may(user, "manage_tenants"),
+        "may_manage": reach_of(user, "manage_tenants").covers(found.labels),
         "installations": found.installations.select_related("plugin").order_by("plugin__key"),
-        "places": PlanTenant.objects.filter(tenant=found, plan__in=visible_plans(user))
+        "places": PlanTenant.objects.visible_to(user)
+        .filter(tenant=found)
         .select_related("plan__plugin", "plan__release")
         .order_by("-plan__created_at")[:20],
     }

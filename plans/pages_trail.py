@@ -13,8 +13,8 @@ from django.utils.dateparse import parse_date
 from django.views.decorators.http import require_GET
 
 from plans.checkpoints import newest
-from plans.events import SYSTEM_STREAM, ChainCheck, check_chain
-from plans.models import Event, Plan, Stream, TrailCheck
+from plans.events import ChainCheck, check_chain
+from plans.models import SYSTEM_STREAM, Event, Plan, Stream, TrailCheck
 from plans.page_access import asked, one_page, person, visible_plan
 from plans.permissions import may, require
 from plans.trail_download import as_csv, as_json_lines
@@ -44,10 +44,9 @@ def _period(chosen: dict[str, str]) -> tuple[datetime | None, datetime | None]:
     return _day(chosen["from"]), until + timedelta(days=1) if until is not None else None
 
 
-def _events(stream_key: str, chosen: dict[str, str]) -> QuerySet[Event]:
+def _events(plan: Plan | None, chosen: dict[str, str]) -> QuerySet[Event]:
     since, until = _period(chosen)
-    events = Event.objects.filter(stream__key=stream_key).order_by("-seq")
-    events = events.select_related("stream", "address")
+    events = Event.objects.told_of(plan).order_by("-seq").select_related("stream", "address")
     if chosen["q"]:
         events = events.filter(sentence__icontains=chosen["q"])
     if chosen["kind"]:
@@ -59,8 +58,9 @@ def _events(stream_key: str, chosen: dict[str, str]) -> QuerySet[Event]:
     return events.filter(at__lt=until) if until is not None else events
 
 
-def _check(request: HttpRequest, stream_key: str) -> dict[str, Any]:
+def _check(request: HttpRequest, plan: Plan | None) -> dict[str, Any]:
     """Walk the chain where it is short or somebody asks."""
+    stream_key = SYSTEM_STREAM if plan is None else plan.stream_key
     stream = Stream.objects.filter(key=stream_key).first()
     if stream is None:
         return {"check": None, "long": False}
@@ -69,28 +69,29 @@ def _check(request: HttpRequest, stream_key: str) -> dict[str, Any]:
     return {"check": check, "long": long, "stream": stream}
 
 
-def _different(stream_key: str, column: str) -> list[str]:
-    rows = Event.objects.filter(stream__key=stream_key).order_by(column)
+def _different(plan: Plan | None, column: str) -> list[str]:
+    rows = Event.objects.told_of(plan).order_by(column)
     return list(rows.values_list(column, flat=True).distinct())
 
 
-def _page(request: HttpRequest, stream_key: str, extra: dict[str, Any]) -> HttpResponse:
+def _page(request: HttpRequest, plan: Plan | None) -> HttpResponse:
     chosen = _chosen(request)
-    context = one_page(request, _events(stream_key, chosen), size=EVENTS_PER_PAGE, chosen=chosen)
-    context |= _check(request, stream_key)
+    context = one_page(request, _events(plan, chosen), size=EVENTS_PER_PAGE, chosen=chosen)
+    context |= _check(request, plan)
     reads_all = may(person(request), "read_trail")
     context |= {
-        "kinds": _different(stream_key, "kind"),
-        "people": _different(stream_key, "actor_name"),
+        "kinds": _different(plan, "kind"),
+        "people": _different(plan, "actor_name"),
         "addresses": reads_all,
         "checkpoint": newest(),
         "last_check": TrailCheck.objects.order_by("-at").first() if reads_all else None,
+        "plan": plan,
     }
-    return render(request, "plans/trail.html", context | extra)
+    return render(request, "plans/trail.html", context)
 
 
-def _csv(request: HttpRequest, stream_key: str, name: str) -> HttpResponseBase:
-    events = _events(stream_key, _chosen(request)).reverse()
+def _csv(request: HttpRequest, plan: Plan | None, name: str) -> HttpResponseBase:
+    events = _events(plan, _chosen(request)).reverse()
     lines = csv_lines(events, addresses=may(person(request), "read_trail"))
     return as_csv(request, lines, name)
 
@@ -106,7 +107,7 @@ def _jsonl(request: HttpRequest, stream_key: str, name: str) -> HttpResponseBase
 def system_trail(request: HttpRequest) -> HttpResponse:
     """Show what happened outside of plans."""
     require(person(request), "read_trail")
-    return _page(request, SYSTEM_STREAM, {"plan": None})
+    return _page(request, None)
 
 
 @login_required
@@ -114,7 +115,7 @@ def system_trail(request: HttpRequest) -> HttpResponse:
 def system_trail_csv(request: HttpRequest) -> HttpResponseBase:
     """Hand out the filtered system trail, oldest first."""
     require(person(request), "read_trail")
-    return _csv(request, SYSTEM_STREAM, "trail-system")
+    return _csv(request, None, "trail-system")
 
 
 @login_required
@@ -138,7 +139,7 @@ def everything_jsonl(request: HttpRequest) -> HttpResponseBase:
 def plan_trail(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """Show all that happened to a plan, with its hashes."""
     plan = visible_plan(request, plan_id)
-    return _page(request, plan.stream_key, {"plan": plan})
+    return _page(request, plan)
 
 
 def _name(plan: Plan) -> str:
@@ -150,7 +151,7 @@ def _name(plan: Plan) -> str:
 def plan_trail_csv(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponseBase:
     """Hand out the filtered trail of a plan, oldest first."""
     plan = visible_plan(request, plan_id)
-    return _csv(request, plan.stream_key, _name(plan))
+    return _csv(request, plan, _name(plan))
 
 
 @login_required

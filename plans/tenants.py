@@ -9,7 +9,8 @@ from django.db import transaction
 
 from plans import events
 from plans.models import Installation, Plugin, Tenant, User
-from plans.permissions import require
+from plans.permissions import reach_of, require, require_over
+from plans.reach import EVERYTHING, Reach
 from plans.refusal import BadInput, NotFound
 from plans.tenant_rows import TenantRow, parse_tenants
 
@@ -67,6 +68,7 @@ def import_tenants(
     """
     if by is not None:
         require(by, "manage_tenants")
+    reach = EVERYTHING if by is None else reach_of(by, "manage_tenants")
     parsed = parse_tenants(text, form=form)
     wrong = [RowOutcome(p.key, "wrong", p.line, p.message) for p in parsed.problems]
     known = {tenant.key: tenant for tenant in Tenant.objects.all()}
@@ -75,6 +77,9 @@ def import_tenants(
     outcomes: list[RowOutcome] = []
     for row in parsed.rows:
         tenant = known.get(row.key)
+        if not reach.covers(row.labels) or (tenant is not None and not reach.covers(tenant.labels)):
+            wrong.append(RowOutcome(row.key, "wrong", row.line, beyond(reach, row.key)))
+            continue
         if tenant is None:
             made = Tenant(
                 key=row.key, name=row.name, owner_email=row.owner_email, labels=dict(row.labels)
@@ -125,6 +130,14 @@ def import_tenants(
     return ImportResult(rows, written=True)
 
 
+def beyond(reach: Reach, key: str) -> str:
+    """Return why a tenant may not be written: the same words whether it is there or not."""
+    return (
+        f"you may write tenants with {reach.words()} only, and '{key}' is not one of them, before"
+        " this change or after it; give it these labels, or another key"
+    )
+
+
 def _keep_versions(plugin: str, rows: tuple[TenantRow, ...], known: dict[str, Tenant]) -> None:
     row_of_plugin, _made = Plugin.objects.get_or_create(key=plugin, defaults={"name": plugin})
     Installation.objects.bulk_create(
@@ -167,6 +180,11 @@ def save_tenant(
     }
     with transaction.atomic():
         tenant = Tenant.objects.select_for_update(no_key=True).filter(key=row.key).first()
+        reach = reach_of(by, "manage_tenants")
+        if tenant is not None and not new and not reach.covers(tenant.labels):
+            _refuse_change(by, tenant)
+        if not reach.covers(row.labels) or (tenant is not None and not reach.covers(tenant.labels)):
+            raise BadInput([f"labels: {beyond(reach, row.key)}"])
         if new and tenant is not None:
             raise BadInput([f"key: there is a tenant '{row.key}' already; choose another key"])
         if tenant is None:
@@ -191,6 +209,13 @@ def save_tenant(
             payload={"tenant": row.key, "fields": changed},
         )
     return tenant
+
+
+def _refuse_change(by: User, tenant: Tenant) -> None:
+    """Raise what somebody is told who may not change the tenant: whether they may see it or not."""
+    if not Tenant.objects.visible_to(by).filter(pk=tenant.pk).exists():
+        raise NotFound("There is no such tenant.")
+    require_over(by, "manage_tenants", [tenant.labels])
 
 
 def _one_row(*, key: str, name: str, owner_email: str, labels: str) -> TenantRow:

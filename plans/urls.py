@@ -7,7 +7,9 @@ from plans import (
     pages_freezes,
     pages_policies,
     pages_releases,
+    pages_review,
     pages_tenants,
+    pages_tokens,
     pages_trail,
 )
 
@@ -36,6 +38,17 @@ urlpatterns = [
     path("policies/", pages_policies.policy_list, name="policy-list"),
     path("policies/check/", pages_policies.policy_check, name="policy-check"),
     path("policies/<str:name>/", pages_policies.policy_detail, name="policy"),
+    path("access/", pages_review.review_page, name="access-review"),
+    path("access.csv", pages_review.review_csv, name="access-review-csv"),
+    path(
+        "access/requests/<uuid:request_id>/confirm/",
+        pages_review.role_confirm,
+        name="role-confirm",
+    ),
+    path("access/requests/<uuid:request_id>/refuse/", pages_review.role_refuse, name="role-refuse"),
+    path("tokens/", pages_tokens.token_list, name="token-list"),
+    path("tokens/new/", pages_tokens.token_new, name="token-new"),
+    path("tokens/<uuid:token_id>/revoke/", pages_tokens.token_revoke, name="token-revoke"),
     path("trail/", pages_trail.system_trail, name="trail"),
     path("trail.csv", pages_trail.system_trail_csv, name="trail-csv"),
     path("trail.jsonl", pages_trail.system_trail_jsonl, name="trail-jsonl"),

@@ -8,6 +8,11 @@ from django.db import models
 from django.db.models import Q
 
 from plans.lifecycle import PLAN
+from plans.models import OfPlans
+
+
+class UpgradeReportQuerySet(OfPlans["UpgradeReport"]):
+    """Questions about reports."""
 
 
 class UpgradeReport(models.Model):
@@ -29,6 +34,8 @@ class UpgradeReport(models.Model):
     error = models.CharField(max_length=700, blank=True)
     attempts = models.PositiveIntegerField(default=0)
     next_at = models.DateTimeField(help_text="When it is tried (again).")
+
+    objects = UpgradeReportQuerySet.as_manager()
 
     class Meta:
         ordering = ("-ending",)

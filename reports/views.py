@@ -4,23 +4,23 @@ import hmac
 import uuid
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from batches.views import person, visible_plan
-from plans.models import Plan, RoleBinding, User
-from plans.permissions import may, require
+from plans.access_review import access_review, asked_time
+from plans.models import Plan
+from plans.page_access import asked, person, visible_plan
+from plans.permissions import require
 from plans.refusal import NotFound, Refused
 from reports import handing_out, telemetry, verify_trail
+from reports.access_pdf import access_pdf
 from reports.models import UpgradeReport
 
 PAGE_SIZE = 25
@@ -32,7 +32,9 @@ def report_list(request: HttpRequest) -> HttpResponse:
     """List the reports of the plans that the person may see, the newest ending first."""
     asking = person(request)
     require(asking, "view")
-    page = Paginator(_visible(asking), PAGE_SIZE).get_page(request.GET.get("page"))
+    reports = UpgradeReport.objects.visible_to(asking).order_by("-ending", "pk")
+    shown = reports.select_related("plan__plugin", "plan__release")
+    page = Paginator(shown, PAGE_SIZE).get_page(request.GET.get("page"))
     return render(request, "reports/report_list.html", {"page": page})
 
 
@@ -56,10 +58,11 @@ def latest_report(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
 @require_GET
 def one_report(request: HttpRequest, report_id: uuid.UUID) -> HttpResponse:
     """Download one issued report, also an earlier one of its plan."""
-    report = UpgradeReport.objects.select_related("plan").filter(pk=report_id).first()
+    seen = UpgradeReport.objects.visible_to(person(request))
+    report = seen.select_related("plan").filter(pk=report_id).first()
     if report is None or not report.ready:
         raise NotFound("There is no such report.")
-    plan = visible_plan(request, report.plan_id)
+    plan = report.plan
     try:
         return download(report, plan)
     except handing_out.NotAsIssued as refused:
@@ -89,6 +92,21 @@ def verifier(request: HttpRequest) -> HttpResponse:
     return answer
 
 
+@login_required
+@require_GET
+def access_review_pdf(request: HttpRequest) -> HttpResponse:
+    """Download who could do what for which tenants, now or on a day."""
+    asking, now = person(request), timezone.now()
+    require(asking, "review_access")
+    review = access_review(asked_time(asked(request, "at"), now=now))
+    pdf = access_pdf(review, asked_by=asking.get_full_name(), now=now)
+    answer = HttpResponse(pdf, content_type="application/pdf")
+    name = f"access-{review.at:%Y%m%dT%H%M%SZ}.pdf"
+    answer["Content-Disposition"] = f'attachment; filename="{name}"'
+    answer["Cache-Control"] = "private, no-store"
+    return answer
+
+
 @require_GET
 def metrics(request: HttpRequest) -> HttpResponse:
     """Answer the console's own numbers to whoever holds the token or asks from this machine."""
@@ -112,14 +130,3 @@ def _may_scrape(request: HttpRequest) -> bool:
         return ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
     except ValueError:
         return False
-
-
-def _visible(asking: User) -> "QuerySet[UpgradeReport] | list[UpgradeReport]":
-    reports = UpgradeReport.objects.select_related("plan__plugin", "plan__release").order_by(
-        "-ending", "pk"
-    )
-    everywhere: Any = RoleBinding.objects.in_force(timezone.now()).filter(user=asking, selector={})
-    if asking.is_superuser or everywhere.exists():
-        return reports
-    # A person for some tenants only: each plan is asked about, as on its own page.
-    return [report for report in reports if may(asking, "view", report.plan)]

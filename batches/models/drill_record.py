@@ -5,10 +5,17 @@ import uuid
 from django.conf import settings
 from django.db import models
 
+from plans.models import OfPlans, Tenant, User
+from plans.models.rights import sight
+
 
 def fault_words(inject: str) -> str:
     """Return a fault as people say it."""
     return "nothing" if inject == "none" else inject.replace("_", " ")
+
+
+class RollbackDrillQuerySet(OfPlans["RollbackDrill"]):
+    """Questions about drills."""
 
 
 class RollbackDrill(models.Model):
@@ -75,6 +82,8 @@ class RollbackDrill(models.Model):
         related_name="+",
     )
 
+    objects = RollbackDrillQuerySet.as_manager()
+
     class Meta:
         ordering = ("-started_at",)
         constraints = (
@@ -92,6 +101,31 @@ class RollbackDrill(models.Model):
     def fault_words(self) -> str:
         """Return what went wrong on purpose."""
         return fault_words(self.inject)
+
+
+class DrillScheduleQuerySet(models.QuerySet["DrillSchedule"]):
+    """Questions about schedules."""
+
+    def visible_to(self, user: User) -> "DrillScheduleQuerySet":
+        """Return those whose tenants are all tenants that the person may know of."""
+        reach = sight(user)
+        if reach.everything:
+            return self
+        choices = dict(self.order_by().values_list("pk", "tenant_choice"))
+        named = {key for choice in choices.values() for key in choice.get("keys", ())}
+        seen = Tenant.objects.visible_to(user).filter(key__in=named)
+        keys = set(seen.values_list("key", flat=True))
+        return self.filter(
+            pk__in=[
+                pk
+                for pk, choice in choices.items()
+                if (
+                    keys.issuperset(choice["keys"])
+                    if choice.get("keys")
+                    else reach.covers(choice.get("labels", {}))
+                )
+            ]
+        )
 
 
 class DrillSchedule(models.Model):
@@ -112,6 +146,8 @@ class DrillSchedule(models.Model):
     created_at = models.DateTimeField()
     next_at = models.DateTimeField(help_text="When it runs next.")
     problem = models.CharField(max_length=400, blank=True, help_text="Why it did not run last.")
+
+    objects = DrillScheduleQuerySet.as_manager()
 
     class Meta:
         ordering = ("name",)

@@ -2,17 +2,18 @@
 
 from plans.models.adjustment import Adjustment
 from plans.models.checkpoint import Checkpoint, TrailCheck
-from plans.models.event import ZERO_HASH, Event, EventAddress, Stream
+from plans.models.event import SYSTEM_STREAM, ZERO_HASH, Event, EventAddress, Stream
 from plans.models.flag import Flag
 from plans.models.freeze import Freeze, FreezeOverride
-from plans.models.people import CONSOLE_ROLES, ApiToken, RoleBinding, User
-from plans.models.plan import Approval, ApprovalRequest, Plan, PlanRevision, PlanTenant
+from plans.models.people import CONSOLE_ROLES, ApiToken, RoleBinding, RoleRequest, User
+from plans.models.plan import Approval, ApprovalRequest, OfPlans, Plan, PlanRevision, PlanTenant
 from plans.models.plugin_release import Plugin, Release, TrustKey
 from plans.models.policy_record import Policy
 from plans.models.tenant import Installation, Tenant
 
 __all__ = [
     "CONSOLE_ROLES",
+    "SYSTEM_STREAM",
     "ZERO_HASH",
     "Adjustment",
     "ApiToken",
@@ -25,6 +26,7 @@ __all__ = [
     "Freeze",
     "FreezeOverride",
     "Installation",
+    "OfPlans",
     "Plan",
     "PlanRevision",
     "PlanTenant",
@@ -32,6 +34,7 @@ __all__ = [
     "Policy",
     "Release",
     "RoleBinding",
+    "RoleRequest",
     "Stream",
     "Tenant",
     "TrailCheck",

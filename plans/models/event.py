@@ -6,8 +6,12 @@ from django.conf import settings
 from django.db import models
 
 from plans.chain import VERSION, event_body
+from plans.models.people import User
+from plans.models.plan import Plan
+from plans.models.rights import sight
 
 ZERO_HASH = "0" * 64
+SYSTEM_STREAM = "system"
 
 
 class Stream(models.Model):
@@ -19,6 +23,26 @@ class Stream(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class EventQuerySet(models.QuerySet["Event"]):
+    """Questions about the trail."""
+
+    def told_of(self, plan: Plan | None) -> "EventQuerySet":
+        """Return the events of one plan's trail; None = of the system's."""
+        return self.filter(stream__key=SYSTEM_STREAM if plan is None else plan.stream_key)
+
+    def visible_to(self, user: User) -> "EventQuerySet":
+        """Return the events of the plans that the person may know of; never of the system's trail.
+
+        That one tells of all tenants and people; whoever may read it is asked for by itself.
+        """
+        of_plans = self.exclude(stream__key=SYSTEM_STREAM)
+        reach = sight(user)
+        if reach.everything:
+            return of_plans
+        plans = Plan.objects.within(reach).values_list("pk", flat=True)
+        return of_plans.filter(stream__key__in=[f"plan:{pk}" for pk in plans])
 
 
 class Event(models.Model):
@@ -48,6 +72,8 @@ class Event(models.Model):
     grant = models.CharField(max_length=64, blank=True, help_text="The approval grant it used up.")
     prev_hash = models.CharField(max_length=64)
     hash = models.CharField(max_length=64)
+
+    objects = EventQuerySet.as_manager()
 
     class Meta:
         ordering = ("stream", "seq")

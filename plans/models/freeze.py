@@ -7,6 +7,10 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 
+from plans.models.people import User
+from plans.models.rights import sight
+from plans.models.tenant import Tenant
+
 
 class FreezeQuerySet(models.QuerySet["Freeze"]):
     """Questions about freezes."""
@@ -25,6 +29,26 @@ class FreezeQuerySet(models.QuerySet["Freeze"]):
     def over_plugin(self, plugin_id: Any) -> "FreezeQuerySet":
         """Return those that are about the plugin."""
         return self.filter(models.Q(plugin=None) | models.Q(plugin=plugin_id))
+
+    def visible_to(self, user: User) -> "FreezeQuerySet":
+        """Return those that hold up a tenant that the person may know of, or every tenant."""
+        if sight(user).everything:
+            return self
+        seen = Tenant.objects.visible_to(user)
+        keys: set[str] = set()
+        carried: list[dict[str, Any]] = []
+        for key, labels in seen.values_list("key", "labels"):
+            keys.add(key)
+            carried.append(labels)
+        return self.filter(
+            pk__in=[
+                pk
+                for pk, named, wanted in self.order_by().values_list("pk", "tenants", "labels")
+                if (not named and not wanted)
+                or keys.intersection(named)
+                or (wanted and any(wanted.items() <= labels.items() for labels in carried))
+            ]
+        )
 
 
 class Freeze(models.Model):

@@ -1,7 +1,7 @@
 """Plans, their revisions and the tenants in them."""
 
 import uuid
-from typing import Any
+from typing import Any, Self, TypeVar
 
 from django.conf import settings
 from django.db import models
@@ -9,7 +9,13 @@ from django_fsm import FSMField
 
 from plans.lifecycle import LIVE_PLAN_STATES, PLAN
 from plans.models.driven import Driven
+from plans.models.people import User
+from plans.models.rights import sight
+from plans.models.tenant import Tenant
+from plans.reach import Reach
 from plans.refusal import Refused
+
+RowT = TypeVar("RowT", bound=models.Model)
 
 
 class PlanQuerySet(models.QuerySet["Plan"]):
@@ -26,6 +32,25 @@ class PlanQuerySet(models.QuerySet["Plan"]):
     def live(self) -> "PlanQuerySet":
         """Return the plans that may touch tenants or have unfinished business with them."""
         return self.filter(state__in=LIVE_PLAN_STATES)
+
+    def within(self, reach: Reach) -> "PlanQuerySet":
+        """Return the plans all of whose tenants the reach covers.
+
+        A plan that also covers a tenant beyond it is another's plan: whoever saw it would see that
+        tenant, and whoever stopped it would stop it there.
+        """
+        if reach.everything:
+            return self
+        if reach.nothing:
+            return self.none()
+        beyond = PlanTenant.objects.filter(plan=models.OuterRef("pk")).exclude(
+            tenant__in=Tenant.objects.within(reach)
+        )
+        return self.filter(~models.Exists(beyond))
+
+    def visible_to(self, user: User) -> "PlanQuerySet":
+        """Return the plans that the person may know of; others do not exist for them."""
+        return self.within(sight(user))
 
 
 class Plan(Driven, models.Model):
@@ -94,6 +119,15 @@ class Plan(Driven, models.Model):
         return f"plan:{self.pk}"
 
 
+class OfPlans(models.QuerySet[RowT]):
+    """Rows that belong to a plan: they are visible to whom their plan is."""
+
+    def visible_to(self, user: User) -> Self:
+        """Return the rows of plans that the person may know of; of no plan only to who sees all."""
+        reach = sight(user)
+        return self if reach.everything else self.filter(plan__in=Plan.objects.within(reach))
+
+
 class PlanRevision(models.Model):
     """What exactly a plan said at one time; never edited."""
 
@@ -125,6 +159,10 @@ class PlanRevision(models.Model):
         return f"{self.plan_id} revision {self.number}"
 
 
+class PlanTenantQuerySet(OfPlans["PlanTenant"]):
+    """Questions about places."""
+
+
 class PlanTenant(models.Model):
     """A tenant's place in a plan."""
 
@@ -136,6 +174,8 @@ class PlanTenant(models.Model):
     reserved = models.BooleanField(default=False)
     excluded = models.BooleanField(default=False)
     excluded_why = models.CharField(max_length=200, blank=True)
+
+    objects = PlanTenantQuerySet.as_manager()
 
     class Meta:
         ordering = ("plan", "batch_number", "position")

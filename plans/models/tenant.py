@@ -1,8 +1,42 @@
 """Tenants and what is installed for them."""
 
 import uuid
+from functools import reduce
+from operator import and_, or_
 
 from django.db import models
+from django.db.models import Q
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.lookups import Exact
+
+from plans.models.people import User
+from plans.models.rights import sight
+from plans.reach import Labels, Reach
+
+
+def _carries(labels: Labels) -> Q:
+    # By expression: as a lookup path a label's name could mean something to Django.
+    pairs = (
+        Q(Exact(KeyTextTransform(name, "labels"), models.Value(value, models.TextField())))
+        for name, value in sorted(labels)
+    )
+    return reduce(and_, pairs)
+
+
+class TenantQuerySet(models.QuerySet["Tenant"]):
+    """Questions about tenants."""
+
+    def within(self, reach: Reach) -> "TenantQuerySet":
+        """Return the tenants that the reach covers."""
+        if reach.everything:
+            return self
+        if reach.nothing:
+            return self.none()
+        return self.filter(reduce(or_, map(_carries, reach.selectors)))
+
+    def visible_to(self, user: User) -> "TenantQuerySet":
+        """Return the tenants that the person may know of; others do not exist for them."""
+        return self.within(sight(user))
 
 
 class Tenant(models.Model):
@@ -17,6 +51,8 @@ class Tenant(models.Model):
     notes = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
+
+    objects = TenantQuerySet.as_manager()
 
     class Meta:
         ordering = ("key",)

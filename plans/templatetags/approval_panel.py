@@ -53,7 +53,7 @@ def approval_panel(plan: Plan, user: Any) -> ApprovalPanel:
     """Return what the panel says about the plan to this person, now."""
     now = timezone.now()
     request = (
-        ApprovalRequest.objects.filter(plan=plan, action=START)
+        plan.approval_requests.filter(action=START)
         .select_related("opened_by", "revision")
         .order_by("-opened_at")
         .first()

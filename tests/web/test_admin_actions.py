@@ -179,7 +179,7 @@ def test_a_person_is_made_and_the_trail_never_holds_the_password(ada):
 def test_nobody_gives_an_approval_role_to_oneself(ada, scene):
     where = reverse("admin:plans_rolebinding_add")
     given = {"user": scene.ada.pk, "kind": "approval", "role": "system_admin", "selector": "{}"}
-    assert "Another administrator" in ada.post(where, given).content.decode()
+    assert "Another administrator has to confirm" in said(ada.post(where, given, follow=True))
     assert not RoleBinding.objects.filter(user=scene.ada, kind="approval").exists()
     ada.post(where, given | {"user": scene.nils.pk})
     assert RoleBinding.objects.filter(user=scene.nils, role="system_admin").exists()
@@ -187,9 +187,14 @@ def test_nobody_gives_an_approval_role_to_oneself(ada, scene):
 
 def test_a_role_is_taken_away_and_that_is_told(ada, scene):
     binding = RoleBinding.objects.get(user=scene.olga)
-    ada.post(reverse("admin:plans_rolebinding_delete", args=[binding.pk]), {"post": "yes"})
-    assert not RoleBinding.objects.filter(pk=binding.pk).exists()
-    assert Event.objects.filter(kind="rolebinding_removed").exists()
+    delete = reverse("admin:plans_rolebinding_delete", args=[binding.pk])
+    assert ada.post(delete, {"post": "yes"}).status_code == 403
+    where = reverse("admin:plans_rolebinding_changelist")
+    chosen = {"action": "end", "_selected_action": [str(binding.pk)], "confirmed": "end"}
+    assert "Say why" in ada.post(where, chosen).content.decode()
+    ada.post(where, chosen | {"reason": "moved"})
+    assert RoleBinding.objects.get(pk=binding.pk).ended_by == scene.ada
+    assert Event.objects.filter(kind="role_ended", sentence__contains="moved").exists()
 
 
 def test_a_lost_second_factor_is_removed_by_another_and_its_secret_never_shown(ada, scene):
@@ -218,7 +223,6 @@ def test_a_switch_is_turned_by_its_use_case(ada):
 
 def test_an_expired_role_gives_nothing(scene):
     RoleBinding.objects.filter(user=scene.ada).update(expires_at=now() - timedelta(days=1))
-    User.objects.filter(pk=scene.ada.pk).update(is_superuser=False)
     former = logged_in(User.objects.get(pk=scene.ada.pk))
     assert former.get(reverse("admin:plans_tenant_add")).status_code == 403
 

@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 
 from plans.machine_access import AlreadyRevoked, hashed, make_token, revoke_token
 from plans.models import ApiToken, Event
-from plans.refusal import BadInput, NotAllowed
+from plans.refusal import BadInput, NotAllowed, NotFound
 from tests.web.api_scene import Scene, now
 
 pytestmark = pytest.mark.django_db
@@ -64,12 +64,22 @@ def test_all_problems_of_a_token_are_told_at_once(scene):
     assert len(refusal.value.problems) == 3
 
 
-def test_only_an_administrator_makes_and_revokes_tokens(scene):
+def test_people_make_and_revoke_their_own_and_administrators_those_of_machines(scene):
     with pytest.raises(NotAllowed):
-        make_token(user=scene.olga, name="x", days=1, by=scene.olga, now=now(), via="admin")
+        make_token(user=scene.olga, name="x", days=1, by=scene.mara, now=now(), via="admin")
+    with pytest.raises(NotAllowed):
+        make_token(user=scene.nils, name="x", days=1, by=scene.nils, now=now(), via="page")
     made = make_token(user=scene.olga, name="x", days=1, by=scene.ada, now=now(), via="admin")
-    with pytest.raises(NotAllowed):
-        revoke_token(token_id=made.token.pk, by=scene.olga, now=now(), via="admin")
+    with pytest.raises(NotFound):
+        revoke_token(token_id=made.token.pk, by=scene.mara, now=now(), via="admin")
+    revoke_token(token_id=made.token.pk, by=scene.olga, now=now(), via="page")
+
+
+def test_the_command_narrows_a_token_to_tenants(scene):
+    made_by_command("olga@example.org", "--label", "region=eu")
+    assert ApiToken.objects.get().selector == {"region": "eu"}
+    with pytest.raises(CommandError, match="NAME=VALUE"):
+        made_by_command("olga@example.org", "--label", "region")
 
 
 def test_no_token_and_no_session_is_401_with_a_challenge(scene):

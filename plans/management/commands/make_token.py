@@ -6,9 +6,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from plans.machine_access import SCOPES, make_token
+from plans.machine_access import make_token
 from plans.models import User
 from plans.refusal import BadInput
+from plans.token_scopes import SCOPES
 
 
 class Command(BaseCommand):
@@ -29,6 +30,14 @@ class Command(BaseCommand):
             help="Narrow it; may be repeated. Without: all that the person may do.",
         )
 
+        parser.add_argument(
+            "--label",
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help="Narrow it to tenants with this label; may be repeated.",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the token alone on stdout, so that it can be piped into a secret store."""
         user = User.objects.filter(email__iexact=options["email"]).first()
@@ -40,6 +49,7 @@ class Command(BaseCommand):
                 name=options["name"],
                 days=options["days"],
                 scopes=options["scope"],
+                selector=_labels(options["label"]),
                 by=None,
                 now=timezone.now(),
                 via="command",
@@ -48,3 +58,10 @@ class Command(BaseCommand):
             raise CommandError("\n".join(refusal.problems)) from refusal
         self.stdout.write(made.secret)
         self.stderr.write(f"Good until {made.token.expires_at:%Y-%m-%d %H:%M} UTC; shown only now.")
+
+
+def _labels(written: list[str]) -> dict[str, str]:
+    pairs = [label.partition("=") for label in written]
+    if wrong := [name for name, equals, _value in pairs if not equals]:
+        raise CommandError(f"--label {wrong[0]}: write NAME=VALUE, such as region=eu.")
+    return {name.strip(): value.strip() for name, _equals, value in pairs}
