@@ -21,6 +21,7 @@ from plans.admin_rights import (
 )
 from plans.machine_access import LONGEST_DAYS, SCOPES, NewToken, make_token, revoke_token
 from plans.models import CONSOLE_ROLES, ApiToken, RoleBinding, User
+from plans.second_factors import reset_factors
 
 if TYPE_CHECKING:
     CreationForm = BaseUserCreationForm[User]
@@ -53,6 +54,22 @@ class PersonAdmin(EditableAdmin, PeopleAdmin):
     ordering = ("email",)
     filter_horizontal = ()
     readonly_fields = ("last_login", "date_joined")
+    actions = (
+        as_action(
+            Act(
+                name="reset_factors",
+                label="Reset second factors",
+                meaning="Their app, passkeys and recovery codes no longer count and their sessions"
+                " end. They enrol anew at the next log-in; a mail tells them. Say how you know"
+                " that it is really this person who asks.",
+                run=lambda user, by, reason, now: reset_factors(
+                    user=user, by=by, reason=reason, now=now, via="admin"
+                ),
+                reason_needed=True,
+                step_up_needed=True,
+            )
+        ),
+    )
     fieldsets = (
         (None, {"fields": ("email", "name", "password")}),
         ("May", {"fields": ("is_active", "is_staff", "is_superuser")}),
@@ -121,7 +138,7 @@ class RoleBindingAdmin(EditableHistoryAdmin):
 
 
 class SecondFactorAdmin(EditableAdmin):
-    """Second factors: removed when somebody has lost one, never read and never made here."""
+    """Second factors: to look at. Who has lost theirs is reset on the list of people."""
 
     list_display = ("user", "type", "created_at", "last_used_at")
     list_select_related = ("user",)
@@ -135,16 +152,6 @@ class SecondFactorAdmin(EditableAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Let nobody change."""
         return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Let administrators remove it, but not their own: a stolen session must not."""
-        mine = obj is None or obj.user_id == administrator(request).pk
-        return not mine and super().has_add_permission(request)
-
-    def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        """Remove it and tell the trail."""
-        self.tell(request, obj, "removed", [])
-        super().delete_model(request, obj)
 
 
 class TokenForm(AnyModelForm):

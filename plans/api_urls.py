@@ -3,7 +3,7 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
-from plans import api, api_freezes
+from plans import api, api_freezes, api_people
 from plans.api_docs import ApiDocs
 
 PLAN = "api/v1/plans/<str:plan>"
@@ -19,6 +19,12 @@ urlpatterns = [
         "api/v1/freezes/<uuid:freeze>/lift",
         api_freezes.FreezeLift.as_view(),
         name="api-freeze-lift",
+    ),
+    path("api/v1/me/", api_people.Me.as_view(), name="api-me"),
+    path(
+        "api/v1/people/<str:person>/reset-factors",
+        api_people.ResetFactors.as_view(),
+        name="api-reset-factors",
     ),
     path("api/v1/tenants/import", api.TenantImport.as_view(), name="api-tenant-import"),
     path("api/v1/releases/", api.ReleaseRegister.as_view(), name="api-releases"),

@@ -10,7 +10,10 @@ class PlansConfig(AppConfig):
     verbose_name = "Plans"
 
     def ready(self) -> None:
-        """Let the field-level diff watch what people may edit."""
+        """Let the field-level diff watch what people may edit, and the trail hear of log-ins."""
+        from plans import login_receivers, sso_login
         from plans.audited import register
 
         register()
+        login_receivers.connect()
+        sso_login.connect()

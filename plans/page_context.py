@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 
 from plans import flags
@@ -10,10 +12,21 @@ from plans.models import Flag, User
 
 
 def console(request: HttpRequest) -> dict[str, Any]:
-    """Return the frame's variables: `flags_off`, `approvals_waiting`, `server_now`."""
+    """Return the frame's variables.
+
+    `flags_off`, `approvals_waiting`, `server_now`; `factors_optional` where the installation asks
+    for no second factor, `must_enrol` where this person needs one and has none.
+    """
     user = getattr(request, "user", None)
+    optional = not settings.REQUIRE_MFA
     if not isinstance(user, User):
-        return {"flags_off": [], "approvals_waiting": 0, "server_now": timezone.now()}
+        return {
+            "flags_off": [],
+            "approvals_waiting": 0,
+            "server_now": timezone.now(),
+            "factors_optional": optional,
+            **_single_sign_on(),
+        }
     from plans.approval import waiting_for
 
     off = list(Flag.objects.filter(enabled=False).select_related("changed_by"))
@@ -22,4 +35,15 @@ def console(request: HttpRequest) -> dict[str, Any]:
         "rollback_flag_off": any(flag.name == flags.ROLLBACK for flag in off),
         "approvals_waiting": len(waiting_for(user, now=timezone.now())),
         "server_now": timezone.now(),
+        "factors_optional": optional,
+        "must_enrol": getattr(request, "must_enrol", False),
     }
+
+
+def _single_sign_on() -> dict[str, str]:
+    """Return what the log-in page offers besides passwords."""
+    sso = settings.SINGLE_SIGN_ON
+    if sso is None:
+        return {}
+    where = reverse("openid_connect_login", kwargs={"provider_id": sso.provider_id})
+    return {"sso_name": sso.name, "sso_url": where}

@@ -7,6 +7,7 @@ from plans import (
     pages_freezes,
     pages_policies,
     pages_releases,
+    pages_step_up,
     pages_tenants,
     pages_trail,
 )
@@ -14,6 +15,9 @@ from plans import (
 PLAN = "plans/<uuid:plan_id>"
 
 urlpatterns = [
+    path("accounts/enrol/", pages_step_up.enrol, name="enrol"),
+    path("accounts/step-up/", pages_step_up.step_up, name="step-up"),
+    path("accounts/step-up/resume/", pages_step_up.resume, name="step-up-resume"),
     path(f"{PLAN}/approve/", pages_approvals.approve_plan, name="plan-approve"),
     path(f"{PLAN}/reject/", pages_approvals.reject_plan, name="plan-reject"),
     path(f"{PLAN}/cancel/", pages_approvals.cancel_plan, name="plan-cancel"),

@@ -4,6 +4,7 @@ from plans.models.adjustment import Adjustment
 from plans.models.event import ZERO_HASH, Event, Stream
 from plans.models.flag import Flag
 from plans.models.freeze import Freeze, FreezeOverride
+from plans.models.log_in import FailedLogIn, MappedRole
 from plans.models.people import CONSOLE_ROLES, ApiToken, RoleBinding, User
 from plans.models.plan import Approval, ApprovalRequest, Plan, PlanRevision, PlanTenant
 from plans.models.plugin_release import Plugin, Release, TrustKey
@@ -18,10 +19,12 @@ __all__ = [
     "Approval",
     "ApprovalRequest",
     "Event",
+    "FailedLogIn",
     "Flag",
     "Freeze",
     "FreezeOverride",
     "Installation",
+    "MappedRole",
     "Plan",
     "PlanRevision",
     "PlanTenant",
