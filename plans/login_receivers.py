@@ -4,7 +4,7 @@ from typing import Any
 
 from allauth.account.authentication import get_authentication_records
 from allauth.account.internal.flows.login import record_authentication
-from allauth.account.signals import user_logged_in
+from allauth.account.signals import password_changed, password_reset, user_logged_in
 from allauth.mfa import signals as mfa
 from allauth.mfa.models import Authenticator
 from django.contrib.auth.signals import user_logged_in as session_began
@@ -26,6 +26,8 @@ def connect() -> None:
     session_began.connect(_begin, dispatch_uid="console.session_began")
     user_logged_in.connect(_logged_in, dispatch_uid="console.logged_in")
     user_logged_out.connect(_logged_out, dispatch_uid="console.logged_out")
+    password_changed.connect(_password_changed, dispatch_uid="console.password_changed")
+    password_reset.connect(_password_changed, dispatch_uid="console.password_reset")
     mfa.authenticator_added.connect(_enrolled, dispatch_uid="console.factor_enrolled")
     mfa.authenticator_removed.connect(_removed, dispatch_uid="console.factor_removed")
     mfa.authenticator_reset.connect(_renewed, dispatch_uid="console.codes_renewed")
@@ -63,6 +65,16 @@ def _logged_in(sender: object, request: HttpRequest, user: User, **kwargs: Any) 
 def _logged_out(sender: object, request: HttpRequest, user: User | None, **kwargs: Any) -> None:
     if user is not None:
         _tell(request, user, "logged_out", "logged out")
+
+
+def _password_changed(sender: object, request: HttpRequest, user: User, **kwargs: Any) -> None:
+    _tell(request, user, "password_changed", "changed their password")
+    tell_person(
+        user,
+        subject="Your password was changed",
+        text="Your password for the Upgrade Console was changed. If it was not you, tell your"
+        " administrators at once.",
+    )
 
 
 def _enrolled(

@@ -23,8 +23,12 @@ to_step_up = RedirectView.as_view(pattern_name="step-up", query_string=True)
 # Before the library's own of the same addresses. Administrators write people's addresses; a
 # password of one's own would outlive the company's log-in; there is one page for a step-up.
 ACCOUNT_PAGES = [
-    path("oidc/<str:provider_id>/login/", sso_provider.sso_login),
-    path("oidc/<str:provider_id>/login/callback/", sso_provider.sso_callback),
+    path("oidc/<str:provider_id>/login/", sso_provider.sso_login, name="openid_connect_login"),
+    path(
+        "oidc/<str:provider_id>/login/callback/",
+        sso_provider.sso_callback,
+        name="openid_connect_callback",
+    ),
     path("oidc/again/", sso_provider.sso_again, name="sso-again"),
     path("2fa/reauthenticate/", to_step_up),
     path("2fa/webauthn/reauthenticate/", to_step_up),

@@ -6,6 +6,7 @@ import pytest
 import time_machine
 from django.contrib.auth.password_validation import validate_password
 from django.contrib.sessions.models import Session
+from django.core import mail
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.test import Client
@@ -124,6 +125,20 @@ def test_an_unknown_name_is_never_written_down(scene):
     assert "hunter2" not in event.sentence + str(event.payload)
 
 
+def test_an_address_that_tries_everybody_is_locked(scene):
+    for number in range(30):
+        Client().post(
+            "/accounts/login/",
+            {"login": f"n{number}@example.org", "password": "a wrong password"},
+            **ELSEWHERE,
+        )
+
+    locked = give_password(Client(), with_password(scene.olga), PASSWORD, **ELSEWHERE)
+
+    assert "Too many failed" in errors(locked)
+    assert give_password(Client(), scene.olga, PASSWORD, **OFFICE).status_code == 302
+
+
 # ---- the trail
 
 
@@ -220,6 +235,20 @@ def test_a_long_password_needs_no_odd_signs(password):
 def test_a_short_or_common_password_or_ones_own_name_is_refused(scene, password):
     with pytest.raises(ValidationError):
         validate_password(password, scene.olga)
+
+
+def test_a_new_password_takes_the_old_one_and_is_told(scene, django_capture_on_commit_callbacks):
+    here, there = logged_in(scene.olga), logged_in(scene.olga)
+    wanted = {"password1": "another long phrase", "password2": "another long phrase"}
+    where = "/accounts/password/change/"
+    with django_capture_on_commit_callbacks(execute=True):
+        here.post(where, {"oldpassword": "not the old one", **wanted})
+        assert "password_changed" not in kinds()
+        here.post(where, {"oldpassword": PASSWORD, **wanted})
+
+    assert kinds().count("password_changed") == 1
+    assert [one.to for one in mail.outbox] == [[scene.olga.email]]
+    assert there.get("/plans/").status_code == 302
 
 
 def test_passwords_and_codes_may_be_pasted(scene):
