@@ -302,6 +302,14 @@ def test_the_log_in_is_sound(busy):
     assert problems == []
 
 
+def test_the_demonstration_says_that_passwords_are_enough(busy):
+    page = busy.people.page_of("mara")
+
+    for path in ("/accounts/sessions/", "/plans/", "/tenants/"):
+        page.goto(f"{busy.stack.url}{path}")
+        expect(page.get_by_text("Second factors are not required here")).to_be_visible()
+
+
 def look_at(page: Page, people: People, path: str) -> list[str]:
     """Look at a page in four ways; return everything that is wrong with it."""
     people.complaints.clear()
