@@ -91,6 +91,8 @@ def lock_order() -> Iterator[LockOrder]:
 def _passwords_are_enough(settings: Any) -> None:
     """Let the cast act without second factors, except where a test is about them."""
     settings.REQUIRE_MFA = False
+    # The real hasher takes its time on purpose.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """Enrolling, and proving oneself before an act: nothing that was typed is lost."""
 
+import base64
 import re
 import time
 
@@ -171,15 +172,13 @@ def test_nobody_steps_up_without_logging_in(scene):
 # ---- enrolling
 
 
-def test_an_app_is_enrolled_and_told(scene, django_capture_on_commit_callbacks):
+@pytest.mark.django_db(transaction=True)
+def test_an_app_is_enrolled_and_told(scene):
     browser = logged_in(scene.aram)
     page = browser.get("/accounts/2fa/totp/activate/")
-    secret = page.context["form"].secret
-    import base64
-
-    code = code_of(base64.b32decode(secret), period_at(time.time()))
-    with django_capture_on_commit_callbacks(execute=True):
-        answer = browser.post("/accounts/2fa/totp/activate/", {"code": code})
+    secret = base64.b32decode(page.context["form"].secret)
+    code = code_of(secret, period_at(time.time()))
+    answer = browser.post("/accounts/2fa/totp/activate/", {"code": code})
 
     assert answer["Location"] == "/accounts/2fa/recovery-codes/"
     codes = browser.get(answer["Location"])
