@@ -8,6 +8,8 @@ from typing import Any
 from allauth.account.decorators import secure_admin_login
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
+from allauth.usersessions.models import UserSession
 from auditlog.models import LogEntry
 from django import forms
 from django.contrib import admin
@@ -50,6 +52,8 @@ admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-a
 # Nobody edits the queue by hand, rights do not come from groups, the log-in is the e-mail, and the
 # secrets of second factors are nobody's to read (admin_people shows them without).
 admin.site.unregister([Schedule, Success, Failure, OrmQ, Group, EmailAddress, Authenticator])
+# Whom to trust for single sign-on is configuration, and sessions are their people's.
+admin.site.unregister([SocialAccount, SocialApp, SocialToken, UserSession])
 admin.site.register(Authenticator, SecondFactorAdmin)
 
 

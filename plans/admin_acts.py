@@ -17,6 +17,7 @@ from plans.admin_rights import AnyModelAdmin, administrator
 from plans.models import User
 from plans.refusal import Refused
 from plans.refusal_trail import note_refusal
+from plans.step_up import require_step_up
 
 MOST_AT_ONCE = 50
 
@@ -32,6 +33,7 @@ class Act:
     meaning: str
     run: Callable[[Any, User, str, datetime], object]
     reason_needed: bool = False
+    step_up_needed: bool = False
 
 
 def as_action(act: Act) -> Performer:
@@ -41,6 +43,8 @@ def as_action(act: Act) -> Performer:
     def perform(
         model_admin: AnyModelAdmin, request: HttpRequest, queryset: QuerySet[Any]
     ) -> HttpResponseBase | None:
+        if act.step_up_needed:
+            require_step_up(request, now=timezone.now())
         rows = list(queryset[: MOST_AT_ONCE + 1])
         if len(rows) > MOST_AT_ONCE:
             messages.error(request, f"Choose at most {MOST_AT_ONCE} at once.")

@@ -31,6 +31,7 @@ from plans.role_giving import (
     give_role,
     refuse_role,
 )
+from plans.second_factors import reset_factors
 from plans.token_scopes import SCOPES
 
 if TYPE_CHECKING:
@@ -65,6 +66,22 @@ class PersonAdmin(EditableAdmin, PeopleAdmin):
     filter_horizontal = ()
     readonly_fields = ("is_active", "last_login", "date_joined")
     looked_at_by = "review_access"
+    actions = (
+        as_action(
+            Act(
+                name="reset_factors",
+                label="Reset second factors",
+                meaning="Their app, passkeys and recovery codes no longer count and their sessions"
+                " end. They enrol anew at the next log-in; a mail tells them. Say how you know"
+                " that it is really this person who asks.",
+                run=lambda user, by, reason, now: reset_factors(
+                    user=user, by=by, reason=reason, now=now, via="admin"
+                ),
+                reason_needed=True,
+                step_up_needed=True,
+            )
+        ),
+    )
     fieldsets = (
         (None, {"fields": ("email", "name", "password")}),
         ("May", {"fields": ("is_active", "is_staff")}),
@@ -195,7 +212,7 @@ class RoleRequestAdmin(HistoryAdmin):
 
 
 class SecondFactorAdmin(EditableAdmin):
-    """Second factors: removed when somebody has lost one, never read and never made here."""
+    """Second factors: to look at. Who has lost theirs is reset on the list of people."""
 
     looked_at_by = "review_access"
     list_display = ("user", "type", "created_at", "last_used_at")
@@ -210,16 +227,6 @@ class SecondFactorAdmin(EditableAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Let nobody change."""
         return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Let administrators remove it, but not their own: a stolen session must not."""
-        mine = obj is None or obj.user_id == administrator(request).pk
-        return not mine and super().has_add_permission(request)
-
-    def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        """Remove it and tell the trail."""
-        self.tell(request, obj, "removed", [])
-        super().delete_model(request, obj)
 
 
 class TokenForm(AnyModelForm):

@@ -11,11 +11,12 @@ from rest_framework.authentication import BaseAuthentication, get_authorization_
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
+from plans.client_address import client_address
 from plans.machine_access import MARK, has_ended, hashed
 from plans.models import ApiToken, User
 from plans.refusal import BadInput
 from plans.refusal_trail import tell_refusal
-from plans.trace import note_origin, origin
+from plans.trace import note_origin
 
 ON_BEHALF = "On-Behalf-Of"
 """By this header a machine says for whom it acts; the trail keeps it as what it is: its word."""
@@ -55,7 +56,7 @@ class TokenAuthentication(BaseAuthentication):
             raise AuthenticationFailed(
                 f"Every role of {token.user.get_full_name()} has ended, and this token with them."
             )
-        _stamp(token, now, origin().ip or str(request.META.get("REMOTE_ADDR", "")))
+        _stamp(token, now, client_address(request))
         token.user.acting_token = token
         note_origin(token=f"{token.name} ({token.prefix})", on_behalf=_on_behalf(request))
         _tell_field_log(token.user)

@@ -3,7 +3,7 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
-from plans import api, api_freezes, api_people, api_tokens, api_trail
+from plans import api, api_freezes, api_people, api_second_factors, api_tokens, api_trail
 from plans.api_docs import ApiDocs
 
 PLAN = "api/v1/plans/<str:plan>"
@@ -55,6 +55,12 @@ urlpatterns = [
         "api/v1/people/<str:person>/let-in",
         api_people.PersonLetIn.as_view(),
         name="api-person-let-in",
+    ),
+    path("api/v1/me/", api_second_factors.Me.as_view(), name="api-me"),
+    path(
+        "api/v1/people/<str:person>/reset-factors",
+        api_second_factors.ResetFactors.as_view(),
+        name="api-reset-factors",
     ),
     path("api/v1/tenants/import", api.TenantImport.as_view(), name="api-tenant-import"),
     path("api/v1/releases/", api.ReleaseRegister.as_view(), name="api-releases"),

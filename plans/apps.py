@@ -10,11 +10,10 @@ class PlansConfig(AppConfig):
     verbose_name = "Plans"
 
     def ready(self) -> None:
-        """Let the field-level diff watch what people edit, the trail hear of failed log-ins."""
-        from django.contrib.auth.signals import user_login_failed
-
+        """Let the field-level diff watch what people may edit, and the trail hear of log-ins."""
+        from plans import login_receivers, sso_login
         from plans.audited import register
-        from plans.login import tell_failed_login
 
         register()
-        user_login_failed.connect(tell_failed_login, dispatch_uid="trail")
+        login_receivers.connect()
+        sso_login.connect()

@@ -1,29 +1,128 @@
-"""Who may get in: people whom an administrator has made, nobody else."""
+"""Who may get in, and what allauth does our way: accounts, second factors, sessions."""
 
+import base64
+from collections.abc import Iterable
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.usersessions.adapter import DefaultUserSessionsAdapter
+from cryptography.fernet import Fernet, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 
-from plans.refusal_trail import tell_refusal
+from plans import events, failed_logins
+from plans.client_address import client_address
+from plans.models import FailedLogIn, User
+from plans.second_factors import has_factor, must_have_factor
 
-
-def tell_failed_login(sender: object, request: HttpRequest | None = None, **_more: Any) -> None:
-    """Write down that somebody failed to log in; what they typed may be a password, so not that."""
-    tell_refusal(
-        code="login_failed",
-        sentence="somebody failed to log in.",
-        what="log in",
-        user=None,
-        via="page" if request is not None else "command",
-        now=timezone.now(),
-    )
+ENCRYPTED = "f1:"
 
 
 class ClosedSignupAdapter(DefaultAccountAdapter):
-    """Keep the sign-up page shut."""
+    """No sign-up, locks by person and address, and the way to a second factor."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Return False: accounts are made by administrators."""
         return False
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        # By name and address: whoever guesses elsewhere must not lock the person out.
+        return f"{_typed(credentials)}|{client_address(request)}"
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Refuse more than the allowed tries; a refused one is counted too."""
+        try:
+            super().pre_authenticate(request, **credentials)
+        except ValidationError:
+            self.authentication_failed(request, **credentials)
+            raise
+
+    def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
+        """Count the failure for the trail."""
+        failed_logins.note_failure(
+            user=User.objects.filter(email__iexact=_typed(credentials)).first(),
+            address=client_address(request),
+            step=FailedLogIn.PASSWORD,
+            now=timezone.now(),
+            via="page",
+        )
+
+    def get_login_redirect_url(self, request: HttpRequest) -> str:
+        """Lead somebody who needs a second factor and has none to it."""
+        user = request.user
+        known = isinstance(user, User)
+        if known and must_have_factor(user, at=timezone.now()) and not has_factor(user):
+            return reverse("enrol")
+        return super().get_login_redirect_url(request)  # type: ignore[no-any-return]
+
+    def send_password_reset_mail(self, user: User, email: str, context: dict[str, Any]) -> None:
+        """Send it to people with a password; who comes by single sign-on gets none this way."""
+        if user.has_usable_password():
+            super().send_password_reset_mail(user, email, context)
+
+
+def _typed(credentials: dict[str, Any]) -> str:
+    return str(credentials.get("email") or credentials.get("username") or "").strip().lower()
+
+
+class SecondFactorAdapter(DefaultMFAAdapter):
+    """Keep the secrets of second factors encrypted: a copy of the database is not enough."""
+
+    def encrypt(self, text: str) -> str:
+        """Return the secret as it is kept."""
+        return ENCRYPTED + _fernet().encrypt(text.encode()).decode("ascii")
+
+    def decrypt(self, encrypted_text: str) -> str:
+        """Return the secret; one that was kept before they were encrypted is returned as it is."""
+        if not encrypted_text.startswith(ENCRYPTED):
+            return encrypted_text
+        return _fernet().decrypt(encrypted_text.removeprefix(ENCRYPTED)).decode()
+
+    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
+        """Return the name under which browsers and keys keep a passkey of this console."""
+        entity: dict[str, str] = super().get_public_key_credential_rp_entity()
+        return {**entity, "name": settings.MFA_TOTP_ISSUER}
+
+    def generate_authenticator_name(self, user: User, type: Any) -> str:
+        """Return a name to begin with."""
+        return "Passkey or security key"
+
+
+def _fernet() -> MultiFernet:
+    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    return MultiFernet([Fernet(_derived(key)) for key in keys])
+
+
+def _derived(secret: str) -> bytes:
+    stretched = HKDF(SHA256(), length=32, salt=None, info=b"second factors").derive(secret.encode())
+    return base64.urlsafe_b64encode(stretched)
+
+
+class SessionsAdapter(DefaultUserSessionsAdapter):
+    """End sessions in other browsers, and tell the trail."""
+
+    @transaction.atomic
+    def end_sessions(self, sessions: Iterable[Any]) -> None:
+        """End them all."""
+        ended = list(sessions)
+        super().end_sessions(ended)
+        if not ended:
+            return
+        user: User = ended[0].user
+        events.record(
+            stream=None,
+            kind="sessions_ended",
+            sentence=f"{user.get_full_name()} logged out in {len(ended)} other browser"
+            f"{'s' if len(ended) != 1 else ''}.",
+            actor=user,
+            via="page",
+            now=timezone.now(),
+            payload={"sessions": len(ended)},
+        )

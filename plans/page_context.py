@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 
 from plans import flags
@@ -11,10 +13,21 @@ from plans.permissions import may
 
 
 def console(request: HttpRequest) -> dict[str, Any]:
-    """Return the frame's variables; templates/base.html names them."""
+    """Return the frame's variables; templates/base.html names them.
+
+    `factors_optional` where the installation asks for no second factor, `must_enrol` where this
+    person needs one and has none.
+    """
     user = getattr(request, "user", None)
+    optional = not settings.REQUIRE_MFA
     if not isinstance(user, User):
-        return {"flags_off": [], "approvals_waiting": 0, "server_now": timezone.now()}
+        return {
+            "flags_off": [],
+            "approvals_waiting": 0,
+            "server_now": timezone.now(),
+            "factors_optional": optional,
+            **_single_sign_on(),
+        }
     from plans.approval import waiting_for
 
     check = TrailCheck.objects.order_by("-at").first()
@@ -26,4 +39,15 @@ def console(request: HttpRequest) -> dict[str, Any]:
         "approvals_waiting": len(waiting_for(user, now=timezone.now())),
         "may_review_access": may(user, "review_access"),
         "server_now": timezone.now(),
+        "factors_optional": optional,
+        "must_enrol": getattr(request, "must_enrol", False),
     }
+
+
+def _single_sign_on() -> dict[str, str]:
+    """Return what the log-in page offers besides passwords."""
+    sso = settings.SINGLE_SIGN_ON
+    if sso is None:
+        return {}
+    where = reverse("openid_connect_login", kwargs={"provider_id": sso.provider_id})
+    return {"sso_name": sso.name, "sso_url": where}

@@ -12,19 +12,22 @@ from django.views.decorators.http import require_POST
 from plans import approval
 from plans.informed_verdict import approve_seen, reject_seen
 from plans.page_access import person, visible_plan
+from plans.step_up import require_step_up
 
 
 @login_required
 @require_POST
 def approve_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
-    """Say yes to the content that was shown."""
+    """Say yes to the content that was shown, with a second factor that was used just now."""
     visible_plan(request, plan_id)
+    now = timezone.now()
+    require_step_up(request, now=now)
     plan = approve_seen(
         plan_id=plan_id,
         seen_digest=request.POST.get("digest", ""),
         approver=person(request),
         comment=request.POST.get("comment", ""),
-        now=timezone.now(),
+        now=now,
         via="page",
     )
     complete = not plan.approval_requests.filter(closed_at=None).exists()

@@ -2,16 +2,21 @@
 
 import logging
 from collections.abc import Callable
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from plans.database_away import DATABASE_AWAY
 from plans.refusal import NO_ANSWER, NotAllowed, NotFound, Refused
 from plans.refusal_trail import note_refusal
+from plans.step_up import StepUpRequired
+from plans.suspended_form import suspend
 
 logger = logging.getLogger(__name__)
 
@@ -35,13 +40,33 @@ class RefusalMiddleware:
             return None
         if isinstance(error, NotFound):
             raise Http404(error.sentence)
+        if isinstance(error, StepUpRequired):
+            return _step_up(request, error)
         if isinstance(error, NotAllowed):
             return render(request, "403.html", {"sentence": error.sentence}, status=403)
         messages.error(request, error.sentence)
-        origin = request.META.get("HTTP_REFERER", "")
-        if url_has_allowed_host_and_scheme(origin, allowed_hosts={request.get_host()}):
-            return HttpResponseRedirect(origin)
-        return HttpResponseRedirect("/")
+        return HttpResponseRedirect(_origin(request))
+
+
+def _origin(request: HttpRequest) -> str:
+    """Return the page that the person came from."""
+    origin = request.META.get("HTTP_REFERER", "")
+    ours = url_has_allowed_host_and_scheme(origin, allowed_hosts={request.get_host()})
+    return origin if ours else "/"
+
+
+def _step_up(request: HttpRequest, error: StepUpRequired) -> HttpResponse:
+    """Keep what was posted, ask for the second factor, and come back with it."""
+    then = {"next": _origin(request)}
+    where = f"{reverse('step-up')}?{urlencode(then)}"
+    if request.headers.get("Accept", "").startswith("application/json"):
+        told = {"refused": True, "sentence": error.sentence, "code": error.code, "go_to": where}
+        return JsonResponse(told, status=error.status)
+    name = suspend(request, now=timezone.now())
+    if not name:
+        messages.info(request, f"{error.sentence} Then do again what you wanted to do.")
+        return HttpResponseRedirect(where)
+    return HttpResponseRedirect(f"{where}&{urlencode({'form': name})}")
 
 
 def _database_away(request: HttpRequest) -> HttpResponse:

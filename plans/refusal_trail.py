@@ -41,7 +41,9 @@ SERIOUS = frozenset(
     }
 )
 """Codes of refusals, besides "not allowed", that an auditor wants to know of."""
-SERIOUS_BEGINNINGS = ("grant_", "step_up_", "token_", "signature_")
+SERIOUS_BEGINNINGS = ("grant_", "token_", "signature_")
+OF_STEP_UP = frozenset({"step_up_required", "wrong_code", "too_many_tries"})
+"""Being asked for a code is no refusal, and wrong ones are counted where they are tried."""
 
 
 @dataclass
@@ -70,6 +72,8 @@ TALLY = Tally()
 
 def is_serious(error: Exception) -> bool:
     """Tell whether the refusal is one of those that are written down."""
+    if getattr(error, "code", "") in OF_STEP_UP:
+        return False
     if isinstance(error, (NotAllowed, PermissionDenied, RestDenied)):
         return True
     if not isinstance(error, Refused):

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from plans.trace import acting_from, client_address, new_trace_id, trace_id_of, traceparent
+from plans.client_address import client_address
+from plans.trace import acting_from, new_trace_id, trace_id_of, traceparent
 
 HEADER = "traceparent"
 
@@ -18,11 +18,7 @@ class TraceMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer the request inside of its origin."""
-        address = client_address(
-            remote=request.META.get("REMOTE_ADDR") or "",
-            forwarded=request.headers.get("X-Forwarded-For", ""),
-            proxies=settings.TRUSTED_PROXIES,
-        )
+        address = client_address(request)
         trace_id = trace_id_of(request.headers.get(HEADER, "")) or new_trace_id()
         with acting_from(ip=address, trace_id=trace_id, on_behalf="", token="", grant=""):
             response = self.get_response(request)

@@ -8,6 +8,7 @@ from plans import (
     pages_policies,
     pages_releases,
     pages_review,
+    pages_step_up,
     pages_tenants,
     pages_tokens,
     pages_trail,
@@ -16,6 +17,9 @@ from plans import (
 PLAN = "plans/<uuid:plan_id>"
 
 urlpatterns = [
+    path("accounts/enrol/", pages_step_up.enrol, name="enrol"),
+    path("accounts/step-up/", pages_step_up.step_up, name="step-up"),
+    path("accounts/step-up/resume/", pages_step_up.resume, name="step-up-resume"),
     path(f"{PLAN}/approve/", pages_approvals.approve_plan, name="plan-approve"),
     path(f"{PLAN}/reject/", pages_approvals.reject_plan, name="plan-reject"),
     path(f"{PLAN}/cancel/", pages_approvals.cancel_plan, name="plan-cancel"),

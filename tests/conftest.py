@@ -88,6 +88,14 @@ def lock_order() -> Iterator[LockOrder]:
 
 
 @pytest.fixture(autouse=True)
+def _passwords_are_enough(settings: Any) -> None:
+    """Let the cast act without second factors, except where a test is about them."""
+    settings.REQUIRE_MFA = False
+    # The real hasher takes its time on purpose.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
 def _own_data_folder(tmp_path: Path, settings: Any) -> None:
     """Keep what a test writes beside the database (reports, mail) out of the checkout."""
     settings.REPORTS_DIR = tmp_path / "reports"

@@ -203,6 +203,38 @@ def _failpoints() -> str:
 
 
 @register(deploy=True)
+def people_who_act_have_two_factors(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """W041: a password alone approves and acts."""
+    if settings.REQUIRE_MFA:
+        return []
+    return [
+        CheckWarning(
+            "UPGRADECONSOLE_REQUIRE_MFA is off: a password alone approves and acts.",
+            hint="It is for demonstrations alone; unset it (docs/people.md).",
+            id="upgradeconsole.W041",
+        )
+    ]
+
+
+@register()
+def sessions_have_an_end(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """E041: sessions would end before anybody could use them."""
+    lives = {
+        "UPGRADECONSOLE_SESSION_IDLE_MINUTES": settings.SESSION_IDLE_MINUTES,
+        "UPGRADECONSOLE_SESSION_HOURS": settings.SESSION_HOURS,
+    }
+    return [
+        CheckError(
+            f"{name}={value}: nobody could stay logged in.",
+            hint="Write 1 or more; see docs/people.md.",
+            id="upgradeconsole.E041",
+        )
+        for name, value in lives.items()
+        if value < 1
+    ]
+
+
+@register(deploy=True)
 def strangers_come_by_tls(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """W004: other hosts are served without TLS, so passwords and tokens travel readable."""
     open_hosts = sorted(set(settings.ALLOWED_HOSTS) - LOCAL_HOSTS)

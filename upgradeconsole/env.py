@@ -58,21 +58,29 @@ def env_database(name: str) -> DatabaseAddress | None:
         raise ImproperlyConfigured(f"{name}: {error}.") from None
 
 
+def env_secret_given(name: str) -> str:
+    """Return a secret from NAME or from the file NAME_FILE, '' where neither is set."""
+    direct = os.environ.get(name)
+    if direct:
+        return direct
+    named_file = os.environ.get(f"{name}_FILE")
+    if not named_file:
+        return ""
+    try:
+        return Path(named_file).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ImproperlyConfigured(f"{name}_FILE={named_file!r}: {error}.") from error
+
+
 def env_secret(name: str, *, made_at: Path) -> str:
     """Return a secret from NAME, from the file NAME_FILE, or from a file made at first start.
 
     The made file is readable by its owner alone, so that a copy of the database is not enough
     to forge a session.
     """
-    direct = os.environ.get(name)
-    if direct:
-        return direct
-    named_file = os.environ.get(f"{name}_FILE")
-    if named_file:
-        try:
-            return Path(named_file).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise ImproperlyConfigured(f"{name}_FILE={named_file!r}: {error}.") from error
+    given = env_secret_given(name)
+    if given:
+        return given
     if not made_at.exists():
         made_at.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -6,6 +6,7 @@ from pathlib import Path
 from upgradeconsole import __version__
 from upgradeconsole.databases import postgresql, process_kind, sqlite
 from upgradeconsole.env import env_bool, env_database, env_int, env_list, env_secret, env_str
+from upgradeconsole.single_sign_on import read_single_sign_on
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env_str("UPGRADECONSOLE_DATA", str(BASE_DIR / "data"))).resolve()
@@ -48,6 +49,9 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.usersessions",
     "auditlog",
     "channels",
     "csp",
@@ -74,6 +78,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "plans.session_life.SessionLifeMiddleware",
+    "plans.factor_gate.FactorGateMiddleware",
     "auditlog.middleware.AuditlogMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "plans.refusal_pages.RefusalMiddleware",
@@ -116,6 +122,9 @@ CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
         "LOCATION": "console_cache",
+        # Limits of tries are kept here. With the library's own limit of 300 entries somebody who
+        # tries many addresses would push out what was counted of others.
+        "OPTIONS": {"MAX_ENTRIES": 200_000},
     }
 }
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
@@ -136,18 +145,49 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
+# Who may act needs a second factor. Only demonstrations and tests go without.
+REQUIRE_MFA = env_bool("UPGRADECONSOLE_REQUIRE_MFA", default=True)
+# A session ends when nobody has used it for so long, and at the latest so long after log-in.
+SESSION_IDLE_MINUTES = env_int("UPGRADECONSOLE_SESSION_IDLE_MINUTES", 480)
+SESSION_HOURS = env_int("UPGRADECONSOLE_SESSION_HOURS", 24)
+SESSION_COOKIE_AGE = SESSION_HOURS * 3600
+SINGLE_SIGN_ON = read_single_sign_on()
+# Behind so many proxies of ours, each of which adds to X-Forwarded-For; nothing else is believed.
+TRUSTED_PROXIES = env_int("UPGRADECONSOLE_TRUSTED_PROXIES", 0)
+ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
 ACCOUNT_ADAPTER = "plans.login.ClosedSignupAdapter"
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "[Upgrade Console] "
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_SESSION_REMEMBER = True
+# By name *and* address (plans/login.py), never by name alone: nobody locks an operator out.
+ACCOUNT_RATE_LIMITS = {"login": "60/m/ip", "login_failed": "30/m/ip,5/5m/key"}
+MFA_ADAPTER = "plans.login.SecondFactorAdapter"
+MFA_FORMS = {
+    "authenticate": "plans.login_forms.CodeForm",
+    "authenticate_webauthn": "plans.login_forms.KeyForm",
+}
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = False
 MFA_TOTP_ISSUER = "Upgrade Console"
+# allauth would let a password take a second factor away; plans/factor_gate.py does not.
+MFA_REAUTHENTICATION_REQUIRED = False
+# Administrators write the addresses, so nobody has to verify one first.
+MFA_ALLOW_UNVERIFIED_EMAIL = True
 # Browsers allow WebAuthn on plain http only for localhost.
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not CONSOLE_URL.startswith("https://")
+USERSESSIONS_ADAPTER = "plans.login.SessionsAdapter"
+SOCIALACCOUNT_ADAPTER = "plans.sso_login.SingleSignOnAdapter"
+SOCIALACCOUNT_PROVIDERS = (
+    SINGLE_SIGN_ON.providers()
+    if SINGLE_SIGN_ON
+    else {"openid_connect": {"provider_class": "plans.sso_provider.StrictProvider"}}
+)
+SOCIALACCOUNT_REQUESTS_TIMEOUT = 10
+SOCIALACCOUNT_EMAIL_VERIFICATION = "none"
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
@@ -179,7 +219,8 @@ CONTENT_SECURITY_POLICY = {
         "img-src": ["'self'", "data:", "blob:"],
         "font-src": ["'self'"],
         "connect-src": ["'self'"],
-        "form-action": ["'self'"],
+        # Chromium applies it to where a form's answer redirects, too.
+        "form-action": ["'self'", *([SINGLE_SIGN_ON.origin] if SINGLE_SIGN_ON else [])],
         "frame-ancestors": ["'none'"],
         "base-uri": ["'none'"],
         "manifest-src": ["'self'"],
@@ -271,8 +312,6 @@ KPI_HOURS_KEPT_DAYS = env_int("UPGRADECONSOLE_KPI_HOURS_KEPT_DAYS", 30)
 # The looks at a plan, from its end on; without them its rulings can no longer be replayed.
 LOOKS_KEPT_DAYS = env_int("UPGRADECONSOLE_LOOKS_KEPT_DAYS", 90)
 
-# How many proxies of ours every request comes through: so many entries of X-Forwarded-For count.
-TRUSTED_PROXIES = env_int("UPGRADECONSOLE_TRUSTED_PROXIES", 0)
 # The keys that sign checkpoints and grants; and where checkpoints go, off this machine at best.
 CONSOLE_KEYS_DIR = Path(env_str("UPGRADECONSOLE_KEYS_DIR", str(DATA_DIR / "keys"))).resolve()
 AUDIT_ANCHOR_DIR = Path(env_str("AUDIT_ANCHOR_DIR", str(DATA_DIR / "anchors"))).resolve()

@@ -56,6 +56,9 @@ def main(argv: Sequence[str]) -> int:
             first_time = not logins.exists()
             _prepare(with_demo=not options.no_demo)
             has_demo = logins.exists()
+            if has_demo:
+                # A demonstration is tried with passwords alone; every page says so.
+                os.environ.setdefault("UPGRADECONSOLE_REQUIRE_MFA", "0")
             threading.Thread(
                 target=_announce, args=(options.port, logins, first_time, began), daemon=True
             ).start()

@@ -1,10 +1,12 @@
 """Where every page and endpoint is; sockets: routing.py."""
 
 from django.contrib import admin
-from django.http import HttpRequest, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.templatetags.static import static
 from django.urls import include, path
 from django.views.generic import RedirectView
+
+from plans import sso_provider
 
 
 def livez(request: HttpRequest) -> JsonResponse:
@@ -12,10 +14,36 @@ def livez(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "ok"})
 
 
+def closed(request: HttpRequest) -> HttpResponse:
+    """Answer for pages of the library that this console does not have."""
+    raise Http404("There is no such page here.")
+
+
+to_step_up = RedirectView.as_view(pattern_name="step-up", query_string=True)
+# Before the library's own of the same addresses. Administrators write people's addresses; a
+# password of one's own would outlive the company's log-in; there is one page for a step-up.
+ACCOUNT_PAGES = [
+    path("oidc/<str:provider_id>/login/", sso_provider.sso_login, name="openid_connect_login"),
+    path(
+        "oidc/<str:provider_id>/login/callback/",
+        sso_provider.sso_callback,
+        name="openid_connect_callback",
+    ),
+    path("oidc/again/", sso_provider.sso_again, name="sso-again"),
+    path("2fa/reauthenticate/", to_step_up),
+    path("2fa/webauthn/reauthenticate/", to_step_up),
+    path("signup/", closed),
+    path("email/", closed),
+    path("password/set/", closed),
+    path("3rdparty/", closed),
+    path("3rdparty/signup/", closed),
+]
+
 urlpatterns = [
     path("livez", livez, name="livez"),
     # Django's own pages (admin) name no icon, so browsers ask for this one.
     path("favicon.ico", RedirectView.as_view(url=static("icon.svg"))),
+    path("accounts/", include(ACCOUNT_PAGES)),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
     # The plan form's fixed addresses stand before the pages of one plan.

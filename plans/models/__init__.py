@@ -5,6 +5,7 @@ from plans.models.checkpoint import Checkpoint, TrailCheck
 from plans.models.event import SYSTEM_STREAM, ZERO_HASH, Event, EventAddress, Stream
 from plans.models.flag import Flag
 from plans.models.freeze import Freeze, FreezeOverride
+from plans.models.log_in import FailedLogIn, MappedRole
 from plans.models.people import CONSOLE_ROLES, ApiToken, RoleBinding, RoleRequest, User
 from plans.models.plan import Approval, ApprovalRequest, OfPlans, Plan, PlanRevision, PlanTenant
 from plans.models.plugin_release import Plugin, Release, TrustKey
@@ -22,10 +23,12 @@ __all__ = [
     "Checkpoint",
     "Event",
     "EventAddress",
+    "FailedLogIn",
     "Flag",
     "Freeze",
     "FreezeOverride",
     "Installation",
+    "MappedRole",
     "OfPlans",
     "Plan",
     "PlanRevision",

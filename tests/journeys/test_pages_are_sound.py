@@ -113,6 +113,8 @@ PAGES = {
     "log-out": ("mara", "/accounts/logout/"),
     "password": ("mara", "/accounts/password/change/"),
     "two factors": ("mara", "/accounts/2fa/"),
+    "sessions": ("mara", "/accounts/sessions/"),
+    "enrol": ("mara", "/accounts/enrol/"),
 }
 EMPTY_PAGES = (
     "/",
@@ -174,6 +176,9 @@ NO_PAGES = {
     "report",
     "api-plan-report",
     "metrics",
+    # Pages, but only of people with a second factor: test_second_factors.py looks at them.
+    "step-up",
+    "step-up-resume",
 }
 _MAKE_ADMINISTRATOR = """
 import django
@@ -232,7 +237,9 @@ def empty(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterato
     data, port = tmp_path_factory.mktemp("empty"), free_port()
     (data / "static").mkdir()
     url = f"http://{HOST}:{port}"
-    environ = clean_environ(UPGRADECONSOLE_DATA=str(data), UPGRADECONSOLE_URL=url)
+    environ = clean_environ(
+        UPGRADECONSOLE_DATA=str(data), UPGRADECONSOLE_URL=url, UPGRADECONSOLE_REQUIRE_MFA="0"
+    )
     for argv in (["manage.py", "prepare", "--no-demo"], ["-c", _MAKE_ADMINISTRATOR]):
         subprocess.run([sys.executable, *argv], cwd=ROOT, env=environ, check=True)
     logins = data / "logins.txt"
@@ -306,6 +313,14 @@ def test_the_log_in_is_sound(busy):
 
     page.context.close()
     assert problems == []
+
+
+def test_the_demonstration_says_that_passwords_are_enough(busy):
+    page = busy.people.page_of("mara")
+
+    for path in ("/accounts/sessions/", "/plans/", "/tenants/"):
+        page.goto(f"{busy.stack.url}{path}")
+        expect(page.get_by_text("Second factors are not required here")).to_be_visible()
 
 
 def look_at(page: Page, people: People, path: str) -> list[str]:

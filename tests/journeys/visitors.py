@@ -94,7 +94,7 @@ class People:
             return profile
         page = profile.new_page()
         page.goto(f"{self.url}/accounts/login/")
-        email, password = self._login_of(name)
+        email, password = self.login_of(name)
         page.get_by_label("Email").fill(email)
         page.get_by_label("Password").fill(password)
         page.get_by_role("button", name="Log in").click()
@@ -102,7 +102,8 @@ class People:
         page.close()
         return profile
 
-    def _login_of(self, name: str) -> tuple[str, str]:
+    def login_of(self, name: str) -> tuple[str, str]:
+        """Return the e-mail and the password that the demonstration has given a person."""
         for line in self.logins.read_text("utf-8").splitlines():
             *_title, email, password = line.split()
             if email.startswith(f"{name}@"):

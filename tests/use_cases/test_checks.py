@@ -114,3 +114,19 @@ def test_a_clock_that_is_off_is_named_where_several_machines_share_a_database() 
 def test_the_shipped_policies_and_dictionary_are_sound() -> None:
     assert checks.policies_can_be_used() == []
     assert checks.dictionary_can_be_used() == []
+
+
+def test_whoever_deploys_without_second_factors_is_warned(settings: Any) -> None:
+    settings.REQUIRE_MFA = False
+    (found,) = checks.people_who_act_have_two_factors()
+    assert found.id == "upgradeconsole.W041"
+    settings.REQUIRE_MFA = True
+    assert checks.people_who_act_have_two_factors() == []
+
+
+def test_sessions_that_end_before_they_begin_are_refused(settings: Any) -> None:
+    assert checks.sessions_have_an_end() == []
+    settings.SESSION_HOURS = 0
+    (found,) = checks.sessions_have_an_end()
+    assert found.id == "upgradeconsole.E041"
+    assert "UPGRADECONSOLE_SESSION_HOURS=0" in found.msg

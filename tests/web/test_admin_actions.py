@@ -197,18 +197,38 @@ def test_a_role_is_taken_away_and_that_is_told(ada, scene):
     assert Event.objects.filter(kind="role_ended", sentence__contains="moved").exists()
 
 
-def test_a_lost_second_factor_is_removed_by_another_and_its_secret_never_shown(ada, scene):
+def test_a_lost_second_factor_is_reset_by_another_and_its_secret_never_shown(ada, scene):
     for user in (scene.olga, scene.ada):
         Authenticator.objects.create(user=user, type="totp", data={"secret": "JBSWY3DP"})
     lost = Authenticator.objects.get(user=scene.olga)
     page = ada.get(reverse("admin:mfa_authenticator_change", args=[lost.pk])).content.decode()
     assert "JBSWY3DP" not in page
-    ada.post(reverse("admin:mfa_authenticator_delete", args=[lost.pk]), {"post": "yes"})
-    own = Authenticator.objects.get()
-    assert own.user == scene.ada
-    delete = reverse("admin:mfa_authenticator_delete", args=[own.pk])
+    delete = reverse("admin:mfa_authenticator_delete", args=[lost.pk])
     assert ada.post(delete, {"post": "yes"}).status_code == 403
-    assert Event.objects.filter(kind="authenticator_removed").count() == 1
+    both = {"_selected_action": [scene.olga.pk, scene.ada.pk], "action": "reset_factors"}
+    answer = ada.post(
+        reverse("admin:plans_user_changelist"),
+        {**both, "confirmed": "reset_factors", "reason": "Called back on the office phone"},
+        follow=True,
+    )
+    assert Authenticator.objects.get().user == scene.ada
+    assert "Another administrator has to reset your own" in said(answer)
+    assert Event.objects.get(kind="factor_reset").payload["user"] == str(scene.olga.pk)
+
+
+def test_resetting_a_second_factor_takes_ones_own(ada, scene, settings):
+    settings.REQUIRE_MFA = True
+    Authenticator.objects.create(user=scene.olga, type="totp", data={"secret": "JBSWY3DP"})
+    answer = ada.post(
+        reverse("admin:plans_user_changelist"),
+        {
+            "_selected_action": [scene.olga.pk],
+            "action": "reset_factors",
+            "confirmed": "reset_factors",
+        },
+    )
+    assert answer.status_code in (302, 403)
+    assert Authenticator.objects.filter(user=scene.olga).exists()
 
 
 def test_a_switch_is_turned_by_its_use_case(ada):

@@ -1,0 +1,163 @@
+"""Step-up: a second factor of the last five minutes, and nothing that only looks like one."""
+
+from datetime import timedelta
+
+import pytest
+from allauth.account.internal.flows.login import record_authentication
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.backends.db import SessionStore
+from django.core.cache import cache
+from django.test import RequestFactory
+
+from plans.models import Event, User
+from plans.second_factors import WrongCode
+from plans.step_up import (
+    StepUp,
+    StepUpRequired,
+    TooManyTries,
+    require_step_up,
+    step_up_by_code,
+    step_up_of,
+)
+from tests.web.api_scene import now, person
+from tests.web.factors import App
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _required(settings):
+    settings.REQUIRE_MFA = True
+    cache.clear()
+
+
+@pytest.fixture
+def aram() -> User:
+    return person("Aram", approval="system_admin")
+
+
+def request_of(user):
+    request = RequestFactory().get("/")
+    request.user, request.session = user, SessionStore()
+    return request
+
+
+def used(user: User, **record):
+    """Return a request in whose session the person has proven themselves so."""
+    request = request_of(user)
+    method = record.pop("method", "mfa")
+    record_authentication(request, user, method, **record)
+    return request
+
+
+def test_a_second_factor_counts_for_five_minutes(aram):
+    app = App(aram)
+    request = used(aram, id=app.row.pk, type="totp", reauthenticated=True)
+
+    fresh = step_up_of(request, now=now() + timedelta(minutes=4, seconds=59))
+
+    assert fresh is not None
+    assert fresh.methods == ("totp",)
+    assert step_up_of(request, now=now() + timedelta(minutes=5, seconds=1)) is None
+
+
+def test_the_factor_given_at_log_in_counts_too(aram):
+    app = App(aram)
+
+    assert step_up_of(used(aram, id=app.row.pk, type="totp"), now=now()) is not None
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"method": "password", "reauthenticated": True},
+        {"method": "socialaccount", "provider": "company", "uid": "42", "reauthenticated": True},
+        {"method": "mfa", "type": "totp", "enrolled": True},
+        {"method": "mfa", "type": "totp", "id": 999_999},
+        {"method": "mfa", "type": "totp", "at": 99_999_999_999.0},
+    ],
+)
+def test_what_is_no_second_factor_never_counts(aram, record):
+    app = App(aram)
+    if record.get("method") == "mfa":
+        record = {"id": app.row.pk, **record}
+
+    assert step_up_of(used(aram, **record), now=now()) is None
+
+
+def test_a_factor_that_was_taken_away_proves_nothing(aram):
+    app = App(aram)
+    request = used(aram, id=app.row.pk, type="totp")
+    app.row.delete()
+
+    assert step_up_of(request, now=now()) is None
+
+
+def test_the_log_of_another_person_in_the_same_browser_is_not_ones_own(aram):
+    sona = person("Sona", approval="role_admin")
+    app = App(aram)
+    request = used(aram, id=app.row.pk, type="totp")
+    request.user = sona
+
+    assert step_up_of(request, now=now()) is None
+
+
+def test_nobody_has_stepped_up(settings):
+    settings.REQUIRE_MFA = False
+
+    assert step_up_of(request_of(AnonymousUser()), now=now()) is None
+
+
+def test_where_none_is_required_it_says_that_it_was_a_password(settings, aram):
+    settings.REQUIRE_MFA = False
+    at = now()
+
+    assert step_up_of(request_of(aram), now=at) == StepUp(("pwd",), at)
+    assert step_up_by_code(aram, "", now=at) == StepUp(("pwd",), at)
+    app = App(aram)
+    real = step_up_of(used(aram, id=app.row.pk, type="totp"), now=now())
+    assert real is not None
+    assert real.methods == ("totp",)
+
+
+def test_an_act_that_needs_one_says_so(aram):
+    with pytest.raises(StepUpRequired, match="second factor once more"):
+        require_step_up(request_of(aram), now=now())
+
+
+# ---- by a code, for machines
+
+
+def test_a_code_stands_for_a_session_once(aram):
+    app, at = App(aram), now()
+    code = app.code(at=at.timestamp())
+
+    assert step_up_by_code(aram, code, now=at, address="10.0.0.7") == StepUp(("totp",), at)
+    event = Event.objects.get(kind="stepped_up")
+    assert event.sentence == "Aram confirmed who they are with an authenticator app from 10.0.0.7."
+    with pytest.raises(WrongCode):
+        step_up_by_code(aram, code, now=at, address="10.0.0.7")
+    assert Event.objects.get(kind="login_failed").payload["step"] == "code"
+
+
+def test_without_a_code_it_is_asked_for(aram):
+    with pytest.raises(StepUpRequired, match="one-time code"):
+        step_up_by_code(aram, " ", now=now())
+
+
+def test_guessing_is_stopped_where_it_comes_from_and_nowhere_else(aram):
+    app, at = App(aram), now()
+    for _ in range(5):
+        with pytest.raises(WrongCode):
+            step_up_by_code(aram, "12", now=at, address="10.0.0.66")
+
+    with pytest.raises(TooManyTries):
+        step_up_by_code(aram, app.code(at=at.timestamp()), now=at, address="10.0.0.66")
+    assert step_up_by_code(aram, app.code(at=at.timestamp()), now=at, address="10.0.0.7")
+
+
+def test_where_none_is_required_a_code_that_is_given_must_still_be_right(settings, aram):
+    settings.REQUIRE_MFA = False
+
+    with pytest.raises(WrongCode):
+        step_up_by_code(aram, "123456", now=now())
