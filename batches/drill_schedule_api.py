@@ -183,7 +183,12 @@ class DrillScheduleRun(ConsoleView):
 
 def _found(request: Request, schedule: uuid.UUID) -> DrillSchedule:
     require(asking(request), "view")
-    found = DrillSchedule.objects.select_related("release__plugin").filter(pk=schedule).first()
+    found = (
+        DrillSchedule.objects.visible_to(asking(request))
+        .select_related("release__plugin")
+        .filter(pk=schedule)
+        .first()
+    )
     if found is None:
         raise NotFound("There is no such schedule.")
     return found

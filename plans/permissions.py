@@ -118,6 +118,12 @@ def _roles_with_reach(user: User, kinds: Iterable[str], at: datetime) -> Mapping
     return {role: Reach.of(found).narrowed(narrowing) for role, found in selectors.items()}
 
 
+def console_roles(user: User, *, at: datetime) -> set[str]:
+    """Return the console roles that the person holds now, for some tenants at least."""
+    held = _roles_with_reach(user, (RoleBinding.CONSOLE,), at)
+    return {role for role, reach in held.items() if not reach.nothing}
+
+
 def approval_roles(
     user: User,
     *,

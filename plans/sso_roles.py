@@ -8,6 +8,7 @@ from django.db import transaction
 
 from plans import events
 from plans.models import MappedRole, RoleBinding, User
+from plans.role_giving import end_bindings
 from plans.sso_mapping import RoleMapping, RoleRule
 
 
@@ -23,41 +24,52 @@ def apply_mapping(
     User.objects.select_for_update(no_key=True).get(pk=user.pk)
     granted = {(rule.kind, rule.role): rule for rule in mapping.granted(claims)}
     mapped = {
-        (one.binding.kind, one.binding.role): one
-        for one in MappedRole.objects.filter(user=user).select_related("binding")
+        (one.binding.kind, one.binding.role): one.binding
+        for one in MappedRole.objects.filter(user=user, binding__ended_at=None).select_related(
+            "binding"
+        )
     }
     taken = [mapped[key] for key in mapped.keys() - granted.keys()]
-    RoleBinding.objects.filter(pk__in=[one.binding_id for one in taken]).delete()
+    end_bindings(taken, "the identity provider vouches for it no more", None, now)
     given = []
     for key, rule in granted.items():
         if key in mapped:
-            _renew(mapped[key], rule, now)
+            _renew(user, mapped[key], rule, now)
         elif _give(user, rule, now):
             given.append(rule)
     if given or taken:
-        _tell(user, given, [one.binding.role for one in taken], now)
+        _tell(user, given, [binding.role for binding in taken], now)
 
 
-def _until(rule: RoleRule, now: datetime) -> datetime:
-    return now + timedelta(hours=rule.hours)
-
-
-def _renew(one: MappedRole, rule: RoleRule, now: datetime) -> None:
-    binding = one.binding
-    binding.selector, binding.expires_at = dict(rule.selector), _until(rule, now)
-    binding.save()
+def _renew(user: User, binding: RoleBinding, rule: RoleRule, now: datetime) -> None:
+    # What was held when stays known, so no row changes; and a log-in a minute later writes none.
+    half = timedelta(hours=rule.hours) / 2
+    lasts = binding.expires_at is not None and binding.expires_at - now > half
+    if lasts and binding.selector == dict(rule.selector):
+        return
+    end_bindings([binding], "renewed at a later log-in", None, now)
+    _bind(user, rule, now)
 
 
 def _give(user: User, rule: RoleRule, now: datetime) -> bool:
-    binding, made = RoleBinding.objects.get_or_create(
+    held = RoleBinding.objects.filter(user=user, kind=rule.kind, role=rule.role)
+    if held.in_force(now).exists():
+        return False
+    end_bindings(list(held.filter(ended_at=None)), "it had expired", None, now)
+    _bind(user, rule, now)
+    return True
+
+
+def _bind(user: User, rule: RoleRule, now: datetime) -> None:
+    binding = RoleBinding.objects.create(
         user=user,
         kind=rule.kind,
         role=rule.role,
-        defaults={"selector": dict(rule.selector), "expires_at": _until(rule, now)},
+        selector=dict(rule.selector),
+        expires_at=now + timedelta(hours=rule.hours),
+        why=f"the identity provider vouches for {rule.value}",
     )
-    if made:
-        MappedRole.objects.create(user=user, binding=binding, value=rule.value)
-    return made
+    MappedRole.objects.create(user=user, binding=binding, value=rule.value)
 
 
 def _tell(user: User, given: Sequence[RoleRule], taken: Sequence[str], now: datetime) -> None:

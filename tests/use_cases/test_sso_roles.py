@@ -46,7 +46,9 @@ def test_a_role_of_an_earlier_log_in_has_run_out(olga):
     assert held(olga) == set()
     log_in(olga, "ops")
     assert held(olga) == {"operator"}
-    assert RoleBinding.objects.filter(user=olga).count() == 1
+    # That it was held before stays known.
+    before = RoleBinding.objects.get(user=olga, ended_at__isnull=False)
+    assert before.ended_why == "renewed at a later log-in"
 
 
 def test_a_claim_that_is_gone_takes_the_role_away(olga):
@@ -57,6 +59,7 @@ def test_a_claim_that_is_gone_takes_the_role_away(olga):
 
     assert held(olga) == {"system_admin"}
     assert RoleBinding.objects.get(role="system_admin").selector == {"region": "eu"}
+    assert RoleBinding.objects.get(role="operator").ended_at is not None
     sentences = list(Event.objects.filter(kind="roles_mapped").values_list("sentence", flat=True))
     assert sentences[-1] == "The identity provider changed what Olga may do: taken operator."
 
@@ -76,3 +79,4 @@ def test_the_same_claims_again_are_no_news(olga):
     log_in(olga, "ops")
 
     assert Event.objects.filter(kind="roles_mapped").count() == 1
+    assert RoleBinding.objects.filter(user=olga).count() == 1

@@ -30,6 +30,10 @@ NO_TENANTS = {
     "plans.RoleBinding": "people",
     "plans.RoleRequest": "people",
     "plans.ApiToken": "people",
+    "plans.FailedLogIn": "people",
+    "plans.MappedRole": "people",
+    "plans.Checkpoint": "hashes over the heads of all streams",
+    "plans.TrailCheck": "whether the whole trail holds",
     "plans.Plugin": "the platform's",
     "plans.Release": "the platform's",
     "plans.TrustKey": "the platform's",
@@ -47,6 +51,7 @@ NO_TENANTS = {
     "reports.Endpoint": "the platform's",
 }
 OTHER_DOORS = {
+    "plans.EventAddress": "shown beside its event, to those who may read the whole trail",
     "batches.KpiFit": "kpi_listing.Eyes leaves out what names others' tenants",
     "batches.KpiRollup": "told in sums alone; rows are never shown",
     "batches.KpiHistoryCursor": "told in sums alone; rows are never shown",
