@@ -36,6 +36,7 @@ POINTS = (
     "effects.call_sent",
     "effects.looks_noted",
     "trail.recorded",
+    "grants.used",
     "adjust.restoring",
     "watch.ticking",
     "watch.decided",

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST
 from plans import approval
 from plans.informed_verdict import approve_seen, reject_seen
 from plans.page_access import person, visible_plan
+from plans.step_up import step_up_of
 
 
 @login_required
@@ -19,13 +20,15 @@ from plans.page_access import person, visible_plan
 def approve_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """Say yes to the content that was shown."""
     visible_plan(request, plan_id)
+    now = timezone.now()
     plan = approve_seen(
         plan_id=plan_id,
         seen_digest=request.POST.get("digest", ""),
         approver=person(request),
         comment=request.POST.get("comment", ""),
-        now=timezone.now(),
+        now=now,
         via="page",
+        step_up=step_up_of(request, now=now),
     )
     complete = not plan.approval_requests.filter(closed_at=None).exists()
     what = (

@@ -4,6 +4,7 @@ from plans.models.adjustment import Adjustment
 from plans.models.event import ZERO_HASH, Event, Stream
 from plans.models.flag import Flag
 from plans.models.freeze import Freeze, FreezeOverride
+from plans.models.grant import BreakGlass, Grant
 from plans.models.people import CONSOLE_ROLES, ApiToken, RoleBinding, User
 from plans.models.plan import Approval, ApprovalRequest, Plan, PlanRevision, PlanTenant
 from plans.models.plugin_release import Plugin, Release, TrustKey
@@ -17,10 +18,12 @@ __all__ = [
     "ApiToken",
     "Approval",
     "ApprovalRequest",
+    "BreakGlass",
     "Event",
     "Flag",
     "Freeze",
     "FreezeOverride",
+    "Grant",
     "Installation",
     "Plan",
     "PlanRevision",
