@@ -19,6 +19,7 @@ from batches.rehearsing import begin_rehearsal
 from plans.page_access import asked, one_page, person, viewer, visible_plans
 from plans.permissions import approval_roles, may, require
 from plans.refusal import BadInput, NotFound, Refused
+from plans.step_up import step_up_of
 
 DRILLS_PER_PAGE = 25
 OUTCOMES = (("passed", "Passed"), ("failed", "Failed"), ("cut_short", "Cut short"))
@@ -97,7 +98,15 @@ def schedule_approve(request: HttpRequest, schedule_id: uuid.UUID) -> HttpRespon
     """Agree to every run of a schedule."""
     done = "Agreed. Your yes holds for every run until the schedule is switched off."
     comment = request.POST.get("reason", "")
-    return _act(request, schedule_id, drill_schedules.approve_schedule, done, comment=comment)
+    proved = step_up_of(request, now=timezone.now())
+    return _act(
+        request,
+        schedule_id,
+        drill_schedules.approve_schedule,
+        done,
+        comment=comment,
+        step_up=proved,
+    )
 
 
 @login_required

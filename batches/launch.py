@@ -24,7 +24,6 @@ from plans.refusal import Refused
 from plans.releases import verify_again
 from plans.waves import batch_specs
 
-
 GRANT_REFUSED = "grant_refused"
 """The alert of a plan whose approvals do not allow what was about to be done."""
 

@@ -29,6 +29,7 @@ from plans.lifecycle import LIVE_PLAN_STATES
 from plans.models import ApprovalRequest, Plan, User
 from plans.permissions import approval_roles, may, roles_over
 from plans.refusal import BadInput, NotFound, Refused
+from plans.step_up import step_up_of
 
 APPROVAL_PANEL = "plans/_approval_panel.html"
 CURRENT = ("deploying", "soaking", "held", "rolling_back", "needs_hand")
@@ -245,6 +246,7 @@ def promote_batch(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
         control.promote,
         "The next batch may begin.",
         batch_number=int(number) if number.isascii() and number.isdigit() else None,
+        step_up=step_up_of(request, now=timezone.now()),
     )
 
 
@@ -293,6 +295,7 @@ def let_through(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
         freeze_id=_uuid(request.POST.get("freeze", "")),
         reason=request.POST.get("reason", ""),
         expires_at=_moment(request.POST.get("expires_at", "")),
+        step_up=step_up_of(request, now=timezone.now()),
     )
 
 

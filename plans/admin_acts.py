@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
@@ -14,8 +13,8 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from plans.admin_rights import AnyModelAdmin, administrator
-from plans.models import User
 from plans.refusal import Refused
+from plans.step_up import step_up_of
 
 MOST_AT_ONCE = 50
 
@@ -29,8 +28,10 @@ class Act:
     name: str
     label: str
     meaning: str
-    run: Callable[[Any, User, str, datetime], object]
+    run: Callable[..., object]
     reason_needed: bool = False
+    steps_up: bool = False
+    """Whether `run` takes, after row, person, reason and time, what the session proves."""
 
 
 def as_action(act: Act) -> Performer:
@@ -58,7 +59,9 @@ def as_action(act: Act) -> Performer:
 
 def _perform_on(act: Act, request: HttpRequest, row: Any, reason: str) -> None:
     try:
-        act.run(row, administrator(request), reason, timezone.now())
+        now = timezone.now()
+        more = [step_up_of(request, now=now)] if act.steps_up else []
+        act.run(row, administrator(request), reason, now, *more)
     except Refused as refusal:
         possible = f" Possible now: {', '.join(refusal.possible)}." if refusal.possible else ""
         messages.error(request, f"{row}: {refusal.sentence}{possible}")

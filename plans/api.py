@@ -15,7 +15,6 @@ from rest_framework.response import Response
 from plans import approval
 from plans.api_access import PLAN_PARAMETER, ConsoleView, asking, find_plan, taken, via
 from plans.api_input import (
-    CommentInput,
     NeededReasonInput,
     ReasonInput,
     ReleaseInput,
@@ -31,6 +30,7 @@ from plans.api_output import (
     described,
 )
 from plans.api_problem import problem
+from plans.api_step_up import CommentInput, proved
 from plans.lifecycle import PLAN
 from plans.models import Event, Plan, Release
 from plans.page_access import visible_plans
@@ -111,13 +111,15 @@ class PlanApprove(ConsoleView):
         """Approve it."""
         found = find_plan(request, plan)
         given = taken(CommentInput, request)
+        now = timezone.now()
         approved = approval.approve(
             plan_id=found.pk,
             approver=asking(request),
             comment=given["comment"],
             role=given.get("role"),
-            now=timezone.now(),
+            now=now,
             via=via(request),
+            step_up=proved(request, given, now=now),
         )
         return answer_plan(request, approved)
 

@@ -334,9 +334,7 @@ def own_act(
     """Sign and use up, in one go, the grant of an act that the person may do alone."""
     proved = stepped_up(step_up, now=now)
     revision = request.revision if request is not None else None
-    bound = bound_by(
-        plan, action, revision=revision, tenants=tenants, batch=batch, subject=subject
-    )
+    bound = bound_by(plan, action, revision=revision, tenants=tenants, batch=batch, subject=subject)
     grant = give(
         plan=plan,
         bound=bound,

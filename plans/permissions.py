@@ -39,6 +39,8 @@ ROLES_OF_ACTION: dict[str, frozenset[str]] = {
     "manage_policies": frozenset({"administrator"}),
     "push": frozenset({"telemetry", "operator", "release_manager", "administrator"}),
     "administer": frozenset({"administrator"}),
+    "break_glass": frozenset({"break_glass"}),
+    "review_break_glass": frozenset({"auditor", "administrator"}),
     "read_trail": frozenset({"auditor", "administrator"}),
 }
 WORDS = {
@@ -65,6 +67,8 @@ WORDS = {
     "manage_policies": "change policies",
     "push": "send metrics and pipeline events",
     "administer": "administer the console",
+    "break_glass": "act without the approvers",
+    "review_break_glass": "review what was done without the approvers",
     "read_trail": "read the system's trail",
 }
 

@@ -13,8 +13,8 @@ from decimal import Decimal
 import yaml
 
 from plans.policy import (
-    START_WITHIN_MINUTES,
     SLOW_SHARE_PERCENT,
+    START_WITHIN_MINUTES,
     ApprovalRule,
     BatchSpec,
     EvidenceRules,

@@ -1,0 +1,363 @@
+"""Act without the approvers in an emergency: loudly, and reviewed by somebody else within a day.
+
+Only the approvers are passed over. Freezes, windows, the rollback quote, signatures of releases
+and every other gate hold as ever; a rollback and a pause never needed this.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from batches import alerts, control, launch
+from batches.adjust_ends import loosen, operation_of
+from batches.models import Batch
+from plans import events, grants
+from plans.approved_acts import LOOSEN, START, Verdict
+from plans.drafting import current_revision, pinned_file
+from plans.grant_claims import BREAK_GLASS
+from plans.models import ApprovalRequest, BreakGlass, Grant, Plan, RoleBinding, User
+from plans.permissions import approval_roles, require
+from plans.refusal import BadInput, NotAllowed, NotFound, Refused
+from plans.step_up import StepUp
+
+PROMOTE = "promote"
+ACTS = {
+    START: "start the plan",
+    PROMOTE: "let the next batch begin",
+    LOOSEN: "put the loosening in force",
+}
+DONE = {
+    START: "started the plan",
+    PROMOTE: "let a batch begin",
+    LOOSEN: "put a loosening in force",
+}
+SHORTEST_REASON = 20
+REVIEW_WITHIN = timedelta(hours=24)
+BROKEN, OVERDUE = alerts.UNTIL_REVIEWED
+OUTCOME = "broken_glass"
+
+
+@transaction.atomic
+def break_glass(
+    *,
+    plan_id: Any,
+    act: str,
+    by: User,
+    reason: str,
+    now: datetime,
+    via: str,
+    step_up: StepUp | None = None,
+    batch_number: int | None = None,
+) -> BreakGlass:
+    """Do one act without those who would have to agree to it; all of them are told.
+
+    Raises BadInput with everything that is wrong, NotAllowed without the right to it or without a
+    fresh second factor, and whatever the act itself refuses.
+    """
+    plan = Plan.objects.locked(plan_id)
+    require(by, "break_glass", plan)
+    why = " ".join(reason.split())
+    problems = [] if act in ACTS else [f"act: write one of {', '.join(ACTS)}"]
+    if len(why) < SHORTEST_REASON:
+        problems.append(
+            f"reason: say in at least {SHORTEST_REASON} characters what cannot wait, and why; all"
+            " who could have agreed read it"
+        )
+    if problems:
+        raise BadInput(problems)
+    roles, used, batch = _PERFORMED[act](_Breaking(plan, by, why, step_up, now, via, batch_number))
+    return _tell(
+        BreakGlass(
+            plan=plan,
+            act=act,
+            batch=batch,
+            grant=used,
+            roles=list(roles),
+            told=[str(person.pk) for person in could_have_agreed(plan, roles, by, now)],
+            reason=why,
+            by=by,
+            at=now,
+            via=via,
+            review_due=now + REVIEW_WITHIN,
+        )
+    )
+
+
+class _Breaking:
+    """One act without the approvers, under way."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        by: User,
+        why: str,
+        step_up: StepUp | None,
+        now: datetime,
+        via: str,
+        batch_number: int | None,
+    ) -> None:
+        self.plan, self.by, self.now, self.via = plan, by, now, via
+        self.batch_number = batch_number
+        self._step_up = step_up
+        self._why = hashlib.sha256(why.encode()).hexdigest()
+
+    def sign(self, act: str, roles: Sequence[str], op: str, **bound: Any) -> Grant:
+        """Sign and use up the grant of the person alone, none of the roles having agreed."""
+        return grants.own_act(
+            self.plan,
+            BREAK_GLASS + act,
+            by=self.by,
+            role="",
+            step_up=self._step_up,
+            op=op,
+            now=self.now,
+            subject=f"reason sha256:{self._why}",
+            quorum=f"0of{max(1, len(roles))}",
+            **bound,
+        )
+
+
+Performed = tuple[Sequence[str], Grant, int | None]
+"""The roles that were passed over, the grant that was used instead, and the batch."""
+
+
+def _start(breaking: _Breaking) -> Performed:
+    plan = breaking.plan
+    revision = current_revision(plan)
+    roles = pinned_file(revision).approvals[revision.approvals].required_roles
+    state = str(plan.state)
+    if state not in {"awaiting_approval", "approved"}:
+        raise Refused(
+            f"This plan is {plan.lifecycle.states[state].lower()}; without its approvers only a"
+            " plan that was handed in can be started.",
+            possible=plan.lifecycle.possible(state),
+        )
+    if state == "awaiting_approval":
+        plan.move("approve")
+        plan.approved_at = breaking.now
+        plan.save()
+        request = ApprovalRequest.objects.filter(plan=plan, action=START, closed_at=None).first()
+        _close(request, breaking)
+    signed: list[Grant] = []
+
+    def authority(locked: Plan, op: str) -> Sequence[Grant]:
+        breaking.plan = locked
+        signed.append(breaking.sign(START, roles, op))
+        return signed
+
+    launch.start_with(
+        authority, plan_id=plan.pk, by=breaking.by, now=breaking.now, via=breaking.via
+    )
+    Grant.objects.filter(plan=plan).void(why="the plan was started without them", now=breaking.now)
+    return roles, signed[0], None
+
+
+def _promote(breaking: _Breaking) -> Performed:
+    plan = breaking.plan
+    revision = current_revision(plan)
+    rule = pinned_file(revision).approvals[revision.approvals]
+    roles = rule.gate_roles or rule.required_roles
+    batch: Batch = control.batch_at_the_gate(plan, breaking.batch_number)
+    grant = breaking.sign(
+        PROMOTE,
+        rule.gate_roles,
+        control.gate_operation(batch),
+        batch=batch.number,
+        tenants=control.tenants_of(batch),
+    )
+    control.let_begin(
+        plan,
+        batch,
+        f"WITHOUT THE APPROVERS {breaking.by.get_full_name()} let",
+        by=breaking.by,
+        now=breaking.now,
+        via=breaking.via,
+        used=[grant],
+    )
+    return roles, grant, batch.number
+
+
+def _loosen(breaking: _Breaking) -> Performed:
+    plan = breaking.plan
+    request = (
+        ApprovalRequest.objects.select_related("revision", "opened_by")
+        .filter(plan=plan, action=LOOSEN, closed_at=None)
+        .first()
+    )
+    if request is None:
+        raise Refused(
+            "No loosening waits for approval; ask for it first, then it can be put in force.",
+            code="nothing_waits",
+        )
+    _close(request, breaking)
+    grant = breaking.sign(LOOSEN, request.roles, operation_of(request), request=request)
+    loosen(
+        plan,
+        request,
+        Verdict(breaking.by, breaking.now, breaking.via),
+        f"put in force WITHOUT THE APPROVERS by {breaking.by.get_full_name()}",
+        used=[grant],
+    )
+    return request.roles, grant, None
+
+
+_PERFORMED = {START: _start, PROMOTE: _promote, LOOSEN: _loosen}
+
+
+def _close(request: ApprovalRequest | None, breaking: _Breaking) -> None:
+    """End the question to the approvers: it was answered over their heads."""
+    if request is None:
+        return
+    request.closed_at = breaking.now
+    request.outcome = OUTCOME
+    request.save()
+    why = f"{breaking.by.get_full_name()} acted without the approvers"
+    Grant.objects.filter(request=request).void(why=why, now=breaking.now)
+
+
+def could_have_agreed(plan: Plan, roles: Sequence[str], by: User, now: datetime) -> list[User]:
+    """Return who else holds one of the roles over the plan, whoever wrote it left out."""
+    holders = (
+        RoleBinding.objects.in_force(now)
+        .filter(kind=RoleBinding.APPROVAL, role__in=roles)
+        .values("user")
+    )
+    people = User.objects.filter(is_active=True, pk__in=holders).exclude(pk=by.pk)
+    not_theirs = grants.writers(plan)
+    return [
+        person
+        for person in people.order_by("email")
+        if person.pk not in not_theirs and set(roles) & approval_roles(person, at=now, plan=plan)
+    ]
+
+
+def _tell(broken: BreakGlass) -> BreakGlass:
+    """Keep it, write it to the trail of the plan and of the system, and tell everybody."""
+    broken.save()
+    plan, by = broken.plan, broken.by
+    roles = ", ".join(broken.roles) or "nobody"
+    sentence = (
+        f"GLASS BROKEN: {by.get_full_name()} {DONE[broken.act]} of {plan.external_id} without"
+        f" {roles}: {broken.reason.rstrip('.')}. Somebody else reviews it until"
+        f" {broken.review_due:%Y-%m-%d %H:%M} UTC."
+    )
+    alerts.fire(
+        plan=plan,
+        kind=BROKEN,
+        about=str(broken.pk),
+        sentence=sentence,
+        now=broken.at,
+        payload=broken.facts(),
+    )
+    for stream in (plan, None):
+        events.record(
+            stream=stream,
+            kind="glass_broken",
+            sentence=sentence,
+            actor=by,
+            via=broken.via,
+            now=broken.at,
+            payload=broken.facts()
+            | {"plan": str(plan.pk), "told": broken.told, "grants": grants.told([broken.grant])},
+        )
+    return broken
+
+
+def to_review(person: User, *, now: datetime) -> list[BreakGlass]:
+    """Return what the person can review, the most urgent first."""
+    waiting = (
+        BreakGlass.objects.unreviewed()
+        .select_related("plan__plugin", "plan__release", "plan__author", "by")
+        .order_by("review_due")
+    )
+    return [broken for broken in waiting if may_review(person, broken, now=now)]
+
+
+def may_review(person: User, broken: BreakGlass, *, now: datetime) -> bool:
+    """Tell whether the person may say whether it was right."""
+    try:
+        _require_reviewer(person, broken, now)
+    except NotAllowed:
+        return False
+    return True
+
+
+def _require_reviewer(person: User, broken: BreakGlass, now: datetime) -> None:
+    if person.pk == broken.by_id:
+        raise NotAllowed("You did it yourself; somebody else reviews it.", code="own_act")
+    if person.pk in grants.writers(broken.plan):
+        raise NotAllowed("You wrote or edited this plan; somebody else reviews it.", code="own_act")
+    if set(broken.roles) & approval_roles(person, at=now, plan=broken.plan):
+        return
+    require(person, "review_break_glass", broken.plan)
+
+
+@transaction.atomic
+def review(
+    *, break_glass_id: Any, by: User, verdict: str, comment: str, now: datetime, via: str
+) -> BreakGlass:
+    """Say afterwards whether it was right to pass the approvers over; once, by somebody else."""
+    found = BreakGlass.objects.filter(pk=break_glass_id).select_related("plan", "by").first()
+    if found is None:
+        raise NotFound("There is no such act.")
+    plan = Plan.objects.locked(found.plan_id)
+    broken = BreakGlass.objects.select_for_update(no_key=True).get(pk=found.pk)
+    _require_reviewer(by, broken, now)
+    if broken.reviewed_at is not None:
+        who = broken.reviewed_by.get_full_name() if broken.reviewed_by else "Somebody"
+        raise Refused(
+            f"{who} has reviewed this at {broken.reviewed_at:%Y-%m-%d %H:%M} UTC already.",
+            code="already_reviewed",
+        )
+    words = dict(BreakGlass.VERDICTS)
+    problems = [] if verdict in words else [f"verdict: write one of {', '.join(words)}"]
+    if not comment.strip():
+        problems.append("comment: say what you found; the report shows it")
+    if problems:
+        raise BadInput(problems)
+    broken.reviewed_by, broken.reviewed_at = by, now
+    broken.verdict, broken.review = verdict, comment.strip()
+    broken.save()
+    late = ", late" if broken.review_due < now else ""
+    sentence = (
+        f"{by.get_full_name()} reviewed{late} what {broken.by.get_full_name()} did without the"
+        f" approvers ({DONE[broken.act]} of {plan.external_id}):"
+        f" {words[verdict].lower()}. {broken.review}"
+    )
+    for kind in (BROKEN, OVERDUE):
+        alerts.resolve(plan=plan, kind=kind, about=str(broken.pk), now=now)
+    for stream in (plan, None):
+        events.record(
+            stream=stream,
+            kind="glass_reviewed",
+            sentence=sentence,
+            actor=by,
+            via=via,
+            now=now,
+            payload={
+                "break_glass": str(broken.pk),
+                "plan": str(plan.pk),
+                "verdict": verdict,
+                "comment": broken.review,
+                "late": bool(late),
+            },
+        )
+    return broken
+
+
+def tell_overdue(now: datetime) -> None:
+    """Alert of every review that should have been."""
+    for broken in BreakGlass.objects.overdue(now).select_related("plan", "by"):
+        alerts.fire(
+            plan=broken.plan,
+            kind=OVERDUE,
+            about=str(broken.pk),
+            sentence=f"nobody has reviewed what {broken.by.get_full_name()} did without the"
+            f" approvers ({DONE[broken.act]} of {broken.plan.external_id}); it was due at"
+            f" {broken.review_due:%Y-%m-%d %H:%M} UTC",
+            now=now,
+            payload={"break_glass": str(broken.pk), "act": broken.act},
+        )
