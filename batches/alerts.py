@@ -10,7 +10,6 @@ from batches.models import Alert, Batch
 from plans import events
 from plans.models import Plan
 
-
 UNTIL_REVIEWED = ("break_glass", "break_glass_review_overdue")
 """Alerts that end with a review alone, whatever becomes of the plan."""
 

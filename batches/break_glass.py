@@ -6,6 +6,7 @@ and every other gate hold as ever; a rollback and a pause never needed this.
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,14 +14,23 @@ from django.db import transaction
 
 from batches import alerts, control, launch
 from batches.adjust_ends import loosen, operation_of
-from batches.models import Batch
 from plans import events, grants
 from plans.approved_acts import LOOSEN, START, Verdict
 from plans.drafting import current_revision, pinned_file
 from plans.grant_claims import BREAK_GLASS
-from plans.models import ApprovalRequest, BreakGlass, Grant, Plan, RoleBinding, User
+from plans.models import (
+    Adjustment,
+    ApprovalRequest,
+    BreakGlass,
+    Grant,
+    Plan,
+    PlanTenant,
+    RoleBinding,
+    User,
+)
 from plans.permissions import approval_roles, require
-from plans.refusal import BadInput, NotAllowed, NotFound, Refused
+from plans.policy import ApprovalRule
+from plans.refusal import BadInput, Refused
 from plans.step_up import StepUp
 
 PROMOTE = "promote"
@@ -86,6 +96,83 @@ def break_glass(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class ActNow:
+    """What one act without the approvers would do right now: to whom, and past whom."""
+
+    roles: tuple[str, ...]
+    told: tuple[str, ...]
+    sentence: str
+    batch: int | None = None
+
+
+def act_now(plan: Plan, act: str, *, by: User, now: datetime) -> ActNow:
+    """Return what the act would do; raise Refused when it is not possible now. Writes nothing."""
+    roles, sentence, batch = _FORESEEN[act](plan)
+    told = tuple(person.get_full_name() for person in could_have_agreed(plan, roles, by, now))
+    return ActNow(tuple(roles), told, sentence, batch)
+
+
+Foreseen = tuple[Sequence[str], str, int | None]
+
+
+def _foresee_start(plan: Plan) -> Foreseen:
+    _require_handed_in(plan)
+    places = PlanTenant.objects.filter(plan=plan, excluded=False)
+    sentence = f"The plan starts at once: {places.count()} tenants, batch by batch."
+    return _rule(plan).required_roles, sentence, None
+
+
+def _foresee_promote(plan: Plan) -> Foreseen:
+    batch = control.batch_at_the_gate(plan, None)
+    sentence = f"Batch {batch.number}, {batch.name}, begins with {batch.size} tenants."
+    return _gate_roles(plan), sentence, batch.number
+
+
+def _foresee_loosen(plan: Plan) -> Foreseen:
+    request = _waiting_loosening(plan)
+    changes = "; ".join(Adjustment.objects.get(request=request).sentences)
+    return request.roles, f"This is in force at once: {changes}.", None
+
+
+_FORESEEN = {START: _foresee_start, PROMOTE: _foresee_promote, LOOSEN: _foresee_loosen}
+
+
+def _rule(plan: Plan) -> ApprovalRule:
+    revision = current_revision(plan)
+    return pinned_file(revision).approvals[revision.approvals]
+
+
+def _gate_roles(plan: Plan) -> Sequence[str]:
+    """Return who would have been asked at a gate; without roles of its own, who agreed before."""
+    rule = _rule(plan)
+    return rule.gate_roles or rule.required_roles
+
+
+def _require_handed_in(plan: Plan) -> None:
+    state = str(plan.state)
+    if state not in {"awaiting_approval", "approved"}:
+        raise Refused(
+            f"This plan is {plan.lifecycle.states[state].lower()}; without its approvers only a"
+            " plan that was handed in can be started.",
+            possible=plan.lifecycle.possible(state),
+        )
+
+
+def _waiting_loosening(plan: Plan) -> ApprovalRequest:
+    request = (
+        ApprovalRequest.objects.select_related("revision", "opened_by")
+        .filter(plan=plan, action=LOOSEN, closed_at=None)
+        .first()
+    )
+    if request is None:
+        raise Refused(
+            "No loosening waits for approval; ask for it first, then it can be put in force.",
+            code="nothing_waits",
+        )
+    return request
+
+
 class _Breaking:
     """One act without the approvers, under way."""
 
@@ -126,16 +213,9 @@ Performed = tuple[Sequence[str], Grant, int | None]
 
 def _start(breaking: _Breaking) -> Performed:
     plan = breaking.plan
-    revision = current_revision(plan)
-    roles = pinned_file(revision).approvals[revision.approvals].required_roles
-    state = str(plan.state)
-    if state not in {"awaiting_approval", "approved"}:
-        raise Refused(
-            f"This plan is {plan.lifecycle.states[state].lower()}; without its approvers only a"
-            " plan that was handed in can be started.",
-            possible=plan.lifecycle.possible(state),
-        )
-    if state == "awaiting_approval":
+    _require_handed_in(plan)
+    roles = _rule(plan).required_roles
+    if str(plan.state) == "awaiting_approval":
         plan.move("approve")
         plan.approved_at = breaking.now
         plan.save()
@@ -157,13 +237,10 @@ def _start(breaking: _Breaking) -> Performed:
 
 def _promote(breaking: _Breaking) -> Performed:
     plan = breaking.plan
-    revision = current_revision(plan)
-    rule = pinned_file(revision).approvals[revision.approvals]
-    roles = rule.gate_roles or rule.required_roles
-    batch: Batch = control.batch_at_the_gate(plan, breaking.batch_number)
+    batch = control.batch_at_the_gate(plan, breaking.batch_number)
     grant = breaking.sign(
         PROMOTE,
-        rule.gate_roles,
+        _rule(plan).gate_roles,
         control.gate_operation(batch),
         batch=batch.number,
         tenants=control.tenants_of(batch),
@@ -177,21 +254,12 @@ def _promote(breaking: _Breaking) -> Performed:
         via=breaking.via,
         used=[grant],
     )
-    return roles, grant, batch.number
+    return _gate_roles(plan), grant, batch.number
 
 
 def _loosen(breaking: _Breaking) -> Performed:
     plan = breaking.plan
-    request = (
-        ApprovalRequest.objects.select_related("revision", "opened_by")
-        .filter(plan=plan, action=LOOSEN, closed_at=None)
-        .first()
-    )
-    if request is None:
-        raise Refused(
-            "No loosening waits for approval; ask for it first, then it can be put in force.",
-            code="nothing_waits",
-        )
+    request = _waiting_loosening(plan)
     _close(request, breaking)
     grant = breaking.sign(LOOSEN, request.roles, operation_of(request), request=request)
     loosen(
@@ -264,100 +332,3 @@ def _tell(broken: BreakGlass) -> BreakGlass:
             | {"plan": str(plan.pk), "told": broken.told, "grants": grants.told([broken.grant])},
         )
     return broken
-
-
-def to_review(person: User, *, now: datetime) -> list[BreakGlass]:
-    """Return what the person can review, the most urgent first."""
-    waiting = (
-        BreakGlass.objects.unreviewed()
-        .select_related("plan__plugin", "plan__release", "plan__author", "by")
-        .order_by("review_due")
-    )
-    return [broken for broken in waiting if may_review(person, broken, now=now)]
-
-
-def may_review(person: User, broken: BreakGlass, *, now: datetime) -> bool:
-    """Tell whether the person may say whether it was right."""
-    try:
-        _require_reviewer(person, broken, now)
-    except NotAllowed:
-        return False
-    return True
-
-
-def _require_reviewer(person: User, broken: BreakGlass, now: datetime) -> None:
-    if person.pk == broken.by_id:
-        raise NotAllowed("You did it yourself; somebody else reviews it.", code="own_act")
-    if person.pk in grants.writers(broken.plan):
-        raise NotAllowed("You wrote or edited this plan; somebody else reviews it.", code="own_act")
-    if set(broken.roles) & approval_roles(person, at=now, plan=broken.plan):
-        return
-    require(person, "review_break_glass", broken.plan)
-
-
-@transaction.atomic
-def review(
-    *, break_glass_id: Any, by: User, verdict: str, comment: str, now: datetime, via: str
-) -> BreakGlass:
-    """Say afterwards whether it was right to pass the approvers over; once, by somebody else."""
-    found = BreakGlass.objects.filter(pk=break_glass_id).select_related("plan", "by").first()
-    if found is None:
-        raise NotFound("There is no such act.")
-    plan = Plan.objects.locked(found.plan_id)
-    broken = BreakGlass.objects.select_for_update(no_key=True).get(pk=found.pk)
-    _require_reviewer(by, broken, now)
-    if broken.reviewed_at is not None:
-        who = broken.reviewed_by.get_full_name() if broken.reviewed_by else "Somebody"
-        raise Refused(
-            f"{who} has reviewed this at {broken.reviewed_at:%Y-%m-%d %H:%M} UTC already.",
-            code="already_reviewed",
-        )
-    words = dict(BreakGlass.VERDICTS)
-    problems = [] if verdict in words else [f"verdict: write one of {', '.join(words)}"]
-    if not comment.strip():
-        problems.append("comment: say what you found; the report shows it")
-    if problems:
-        raise BadInput(problems)
-    broken.reviewed_by, broken.reviewed_at = by, now
-    broken.verdict, broken.review = verdict, comment.strip()
-    broken.save()
-    late = ", late" if broken.review_due < now else ""
-    sentence = (
-        f"{by.get_full_name()} reviewed{late} what {broken.by.get_full_name()} did without the"
-        f" approvers ({DONE[broken.act]} of {plan.external_id}):"
-        f" {words[verdict].lower()}. {broken.review}"
-    )
-    for kind in (BROKEN, OVERDUE):
-        alerts.resolve(plan=plan, kind=kind, about=str(broken.pk), now=now)
-    for stream in (plan, None):
-        events.record(
-            stream=stream,
-            kind="glass_reviewed",
-            sentence=sentence,
-            actor=by,
-            via=via,
-            now=now,
-            payload={
-                "break_glass": str(broken.pk),
-                "plan": str(plan.pk),
-                "verdict": verdict,
-                "comment": broken.review,
-                "late": bool(late),
-            },
-        )
-    return broken
-
-
-def tell_overdue(now: datetime) -> None:
-    """Alert of every review that should have been."""
-    for broken in BreakGlass.objects.overdue(now).select_related("plan", "by"):
-        alerts.fire(
-            plan=broken.plan,
-            kind=OVERDUE,
-            about=str(broken.pk),
-            sentence=f"nobody has reviewed what {broken.by.get_full_name()} did without the"
-            f" approvers ({DONE[broken.act]} of {broken.plan.external_id}); it was due at"
-            f" {broken.review_due:%Y-%m-%d %H:%M} UTC",
-            now=now,
-            payload={"break_glass": str(broken.pk), "act": broken.act},
-        )

@@ -3,7 +3,7 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
-from plans import api, api_freezes
+from plans import api, api_freezes, api_grants
 from plans.api_docs import ApiDocs
 
 PLAN = "api/v1/plans/<str:plan>"
@@ -13,6 +13,7 @@ urlpatterns = [
     path(f"{PLAN}/approve", api.PlanApprove.as_view(), name="api-plan-approve"),
     path(f"{PLAN}/reject", api.PlanReject.as_view(), name="api-plan-reject"),
     path(f"{PLAN}/cancel", api.PlanCancel.as_view(), name="api-plan-cancel"),
+    path(f"{PLAN}/grants", api_grants.PlanGrants.as_view(), name="api-plan-grants"),
     path(f"{PLAN}/events", api.PlanEvents.as_view(), name="api-plan-events"),
     path("api/v1/freezes/", api_freezes.Freezes.as_view(), name="api-freezes"),
     path(
