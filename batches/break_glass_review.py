@@ -7,39 +7,10 @@ from django.db import transaction
 
 from batches import alerts
 from batches.break_glass import BROKEN, DONE, OVERDUE
-from plans import events, grants
+from plans import events
+from plans.break_glass_reviewers import require_reviewer
 from plans.models import BreakGlass, Plan, User
-from plans.permissions import approval_roles, require
-from plans.refusal import BadInput, NotAllowed, NotFound, Refused
-
-
-def to_review(person: User, *, now: datetime) -> list[BreakGlass]:
-    """Return what the person can review, the most urgent first."""
-    waiting = (
-        BreakGlass.objects.unreviewed()
-        .select_related("plan__plugin", "plan__release", "plan__author", "by")
-        .order_by("review_due")
-    )
-    return [broken for broken in waiting if may_review(person, broken, now=now)]
-
-
-def may_review(person: User, broken: BreakGlass, *, now: datetime) -> bool:
-    """Tell whether the person may say whether it was right."""
-    try:
-        _require_reviewer(person, broken, now)
-    except NotAllowed:
-        return False
-    return True
-
-
-def _require_reviewer(person: User, broken: BreakGlass, now: datetime) -> None:
-    if person.pk == broken.by_id:
-        raise NotAllowed("You did it yourself; somebody else reviews it.", code="own_act")
-    if person.pk in grants.writers(broken.plan):
-        raise NotAllowed("You wrote or edited this plan; somebody else reviews it.", code="own_act")
-    if set(broken.roles) & approval_roles(person, at=now, plan=broken.plan):
-        return
-    require(person, "review_break_glass", broken.plan)
+from plans.refusal import BadInput, NotFound, Refused
 
 
 @transaction.atomic
@@ -52,7 +23,7 @@ def review(
         raise NotFound("There is no such act.")
     plan = Plan.objects.locked(found.plan_id)
     broken = BreakGlass.objects.select_for_update(no_key=True).get(pk=found.pk)
-    _require_reviewer(by, broken, now)
+    require_reviewer(by, broken, now)
     if broken.reviewed_at is not None:
         who = broken.reviewed_by.get_full_name() if broken.reviewed_by else "Somebody"
         raise Refused(

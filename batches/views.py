@@ -26,16 +26,17 @@ from batches.snapshot_batches import WORST_FIRST
 from batches.soak_outlook import kept_outlook
 from plans import approval, freezing
 from plans.lifecycle import LIVE_PLAN_STATES
-from plans.models import ApprovalRequest, Plan, User
+from plans.models import ApprovalRequest, BreakGlass, Plan, User
 from plans.permissions import approval_roles, may, roles_over
 from plans.refusal import BadInput, NotFound, Refused
+from plans.signing_preview import what_is_signed
 from plans.step_up import step_up_of
 
 APPROVAL_PANEL = "plans/_approval_panel.html"
 CURRENT = ("deploying", "soaking", "held", "rolling_back", "needs_hand")
 ACTIONS = (
     *("start", "pause", "resume", "rollback", "promote", "settle"),
-    *("retry", "exclude", "skip", "stop", "adjust", "draft"),
+    *("retry", "exclude", "skip", "stop", "adjust", "draft", "break_glass"),
 )
 UNDER_WAY = ("running", "paused")
 STATES = [(state, TENANT_UPGRADE.states[state]) for state in WORST_FIRST]
@@ -81,6 +82,7 @@ def _picture(request: HttpRequest, plan: Plan) -> dict[str, Any]:
         "states": STATES,
         "rungs": rungs(snapshot["batches"]),
         "possible": set(snapshot["plan"]["possible"]),
+        "broken_glass": BreakGlass.objects.filter(plan=plan).select_related("by", "reviewed_by"),
         "current": next((b for b in snapshot["batches"] if b["state"] in CURRENT), None),
         **_verdict_on_change(request, plan, snapshot),
         **_acting(request, plan),
@@ -100,7 +102,8 @@ def _verdict_on_change(
     if asked is None:
         return {}
     try:
-        return {"my_roles": approval.standing(asked, plan, user, now)}
+        roles = approval.standing(asked, plan, user, now)
+        return {"my_roles": roles, "signs": what_is_signed(plan, asked, now=now)}
     except Refused as refused:
         return {"why_not": refused.sentence}
 

@@ -15,11 +15,13 @@ def console(request: HttpRequest) -> dict[str, Any]:
     if not isinstance(user, User):
         return {"flags_off": [], "approvals_waiting": 0, "server_now": timezone.now()}
     from plans.approval import waiting_for
+    from plans.break_glass_reviewers import to_review
 
+    now = timezone.now()
     off = list(Flag.objects.filter(enabled=False).select_related("changed_by"))
     return {
         "flags_off": off,
         "rollback_flag_off": any(flag.name == flags.ROLLBACK for flag in off),
-        "approvals_waiting": len(waiting_for(user, now=timezone.now())),
+        "approvals_waiting": len(waiting_for(user, now=now)) + len(to_review(user, now=now)),
         "server_now": timezone.now(),
     }
