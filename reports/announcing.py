@@ -12,8 +12,9 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
+from batches.alerts import UNTIL_REVIEWED
 from batches.models import Alert, Rollback, TenantUpgrade
-from plans.models import Plan
+from plans.models import BreakGlass, Plan, User
 from reports.models import Announcement, Delivery, Endpoint
 
 EVENT_TYPE = "plugin.version.gray.alert"
@@ -64,7 +65,7 @@ def announce(*, alert: Alert, status: str, now: datetime) -> Announcement:
             tenants=tenants,
             next_at=now,
         )
-        for address, tenants in _owners(alert.plan, touched).items()
+        for address, tenants in (_could_have_agreed(alert) | _owners(alert.plan, touched)).items()
     ]
     Delivery.objects.bulk_create(deliveries, batch_size=ROWS_AT_ONCE)
     return announcement
@@ -149,6 +150,17 @@ def _owners(plan: Plan | None, touched: dict[str, str]) -> dict[str, list[str]]:
         if owner:
             owners.setdefault(owner, []).append(key)
     return owners
+
+
+def _could_have_agreed(alert: Alert) -> dict[str, list[str]]:
+    """Return the addresses of those whose agreement was done without; no tenants of theirs."""
+    if alert.kind not in UNTIL_REVIEWED:
+        return {}
+    broken = BreakGlass.objects.filter(pk=alert.payload.get("break_glass")).first()
+    if broken is None:
+        return {}
+    people = User.objects.filter(pk__in=broken.told, is_active=True)
+    return {address: [] for address in people.values_list("email", flat=True)}
 
 
 def _versions_before(plan: Plan | None) -> list[str]:

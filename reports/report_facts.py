@@ -8,7 +8,9 @@ from datetime import datetime
 
 from reports.report_facts_agreed import (
     AdjustmentFact,
+    BrokenGlassFact,
     FreezeFact,
+    GrantFact,
     OverrideFact,
     Person,
     ReleaseFact,
@@ -123,6 +125,9 @@ class ReportFacts:
     stopped_at: datetime | None = None
     evidence: EvidenceFact | None = None
     soaks: tuple[SoakFact, ...] = ()
+    grants: tuple[GrantFact, ...] = ()
+    grant_keys: tuple[tuple[str, str], ...] = ()
+    broken_glass: tuple[BrokenGlassFact, ...] = ()
 
     @property
     def tenants(self) -> tuple[TenantFact, ...]:
