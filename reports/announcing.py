@@ -13,8 +13,10 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from batches.alerts import UNTIL_REVIEWED
+from batches.break_glass import OVERDUE
 from batches.models import Alert, Rollback, TenantUpgrade
-from plans.models import BreakGlass, Plan, User
+from plans.models import BreakGlass, Plan, RoleBinding, User
+from plans.permissions import ROLES_OF_ACTION
 from reports.models import Announcement, Delivery, Endpoint
 
 EVENT_TYPE = "plugin.version.gray.alert"
@@ -153,13 +155,22 @@ def _owners(plan: Plan | None, touched: dict[str, str]) -> dict[str, list[str]]:
 
 
 def _could_have_agreed(alert: Alert) -> dict[str, list[str]]:
-    """Return the addresses of those whose agreement was done without; no tenants of theirs."""
+    """Return the addresses of those who could have agreed; no tenants of theirs.
+
+    Whoever else may review it is told where nobody could have, and when the review is overdue.
+    """
     if alert.kind not in UNTIL_REVIEWED:
         return {}
     broken = BreakGlass.objects.filter(pk=alert.payload.get("break_glass")).first()
     if broken is None:
         return {}
-    people = User.objects.filter(pk__in=broken.told, is_active=True)
+    told = {str(pk) for pk in broken.told}
+    if not told or alert.kind == OVERDUE:
+        reviewers = RoleBinding.objects.in_force(alert.opened_at).filter(
+            kind=RoleBinding.CONSOLE, role__in=ROLES_OF_ACTION["review_break_glass"]
+        )
+        told |= {str(pk) for pk in reviewers.values_list("user", flat=True)} - {str(broken.by_id)}
+    people = User.objects.filter(pk__in=told, is_active=True).order_by("email")
     return {address: [] for address in people.values_list("email", flat=True)}
 
 
