@@ -9,6 +9,7 @@ from batches import alerts, control
 from batches.break_glass import act_now, break_glass, could_have_agreed
 from batches.break_glass_review import review, tell_overdue
 from batches.models import Alert, Batch
+from batches.watch_chores import CHORES
 from plans import approval, freezing, grants
 from plans.break_glass_reviewers import to_review
 from plans.console_keys import public_key
@@ -325,8 +326,6 @@ def test_a_review_that_is_overdue_is_an_alert_until_it_is_done(scene, bo):
 
 
 def test_the_watch_looks_for_overdue_reviews(scene):
-    from batches.watch_chores import CHORES
-
     assert CHORES["break-glass reviews"] is tell_overdue
 
 
