@@ -50,7 +50,7 @@ def break_glass(
         out.print(
             f"GLASS BROKEN: {done['act']} of {done['external_id']} without"
             f" {', '.join(done['roles'])}. They are told; somebody else reviews it until"
-            f" {render.clock(done['review_due'])}.",
+            f" {done['review_due']}.",
             soft_wrap=True,
         )
     return ExitCode.COMPLETED
@@ -66,11 +66,13 @@ def grants(plan: PlanName, output: OutputAs = Output.table) -> int:
     for one in given:
         used = f"used by {one['op']}" if one["consumed_at"] else one["voided_why"] or "not used"
         role = f" as {one['role']}" if one["role"] else ""
-        out.print(
+        line = (
             f"{one['approver']}{role}: {one['action']}, proved by"
-            f" {' and '.join(one['methods'])}, until {render.clock(one['expires_at'])}; {used}",
+            f" {' and '.join(one['methods'])}, until {one['expires_at']}; {used}"
+        )
+        out.print(
+            render.printable(line),
             soft_wrap=True,
-            highlight=False,
         )
     return ExitCode.COMPLETED
 
