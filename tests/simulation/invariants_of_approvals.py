@@ -12,6 +12,7 @@ from plans.models import (
     BreakGlass,
     Event,
     Grant,
+    Plan,
     PlanRevision,
 )
 from tests.simulation.judging import all_plans
@@ -39,17 +40,23 @@ def i5_every_start_was_agreed_to(world: World) -> Iterator[str]:
         if request is None or request.plan_digest != revision.plan_digest:
             yield f"{plan} was started without an approval of what it is"
             continue
-        given = list(request.approvals.filter(verdict=Approval.APPROVED))
-        mine = PlanRevision.objects.filter(plan=plan, number__lte=revision.number)
-        writers = set(mine.values_list("author_id", flat=True))
-        if {one.role for one in given} != set(request.roles):
-            yield f"{plan} was started without all roles"
-        if len({one.user_id for one in given}) != len(given):
-            yield f"one person approved {plan} twice"
-        if writers & {one.user_id for one in given}:
-            yield f"an author approved {plan}"
-        if request.closed_at > plan.started_at + timedelta(seconds=30):
-            yield f"{plan} was started before it was approved"
+        yield from _agreed_by_the_right_people(plan, request, revision)
+
+
+def _agreed_by_the_right_people(
+    plan: Plan, request: ApprovalRequest, revision: PlanRevision
+) -> Iterator[str]:
+    given = list(request.approvals.filter(verdict=Approval.APPROVED))
+    mine = PlanRevision.objects.filter(plan=plan, number__lte=revision.number)
+    writers = set(mine.values_list("author_id", flat=True))
+    if {one.role for one in given} != set(request.roles):
+        yield f"{plan} was started without all roles"
+    if len({one.user_id for one in given}) != len(given):
+        yield f"one person approved {plan} twice"
+    if writers & {one.user_id for one in given}:
+        yield f"an author approved {plan}"
+    if request.closed_at > plan.started_at + timedelta(seconds=30):
+        yield f"{plan} was started before it was approved"
 
 
 NEED_A_GRANT = {"plan_started": "start", "batch_promoted": "promote", "plan_adjusted": "loosen"}
