@@ -26,7 +26,7 @@ from batches.rollback import request_rollback
 from plans import approval
 from plans.admin_acts import Act, as_action
 from plans.admin_rights import AnyInline, HistoryAdmin, ReadOnlyAdmin
-from plans.models import ApprovalRequest, Plan, PlanRevision, User
+from plans.models import ApprovalRequest, Grant, Plan, PlanRevision, User
 from plans.step_up import StepUp
 
 
@@ -117,6 +117,13 @@ class ApprovalInline(ReadOnlyInline):
     fields = ("action", "roles", "deadline", "opened_by", "closed_at", "outcome")
 
 
+class GrantInline(ReadOnlyInline):
+    """Who signed what, and what used it up."""
+
+    model = Grant
+    fields = ("action", "approver", "role", "issued_at", "expires_at", "consumed_at", "op")
+
+
 class BatchInline(ReadOnlyInline):
     """The plan's batches."""
 
@@ -140,7 +147,7 @@ class PlanAdmin(HistoryAdmin):
     list_filter = ("state", "plugin")
     search_fields = ("external_id", "plugin__key", "release__version")
     date_hierarchy = "created_at"
-    inlines = (RevisionInline, ApprovalInline, BatchInline)
+    inlines = (RevisionInline, ApprovalInline, GrantInline, BatchInline)
     actions = tuple(as_action(act) for act in PLAN_ACTS)
 
 

@@ -1,6 +1,7 @@
 """REST: plans and their approval, the trail, tenants, releases; the rest is in batches/api*.py."""
 
 import json
+from functools import partial
 from typing import Any, ClassVar
 
 from django.utils import timezone
@@ -31,6 +32,7 @@ from plans.api_output import (
 )
 from plans.api_problem import problem
 from plans.api_step_up import CommentInput, proved
+from plans.informed_verdict import approve_seen
 from plans.lifecycle import PLAN
 from plans.models import Event, Plan, Release
 from plans.page_access import visible_plans
@@ -112,14 +114,16 @@ class PlanApprove(ConsoleView):
         found = find_plan(request, plan)
         given = taken(CommentInput, request)
         now = timezone.now()
-        approved = approval.approve(
+        proof = proved(request, given, now=now)
+        seen = given.pop("digest", None)
+        approve = partial(approve_seen, seen_digest=seen) if seen else approval.approve
+        approved = approve(
             plan_id=found.pk,
             approver=asking(request),
-            comment=given["comment"],
-            role=given.get("role"),
             now=now,
             via=via(request),
-            step_up=proved(request, given, now=now),
+            step_up=proof,
+            **given,
         )
         return answer_plan(request, approved)
 

@@ -28,6 +28,9 @@ class CommentInput(CodeInput):
 
     comment = serializers.CharField(max_length=2000, allow_blank=True, default="")
     role = serializers.CharField(max_length=64, required=False)
+    digest = serializers.CharField(
+        max_length=64, required=False, help_text="Approve this content alone, as you looked at it."
+    )
 
 
 class OverrideInput(CodeInput):

@@ -35,6 +35,7 @@ def approve_seen(
     comment: str,
     now: datetime,
     via: str,
+    role: str | None = None,
     step_up: StepUp | None = None,
 ) -> Plan:
     """Approve the plan whose digest the person saw; raise SeenIsOld for any other content."""
@@ -45,6 +46,7 @@ def approve_seen(
         comment=comment.strip(),
         now=now,
         via=via,
+        role=role,
         step_up=step_up,
     )
 

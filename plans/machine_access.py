@@ -22,7 +22,8 @@ LONGEST_DAYS = 366
 SCOPES = {
     "read": frozenset({"view", "read_trail"}),
     "plan": frozenset({"draft", "submit", "adjust", "cancel", "archive", "probe"}),
-    "approve": frozenset({"approve"}),
+    "approve": frozenset({"approve", "review_break_glass"}),
+    "break_glass": frozenset({"break_glass"}),
     "operate": frozenset(
         {
             *("start", "pause", "resume", "rollback", "promote", "settle"),

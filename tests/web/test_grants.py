@@ -8,6 +8,7 @@ from django.urls import reverse
 from plans import approval
 from plans.drafting import TenantChoice
 from plans.models import Grant, Plan
+from plans.policies import save_policy_text
 from plans.step_up import StepUp
 from tests.builders import a_draft, a_started, an_approved, policy_text
 from tests.use_cases.adjusted import change
@@ -50,7 +51,6 @@ def test_what_changed_since_the_last_approval_is_shown_with_batches_and_windows(
     plan = a_draft(scene, policy=policy_text("quick"))
     approval.submit(plan_id=plan.pk, by=scene.mara, now=now(), via="page")
     more = 'windows: [{kind: allow, from: "03:00", to: "04:00", timezone: UTC}]'
-    from plans.policies import save_policy_text
 
     save_policy_text(
         text=policy_text("quick", more=more), source="test", by=None, now=now(), via="command"
@@ -157,3 +157,13 @@ def test_acts_of_one_person_take_a_code_too(scene, act, body):
     answer = post(scene.client(scene.olga), url(act), body | {"code": "123456"})
     assert answer.status_code in {403, 404, 409}, answer.json()
     assert "code" not in str(answer.json().get("errors", ""))
+
+
+def test_rest_approves_the_content_alone_that_was_looked_at(scene):
+    plan = handed_in(scene)
+    client = scene.client(scene.aram)
+    old = post(client, url("approve"), {"digest": "0" * 64})
+    assert (old.status_code, old.json()["code"]) == (409, "plan_changed")
+    assert not Grant.objects.exists()
+    digest = plan.approval_requests.get().plan_digest
+    assert post(client, url("approve"), {"digest": digest, "comment": "ok"}).status_code == 200

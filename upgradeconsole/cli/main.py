@@ -145,10 +145,15 @@ def approve(
         str | None, typer.Option(help="In which role, when you hold several of those asked for.")
     ] = None,
     code: Code = None,
+    digest: Annotated[
+        str | None, typer.Option(help="Approve this content alone, as you looked at it.")
+    ] = None,
     output: OutputAs = Output.table,
 ) -> int:
     """Approve a plan that awaits approval: your signed yes, for this content, once."""
     body: dict[str, Any] = {"comment": comment} | with_code(code)
+    if digest is not None:
+        body["digest"] = digest
     if role is not None:
         body["role"] = role
     return _act("approve", plan, body, output)
