@@ -214,8 +214,11 @@ def make_plans(stack: Stack) -> dict[str, str]:
         "waiting": stack.hand_in(stack.take_tenants(5), policy="gated"),
         "broken": stack.hand_in(stack.take_tenants(2), policy="gated"),
     }
-    reason = "The hole is being used right now."
-    stack.act(plans["broken"], "break-glass", act="start", reason=reason)
+    given = {"act": "start", "reason": "The hole is being used right now."}
+    status, answer = stack.rest(
+        "POST", f"/api/v1/plans/{plans['broken']}/break-glass", given, by="olga"
+    )
+    assert status == 201, answer
     for state in ("completed", "needs_hand"):
         stack.wait_for(plans[state], "completed")
     stack.act(plans["needs_hand"], "rollback", reason="Olga has seen enough")

@@ -10,7 +10,7 @@ from batches.break_glass import act_now, break_glass, could_have_agreed
 from batches.break_glass_review import review, tell_overdue
 from batches.models import Alert, Batch
 from batches.watch_chores import CHORES
-from plans import approval, freezing, grants
+from plans import approval, flags, freezing, grants
 from plans.break_glass_reviewers import to_review
 from plans.console_keys import public_key
 from plans.grant_signing import SealedGrant, opened
@@ -19,7 +19,6 @@ from plans.models import (
     ApprovalRequest,
     BreakGlass,
     Event,
-    Flag,
     Grant,
     Plan,
     RoleBinding,
@@ -180,9 +179,7 @@ def test_only_the_approvers_are_passed_over(scene, bo):
 
 def test_while_the_orchestrator_is_off_glass_starts_nothing(scene, bo):
     plan = handed_in(scene)
-    Flag.objects.update_or_create(
-        name="plugin-gray-orchestrator", defaults={"enabled": False, "reason": "x"}
-    )
+    flags.turn(name=flags.ORCHESTRATOR, on=False, reason="x", by=scene.ada, now=now(), via="page")
     with pytest.raises(Refused, match="is off"):
         break_it(plan, bo)
 
