@@ -39,7 +39,7 @@ def review(
     broken.reviewed_by, broken.reviewed_at = by, now
     broken.verdict, broken.review = verdict, comment.strip()
     broken.save()
-    late = ", late" if broken.review_due < now else ""
+    late = " late" if broken.review_due < now else ""
     sentence = (
         f"{by.get_full_name()} reviewed{late} what {broken.by.get_full_name()} did without the"
         f" approvers ({DONE[broken.act]} of {plan.external_id}):"

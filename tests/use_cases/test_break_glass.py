@@ -317,7 +317,7 @@ def test_a_review_that_is_overdue_is_an_alert_until_it_is_done(scene, bo):
     assert "bo@example.org" not in targets
     reviewed(broken, scene.sona, at=due + timedelta(hours=1))
     assert Alert.objects.get(pk=alert.pk).resolved_at is not None
-    assert "reviewed, late," in events(plan, "glass_reviewed")[0].sentence
+    assert "Sona reviewed late what Bo did" in events(plan, "glass_reviewed")[0].sentence
     tell_overdue(due + timedelta(hours=2))
     assert Alert.objects.filter(kind="break_glass_review_overdue").count() == 1
 

@@ -108,7 +108,7 @@ def test_a_grant_says_who_agreed_to_what_how_and_until_when(scene):
     assert first.artifact_sha256 == plan.release.digest
     assert first.requester == str(scene.mara.pk)
     assert {first.approver, second.approver} == {str(scene.aram.pk), str(scene.sona.pk)}
-    assert (first.quorum, second.quorum) == ("1of2", "2of2")
+    assert {first.quorum, second.quorum} == {"1of2", "2of2"}
     assert first.amr == ("pwd",)
     assert first.aud == grants.audience()
 
