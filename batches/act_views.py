@@ -9,6 +9,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from batches import leaving_out
@@ -17,6 +18,7 @@ from batches.retrying import retry
 from batches.views import carry_out, person, visible_plan
 from plans.permissions import ROLES_OF_ACTION, require
 from plans.refusal import NotAllowed, NotFound, Refused
+from plans.step_up import step_up_of
 
 IN_DIALOG = "X-Dialog"
 
@@ -68,6 +70,9 @@ def do(request: HttpRequest, plan_id: uuid.UUID, act: str) -> HttpResponse:
         raise NotFound("There is no such act.")
     asked = _asked(request.POST)
     use_case, done, arguments = ACTS[act]
+    more = {}
+    if act in STEPPED_UP:
+        more["step_up"] = step_up_of(request, now=timezone.now())
     return carry_out(
         request,
         plan_id,
@@ -75,6 +80,7 @@ def do(request: HttpRequest, plan_id: uuid.UUID, act: str) -> HttpResponse:
         done,
         reason=request.POST.get("reason", ""),
         arguments=lambda: arguments(asked),
+        **more,
     )
 
 
@@ -88,6 +94,10 @@ def _batch(asked: AskedFor) -> dict[str, Any]:
 
 def _either(asked: AskedFor) -> dict[str, Any]:
     return {"tenant_keys": asked.tenants, "batch_number": asked.batch}
+
+
+STEPPED_UP = frozenset({"retry"})
+"""The acts that may let somebody out of quarantine."""
 
 
 def _nothing(asked: AskedFor) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 Every change is a revision of its own with a full policy text, its digest, its author and why.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,11 +26,11 @@ from batches.adjust_proposal import (
     sentences,
 )
 from batches.guardrail_replay import keep_standing
-from plans import events
+from plans import events, grants
 from plans.adjustment import paired
 from plans.approved_acts import LOOSEN
 from plans.drafting import current_revision
-from plans.models import Adjustment, ApprovalRequest, Plan, PlanRevision, User
+from plans.models import Adjustment, ApprovalRequest, Grant, Plan, PlanRevision, User
 from plans.permissions import require
 from plans.policy import UpgradePolicy
 from plans.refusal import BadInput
@@ -226,6 +227,7 @@ def put_in_force(
     by: User | None,
     via: str,
     now: datetime,
+    used: Sequence[Grant] = (),
 ) -> None:
     """Let the revision be the plan's own: batches, tenants and guardrails follow it from now on."""
     plan = proposal.plan
@@ -263,6 +265,7 @@ def put_in_force(
             if proposal.recut is not None
             else {},
             "expires_at": adjustment.expires_at.isoformat() if adjustment.expires_at else None,
+            "grants": grants.told(used),
         },
     )
 
@@ -296,6 +299,7 @@ def drop_waiting(
         waiting.request.closed_at = now
         waiting.request.outcome = outcome
         waiting.request.save()
+        Grant.objects.filter(request=waiting.request).void(why=why, now=now)
     events.record(
         stream=waiting.plan,
         kind=f"adjustment_{outcome}",

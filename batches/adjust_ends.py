@@ -1,6 +1,7 @@
 """How changes of running plans end: approved, rejected, too late, overtaken, or put back."""
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,12 +13,12 @@ from batches.adjust import drop_waiting, put_in_force, supersede_waiting, write_
 from batches.adjust_batches import standing_of
 from batches.adjust_input import Edited, in_kpi_words, rewritten
 from batches.adjust_proposal import ADJUSTABLE, Proposal, proposal_for
-from plans import events
+from plans import events, grants
 from plans.adjustment import compare, restored
 from plans.approved_acts import LOOSEN, Act, Verdict, register
 from plans.drafting import current_revision, written_policy
 from plans.failpoints import reach
-from plans.models import Adjustment, Approval, ApprovalRequest, Plan
+from plans.models import Adjustment, Approval, ApprovalRequest, Grant, Plan
 from plans.refusal import BadInput, Refused
 
 logger = logging.getLogger(__name__)
@@ -49,17 +50,33 @@ def _proposal_of(adjustment: Adjustment, plan: Plan, now: datetime) -> Proposal:
 
 
 def grant(plan: Plan, request: ApprovalRequest, verdict: Verdict) -> None:
-    """All roles have agreed: the loosening is in force."""
+    """All roles have agreed: their grants are used up and the loosening is in force."""
+    given = request.approvals.filter(verdict=Approval.APPROVED).select_related("user")
+    who = ", ".join(f"{one.user.get_full_name()} as {one.role}" for one in given)
+    used = grants.spend_quorum(plan, request, op=operation_of(request), now=verdict.now)
+    loosen(plan, request, verdict, f"approved by {who}", used=used)
+
+
+def operation_of(request: ApprovalRequest) -> str:
+    """Return the name of the operation for which a loosening's grants are used up."""
+    return f"plan:{request.plan_id}:loosen:r{request.revision.number}"
+
+
+def loosen(
+    plan: Plan, request: ApprovalRequest, verdict: Verdict, how: str, *, used: Sequence[Grant]
+) -> Adjustment:
+    """Put in force what a request asks for; `used` are the grants that allow it."""
     adjustment = Adjustment.objects.select_related("before", "revision__policy", "by").get(
         request=request
     )
     adjustment.plan = plan
     proposal = _proposal_of(adjustment, plan, verdict.now)
-    given = request.approvals.filter(verdict=Approval.APPROVED).select_related("user")
-    who = ", ".join(f"{one.user.get_full_name()} as {one.role}" for one in given)
     author = adjustment.by.get_full_name() if adjustment.by is not None else "the console"
-    told = f"The change by {author}, approved by {who}, is in force"
-    put_in_force(adjustment, proposal, told, by=verdict.by, via=verdict.via, now=verdict.now)
+    told = f"The change by {author}, {how}, is in force"
+    put_in_force(
+        adjustment, proposal, told, by=verdict.by, via=verdict.via, now=verdict.now, used=used
+    )
+    return adjustment
 
 
 def refuse(plan: Plan, request: ApprovalRequest, verdict: Verdict) -> None:

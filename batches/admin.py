@@ -26,15 +26,18 @@ from batches.rollback import request_rollback
 from plans import approval
 from plans.admin_acts import Act, as_action
 from plans.admin_rights import AnyInline, HistoryAdmin, ReadOnlyAdmin
-from plans.models import ApprovalRequest, Plan, PlanRevision, User
+from plans.models import ApprovalRequest, Grant, Plan, PlanRevision, User
+from plans.step_up import StepUp
 
 
 def _submit(plan: Plan, by: User, _reason: str, now: datetime) -> Plan:
     return planning.submit(plan_id=plan.pk, by=by, now=now, via="admin")
 
 
-def _approve(plan: Plan, by: User, reason: str, now: datetime) -> Plan:
-    return approval.approve(plan_id=plan.pk, approver=by, comment=reason, now=now, via="admin")
+def _approve(plan: Plan, by: User, reason: str, now: datetime, step_up: StepUp | None) -> Plan:
+    return approval.approve(
+        plan_id=plan.pk, approver=by, comment=reason, now=now, via="admin", step_up=step_up
+    )
 
 
 def _reject(plan: Plan, by: User, reason: str, now: datetime) -> Plan:
@@ -59,7 +62,13 @@ def _roll_back(plan: Plan, by: User, reason: str, now: datetime) -> Rollback:
 
 PLAN_ACTS = (
     Act("submit", "Submit for approval", "The approvers are asked to decide.", _submit),
-    Act("approve", "Approve", "Each plan is approved in your approval role.", _approve),
+    Act(
+        "approve",
+        "Approve",
+        "Each plan is approved in your approval role.",
+        _approve,
+        steps_up=True,
+    ),
     Act("reject", "Reject", "The plans end; their authors read why.", _reject, reason_needed=True),
     Act("start", "Start", "The first batch of each plan begins.", _start),
     Act("pause", "Pause", "Nothing new starts; unless resumed in time, all goes back.", _pause),
@@ -108,6 +117,13 @@ class ApprovalInline(ReadOnlyInline):
     fields = ("action", "roles", "deadline", "opened_by", "closed_at", "outcome")
 
 
+class GrantInline(ReadOnlyInline):
+    """Who signed what, and what used it up."""
+
+    model = Grant
+    fields = ("action", "approver", "role", "issued_at", "expires_at", "consumed_at", "op")
+
+
 class BatchInline(ReadOnlyInline):
     """The plan's batches."""
 
@@ -131,7 +147,7 @@ class PlanAdmin(HistoryAdmin):
     list_filter = ("state", "plugin")
     search_fields = ("external_id", "plugin__key", "release__version")
     date_hierarchy = "created_at"
-    inlines = (RevisionInline, ApprovalInline, BatchInline)
+    inlines = (RevisionInline, ApprovalInline, GrantInline, BatchInline)
     actions = tuple(as_action(act) for act in PLAN_ACTS)
 
 

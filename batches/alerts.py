@@ -10,6 +10,9 @@ from batches.models import Alert, Batch
 from plans import events
 from plans.models import Plan
 
+UNTIL_REVIEWED = ("break_glass", "break_glass_review_overdue")
+"""Alerts that end with a review alone, whatever becomes of the plan."""
+
 
 def alert_key(plan: Plan | None, kind: str, batch: Batch | None = None, *, about: str = "") -> str:
     """Return the key under which an alert is open at most once."""
@@ -102,11 +105,13 @@ def resolve(
 def resolve_all(
     *, plan: Plan, now: datetime, kinds: Collection[str] = (), why: str = "the plan has ended"
 ) -> None:
-    """Close every open alert of a plan, or those of some kinds."""
+    """Close every open alert of a plan but those that wait for a review, or those of some kinds."""
     _lock(plan)
     still_open = Alert.objects.filter(plan=plan, resolved_at=None).order_by("pk")
     if kinds:
         still_open = still_open.filter(kind__in=kinds)
+    else:
+        still_open = still_open.exclude(kind__in=UNTIL_REVIEWED)
     for alert in still_open:
         alert.resolved_at = now
         alert.save()

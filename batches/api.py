@@ -19,12 +19,11 @@ from plans.api_access import PLAN_PARAMETER, ConsoleView, asking, find_plan, tak
 from plans.api_input import (
     NeededReasonInput,
     NothingInput,
-    OverrideInput,
     PlanInput,
-    PromoteInput,
     ReasonInput,
 )
 from plans.api_output import PROBLEMS
+from plans.api_step_up import OverrideInput, PromoteInput, proved
 from plans.drafting import PlanDraft, TenantChoice
 from plans.freezing import override_freeze
 from plans.models import Plan
@@ -204,12 +203,14 @@ class PlanPromote(ConsoleView):
         """Promote it; with `batch` only if that one waits."""
         found = find_plan(request, plan)
         given = taken(PromoteInput, request)
+        now = timezone.now()
         promoted = control.promote(
             plan_id=found.pk,
             by=asking(request),
-            now=timezone.now(),
+            now=now,
             via=via(request),
             batch_number=given.get("batch"),
+            step_up=proved(request, given, now=now),
         )
         return answer_detail(request, promoted)
 
@@ -250,12 +251,15 @@ class PlanOverrideFreeze(ConsoleView):
         """Let it through."""
         found = find_plan(request, plan)
         given = taken(OverrideInput, request)
+        now = timezone.now()
+        proof = proved(request, given, now=now)
         override_freeze(
             plan_id=found.pk,
             freeze_id=given.pop("freeze"),
             by=asking(request),
-            now=timezone.now(),
+            now=now,
             via=via(request),
+            step_up=proof,
             **given,
         )
         return answer_detail(request, found)

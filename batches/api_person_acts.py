@@ -17,6 +17,7 @@ from batches.retrying import retry
 from plans.api_access import PLAN_PARAMETER, ConsoleView, asking, find_plan, taken, via
 from plans.api_input import NeededReasonInput, StrictSerializer
 from plans.api_output import PROBLEMS
+from plans.api_step_up import CodeInput, proved
 from plans.models import Plan
 
 
@@ -34,8 +35,11 @@ def _batch(**kwargs: Any) -> serializers.IntegerField:
     return serializers.IntegerField(source="batch_number", min_value=1, **kwargs)
 
 
-class RetryInput(StrictSerializer):
-    """Whom to call again: without names everybody who failed (in that batch)."""
+class RetryInput(CodeInput):
+    """Whom to call again: without names everybody who failed (in that batch).
+
+    Leaving the quarantine needs the code.
+    """
 
     tenants = _tenants(required=False)
     batch = _batch(required=False)
@@ -130,12 +134,11 @@ def view_of(act: PersonAct) -> type[ConsoleView]:
         def post(self, request: Request, plan: str) -> Response:
             found = find_plan(request, plan)
             given = taken(act.takes, request)
+            now = timezone.now()
+            if "code" in given:
+                given["step_up"] = proved(request, given, now=now)
             done = act.use_case(
-                plan_id=found.pk,
-                by=asking(request),
-                now=timezone.now(),
-                via=via(request),
-                **given,
+                plan_id=found.pk, by=asking(request), now=now, via=via(request), **given
             )
             return answer_detail(request, done)
 

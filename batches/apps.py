@@ -16,6 +16,7 @@ class BatchesConfig(AppConfig):
         # Importing adjust_ends also names what an approved loosening does.
         from batches import (
             adjust_ends,
+            break_glass_review,
             drill_schedules,
             history_recording,
             looks_retention,
@@ -35,5 +36,6 @@ class BatchesConfig(AppConfig):
         watch_chores.register("kpi history", history_recording.hand_out)
         watch_chores.register("old looks", looks_retention.hand_out)
         watch_chores.register("adjustments", adjust_ends.end_what_is_over)
+        watch_chores.register("break-glass reviews", break_glass_review.tell_overdue)
         kpi_advice.register("dictionary", readiness.kpi_problems)
         watch_chores.register("pushed data", pushed_retention.forget_what_is_old)

@@ -1,5 +1,6 @@
 """Pause, resume, promote, hold and go on: what a person does to a running plan."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -7,15 +8,17 @@ from django.db import transaction
 from django_q.tasks import async_task
 
 from batches import alerts
-from batches.models import Batch
+from batches.models import Batch, TenantUpgrade
 from batches.pacing import soak_left
 from batches.who_was_first import insist
-from plans import events
-from plans.drafting import current_revision, policy_of
-from plans.models import Plan, User
-from plans.permissions import require
+from plans import events, grants
+from plans.drafting import current_revision, pinned_file, policy_of
+from plans.grant_claims import PROMOTE
+from plans.models import Grant, Plan, User
+from plans.permissions import approval_roles, require
 from plans.policy import PAUSE_SECONDS
-from plans.refusal import BadInput, Refused
+from plans.refusal import BadInput, NotAllowed, Refused
+from plans.step_up import StepUp
 
 
 def _stop_soak_clock(plan: Plan, now: datetime) -> None:
@@ -131,15 +134,74 @@ def _refuse_other_gate(plan: Plan, number: int, coming: Batch | None) -> None:
 
 @transaction.atomic
 def promote(
-    *, plan_id: Any, by: User, now: datetime, via: str, batch_number: int | None = None
+    *,
+    plan_id: Any,
+    by: User,
+    now: datetime,
+    via: str,
+    batch_number: int | None = None,
+    step_up: StepUp | None = None,
 ) -> Plan:
-    """Let the batch that waits at a manual gate begin.
+    """Let the batch that waits at a manual gate begin, by a grant that the person signs for it.
 
     With `batch_number` only that batch: of two clicks at once the second never opens the batch
-    after the one that both people saw.
+    after the one that both people saw. Where the policy names gate roles, the person has to hold
+    one of them and to have written nothing of the plan.
     """
     plan = Plan.objects.locked(plan_id)
-    require(by, "promote", plan)
+    role = _role_at_the_gate(plan, by, now)
+    batch = batch_at_the_gate(plan, batch_number)
+    grant = grants.own_act(
+        plan,
+        PROMOTE,
+        by=by,
+        role=role,
+        step_up=step_up,
+        op=gate_operation(batch),
+        now=now,
+        batch=batch.number,
+        tenants=tenants_of(batch),
+    )
+    let_begin(plan, batch, f"{by.get_full_name()} let", by=by, now=now, via=via, used=[grant])
+    return plan
+
+
+def _role_at_the_gate(plan: Plan, by: User, now: datetime) -> str:
+    """Return the approval role in which the person opens the gate, empty where none is needed."""
+    revision = current_revision(plan)
+    wanted = pinned_file(revision).approvals[revision.approvals].gate_roles
+    if not wanted:
+        require(by, "promote", plan)
+        return ""
+    held = approval_roles(by, at=now, plan=plan)
+    role = next((role for role in wanted if role in held), None)
+    if role is None:
+        raise NotAllowed(
+            f"The policy lets {' or '.join(wanted)} open this gate; you do not hold such a role"
+            " over all tenants of the plan.",
+            code="holds_no_role",
+        )
+    if by.pk in grants.writers(plan):
+        raise NotAllowed(
+            "You wrote or edited this plan; somebody else has to open its gates.",
+            code="approver_is_author",
+        )
+    return role
+
+
+def gate_operation(batch: Batch) -> str:
+    """Return the name of the operation that opens a batch's gate."""
+    return f"plan:{batch.plan_id}:promote:b{batch.number}"
+
+
+def tenants_of(batch: Batch) -> list[str]:
+    """Return the tenants of a batch, as the grant for its gate names them."""
+    rows = TenantUpgrade.objects.filter(batch=batch)
+    return list(rows.values_list("tenant_key", flat=True))
+
+
+def batch_at_the_gate(plan: Plan, batch_number: int | None) -> Batch:
+    """Return the batch that waits for a person; raise Refused when none, or another one, does."""
     insist(plan, "promoting", states=("running",))
     pending = Batch.objects.filter(plan=plan, state="pending").order_by("number")
     batch = pending.first()
@@ -150,19 +212,32 @@ def promote(
     if batch.advance != "manual":
         raise Refused(f"Batch {batch.number} begins by itself; it has no manual gate.")
     _refuse_promoted(batch)
+    return batch
+
+
+def let_begin(
+    plan: Plan,
+    batch: Batch,
+    who_let: str,
+    *,
+    by: User,
+    now: datetime,
+    via: str,
+    used: Sequence[Grant],
+) -> None:
+    """Open the gate of a batch by the grants that were used up for it."""
     batch.promoted_at = now
     batch.promoted_by = by
     batch.save()
     events.record(
         stream=plan,
         kind="batch_promoted",
-        sentence=f"{by.get_full_name()} let batch {batch.number} ({batch.name}) begin.",
+        sentence=f"{who_let} batch {batch.number} ({batch.name}) begin.",
         actor=by,
         via=via,
         now=now,
-        payload={"batch": batch.number},
+        payload={"batch": batch.number, "grants": grants.told(used)},
     )
-    return plan
 
 
 @transaction.atomic

@@ -18,11 +18,12 @@ from batches.configured import deployer_spec
 from batches.drill_times import DAYS, next_run
 from batches.models import DrillApproval, DrillSchedule, RollbackDrill
 from batches.rehearsing import Wanted, approval_rule, begin_rehearsal, check
-from plans import approval, events
+from plans import approval, events, grants
 from plans.drafting import TenantChoice, chosen_tenants
 from plans.models import Release, Tenant, User
 from plans.permissions import approval_roles, require, require_over
 from plans.refusal import BadInput, NotAllowed, Refused
+from plans.step_up import StepUp
 
 logger = logging.getLogger(__name__)
 NOT_RUN = "drill_not_run"
@@ -132,9 +133,18 @@ def missing_roles(schedule: DrillSchedule) -> list[str]:
 
 @transaction.atomic
 def approve_schedule(
-    *, schedule_id: Any, by: User, comment: str, now: datetime, via: str
+    *,
+    schedule_id: Any,
+    by: User,
+    comment: str,
+    now: datetime,
+    via: str,
+    step_up: StepUp | None = None,
 ) -> DrillSchedule:
-    """Give one person's standing yes for one role; never by who made the schedule."""
+    """Give one person's standing yes for one role; never by who made the schedule.
+
+    Each run's approval is a grant of its own, which says that it was given in advance, and when.
+    """
     schedule = DrillSchedule.objects.select_for_update(no_key=True).get(pk=schedule_id)
     if schedule.by_id == by.pk:
         raise NotAllowed("You made this schedule; somebody else has to agree to it.")
@@ -146,6 +156,7 @@ def approve_schedule(
     if not roles:
         waits = f"waits for {', '.join(missing)}" if missing else "waits for nobody"
         raise NotAllowed(f"This schedule {waits}; you do not hold such a role.")
+    grants.stepped_up(step_up, now=now)
     DrillApproval.objects.create(schedule=schedule, user=by, role=roles[0], comment=comment, at=now)
     left = missing_roles(schedule)
     _tell(
@@ -252,6 +263,7 @@ def _run(schedule: DrillSchedule, now: datetime, *, via: str) -> RollbackDrill:
             role=agreed.role,
             now=now,
             via="standing",
+            step_up=StepUp((grants.STANDING,), agreed.at),
             comment=f"standing approval of the drill schedule {schedule.name}, given"
             f" {agreed.at:%Y-%m-%d %H:%M} UTC",
         )

@@ -20,6 +20,7 @@ from plans.page_access import asked, one_page, person, viewer
 from plans.permissions import may, require
 from plans.refusal import BadInput, NotAllowed, NotFound, Refused
 from plans.refusal_trail import note_refusal
+from plans.step_up import step_up_of
 
 DRILLS_PER_PAGE = 25
 OUTCOMES = (("passed", "Passed"), ("failed", "Failed"), ("cut_short", "Cut short"))
@@ -100,7 +101,15 @@ def schedule_approve(request: HttpRequest, schedule_id: uuid.UUID) -> HttpRespon
     """Agree to every run of a schedule."""
     done = "Agreed. Your yes holds for every run until the schedule is switched off."
     comment = request.POST.get("reason", "")
-    return _act(request, schedule_id, drill_schedules.approve_schedule, done, comment=comment)
+    proved = step_up_of(request, now=timezone.now())
+    return _act(
+        request,
+        schedule_id,
+        drill_schedules.approve_schedule,
+        done,
+        comment=comment,
+        step_up=proved,
+    )
 
 
 @login_required

@@ -1,28 +1,33 @@
 """Start a plan and open its batches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.db import IntegrityError, transaction
 from django_q.tasks import async_task
 
-from batches import free_space
+from batches import alerts, free_space
 from batches.fit_of_plans import probe_before_start, unfit_at_start
 from batches.models import Batch, TenantUpgrade
 from batches.models.batch import TenantUpgradeQuerySet
 from batches.quote import Quote
 from batches.readiness import gate_quote, quote_for
-from plans import events, flags
+from plans import events, flags, grants
+from plans.approved_acts import START
 from plans.drafting import current_revision, irreversible_problem, policy_of
 from plans.freezes import first_places, opening_for
 from plans.lifecycle import PLAN
-from plans.models import Plan, PlanTenant, Plugin, User
+from plans.models import Approval, ApprovalRequest, Grant, Plan, PlanTenant, Plugin, User
 from plans.permissions import require
 from plans.policy import HOLD_BACK, UpgradePolicy
 from plans.refusal import Refused
 from plans.releases import verify_again
 from plans.waves import batch_specs
+
+GRANT_REFUSED = "grant_refused"
+"""The alert of a plan whose approvals do not allow what was about to be done."""
 
 
 class NotYet(Refused):
@@ -62,14 +67,47 @@ def check_start(plan: Plan, policy: UpgradePolicy, now: datetime) -> None:
         raise NotYet(f"The plan cannot start: {problem}.", code=free_space.KIND)
 
 
+Authority = Callable[[Plan, str], Sequence[Grant]]
+"""Uses up, under the plan's lock, the grants that allow an operation; raises GrantNotGood."""
+
+
 def start(*, plan_id: Any, by: User | None, now: datetime, via: str) -> Plan:
     """Reserve the tenants and begin; raise NotYet or TenantsTaken when it cannot be now.
 
-    Raises KpisUnfit when its Kpis cannot be read; for a person old probes are made anew before.
+    The grants of those who approved the plan are used up by it; GrantNotGood where they do not
+    allow what the database says now. Where a person is told so, everybody else is, too. Raises
+    KpisUnfit when its Kpis cannot be read; for a person old probes are made anew before.
     """
-    plan = Plan.objects.select_related("release__plugin").get(pk=plan_id)
     if by is not None:
-        require(by, "start", plan)
+        require(by, "start", Plan.objects.get(pk=plan_id))
+    try:
+        return start_with(
+            partial(_spend_approvals, now=now), plan_id=plan_id, by=by, now=now, via=via
+        )
+    except grants.GrantNotGood as refused:
+        if by is not None:
+            plan = Plan.objects.get(pk=plan_id)
+            alerts.fire(plan=plan, kind=GRANT_REFUSED, sentence=refused.sentence, now=now)
+        raise
+
+
+def _spend_approvals(plan: Plan, op: str, *, now: datetime) -> Sequence[Grant]:
+    asked = ApprovalRequest.objects.filter(
+        plan=plan, action=START, outcome=Approval.APPROVED, revision__number=plan.revision
+    )
+    request = asked.order_by("-opened_at").first()
+    if request is None:
+        raise grants.GrantNotGood(
+            "Nobody has approved what this plan says now; submit it for approval.",
+        )
+    return grants.spend_quorum(plan, request, op=op, now=now)
+
+
+def start_with(
+    authority: Authority, *, plan_id: Any, by: User | None, now: datetime, via: str
+) -> Plan:
+    """Begin a plan by some grants: those of its approvers, or of whoever passed them over."""
+    plan = Plan.objects.select_related("release__plugin").get(pk=plan_id)
     policy = policy_of(current_revision(plan))
     verify_again(release=plan.release, now=now)
     if problem := irreversible_problem(plan.release, policy):
@@ -86,6 +124,7 @@ def start(*, plan_id: Any, by: User | None, now: datetime, via: str) -> Plan:
         first = _first_quote(plan, policy)
         if not first.fits:
             raise NotYet(f"The plan cannot start: {first.sentence}.", code="quote_exceeds_limit")
+        used = authority(plan, f"plan:{plan.pk}:start:r{plan.revision}")
         _reserve(plan)
         batches = _make_batches(plan, policy)
         plan.started_at = now
@@ -101,8 +140,13 @@ def start(*, plan_id: Any, by: User | None, now: datetime, via: str) -> Plan:
             actor=by,
             via=via,
             now=now,
-            payload={"batches": {b.name: b.size for b in batches}, "quote": first.seconds},
+            payload={
+                "batches": {b.name: b.size for b in batches},
+                "quote": first.seconds,
+                "grants": grants.told(used),
+            },
         )
+        alerts.resolve_all(plan=plan, now=now, kinds=(GRANT_REFUSED,), why="the plan has started")
     return plan
 
 

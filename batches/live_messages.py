@@ -25,6 +25,7 @@ ALARMING = (
     "firing",
     "rejected",
     "overridden",
+    "glass_broken",
 )
 TAKING_BACK = ("rollback", "rolled_back", "restor", "settled")
 HALTING = (

@@ -18,6 +18,7 @@ from batches.plan_forms import PlanForm, values_of
 from batches.plan_list import PLANS_PER_PAGE, filtered, lines, tiles
 from batches.planning import draft_plan, preview_plan, revise_plan, submit
 from batches.preview_words import batch_lines, guardrail_line
+from plans.break_glass_reviewers import to_review
 from plans.drafting import latest_policy
 from plans.lifecycle import PLAN
 from plans.models import Plan, Plugin, User
@@ -101,7 +102,11 @@ def approval_inbox(request: HttpRequest) -> HttpResponse:
     """Show what waits for the person, most urgent first, and what they decided."""
     user = viewer(request)
     waiting = inbox(user, now=timezone.now())
-    context = {"waiting": waiting, "decided": decided_by(user)}
+    context = {
+        "waiting": waiting,
+        "decided": decided_by(user),
+        "reviews": to_review(user, now=timezone.now()),
+    }
     return render(request, "batches/approval_inbox.html", context)
 
 

@@ -14,10 +14,12 @@ from batches.lifecycle import TENANT_UPGRADE
 from batches.models import Batch, TenantUpgrade
 from batches.models.batch import TenantUpgradeQuerySet
 from batches.who_was_first import insist, told_of
-from plans import events
-from plans.models import Plan, User
+from plans import events, grants
+from plans.grant_claims import UNQUARANTINE
+from plans.models import Grant, Plan, User
 from plans.permissions import require
 from plans.refusal import BadInput, Refused
+from plans.step_up import StepUp
 
 CONDITIONS_BEGUN_ANEW = ("failure_rate", "batch_overrun")
 """What a person let pass before counts again once its tenants are called again."""
@@ -49,6 +51,16 @@ class Retry:
     def keys(self) -> list[str]:
         """Return the tenants."""
         return [row.tenant_key for rows in self.by_batch.values() for row in rows]
+
+    @property
+    def quarantined(self) -> list[str]:
+        """Return those of them that are in quarantine."""
+        return [
+            row.tenant_key
+            for rows in self.by_batch.values()
+            for row in rows
+            if row.set_aside == TenantUpgrade.QUARANTINED
+        ]
 
 
 def chosen_for_retry(
@@ -116,8 +128,11 @@ def retry(
     tenant_keys: Sequence[str] = (),
     batch_number: int | None = None,
     reason: str = "",
+    step_up: StepUp | None = None,
 ) -> Plan:
     """Have failed tenants called again, each in its own batch, which then soaks anew.
+
+    Whoever is in quarantine leaves it by a grant that the person signs for exactly these tenants.
 
     A batch that is under way goes on at once, also from a hold: the person has decided. One that
     had ended begins again as soon as no other batch is under way, through the same gates as a new
@@ -128,6 +143,7 @@ def retry(
     insist(plan, "another try")
     chosen = chosen_for_retry(plan, tenant_keys=tenant_keys, batch_number=batch_number)
     keys = chosen.keys
+    used = _out_of_quarantine(plan, chosen, by, step_up, now)
     reserve_again(plan, keys)
     states = _put_back(plan, keys)
     for number in chosen.by_batch:
@@ -147,9 +163,29 @@ def retry(
             "tenants": states,
             "batches": list(chosen.by_batch),
             "reason": reason,
+            "grants": grants.told(used),
         },
     )
     return plan
+
+
+def _out_of_quarantine(
+    plan: Plan, chosen: Retry, by: User, step_up: StepUp | None, now: datetime
+) -> Sequence[Grant]:
+    """Use up the grant that lets the tenants in quarantine out of it; none where nobody is."""
+    if not chosen.quarantined:
+        return ()
+    grant = grants.own_act(
+        plan,
+        UNQUARANTINE,
+        by=by,
+        role="",
+        step_up=step_up,
+        op=f"plan:{plan.pk}:unquarantine:{now:%Y-%m-%dT%H:%M:%S.%f}Z",
+        now=now,
+        tenants=chosen.quarantined,
+    )
+    return (grant,)
 
 
 def _put_back(plan: Plan, keys: Sequence[str]) -> dict[str, str]:

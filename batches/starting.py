@@ -11,7 +11,7 @@ from typing import Any
 from django.db.models import Q
 
 from batches import alerts, progress
-from batches.launch import KpisUnfit, NotYet, TenantsTaken, start, why_not_yet
+from batches.launch import GRANT_REFUSED, KpisUnfit, NotYet, TenantsTaken, start, why_not_yet
 from batches.models import Alert
 from batches.start_probes import StartProbes
 from batches.watch_duties import Duties
@@ -55,9 +55,9 @@ class Starting:
 
         `told`: the kinds of alert that fire now.
         """
-        if not {CANNOT_START, UNDECIDED} & set(told):
+        if not {CANNOT_START, GRANT_REFUSED, UNDECIDED} & set(told):
             return
-        over = Q(kind=CANNOT_START) & ~Q(plan__state="approved")
+        over = Q(kind__in=(CANNOT_START, GRANT_REFUSED)) & ~Q(plan__state="approved")
         # While it runs, whoever decides about it says when that works again.
         over |= Q(kind=UNDECIDED) & ~Q(plan__state__in=("approved", *LIVE_PLAN_STATES))
         over |= Q(kind=UNDECIDED, plan__in=self._well)

@@ -2,7 +2,15 @@
 
 from django.urls import path
 
-from batches import act_views, calibration_views, drill_views, kpi_views, source_views, views
+from batches import (
+    act_views,
+    break_glass_views,
+    calibration_views,
+    drill_views,
+    kpi_views,
+    source_views,
+    views,
+)
 
 PLAN = "plans/<uuid:plan_id>"
 SCHEDULE = "drills/schedules/<uuid:schedule_id>"
@@ -24,6 +32,13 @@ urlpatterns = [
     path(f"{PLAN}/rollback/", views.roll_back, name="live-plan-rollback"),
     path(f"{PLAN}/stop/", views.stop_plan, name="live-plan-stop"),
     path(f"{PLAN}/override-freeze/", views.let_through, name="live-plan-override-freeze"),
+    path(f"{PLAN}/break-glass/", break_glass_views.break_glass_page, name="break-glass"),
+    path("break-glass/", break_glass_views.break_glass_list, name="break-glass-list"),
+    path(
+        "break-glass/<uuid:break_glass_id>/review/",
+        break_glass_views.break_glass_review,
+        name="break-glass-review",
+    ),
     path(f"{PLAN}/settle/", views.settle_tenants, name="live-plan-settle"),
     path(f"{PLAN}/ask/<slug:act>/", act_views.ask, name="live-plan-ask"),
     path(f"{PLAN}/do/<slug:act>/", act_views.do, name="live-plan-do"),

@@ -27,17 +27,19 @@ from batches.snapshot_batches import WORST_FIRST
 from batches.soak_outlook import kept_outlook
 from plans import approval, freezing
 from plans.lifecycle import LIVE_PLAN_STATES
-from plans.models import Plan
+from plans.models import BreakGlass, Plan
 from plans.page_access import person, visible_plan
 from plans.permissions import approval_roles, roles_over, what_they_may
 from plans.refusal import BadInput, NotFound, Refused
 from plans.refusal_trail import note_refusal
+from plans.signing_preview import what_is_signed
+from plans.step_up import StepUpRequired, step_up_of
 
 APPROVAL_PANEL = "plans/_approval_panel.html"
 CURRENT = ("deploying", "soaking", "held", "rolling_back", "needs_hand")
 ACTIONS = (
     *("start", "pause", "resume", "rollback", "promote", "settle"),
-    *("retry", "exclude", "skip", "stop", "adjust", "draft"),
+    *("retry", "exclude", "skip", "stop", "adjust", "draft", "break_glass"),
 )
 UNDER_WAY = ("running", "paused")
 STATES = [(state, TENANT_UPGRADE.states[state]) for state in WORST_FIRST]
@@ -68,6 +70,7 @@ def _picture(request: HttpRequest, plan: Plan) -> dict[str, Any]:
         "states": STATES,
         "rungs": rungs(snapshot["batches"]),
         "possible": set(snapshot["plan"]["possible"]),
+        "broken_glass": BreakGlass.objects.filter(plan=plan).select_related("by", "reviewed_by"),
         "current": next((b for b in snapshot["batches"] if b["state"] in CURRENT), None),
         **_verdict_on_change(request, plan, snapshot),
         **_acting(request, plan),
@@ -87,7 +90,8 @@ def _verdict_on_change(
     if asked is None:
         return {}
     try:
-        return {"my_roles": approval.standing(asked, plan, user, now)}
+        roles = approval.standing(asked, plan, user, now)
+        return {"my_roles": roles, "signs": what_is_signed(plan, asked, now=now)}
     except Refused as refused:
         return {"why_not": refused.sentence}
 
@@ -190,6 +194,8 @@ def carry_out(
     by, now = person(request), timezone.now()
     try:
         do(plan_id=plan_id, by=by, now=now, via="page", **arguments(), **more)
+    except StepUpRequired:
+        raise
     except Refused as refused:
         note_refusal(request, refused, via="page")
         if scripted:
@@ -236,6 +242,7 @@ def promote_batch(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
         control.promote,
         "The next batch may begin.",
         batch_number=int(number) if number.isascii() and number.isdigit() else None,
+        step_up=step_up_of(request, now=timezone.now()),
     )
 
 
@@ -284,6 +291,7 @@ def let_through(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
         freeze_id=_uuid(request.POST.get("freeze", "")),
         reason=request.POST.get("reason", ""),
         expires_at=_moment(request.POST.get("expires_at", "")),
+        step_up=step_up_of(request, now=timezone.now()),
     )
 
 

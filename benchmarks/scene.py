@@ -122,7 +122,9 @@ def approved(name: str, *, policy: str = "bench", keys: tuple[str, ...] = ()) ->
     from batches.planning import draft_plan
     from plans import approval
     from plans.drafting import PlanDraft, TenantChoice
+    from plans.grants import REHEARSED
     from plans.models import User
+    from plans.step_up import StepUp
 
     now = timezone.now()
     author = User.objects.get(name="Author")
@@ -141,7 +143,10 @@ def approved(name: str, *, policy: str = "bench", keys: tuple[str, ...] = ()) ->
     )
     approval.submit(plan_id=plan.pk, by=author, now=now, via="command")
     approver = User.objects.get(name="Approver")
-    return approval.approve(plan_id=plan.pk, approver=approver, now=now, via="command")
+    proved = StepUp((REHEARSED,), now)
+    return approval.approve(
+        plan_id=plan.pk, approver=approver, now=now, via="command", step_up=proved
+    )
 
 
 def started(name: str, *, policy: str = "bench", keys: tuple[str, ...] = ()) -> Any:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
@@ -14,7 +13,6 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from plans.admin_rights import AnyModelAdmin, administrator
-from plans.models import User
 from plans.refusal import Refused
 from plans.refusal_trail import note_refusal
 from plans.step_up import require_step_up
@@ -31,9 +29,10 @@ class Act:
     name: str
     label: str
     meaning: str
-    run: Callable[[Any, User, str, datetime], object]
+    run: Callable[..., object]
     reason_needed: bool = False
-    step_up_needed: bool = False
+    steps_up: bool = False
+    """Whether `run` takes, after row, person, reason and time, what the session proves."""
 
 
 def as_action(act: Act) -> Performer:
@@ -43,7 +42,7 @@ def as_action(act: Act) -> Performer:
     def perform(
         model_admin: AnyModelAdmin, request: HttpRequest, queryset: QuerySet[Any]
     ) -> HttpResponseBase | None:
-        if act.step_up_needed:
+        if act.steps_up:
             require_step_up(request, now=timezone.now())
         rows = list(queryset[: MOST_AT_ONCE + 1])
         if len(rows) > MOST_AT_ONCE:
@@ -63,7 +62,9 @@ def as_action(act: Act) -> Performer:
 
 def _perform_on(act: Act, request: HttpRequest, row: Any, reason: str) -> None:
     try:
-        act.run(row, administrator(request), reason, timezone.now())
+        now = timezone.now()
+        more = [require_step_up(request, now=now)] if act.steps_up else []
+        act.run(row, administrator(request), reason, now, *more)
     except Refused as refusal:
         note_refusal(request, refusal, via="admin")
         possible = f" Possible now: {', '.join(refusal.possible)}." if refusal.possible else ""

@@ -74,11 +74,11 @@ class PersonAdmin(EditableAdmin, PeopleAdmin):
                 meaning="Their app, passkeys and recovery codes no longer count and their sessions"
                 " end. They enrol anew at the next log-in; a mail tells them. Say how you know"
                 " that it is really this person who asks.",
-                run=lambda user, by, reason, now: reset_factors(
+                run=lambda user, by, reason, now, _proof: reset_factors(
                     user=user, by=by, reason=reason, now=now, via="admin"
                 ),
                 reason_needed=True,
-                step_up_needed=True,
+                steps_up=True,
             )
         ),
     )

@@ -1,6 +1,7 @@
 """REST: plans and their approval, the trail, tenants, releases; the rest is in batches/api*.py."""
 
 import json
+from functools import partial
 from typing import Any, ClassVar
 
 from django.utils import timezone
@@ -15,7 +16,6 @@ from rest_framework.response import Response
 from plans import approval
 from plans.api_access import PLAN_PARAMETER, ConsoleView, asking, find_plan, taken, via
 from plans.api_input import (
-    CommentInput,
     NeededReasonInput,
     ReasonInput,
     ReleaseInput,
@@ -31,6 +31,8 @@ from plans.api_output import (
     described,
 )
 from plans.api_problem import problem
+from plans.api_step_up import CommentInput, proved
+from plans.informed_verdict import approve_seen
 from plans.lifecycle import PLAN
 from plans.models import Event, Plan, Release
 from plans.page_access import visible_plans
@@ -112,13 +114,17 @@ class PlanApprove(ConsoleView):
         """Approve it."""
         found = find_plan(request, plan)
         given = taken(CommentInput, request)
-        approved = approval.approve(
+        now = timezone.now()
+        proof = proved(request, given, now=now)
+        seen = given.pop("digest", None)
+        approve = partial(approve_seen, seen_digest=seen) if seen else approval.approve
+        approved = approve(
             plan_id=found.pk,
             approver=asking(request),
-            comment=given["comment"],
-            role=given.get("role"),
-            now=timezone.now(),
+            now=now,
             via=via(request),
+            step_up=proof,
+            **given,
         )
         return answer_plan(request, approved)
 

@@ -94,13 +94,6 @@ class PlanInput(StrictSerializer):
     submit = serializers.BooleanField(default=False)
 
 
-class CommentInput(StrictSerializer):
-    """An approval."""
-
-    comment = serializers.CharField(max_length=2000, allow_blank=True, default="")
-    role = serializers.CharField(max_length=64, required=False)
-
-
 class ReasonInput(StrictSerializer):
     """An act with its reason."""
 
@@ -111,16 +104,6 @@ class NeededReasonInput(StrictSerializer):
     """An act that is refused without a reason."""
 
     reason = serializers.CharField(max_length=300)
-
-
-class OverrideInput(StrictSerializer):
-    """One freeze that a plan may pass."""
-
-    freeze = serializers.UUIDField()
-    reason = serializers.CharField(max_length=300)
-    expires_at = serializers.DateTimeField(
-        required=False, allow_null=True, help_text="Without it: as long as the plan lives."
-    )
 
 
 class FreezeInput(StrictSerializer):
@@ -151,12 +134,6 @@ class FreezeInput(StrictSerializer):
 
 class NothingInput(StrictSerializer):
     """An act that takes no particulars."""
-
-
-class PromoteInput(StrictSerializer):
-    """Which batch the asking person saw waiting; without it the one that waits now."""
-
-    batch = serializers.IntegerField(min_value=1, required=False)
 
 
 class RollbackInput(StrictSerializer):

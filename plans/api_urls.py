@@ -3,7 +3,15 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
-from plans import api, api_freezes, api_people, api_second_factors, api_tokens, api_trail
+from plans import (
+    api,
+    api_freezes,
+    api_grants,
+    api_people,
+    api_second_factors,
+    api_tokens,
+    api_trail,
+)
 from plans.api_docs import ApiDocs
 
 PLAN = "api/v1/plans/<str:plan>"
@@ -13,6 +21,7 @@ urlpatterns = [
     path(f"{PLAN}/approve", api.PlanApprove.as_view(), name="api-plan-approve"),
     path(f"{PLAN}/reject", api.PlanReject.as_view(), name="api-plan-reject"),
     path(f"{PLAN}/cancel", api.PlanCancel.as_view(), name="api-plan-cancel"),
+    path(f"{PLAN}/grants", api_grants.PlanGrants.as_view(), name="api-plan-grants"),
     path(f"{PLAN}/events", api.PlanEvents.as_view(), name="api-plan-events"),
     path(f"{PLAN}/trail", api_trail.PlanTrail.as_view(), name="api-plan-trail"),
     path("api/v1/trail/export", api_trail.TrailExport.as_view(), name="api-trail-export"),

@@ -6,14 +6,15 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q
 
-from plans import events, flags
+from plans import events, flags, grants
 from plans.approved_acts import ACTS, START, Verdict
 from plans.drafting import current_revision, policy_of
-from plans.models import Approval, ApprovalRequest, Plan, PlanRevision, RoleBinding, User
+from plans.models import Approval, ApprovalRequest, Grant, Plan, RoleBinding, User
 from plans.permissions import approval_roles, require
 from plans.policy_yaml import parse_policy_file
 from plans.refusal import NotAllowed, Refused
 from plans.releases import verify_again
+from plans.step_up import StepUp
 
 
 class AlreadyDecided(Refused):
@@ -84,12 +85,6 @@ def submit(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
     return plan
 
 
-def writers(plan: Plan) -> set[Any]:
-    """Return the ids of all who wrote or edited the plan; none of them may approve it."""
-    authors = PlanRevision.objects.filter(plan=plan).values_list("author_id", flat=True)
-    return {plan.author_id, *authors}
-
-
 def open_request(plan: Plan, *, now: datetime) -> ApprovalRequest:
     """Return the plan's open request; raise NoOpenRequest when there is none or it is too late."""
     request = (
@@ -113,10 +108,12 @@ def open_request(plan: Plan, *, now: datetime) -> ApprovalRequest:
 
 def standing(request: ApprovalRequest, plan: Plan, person: User, now: datetime) -> list[str]:
     """Return the missing roles that the person may stand for; raise the reason why none."""
-    if person.pk in writers(plan):
+    if person.pk in grants.writers(plan):
         raise ApproverIsAuthor(
             "You wrote or edited this plan; somebody else has to decide about it."
         )
+    if person.pk == request.opened_by_id:
+        raise ApproverIsAuthor("You asked for this approval; somebody else has to decide.")
     if request.approvals.filter(user=person).exists():
         raise AlreadyDecided("You have already given your verdict on this plan.")
     held = approval_roles(person, at=now, plan=plan)
@@ -147,8 +144,12 @@ def approve(
     via: str,
     comment: str = "",
     role: str | None = None,
+    step_up: StepUp | None = None,
 ) -> Plan:
-    """Give one person's yes for one role; the last missing one approves the plan."""
+    """Give one person's signed yes for one role; the last missing one approves the plan.
+
+    Raises StepUpRequired unless the person has proved lately, by a second factor, that it is them.
+    """
     plan = Plan.objects.locked(plan_id)
     request = open_request(plan, now=now)
     roles = standing(request, plan, approver, now)
@@ -156,10 +157,9 @@ def approve(
         raise HoldsNoRole(f"You cannot approve as {role!r} here; possible: {', '.join(roles)}.")
     chosen = role or _rarest(roles)
     act = ACTS[request.action]
-    shown = current_revision(plan) if request.action == START else request.revision
-    if request.plan_digest != shown.plan_digest:
-        raise NoOpenRequest("The plan has changed since; look at it again.", code="plan_changed")
-    Approval.objects.create(
+    _require_unchanged(plan, request)
+    proved = grants.stepped_up(step_up, now=now)
+    given = Approval.objects.create(
         request=request,
         user=approver,
         verdict=Approval.APPROVED,
@@ -168,6 +168,7 @@ def approve(
         method=via,
         at=now,
     )
+    grant = grants.give_for_verdict(plan, request, given, step_up=proved, now=now)
     missing = request.missing_roles(request.approvals.all())
     sentence = f"{approver.get_full_name()} approved as {chosen}"
     if missing:
@@ -186,11 +187,25 @@ def approve(
         actor=approver,
         via=via,
         now=now,
-        payload={"request": str(request.pk), "role": chosen, "digest": request.plan_digest},
+        payload={
+            "request": str(request.pk),
+            "role": chosen,
+            "digest": request.plan_digest,
+            "counts_until": grant.expires_at.isoformat(),
+            **grants.told([grant])[0],
+        },
     )
     if not missing:
         act.grant(plan, request, Verdict(approver, now, via))
     return plan
+
+
+def _require_unchanged(plan: Plan, request: ApprovalRequest) -> None:
+    """Raise unless what was asked about is what the database says now, row by row."""
+    shown = current_revision(plan) if request.action == START else request.revision
+    digests = {shown.plan_digest, grants.bound_by_request(plan, request).plan_digest}
+    if digests != {request.plan_digest}:
+        raise NoOpenRequest("The plan has changed since; look at it again.", code="plan_changed")
 
 
 @transaction.atomic
@@ -213,6 +228,7 @@ def reject(*, plan_id: Any, approver: User, reason: str, now: datetime, via: str
     request.closed_at = now
     request.outcome = Approval.REJECTED
     request.save()
+    _void(request, f"{approver.get_full_name()} rejected it", now)
     act = ACTS[request.action]
     act.refuse(plan, request, Verdict(approver, now, via))
     events.record(
@@ -229,19 +245,36 @@ def reject(*, plan_id: Any, approver: User, reason: str, now: datetime, via: str
 
 def due_to_expire(now: datetime) -> list[Any]:
     """Return the ids of plans whose time for approval or for starting has run out."""
+    unanswered = ApprovalRequest.objects.filter(closed_at=None, deadline__lte=now)
+    too_old = Grant.objects.unused().filter(expires_at__lte=now)
     late = Plan.objects.filter(
-        Q(
-            state="awaiting_approval",
-            approval_requests__closed_at=None,
-            approval_requests__deadline__lte=now,
-        )
-    ).values_list("pk", flat=True)
-    due = list(late)
-    for plan in Plan.objects.filter(state="approved"):
+        Q(state="awaiting_approval", pk__in=unanswered.values("plan"))
+        | Q(state="approved", pk__in=too_old.values("plan"))
+    )
+    due = list(late.values_list("pk", flat=True))
+    for plan in Plan.objects.filter(state="approved").exclude(pk__in=due):
         limit = policy_of(current_revision(plan)).not_after
         if limit is not None and limit <= now:
             due.append(plan.pk)
     return due
+
+
+def _void(request: ApprovalRequest, why: str, now: datetime) -> None:
+    Grant.objects.filter(request=request).void(why=why, now=now)
+
+
+def _why_expired(plan: Plan, now: datetime) -> str:
+    if str(plan.state) == "awaiting_approval":
+        return "Nobody completed the approval in time; the plan has expired."
+    over = Grant.objects.filter(plan=plan).unused().filter(expires_at__lte=now)
+    first = over.order_by("expires_at").first()
+    limit = policy_of(current_revision(plan)).not_after
+    if first is None or (limit is not None and limit <= now):
+        return "The plan could not start before its policy's not_after; it has expired."
+    return (
+        f"The approvals counted until {first.expires_at:%Y-%m-%d %H:%M} UTC and the plan had not"
+        " started by then; it has expired."
+    )
 
 
 @transaction.atomic
@@ -250,19 +283,18 @@ def expire(*, plan_id: Any, now: datetime) -> Plan:
     plan = Plan.objects.locked(plan_id)
     if plan.pk not in due_to_expire(now):
         raise Refused("This plan's time has not run out (any more).", code="not_due")
-    waited_for_approval = str(plan.state) == "awaiting_approval"
+    sentence = _why_expired(plan, now)
     plan.move("expire")
     plan.ended_at = now
     plan.save()
     ApprovalRequest.objects.filter(plan=plan, closed_at=None).update(
         closed_at=now, outcome="expired"
     )
+    Grant.objects.filter(plan=plan).void(why="the plan has expired", now=now)
     events.record(
         stream=plan,
         kind="plan_expired",
-        sentence="Nobody completed the approval in time; the plan has expired."
-        if waited_for_approval
-        else "The plan could not start before its policy's not_after; it has expired.",
+        sentence=sentence,
         actor=None,
         via="watch",
         now=now,
@@ -281,6 +313,7 @@ def cancel(*, plan_id: Any, by: User, reason: str, now: datetime, via: str) -> P
     ApprovalRequest.objects.filter(plan=plan, closed_at=None).update(
         closed_at=now, outcome="cancelled"
     )
+    Grant.objects.filter(plan=plan).void(why="the plan was cancelled", now=now)
     events.record(
         stream=plan,
         kind="plan_cancelled",

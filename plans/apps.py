@@ -11,9 +11,10 @@ class PlansConfig(AppConfig):
 
     def ready(self) -> None:
         """Let the field-level diff watch what people may edit, and the trail hear of log-ins."""
-        from plans import login_receivers, sso_login
+        from plans import grant_export, login_receivers, sso_login
         from plans.audited import register
 
         register()
         login_receivers.connect()
         sso_login.connect()
+        grant_export.connect()

@@ -4,6 +4,7 @@ from auditlog.registry import auditlog
 
 from plans.models import (
     Approval,
+    BreakGlass,
     Flag,
     Freeze,
     FreezeOverride,
@@ -24,3 +25,4 @@ def register() -> None:
     auditlog.register(Flag)
     auditlog.register(Freeze)
     auditlog.register(FreezeOverride)
+    auditlog.register(BreakGlass)

@@ -11,7 +11,17 @@ from django.conf import settings
 from django.db import transaction
 
 from plans import events
-from plans.models import ApprovalRequest, Plan, PlanRevision, Plugin, Policy, Release, Tenant, User
+from plans.models import (
+    ApprovalRequest,
+    Grant,
+    Plan,
+    PlanRevision,
+    Plugin,
+    Policy,
+    Release,
+    Tenant,
+    User,
+)
 from plans.newest_policies import newest_policies
 from plans.permissions import reach_of, require
 from plans.policy import PolicyFile, UpgradePolicy
@@ -296,6 +306,7 @@ def revise_plan(
         voided = ApprovalRequest.objects.filter(plan=plan, closed_at=None).update(
             closed_at=now, outcome="voided"
         )
+        Grant.objects.filter(plan=plan).void(why="the plan was changed", now=now)
         sentence = (
             f"{editor.get_full_name()} changed the plan: revision {revision.number}"
             f" ({_wave_words(resolved.arrangement)})."

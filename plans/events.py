@@ -1,6 +1,7 @@
 """The trail: append an event to a stream, and check a stream's chain."""
 
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -34,8 +35,8 @@ def record(
     """Append one event; must run in the transaction of the change that it tells of.
 
     Where the act comes from is known to `plans.trace`. The reason is the person's words; a payload
-    that holds one need not say it twice. The stream's head row is locked, so call this last: every
-    writer of the plan waits on it.
+    that holds it, or the grants that were used up, need not say it twice. The stream's head row is
+    locked, so call this last: every writer of the plan waits on it.
     """
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("An event is recorded in the transaction of its change.")
@@ -62,7 +63,7 @@ def record(
         ip=address_digest(salt, come.ip) if salt else "",
         trace_id=come.trace_id,
         reason=reason or str(facts.get("reason") or ""),
-        grant=grant or come.grant,
+        grant=grant or come.grant or _first_of(facts.get("grants")),
         prev_hash=head.head_hash,
     )
     event.hash = link(head.head_hash, event.body(key))
@@ -73,6 +74,10 @@ def record(
     notify()
     reach("trail.recorded")
     return event
+
+
+def _first_of(grants: Sequence[Mapping[str, Any]] | None) -> str:
+    return str(grants[0]["jti"]) if grants else ""
 
 
 def lock_system_stream() -> None:

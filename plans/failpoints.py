@@ -37,6 +37,7 @@ POINTS = (
     "effects.looks_noted",
     "trail.recorded",
     "trail.checkpointed",
+    "grants.used",
     "adjust.restoring",
     "watch.ticking",
     "watch.decided",

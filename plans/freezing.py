@@ -7,8 +7,9 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 
-from plans import events
+from plans import events, grants
 from plans.freezes import WAITING_STATES, covered, held_plans, overrides_of, places_of
+from plans.grant_claims import OVERRIDE_FREEZE
 from plans.models import (
     CONSOLE_ROLES,
     Freeze,
@@ -21,6 +22,7 @@ from plans.models import (
 )
 from plans.permissions import require, require_over, roles_over
 from plans.refusal import BadInput, NotAllowed, NotFound, Refused
+from plans.step_up import StepUp
 
 JUST_NOW = timedelta(minutes=2)
 OPEN_TO_OVERRIDE = ("draft", "awaiting_approval", *WAITING_STATES)
@@ -173,10 +175,12 @@ def override_freeze(
     now: datetime,
     via: str,
     expires_at: datetime | None = None,
+    step_up: StepUp | None = None,
 ) -> FreezeOverride:
     """Let one plan through a freeze, as long as the plan lives or until `expires_at`.
 
-    Takes one of the roles that the freeze names, over all tenants of the plan.
+    Takes one of the roles that the freeze names, over all tenants of the plan, and a grant that
+    the person signs for exactly this freeze and plan.
     """
     plan = Plan.objects.locked(plan_id)
     freeze = _locked(freeze_id)
@@ -197,6 +201,16 @@ def override_freeze(
         raise NotHeld(f"The freeze '{freeze.name}' covers no tenant of this plan.")
     if freeze.pk in overrides_of(plan, now):
         raise AlreadyLetThrough(f"This plan was let through '{freeze.name}' already.")
+    grant = grants.own_act(
+        plan,
+        OVERRIDE_FREEZE,
+        by=by,
+        role=role,
+        step_up=step_up,
+        op=f"plan:{plan.pk}:override_freeze:{freeze.pk}",
+        now=now,
+        subject=str(freeze.pk),
+    )
     override = FreezeOverride.objects.create(
         freeze=freeze,
         plan=plan,
@@ -225,6 +239,7 @@ def override_freeze(
                 "role": role,
                 "reason": override.reason,
                 "expires_at": expires_at.isoformat() if expires_at else None,
+                "grants": grants.told([grant]),
             },
         )
     return override

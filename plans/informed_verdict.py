@@ -8,6 +8,7 @@ from django.db import transaction
 from plans import approval
 from plans.models import Plan, User
 from plans.refusal import Refused
+from plans.step_up import StepUp
 
 
 class SeenIsOld(Refused):
@@ -27,12 +28,26 @@ def _require_seen(plan_id: uuid.UUID, seen_digest: str, now: datetime) -> None:
 
 @transaction.atomic
 def approve_seen(
-    *, plan_id: uuid.UUID, seen_digest: str, approver: User, comment: str, now: datetime, via: str
+    *,
+    plan_id: uuid.UUID,
+    seen_digest: str,
+    approver: User,
+    comment: str,
+    now: datetime,
+    via: str,
+    role: str | None = None,
+    step_up: StepUp | None = None,
 ) -> Plan:
     """Approve the plan whose digest the person saw; raise SeenIsOld for any other content."""
     _require_seen(plan_id, seen_digest, now)
     return approval.approve(
-        plan_id=plan_id, approver=approver, comment=comment.strip(), now=now, via=via
+        plan_id=plan_id,
+        approver=approver,
+        comment=comment.strip(),
+        now=now,
+        via=via,
+        role=role,
+        step_up=step_up,
     )
 
 

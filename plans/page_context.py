@@ -29,15 +29,17 @@ def console(request: HttpRequest) -> dict[str, Any]:
             **_single_sign_on(),
         }
     from plans.approval import waiting_for
+    from plans.break_glass_reviewers import to_review
 
     check = TrailCheck.objects.order_by("-at").first()
+    now = timezone.now()
     off = list(Flag.objects.filter(enabled=False).select_related("changed_by"))
     return {
         "flags_off": off,
         "rollback_flag_off": any(flag.name == flags.ROLLBACK for flag in off),
         "trail_alarm": check if check is not None and check.alarming else None,
-        "approvals_waiting": len(waiting_for(user, now=timezone.now())),
         "may_review_access": may(user, "review_access"),
+        "approvals_waiting": len(waiting_for(user, now=now)) + len(to_review(user, now=now)),
         "server_now": timezone.now(),
         "factors_optional": optional,
         "must_enrol": getattr(request, "must_enrol", False),

@@ -18,13 +18,7 @@ from plans.refusal import BadInput
 
 def policy_digest(policy_file: PolicyFile, name: str) -> str:
     """Return the digest of a policy together with the approvals that its file defines."""
-    approvals = {
-        rule.name: {
-            "required_roles": list(rule.required_roles),
-            "max_pending_minutes": rule.max_pending_minutes,
-        }
-        for rule in policy_file.approvals.values()
-    }
+    approvals = {rule.name: rule.to_json() for rule in policy_file.approvals.values()}
     body: dict[str, Any] = {"policy": policy_file.policies[name].digest(), "approvals": approvals}
     return hashlib.sha256(rfc8785.dumps(body)).hexdigest()
 

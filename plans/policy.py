@@ -17,6 +17,9 @@ HOLD_BACK = "hold-back"
 SLOW_SHARE_PERCENT = 5.0
 """`rollback_thresholds` on a histogram: breached when more than this share is slower."""
 
+START_WITHIN_MINUTES = 240.0
+"""How long after the first moment at which it could an approved plan may be started."""
+
 PAUSE_SECONDS = 180.0
 """After a manual pause everything is back within this time, counted from the pause."""
 
@@ -248,11 +251,29 @@ class UpgradePolicy:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRule:
-    """Who must agree: every role of the list, a different person for each."""
+    """Who must agree: every role of the list, a different person for each.
+
+    `start_within_minutes`: how long an approved plan may still be started after the first moment
+    at which it could. `gate_roles`: who lets a batch begin at a manual gate; empty = whoever may.
+    """
 
     name: str
     required_roles: tuple[str, ...]
     max_pending_minutes: float = 60
+    start_within_minutes: float = START_WITHIN_MINUTES
+    gate_roles: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the rule as JSON values; keys that came later only where they are written."""
+        body: dict[str, Any] = {
+            "required_roles": list(self.required_roles),
+            "max_pending_minutes": self.max_pending_minutes,
+        }
+        if self.start_within_minutes != START_WITHIN_MINUTES:
+            body["start_within_minutes"] = self.start_within_minutes
+        if self.gate_roles:
+            body["gate_roles"] = list(self.gate_roles)
+        return body
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import yaml
 
 from plans.policy import (
     SLOW_SHARE_PERCENT,
+    START_WITHIN_MINUTES,
     ApprovalRule,
     BatchSpec,
     EvidenceRules,
@@ -198,12 +199,15 @@ def _evidence(rules: EvidenceRules) -> str:
 
 
 def _rule(rule: ApprovalRule) -> str:
-    return _map(
-        {
-            "required_roles": _list(_word(role) for role in rule.required_roles),
-            "max_pending_minutes": _number(rule.max_pending_minutes),
-        }
-    )
+    said = {
+        "required_roles": _list(_word(role) for role in rule.required_roles),
+        "max_pending_minutes": _number(rule.max_pending_minutes),
+    }
+    if rule.start_within_minutes != START_WITHIN_MINUTES:
+        said["start_within_minutes"] = _number(rule.start_within_minutes)
+    if rule.gate_roles:
+        said["gate_roles"] = _list(_word(role) for role in rule.gate_roles)
+    return _map(said)
 
 
 def _map(said: Mapping[str, str]) -> str:

@@ -291,6 +291,11 @@ def _approvals(policy: UpgradePolicy, rule: ApprovalRule | None) -> list[str]:
         f"{' and '.join(rule.required_roles)} must agree, a different person for each,"
         f" none of them an author ({rule.name}).",
         f"They have {span(60 * rule.max_pending_minutes)}; then the plan expires.",
+        "What they approved may be started until"
+        f" {span(60 * rule.start_within_minutes)} after the first moment at which it could.",
+        f"{' or '.join(rule.gate_roles)} lets a batch begin at a manual gate, never an author."
+        if rule.gate_roles
+        else "Whoever may promote lets a batch begin at a manual gate.",
     ]
 
 

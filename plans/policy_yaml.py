@@ -83,15 +83,27 @@ def _read_approvals(top: Section) -> dict[str, ApprovalRule]:
             entry.node,
             f"approvals.{name}",
             top.problems,
-            keys=("required_roles", "max_pending_minutes"),
+            keys=tuple(name for name in ApprovalRule.__dataclass_fields__ if name != "name"),
         )
         rule.require("required_roles")
         roles = rule.names("required_roles", form=NAME, rule=NAME_RULE, most=20)
         if not roles and rule.node("required_roles") is not None:
             rule.note(rule.line, "required_roles", "no role would approve; name at least one")
+        gate_roles = rule.names("gate_roles", form=NAME, rule=NAME_RULE, most=20)
+        if not gate_roles and rule.node("gate_roles") is not None:
+            rule.note(
+                rule.line, "gate_roles", "no role is named; remove the key for whoever may promote"
+            )
         rules[name] = ApprovalRule(
             name=name,
             required_roles=roles,
+            gate_roles=gate_roles,
+            start_within_minutes=rule.number(
+                "start_within_minutes",
+                default.start_within_minutes,
+                above=True,
+                high=_WEEK_IN_MINUTES,
+            ),
             max_pending_minutes=rule.number(
                 "max_pending_minutes",
                 default.max_pending_minutes,

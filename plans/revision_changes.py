@@ -1,6 +1,7 @@
 """What became different since the approvers last had the plan before them."""
 
 import difflib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,10 +9,11 @@ from datetime import datetime
 from auditlog.models import LogEntry
 from django.db.models import F
 
-from plans.drafting import TenantChoice, chosen_tenants, current_revision
+from plans.drafting import TenantChoice, chosen_tenants, current_revision, written_policy
 from plans.models import ApprovalRequest, Plan, PlanRevision, PlanTenant, Release
+from plans.policy_words import when_words
 from plans.policy_yaml import parse_policy_file
-from plans.waves import Candidate, arrange
+from plans.waves import Arrangement, Candidate, arrange, batch_specs
 
 _FIELDS = {
     "release": "release",
@@ -73,13 +75,19 @@ def changes_since_last_request(plan: Plan) -> RevisionChanges | None:
     if request is None:
         return None
     before, after = request.revision, current_revision(plan)
-    then, today = _tenants_of(before), _tenants_now(plan)
+    arranged = _arrangement_of(before)
+    then = {key for wave in arranged.waves for key in wave.tenants}
+    today = _tenants_now(plan)
     return RevisionChanges(
         since=before.number,
         now=after.number,
         outcome=request.outcome,
         at=request.opened_at,
-        fields=(*_revision_fields(before, after), *_plan_fields(plan, request.opened_at)),
+        fields=(
+            *_revision_fields(before, after),
+            *_shape_fields(plan, before, after, arranged),
+            *_plan_fields(plan, request.opened_at),
+        ),
         policy=tuple(unified(before.policy_text, after.policy_text)),
         added=tuple(sorted(today - then)),
         removed=tuple(sorted(then - today)),
@@ -101,8 +109,8 @@ def _tenants_now(plan: Plan) -> set[str]:
     return set(rows.values_list("tenant__key", flat=True))
 
 
-def _tenants_of(revision: PlanRevision) -> set[str]:
-    """Return the tenants that the revision's choice and policy select.
+def _arrangement_of(revision: PlanRevision) -> Arrangement:
+    """Return the batches into which the revision's choice and policy put the tenants.
 
     Places are kept for the newest revision alone; an earlier list is found again by its choice,
     so labels that changed meanwhile are seen as they are today.
@@ -110,8 +118,26 @@ def _tenants_of(revision: PlanRevision) -> set[str]:
     policy = parse_policy_file(revision.policy_text).policies[revision.policy_name]
     tenants, _unknown = chosen_tenants(TenantChoice.from_json(revision.tenant_choice))
     candidates = [Candidate(tenant.key, dict(tenant.labels)) for tenant in tenants]
-    arrangement = arrange(candidates, policy, seed=revision.seed)
-    return {key for wave in arrangement.waves for key in wave.tenants}
+    return arrange(candidates, policy, seed=revision.seed)
+
+
+def _shape_fields(
+    plan: Plan, before: PlanRevision, after: PlanRevision, arranged: Arrangement
+) -> Iterable[FieldChange]:
+    """Say how the batches and the times at which calls may start read differently."""
+    sizes = Counter(
+        PlanTenant.objects.filter(plan=plan, excluded=False).values_list("batch_number", flat=True)
+    )
+    specs = batch_specs(written_policy(after), len(sizes))
+    were = ", ".join(f"{wave.name} {len(wave.tenants)}" for wave in arranged.waves)
+    are = ", ".join(
+        f"{spec.name} {sizes[number]}" for spec, number in zip(specs, sorted(sizes), strict=False)
+    )
+    if were != are:
+        yield FieldChange("batches", were or "none", are or "none")
+    then, now = (" ".join(when_words(written_policy(one))) for one in (before, after))
+    if then != now:
+        yield FieldChange("windows", then, now)
 
 
 def _revision_fields(before: PlanRevision, after: PlanRevision) -> Iterable[FieldChange]:

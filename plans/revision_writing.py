@@ -9,7 +9,8 @@ import rfc8785
 
 from plans.chain import timestamp
 from plans.models import Plan, PlanRevision, PlanTenant, Policy, Tenant, User
-from plans.waves import Arrangement
+from plans.policy import UpgradePolicy
+from plans.waves import Arrangement, batch_specs
 
 
 def _digest(value: Any) -> str:
@@ -19,6 +20,16 @@ def _digest(value: Any) -> str:
 def tenants_digest_of(batches: Iterable[tuple[str, Sequence[str]]]) -> str:
     """Return the digest of who stands in which batch, in which order."""
     return _digest([{"name": name, "tenants": list(tenants)} for name, tenants in batches])
+
+
+def placed_digest(plan: Plan, policy: UpgradePolicy) -> str:
+    """Return the digest of the places as they are in the database now."""
+    placed: dict[int, list[str]] = {}
+    rows = PlanTenant.objects.filter(plan=plan, excluded=False).order_by("batch_number", "position")
+    for number, key in rows.values_list("batch_number", "tenant__key"):
+        placed.setdefault(number, []).append(key)
+    names = [spec.name for spec in batch_specs(policy, len(placed))]
+    return tenants_digest_of(zip(names, placed.values(), strict=False))
 
 
 def plan_digest(plan: Plan, *, policy_digest: str, approvals: str, tenants_digest: str) -> str:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 SCOPES = {
     "read": frozenset({"view", "read_trail"}),
     "plan": frozenset({"draft", "submit", "adjust", "cancel", "archive", "probe"}),
-    "approve": frozenset({"approve"}),
+    "approve": frozenset({"approve", "review_break_glass"}),
+    "break_glass": frozenset({"break_glass"}),
     "operate": frozenset(
         {
             *("start", "pause", "resume", "rollback", "promote", "settle"),

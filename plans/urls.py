@@ -5,6 +5,7 @@ from django.urls import path
 from plans import (
     pages_approvals,
     pages_freezes,
+    pages_grants,
     pages_policies,
     pages_releases,
     pages_review,
@@ -24,6 +25,8 @@ urlpatterns = [
     path(f"{PLAN}/reject/", pages_approvals.reject_plan, name="plan-reject"),
     path(f"{PLAN}/cancel/", pages_approvals.cancel_plan, name="plan-cancel"),
     path(f"{PLAN}/archive/", pages_approvals.archive_plan, name="plan-archive"),
+    path(f"{PLAN}/grants/", pages_grants.plan_grants, name="plan-grants"),
+    path(f"{PLAN}/grants.json", pages_grants.plan_grants_json, name="plan-grants-json"),
     path(f"{PLAN}/trail/", pages_trail.plan_trail, name="plan-trail"),
     path(f"{PLAN}/trail.csv", pages_trail.plan_trail_csv, name="plan-trail-csv"),
     path(f"{PLAN}/trail.jsonl", pages_trail.plan_trail_jsonl, name="plan-trail-jsonl"),

@@ -12,8 +12,11 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
+from batches.alerts import UNTIL_REVIEWED
+from batches.break_glass import OVERDUE
 from batches.models import Alert, Rollback, TenantUpgrade
-from plans.models import Plan
+from plans.models import BreakGlass, Plan, RoleBinding, User
+from plans.permissions import ROLES_OF_ACTION
 from reports.models import Announcement, Delivery, Endpoint
 
 EVENT_TYPE = "plugin.version.gray.alert"
@@ -64,7 +67,7 @@ def announce(*, alert: Alert, status: str, now: datetime) -> Announcement:
             tenants=tenants,
             next_at=now,
         )
-        for address, tenants in _owners(alert.plan, touched).items()
+        for address, tenants in (_could_have_agreed(alert) | _owners(alert.plan, touched)).items()
     ]
     Delivery.objects.bulk_create(deliveries, batch_size=ROWS_AT_ONCE)
     return announcement
@@ -149,6 +152,26 @@ def _owners(plan: Plan | None, touched: dict[str, str]) -> dict[str, list[str]]:
         if owner:
             owners.setdefault(owner, []).append(key)
     return owners
+
+
+def _could_have_agreed(alert: Alert) -> dict[str, list[str]]:
+    """Return the addresses of those who could have agreed; no tenants of theirs.
+
+    Whoever else may review it is told where nobody could have, and when the review is overdue.
+    """
+    if alert.kind not in UNTIL_REVIEWED:
+        return {}
+    broken = BreakGlass.objects.filter(pk=alert.payload.get("break_glass")).first()
+    if broken is None:
+        return {}
+    told = {str(pk) for pk in broken.told}
+    if not told or alert.kind == OVERDUE:
+        reviewers = RoleBinding.objects.in_force(alert.opened_at).filter(
+            kind=RoleBinding.CONSOLE, role__in=ROLES_OF_ACTION["review_break_glass"]
+        )
+        told |= {str(pk) for pk in reviewers.values_list("user", flat=True)} - {str(broken.by_id)}
+    people = User.objects.filter(pk__in=told, is_active=True).order_by("email")
+    return {address: [] for address in people.values_list("email", flat=True)}
 
 
 def _versions_before(plan: Plan | None) -> list[str]:

@@ -34,6 +34,7 @@ from reports.facts_course import (
     rollbacks_of,
     rulings_of,
 )
+from reports.facts_grants import broken_glass_of, grants_of, keys_of
 from reports.field_changes import field_changes
 from reports.kpi_courses import kpi_courses
 from reports.report_facts import (
@@ -63,6 +64,7 @@ def plan_facts(plan_id: uuid.UUID, *, cut_off: datetime) -> ReportFacts:
         PlanTenant.objects.filter(plan=plan).values_list("tenant__key", "excluded", "excluded_why")
     )
     limits = policy.limits
+    signed = grants_of(plan)
     return ReportFacts(
         plan_id=str(plan.pk),
         external_id=plan.external_id,
@@ -119,6 +121,9 @@ def plan_facts(plan_id: uuid.UUID, *, cut_off: datetime) -> ReportFacts:
         soaks=soaks_of(plan),
         overrides=overrides_of(plan),
         stopped_at=plan.stopped_at,
+        grants=signed,
+        grant_keys=keys_of(signed),
+        broken_glass=broken_glass_of(plan),
     )
 
 

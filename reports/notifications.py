@@ -27,6 +27,7 @@ def message_for(delivery: Delivery) -> EmailMultiAlternatives:
         "tenants": delivery.tenants[:MOST_TENANTS_NAMED],
         "more_tenants": max(0, len(delivery.tenants) - MOST_TENANTS_NAMED),
         "owns_plan": delivery.target == data["owner"],
+        "could_have_agreed": not delivery.tenants and delivery.target != data["owner"],
         "instance": settings.INSTANCE_NAME,
     }
     subject = " ".join(render_to_string("reports/mail/alert_subject.txt", context).split())

@@ -29,6 +29,7 @@ from reports.report_course import (
     tenant_annex,
 )
 from reports.report_facts import ReportFacts
+from reports.report_grants import broken_sentence, grants_annex
 from reports.report_intent import (
     people_section,
     plan_section,
@@ -97,7 +98,10 @@ def compose(facts: ReportFacts, *, data_digest: str) -> Document:
                 ("Data cut-off", Cell(utc(facts.cut_off))),
             )
         ),
-        sections=(*sections, policy_annex(facts), tenant_annex(facts)),
+        sections=(
+            *sections,
+            *filter(None, (policy_annex(facts), tenant_annex(facts), grants_annex(facts))),
+        ),
         generator=facts.generator,
         cut_off=utc(facts.cut_off),
         data_digest=data_digest,
@@ -130,6 +134,7 @@ def summary(facts: ReportFacts) -> str:
     """Say in two or three sentences what became of the plan."""
     touched = len(facts.touched)
     parts = [f"The plan is {words(facts.state)}."]
+    parts += [f"GLASS BROKEN: {broken_sentence(one)}" for one in facts.broken_glass]
     if not touched:
         parts.append("No tenant was touched.")
         return " ".join(parts)
@@ -178,6 +183,8 @@ def _taken_back(facts: ReportFacts) -> Verdict:
 
 
 def _separated(facts: ReportFacts) -> Verdict:
+    if facts.broken_glass:
+        return Verdict("Duties", "glass broken", "approvers were passed over, section 2", "bad")
     tones = [tone for _text, tone in separation(facts)]
     if "bad" in tones:
         return Verdict("Duties", "not separated", "see section 2", "bad")

@@ -9,7 +9,9 @@ from typing import Any
 
 from reports.report_facts_agreed import (
     AdjustmentFact,
+    BrokenGlassFact,
     FreezeFact,
+    GrantFact,
     OverrideFact,
     Person,
     ReleaseFact,
@@ -139,6 +141,9 @@ class ReportFacts:
     stopped_at: datetime | None = None
     evidence: EvidenceFact | None = None
     soaks: tuple[SoakFact, ...] = ()
+    grants: tuple[GrantFact, ...] = ()
+    grant_keys: tuple[tuple[str, str], ...] = ()
+    broken_glass: tuple[BrokenGlassFact, ...] = ()
 
     @property
     def tenants(self) -> tuple[TenantFact, ...]:

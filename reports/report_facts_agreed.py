@@ -1,5 +1,6 @@
 """What a compliance report knows of what was agreed: the release, revisions, requests, freezes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -123,6 +124,48 @@ class OverrideFact:
     reason: str
     at: datetime
     expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class GrantFact:
+    """One signed approval; `grant` is {payload, sig, kid} as whoever verifies it takes it.
+
+    `genuine` tells whether the signature held when the report was made, `finding` why not.
+    """
+
+    jti: str
+    action: str
+    batch: int | None
+    person: Person
+    role: str
+    quorum: str
+    methods: tuple[str, ...]
+    issued_at: datetime
+    expires_at: datetime
+    consumed_at: datetime | None
+    op: str
+    voided_why: str
+    grant: Mapping[str, str]
+    genuine: bool
+    finding: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenGlassFact:
+    """An act that was done without the approvers, and its review."""
+
+    act: str
+    batch: int | None
+    by: Person
+    at: datetime
+    reason: str
+    roles: tuple[str, ...]
+    told: tuple[str, ...]
+    review_due: datetime
+    reviewed_by: Person | None
+    reviewed_at: datetime | None
+    verdict: str
+    review: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from reports.report_blocks import (
 )
 from reports.report_facts import ReportFacts
 from reports.report_facts_agreed import FreezeFact, Person, RequestFact
+from reports.report_grants import broken_glass_blocks, grant_blocks
 
 POLICY_LINES_PER_CHUNK = 40
 VERDICT_TONES: dict[str, Tone] = {"approved": "good", "rejected": "bad"}
@@ -104,11 +105,17 @@ def people_section(facts: ReportFacts) -> Section:
         widths=(13, 37, 20, 30),
         rows=tuple(rows),
     )
-    blocks: list[Block] = [Statements(separation(facts)), table, Heading("Approval trail")]
+    blocks: list[Block] = [
+        *broken_glass_blocks(facts),
+        Statements(separation(facts)),
+        table,
+        Heading("Approval trail"),
+    ]
     if not facts.requests:
         blocks.append(Paragraph("No approval was ever asked for; nothing was started."))
     for request in facts.requests:
         blocks.extend(_request(request, facts))
+    blocks += grant_blocks(facts)
     return Section("people", "Who decided", tuple(blocks))
 
 

@@ -20,6 +20,7 @@ from reports.report_blocks import (
     words,
 )
 from reports.report_facts import EventFact, ReportFacts
+from reports.report_grants import grant_statements
 
 FIRST_EVENTS, LAST_EVENTS, MOST_EVENTS = 25, 25, 90
 MOST_FIELD_CHANGES = 40
@@ -110,6 +111,7 @@ def negative_statements(facts: ReportFacts) -> tuple[tuple[str, Tone], ...]:
     )
     held = sum(1 for batch in facts.batches if batch.held_at is not None)
     state(held, "No batch was held.", f"{count(held, 'batch', 'batches')} held.", "warn")
+    found += grant_statements(facts)
     used = len(facts.overrides)
     state(used, "No freeze override was used.", f"{count(used, 'freeze override')} used.", "warn")
     waited = sum(1 for batch in facts.batches if batch.waited_seconds)

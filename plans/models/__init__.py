@@ -5,6 +5,7 @@ from plans.models.checkpoint import Checkpoint, TrailCheck
 from plans.models.event import SYSTEM_STREAM, ZERO_HASH, Event, EventAddress, Stream
 from plans.models.flag import Flag
 from plans.models.freeze import Freeze, FreezeOverride
+from plans.models.grant import BreakGlass, Grant
 from plans.models.log_in import FailedLogIn, MappedRole
 from plans.models.people import CONSOLE_ROLES, ApiToken, RoleBinding, RoleRequest, User
 from plans.models.plan import Approval, ApprovalRequest, OfPlans, Plan, PlanRevision, PlanTenant
@@ -20,6 +21,7 @@ __all__ = [
     "ApiToken",
     "Approval",
     "ApprovalRequest",
+    "BreakGlass",
     "Checkpoint",
     "Event",
     "EventAddress",
@@ -27,6 +29,7 @@ __all__ = [
     "Flag",
     "Freeze",
     "FreezeOverride",
+    "Grant",
     "Installation",
     "MappedRole",
     "OfPlans",

@@ -67,6 +67,7 @@ CONSOLE_ROLES = (
     ("release_manager", "Release manager"),
     ("approver", "Approver"),
     ("auditor", "Auditor"),
+    ("break_glass", "Break glass"),
     ("telemetry", "Telemetry sender"),
     ("administrator", "Administrator"),
 )

@@ -9,10 +9,11 @@ from django.utils import timezone
 from plans import approval
 from plans.approved_acts import START
 from plans.lifecycle import PLAN
-from plans.models import Approval, ApprovalRequest, Plan, User
+from plans.models import Approval, ApprovalRequest, Grant, Plan, User
 from plans.permissions import may
 from plans.refusal import Refused
 from plans.revision_changes import RevisionChanges, changes_since_last_request
+from plans.signing_preview import Signs, what_is_signed
 
 register = template.Library()
 
@@ -25,6 +26,7 @@ class RoleLine:
 
     role: str
     given: Approval | None
+    grant: Grant | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class ApprovalPanel:
     may: dict[str, bool]
     ended: bool
     changes: RevisionChanges | None
+    signs: Signs | None
+    signed: bool
 
     @property
     def missing(self) -> list[str]:
@@ -62,7 +66,7 @@ def approval_panel(plan: Plan, user: Any) -> ApprovalPanel:
     revised = request is not None and request.revision.number != plan.revision
     if revised and plan.started_at is None:
         request = None
-    given = list(request.approvals.select_related("user")) if request else []
+    given = list(request.approvals.select_related("user", "grant")) if request else []
     by_role = {line.role: line for line in given if line.verdict == Approval.APPROVED}
     is_open = request is not None and request.closed_at is None
     late = request is not None and is_open and request.deadline <= now
@@ -71,7 +75,10 @@ def approval_panel(plan: Plan, user: Any) -> ApprovalPanel:
         request=request,
         open=is_open,
         late=late,
-        roles=tuple(RoleLine(r, by_role.get(r)) for r in (request.roles if request else ())),
+        roles=tuple(
+            RoleLine(role, by_role.get(role), getattr(by_role.get(role), "grant", None))
+            for role in (request.roles if request else ())
+        ),
         rejection=next((a for a in given if a.verdict == Approval.REJECTED), None),
         my_roles=my_roles,
         why_not=why_not,
@@ -79,9 +86,13 @@ def approval_panel(plan: Plan, user: Any) -> ApprovalPanel:
         | {
             "revise": may(user, "draft", plan) and PLAN.allows(str(plan.state), "revise"),
             "draft": may(user, "draft"),
+            "break_glass": may(user, "break_glass", plan)
+            and str(plan.state) in {"awaiting_approval", "approved"},
         },
         ended=str(plan.state) in PLAN.endings or str(plan.state) == "archived",
         changes=changes_since_last_request(plan) if is_open or plan.started_at is None else None,
+        signs=what_is_signed(plan, request, now=now) if request is not None and my_roles else None,
+        signed=Grant.objects.filter(plan=plan).exists(),
     )
 
 

@@ -26,7 +26,7 @@ policies:
     limits: {{look_seconds: 1, parallelism: 1, call_timeout_seconds: 3}}
 {APPROVALS}"""
 BACKWARD_ONLY = {"rollback.restored", "rollback.checked"}
-FORWARD_ONLY = {"hands.began", "hands.ending"}
+FORWARD_ONLY = {"grants.used", "hands.began", "hands.ending"}
 # Only changes for a time, drills and looks after a rollback come there: the simulator kills them.
 NOT_ON_THE_WAY = {"adjust.restoring", "aftermath.judged", "drill.called"}
 ON_THE_WAY = [point for point in POINTS if point not in NOT_ON_THE_WAY]

@@ -200,6 +200,9 @@ def test_an_interrupt_says_how_to_follow_again(console, powerx, capsys, monkeypa
     [
         ("approve pay-7 --comment fine --role system_admin", "approve",
          {"comment": "fine", "role": "system_admin"}),
+        ("approve pay-7 --code 123456", "approve", {"comment": "", "code": "123456"}),
+        ("promote pay-7 --batch 2 --code 1", "promote", {"batch": 2, "code": "1"}),
+        ("retry pay-7 --code 1", "retry", {"reason": "", "code": "1"}),
         ("reject pay-7 --reason late", "reject", {"reason": "late"}),
         ("start pay-7", "start", {}),
         ("pause pay-7 --reason odd", "pause", {"reason": "odd"}),
@@ -214,6 +217,31 @@ def test_each_action_posts_to_its_own_address(console, powerx, capsys, line, pat
     assert powerx(line) == 0
     assert console.asked == [("POST", address, body, "Bearer secret-token")]
     assert "Possible now: pause" in capsys.readouterr().out
+
+
+def test_glass_is_broken_with_a_reason_and_said_loudly(console, powerx, capsys):
+    answer = {"act": "start", "external_id": "pay-7", "roles": ["lead"], "review_due": AT}
+    console.will("/api/v1/plans/pay-7/break-glass", (201, answer))
+    assert run(["plugin", "break-glass", "pay-7", "--act", "start", "--reason", "it burns"]) == 0
+    assert console.asked[0][2] == {"act": "start", "reason": "it burns"}
+    assert "GLASS BROKEN: start of pay-7 without lead" in capsys.readouterr().out
+    assert powerx("break-glass pay-7 --act rollback --reason x") == 5
+    assert powerx("break-glass pay-7 --act start") == 5
+
+
+def test_signed_approvals_are_shown_and_handed_on(console, powerx, capsys):
+    one = {
+        "approver": "Aram", "role": "lead", "action": "start", "methods": ["pwd", "totp"],
+        "expires_at": AT, "consumed_at": AT, "op": "plan:7:start:r1", "voided_why": "",
+        "grant": {"payload": "e30=", "sig": "c2ln", "kid": "k1"},
+    }  # fmt: skip
+    console.will("/api/v1/plans/pay-7/grants", (200, [one]))
+    assert powerx("grants pay-7") == 0
+    told = capsys.readouterr().out
+    assert "Aram as lead: start, proved by pwd and totp" in told
+    assert "used by plan:7:start:r1" in told
+    assert powerx("grants pay-7 -o json") == 0
+    assert json.loads(capsys.readouterr().out) == [one]
 
 
 def test_rollback_names_its_deadline_and_watches_until_it_is_over(console, powerx, capsys):

@@ -145,7 +145,11 @@ def policy_files(draw):
     rules = draw(st.lists(names, max_size=2, unique=True))
     approvals = {
         name: ApprovalRule(
-            name, tuple(draw(st.lists(names, min_size=1, max_size=3, unique=True))), 60.5
+            name,
+            tuple(draw(st.lists(names, min_size=1, max_size=3, unique=True))),
+            60.5,
+            draw(words([240.0, 0.5, 10_080.0])),
+            tuple(draw(st.lists(names, max_size=2, unique=True))),
         )
         for name in ["default", *rules]
     }

@@ -94,6 +94,8 @@ def test_who_must_approve_and_for_how_long_they_may_think():
         "lead and compliance must agree, a different person for each,"
         " none of them an author (finance).",
         "They have 1 h 30 min; then the plan expires.",
+        "What they approved may be started until 4 h after the first moment at which it could.",
+        "Whoever may promote lets a batch begin at a manual gate.",
     )
 
 

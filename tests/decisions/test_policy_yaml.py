@@ -383,6 +383,37 @@ def test_all_problems_come_at_once_in_the_order_of_the_lines():
     ]
 
 
+def test_who_opens_a_gate_and_how_long_a_yes_counts_may_be_written():
+    line = "default: {required_roles: [sre], gate_roles: [a, b], start_within_minutes: 30}"
+    rule = parse_policy_file(policy_text("") + f"approvals:\n  {line}\n").approvals["default"]
+    assert (rule.gate_roles, rule.start_within_minutes) == (("a", "b"), 30)
+    assert set(rule.to_json()) == {
+        "required_roles",
+        "max_pending_minutes",
+        "gate_roles",
+        "start_within_minutes",
+    }
+    assert ApprovalRule("default", ("sre",)).to_json() == {
+        "required_roles": ["sre"],
+        "max_pending_minutes": 60,
+    }
+
+
+@pytest.mark.parametrize(
+    ("written", "path"),
+    [
+        ("gate_roles: []", "gate_roles"),
+        ("gate_roles: [a, a]", "gate_roles[1]"),
+        ("start_within_minutes: 0", "start_within_minutes"),
+        ("start_within_minutes: 10081", "start_within_minutes"),
+        ("valid_minutes: 5", "valid_minutes"),
+    ],
+)
+def test_what_cannot_be_an_approval_rule_is_refused_by_name(written, path):
+    text = policy_text("") + f"approvals:\n  default: {{required_roles: [sre], {written}}}\n"
+    assert f"approvals.default.{path}" in [problem.path for problem in problems(text)]
+
+
 def test_approvals_must_exist_where_the_file_has_any():
     text = policy_text("approvals: finance")
     assert parse_policy_file(text).policies["p"].approvals == "finance"

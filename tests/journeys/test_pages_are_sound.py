@@ -77,6 +77,12 @@ PAGES = {
     "live-plan paused": ("olga", "/plans/{paused}/"),
     "live-plan completed": ("olga", "/plans/{completed}/"),
     "live-plan needs a hand": ("olga", "/plans/{needs_hand}/"),
+    "live-plan broken": ("rita", "/plans/{broken}/"),
+    "break-glass": ("olga", "/plans/{waiting}/break-glass/?act=start"),
+    "break-glass not now": ("olga", "/plans/{completed}/break-glass/?act=start"),
+    "break-glass-list": ("rita", "/break-glass/"),
+    "plan-grants": ("rita", "/plans/{completed}/grants/"),
+    "approval-inbox with a review": ("rita", "/approvals/"),
     "live-plan-ask stop": ("olga", "/plans/{running}/ask/stop/"),
     "live-plan auditor": ("rita", "/plans/{completed}/"),
     "plan-trail": ("rita", "/plans/{completed}/trail/"),
@@ -120,6 +126,7 @@ EMPTY_PAGES = (
     "/",
     "/plans/new/",
     "/approvals/",
+    "/break-glass/",
     "/tenants/",
     "/releases/",
     "/freezes/",
@@ -143,6 +150,8 @@ NO_PAGES = {
     "plan-reject",
     "plan-cancel",
     "plan-archive",
+    "plan-grants-json",
+    "break-glass-review",
     "plan-trail-csv",
     "release-verify",
     "kpi-probe",
@@ -221,7 +230,13 @@ def make_plans(stack: Stack) -> dict[str, str]:
         "running": stack.begin(stack.take_tenants(5), policy="gated"),
         "paused": stack.begin(stack.take_tenants(5), policy="gated"),
         "waiting": stack.hand_in(stack.take_tenants(5), policy="gated"),
+        "broken": stack.hand_in(stack.take_tenants(2), policy="gated"),
     }
+    given = {"act": "start", "reason": "The hole is being used right now."}
+    status, answer = stack.rest(
+        "POST", f"/api/v1/plans/{plans['broken']}/break-glass", given, by="olga"
+    )
+    assert status == 201, answer
     for state in ("completed", "needs_hand"):
         stack.wait_for(plans[state], "completed")
     stack.act(plans["needs_hand"], "rollback", reason="Olga has seen enough")

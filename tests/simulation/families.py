@@ -259,6 +259,7 @@ def agreed(scenario: Scenario, dice: random.Random) -> None:
         ("cancel", "submit", "archive"),
         ("submit", "approve_as_aram"),
         ("submit", "approve_as_sona", "start"),
+        ("submit", "approve_as_sona", "break_glass_start", "approve_as_aram"),
         ("submit", "approve_as_sona", "approve_as_aram", "start", "start", "cancel"),
     ]
     scenario.plans.append(

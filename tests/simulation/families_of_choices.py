@@ -174,7 +174,7 @@ def adjusted(scenario: Scenario, dice: random.Random) -> None:
     scenario.cue(dice.choice(LIVE_EVENTS), dice.choice(["tighten", "loosen"]), dice.uniform(0, 2))
     scenario.cue("batch_opened", "loosen_for_a_while", dice.uniform(0, 2))
     scenario.cue("adjustment_asked", "approve_as_aram", dice.uniform(0.2, 2))
-    last = dice.choice([*["approve_as_sona"] * 3, "reject", "tighten"])
+    last = dice.choice([*["approve_as_sona"] * 3, "reject", "tighten", "break_glass_loosen"])
     scenario.cue("adjustment_asked", last, dice.uniform(0.5, 3))
     if dice.random() < 0.4:
         one_fault(scenario, dice, FORWARD)

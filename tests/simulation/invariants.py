@@ -6,7 +6,6 @@ To add one: a function that yields sentences about what is wrong, and its line i
 """
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 from batches.lifecycle import TENANT_UPGRADE
 from batches.models import (
@@ -15,14 +14,13 @@ from batches.models import (
 )
 from batches.quote import Quote, WayBack, pace, rollback_quote
 from plans import events
-from plans.drafting import current_revision
 from plans.models import (
-    Adjustment,
-    Approval,
-    ApprovalRequest,
     Event,
-    PlanRevision,
     Stream,
+)
+from tests.simulation.invariants_of_approvals import (
+    i5_every_start_was_agreed_to,
+    i5_what_needs_a_grant_used_one_up,
 )
 from tests.simulation.invariants_of_effects import (
     batches_are_called,
@@ -157,38 +155,6 @@ def _quoted_now(world: World, plan_id: str) -> Quote:
     return rollback_quote(way, touched=touched)
 
 
-def i5_every_start_was_agreed_to(world: World) -> Iterator[str]:
-    """Nothing starts without the approvals of exactly this content, by people who may give them."""
-    for plan in all_plans():
-        if plan.started_at is None:
-            continue
-        applied = Adjustment.objects.filter(plan=plan).exclude(applied_at=None)
-        first = applied.order_by("revision__number").first()
-        revision = current_revision(plan) if first is None else first.before
-        request = (
-            ApprovalRequest.objects.filter(plan=plan, action="start", outcome="approved")
-            .order_by("-opened_at")
-            .first()
-        )
-        for loose in applied.filter(direction="looser", restores=None):
-            if loose.request is None or loose.request.outcome != "approved":
-                yield f"{plan} was loosened without an approval"
-        if request is None or request.plan_digest != revision.plan_digest:
-            yield f"{plan} was started without an approval of what it is"
-            continue
-        given = list(request.approvals.filter(verdict=Approval.APPROVED))
-        mine = PlanRevision.objects.filter(plan=plan, number__lte=revision.number)
-        writers = set(mine.values_list("author_id", flat=True))
-        if {one.role for one in given} != set(request.roles):
-            yield f"{plan} was started without all roles"
-        if len({one.user_id for one in given}) != len(given):
-            yield f"one person approved {plan} twice"
-        if writers & {one.user_id for one in given}:
-            yield f"an author approved {plan}"
-        if request.closed_at > plan.started_at + timedelta(seconds=30):
-            yield f"{plan} was started before it was approved"
-
-
 def i6_the_chain_verifies(world: World) -> Iterator[str]:
     """Every stream's chain is intact to its head."""
     for key in Stream.objects.values_list("key", flat=True):
@@ -300,6 +266,7 @@ AFTERWARDS: dict[str, Invariant] = {
     "I7 moves": i7_tenants_move_as_the_table_says,
     "I4 closed": i4_nothing_starts_while_closed,
     "I5": i5_every_start_was_agreed_to,
+    "I5 grants": i5_what_needs_a_grant_used_one_up,
     "I6 chain": i6_the_chain_verifies,
     "I8": i8_same_key_same_answer,
     "I9": i9_rulings_replay,

@@ -12,6 +12,7 @@ from batches import control, launch, leaving_out, planning, retrying, rollback, 
 from batches.adjust import adjust
 from batches.adjust_input import ChangeSet
 from batches.adjust_proposal import Expiry
+from batches.break_glass import break_glass
 from batches.models import Batch, TenantUpgrade
 from plans import approval, drafting, freezing
 from plans.models import Freeze, Plan, User
@@ -104,6 +105,20 @@ def _resume(moment: Moment, plan: Plan) -> object:
 
 def _promote(moment: Moment, plan: Plan) -> object:
     return control.promote(plan_id=plan.pk, by=moment.cast.olga, now=moment.now, via="page")
+
+
+def _break_glass(what: str) -> Act:
+    def act(moment: Moment, plan: Plan) -> object:
+        return break_glass(
+            plan_id=plan.pk,
+            act=what,
+            by=moment.cast.olga,
+            reason="the hole is being used right now",
+            now=moment.now,
+            via="page",
+        )
+
+    return act
 
 
 def _release_hold(moment: Moment, plan: Plan) -> object:
@@ -305,6 +320,9 @@ ACTS: dict[str, Act] = {
     "pause": _pause,
     "resume": _resume,
     "promote": _promote,
+    "break_glass_start": _break_glass("start"),
+    "break_glass_promote": _break_glass("promote"),
+    "break_glass_loosen": _break_glass("loosen"),
     "release_hold": _release_hold,
     "roll_back": _roll_back("plan"),
     "roll_back_batch": _roll_back("batch"),

@@ -8,7 +8,7 @@ breaks something, and its line in FAULTS.
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 from unittest import mock
@@ -33,7 +33,8 @@ from batches.effect_ports import CallEnd
 from batches.ledger_claims import Claims
 from batches.ledger_writes import Writes
 from batches.observation import Observer
-from plans import approval
+from plans import approval, grants
+from plans.models import Grant
 from tests.simulation import families, scenarios
 from tests.simulation.families import Family
 from tests.simulation.scenario import TENANTS, PlanSpec, Scenario
@@ -153,9 +154,38 @@ def missing_data_passes() -> AbstractContextManager[Any]:
     return _in_place_of(Observer, "promotable", lambda self, *arguments: (True, "the time is over"))
 
 
-def one_approval_is_enough() -> AbstractContextManager[Any]:
-    """The first yes approves a plan."""
-    return _in_place_of(approval.ApprovalRequest, "missing_roles", _first_only)
+@contextmanager
+def one_approval_is_enough() -> Iterator[None]:
+    """The first yes approves a plan, and its signed approval alone starts it."""
+    with (
+        _in_place_of(approval.ApprovalRequest, "missing_roles", _first_only),
+        _in_place_of(grants, "spend_quorum", _spend_what_is_there),
+    ):
+        yield
+
+
+def _spend_what_is_there(plan: Any, request: Any, *, op: str, now: datetime) -> Any:
+    bound = grants.bound_by_request(plan, request)
+    given = tuple(Grant.objects.filter(request=request))
+    for grant in given:
+        grants.spend(grant, bound, op=op, now=now)
+    return given
+
+
+def approvals_are_only_looked_at() -> AbstractContextManager[Any]:
+    """Signed approvals are there, but nothing uses them up."""
+    return _in_place_of(
+        grants, "spend_quorum", lambda _plan, request, **_: Grant.objects.filter(request=request)
+    )
+
+
+def gates_open_unsigned() -> AbstractContextManager[Any]:
+    """A manual gate opens without anybody's grant."""
+
+    def unsigned(plan: Any, _action: str, **_: Any) -> Any:
+        return Grant.objects.filter(plan=plan)[0]
+
+    return _in_place_of(grants, "own_act", unsigned)
 
 
 def _first_only(request: Any, given: Any) -> list[str]:
@@ -198,6 +228,12 @@ def _retry_and_stop(scenario: Scenario, dice: Any) -> None:
     scenario.cue("batch_passed", "roll_back_tenants", 0.2)
     scenario.cue("rollback_finished", "retry_some", 0.2)
     scenario.cue("tenants_retried", "stop_here", 0.2)
+
+
+def _gated(scenario: Scenario, dice: Any) -> None:
+    """A plan whose second batch waits at a gate that somebody opens."""
+    scenario.plans.append(PlanSpec(TENANTS[:4], "manual"))
+    scenario.cue("batch_passed", "promote", 0.2)
 
 
 def pause_is_forgotten() -> AbstractContextManager[Any]:
@@ -263,6 +299,8 @@ FAULTS: dict[str, Planted] = {
         Planted(event_outside_of_its_change, (families.breach,), ("I10",)),
         Planted(missing_data_passes, (families.held,), ("I11",)),
         Planted(one_approval_is_enough, (families.calm,), ("I5",)),
+        Planted(approvals_are_only_looked_at, (families.calm,), ("I5",)),
+        Planted(gates_open_unsigned, (_gated,), ("I5",)),
         Planted(quote_is_ignored, (families.quoted,), ("I14",)),
         Planted(freeze_is_ignored, (_frozen_midway,), ("I4 closed",)),
         Planted(retries_outlive_a_stop, (_retry_and_stop,), ("I2",)),

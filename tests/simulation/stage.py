@@ -10,7 +10,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.test import override_settings
 
-from plans.models import Tenant
+from plans.models import RoleBinding, Tenant
 from plans.policies import save_policy_text
 from plans.releases import register_release
 from tests.simulation.invariants import ask_afterwards, ask_during
@@ -112,6 +112,8 @@ def _first_rows() -> Cast:
     register_release(envelope=one_way, by=None, now=now(), via="command", irreversible=True)
     for text in POLICIES.values():
         save_policy_text(text=text, source="test", by=None, now=now(), via="command")
+    # Olga may also break glass.
+    RoleBinding.objects.create(user=scene.olga, kind=RoleBinding.CONSOLE, role="break_glass")
     for key in TENANTS:
         Tenant.objects.get_or_create(key=key)
     return Cast(scene.mara, scene.olga, scene.aram, scene.sona)

@@ -7,6 +7,7 @@ import typer
 from upgradeconsole.cli.client import plan_path
 from upgradeconsole.cli.console_options import (
     BadUse,
+    Code,
     Output,
     OutputAs,
     PlanName,
@@ -14,6 +15,7 @@ from upgradeconsole.cli.console_options import (
     open_console,
     show_plan,
     tenant_keys,
+    with_code,
 )
 from upgradeconsole.cli.exit_codes import ExitCode
 
@@ -31,10 +33,11 @@ def retry(
     tenant: Tenant = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Only of this batch.")] = None,
     reason: Reason = "",
+    code: Code = None,
     output: OutputAs = Output.table,
 ) -> int:
     """Have failed tenants called again, and only those; without names all that failed."""
-    body: dict[str, Any] = {"reason": reason}
+    body: dict[str, Any] = {"reason": reason} | with_code(code)
     if keys := tenant_keys(tenants, tenant or ()):
         body["tenants"] = keys
     if batch is not None:
@@ -98,10 +101,11 @@ def override_freeze(
     until: Annotated[
         str | None, typer.Option(help="RFC 3339; without it as long as the plan lives.")
     ] = None,
+    code: Code = None,
     output: OutputAs = Output.table,
 ) -> int:
     """Let a plan through a freeze, by a role that the freeze names."""
-    body = {"freeze": freeze, "reason": reason}
+    body = {"freeze": freeze, "reason": reason} | with_code(code)
     if until is not None:
         body["expires_at"] = until
     return _act("override-freeze", plan, body, output)

@@ -28,6 +28,10 @@ class BadUse(Exception):
 
 PlanName = Annotated[str, typer.Argument(metavar="PLAN", help="The plan's uuid or external id.")]
 OutputAs = Annotated[Output, typer.Option("-o", "--output", help="table or json.")]
+Code = Annotated[
+    str | None,
+    typer.Option(help="A code of your second factor; it counts once and for this act alone."),
+]
 Reason = Annotated[str, typer.Option("--reason", help="Why; stands in the audit trail.")]
 
 
@@ -64,3 +68,8 @@ def tenant_keys(listed: str | None, single: Sequence[str]) -> list[str]:
             raise BadUse("--tenants takes keys here, as acorn,birch or @FILE")
         keys += parsed
     return list(dict.fromkeys(keys))
+
+
+def with_code(code: str | None) -> dict[str, Any]:
+    """Return the member of a body that proves who asks, nothing without a code."""
+    return {} if code is None else {"code": code}

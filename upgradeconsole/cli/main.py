@@ -12,11 +12,21 @@ from typing import Annotated, Any
 
 import typer
 
-from upgradeconsole.cli import acts_under_way, adjusting, placebos, pushes, render, replays, reports
+from upgradeconsole.cli import (
+    acts_under_way,
+    adjusting,
+    approvers,
+    placebos,
+    pushes,
+    render,
+    replays,
+    reports,
+)
 from upgradeconsole.cli.adjusting import ChangeRejected
 from upgradeconsole.cli.client import Console, Refusal, Unreachable, plan_path
 from upgradeconsole.cli.console_options import (
     BadUse,
+    Code,
     Output,
     OutputAs,
     PlanName,
@@ -24,6 +34,7 @@ from upgradeconsole.cli.console_options import (
     open_console,
     show_plan,
     tenant_keys,
+    with_code,
 )
 from upgradeconsole.cli.drills import drill
 from upgradeconsole.cli.exit_codes import ExitCode, outcome
@@ -142,10 +153,16 @@ def approve(
     role: Annotated[
         str | None, typer.Option(help="In which role, when you hold several of those asked for.")
     ] = None,
+    code: Code = None,
+    digest: Annotated[
+        str | None, typer.Option(help="Approve this content alone, as you looked at it.")
+    ] = None,
     output: OutputAs = Output.table,
 ) -> int:
-    """Approve a plan that awaits approval."""
-    body: dict[str, Any] = {"comment": comment}
+    """Approve a plan that awaits approval: your signed yes, for this content, once."""
+    body: dict[str, Any] = {"comment": comment} | with_code(code)
+    if digest is not None:
+        body["digest"] = digest
     if role is not None:
         body["role"] = role
     return _act("approve", plan, body, output)
@@ -196,13 +213,16 @@ def promote(
     batch: Annotated[
         int | None, typer.Option(min=1, help="Only if this batch is the one that waits.")
     ] = None,
+    code: Code = None,
     output: OutputAs = Output.table,
 ) -> int:
     """Let the batch that waits for a person begin."""
-    return _act("promote", plan, {} if batch is None else {"batch": batch}, output)
+    body = {} if batch is None else {"batch": batch}
+    return _act("promote", plan, body | with_code(code), output)
 
 
 acts_under_way.add_to(plugin)
+approvers.add_to(plugin)
 
 
 adjusting.add_to(plugin)

@@ -63,7 +63,7 @@ PEOPLE = (
     MARA,
     Person("Aram Hovsepian", "approver", ("approver",), ("system_admin",)),
     Person("Sona Marchetti", "approver", ("approver",), ("role_admin",)),
-    Person("Olga Brandt", "operator", ("operator",)),
+    Person("Olga Brandt", "operator", ("operator", "break_glass")),
     Person("Rita Okafor", "auditor", ("auditor",)),
     ADA,
 )

@@ -11,9 +11,11 @@ from django.utils import timezone
 from batches.control import promote
 from batches.models import Batch, Rollback
 from plans.database_away import DATABASE_AWAY
+from plans.grants import REHEARSED
 from plans.lifecycle import PLAN
 from plans.models import Event, Plan, User
 from plans.refusal import Refused
+from plans.step_up import StepUp
 from reports.models import UpgradeReport
 
 LOOK_EVERY = 0.25
@@ -25,7 +27,7 @@ class Following:
     """Where the telling of a plan's trail stands."""
 
     plan_id: Any
-    author: User
+    gatekeeper: User
     say: Callable[[str], None]
     stopping: threading.Event
     _told: int = field(default=0)
@@ -77,7 +79,7 @@ class Following:
         )
 
     def _open_gate(self, plan: Plan) -> None:
-        """Let the next batch begin where the policy wants a person to: the author is it here."""
+        """Let the next batch begin where the policy wants a person to."""
         if str(plan.state) != "running":
             return
         batches = Batch.objects.filter(plan=plan)
@@ -87,6 +89,8 @@ class Following:
         if waiting is None or waiting.advance != "manual" or waiting.promoted_at is not None:
             return
         try:
-            promote(plan_id=plan.pk, by=self.author, now=timezone.now(), via="command")
+            now = timezone.now()
+            proved = StepUp((REHEARSED,), now)
+            promote(plan_id=plan.pk, by=self.gatekeeper, now=now, via="command", step_up=proved)
         except (Refused, *DATABASE_AWAY) as error:
             self.say(f"The gate stays shut: {error}; trying again.")

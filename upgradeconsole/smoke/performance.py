@@ -98,7 +98,7 @@ class Performance:
     def _play(self, stage: Stage, stopping: threading.Event) -> None:
         """Move the plan from its approval to its end, in the thread beside the processes."""
         until = time.monotonic() + self.rehearsal.timeout
-        following = Following(stage.plan.pk, stage.author, self.say, stopping)
+        following = Following(stage.plan.pk, stage.gatekeeper, self.say, stopping)
         try:
             following.tell()
             self._wait_for("web", lambda: answers(self.port), stopping)

@@ -14,12 +14,15 @@ from batches import planning
 from plans import events
 from plans.approval import approve
 from plans.drafting import PlanDraft, TenantChoice
+from plans.grants import REHEARSED
 from plans.lifecycle import LIVE_PLAN_STATES
 from plans.models import Plan, RoleBinding, User
 from plans.policies import save_policy_text
+from plans.policy_yaml import parse_policy_file
 from plans.refusal import BadInput
 from plans.releases import register_release, trust_key
 from plans.signature import new_key, sign_release
+from plans.step_up import StepUp
 from plans.tenants import import_tenants
 from upgradeconsole.smoke.inputs import Rehearsal
 
@@ -36,6 +39,8 @@ class Stage:
     plan: Plan
     author: User
     approvers: tuple[tuple[User, str], ...]
+    gatekeeper: User
+    """Who lets batches begin at manual gates: the author, unless the policy names roles."""
 
 
 def require_own_database() -> None:
@@ -127,7 +132,16 @@ def set_stage(rehearsal: Rehearsal, *, now: datetime) -> Stage:
         )
         _say_what_is_not_real(plan, rehearsal, signed_by, now=now)
         plan = planning.submit(plan_id=plan.pk, by=author, now=now, via=VIA)
-    return Stage(plan, author, approvers)
+        gatekeeper = _gatekeeper(rehearsal) or author
+    return Stage(plan, author, approvers, gatekeeper)
+
+
+def _gatekeeper(rehearsal: Rehearsal) -> User | None:
+    rule = parse_policy_file(rehearsal.policy_text).approvals[rehearsal.policy.approvals]
+    if not rule.gate_roles:
+        return None
+    role = rule.gate_roles[0]
+    return _person("gatekeeper", f"Rehearsal {role} at the gate", RoleBinding.APPROVAL, role)
 
 
 def give_approvals(stage: Stage, *, now: datetime) -> None:
@@ -140,6 +154,7 @@ def give_approvals(stage: Stage, *, now: datetime) -> None:
             comment="Approved by the rehearsal itself.",
             now=now,
             via=VIA,
+            step_up=StepUp((REHEARSED,), now),
         )
 
 

@@ -34,8 +34,10 @@ export function listenForActs(page, { done }) {
       return;
     }
     if (answer.headers.get("Content-Type")?.startsWith("application/json")) {
-      const { sentence, refused } = await answer.json();
+      const { sentence, refused, go_to: goTo } = await answer.json();
       say(sentence, refused);
+      // The act needs the second factor once more; its page comes back here.
+      if (goTo) window.location.assign(goTo);
     } else {
       say("That did not work: the page may be out of date, or you are logged out. Reload it.", true);
     }
