@@ -12,6 +12,7 @@ MEANINGS = {
     "read": "look at plans, tenants and reports",
     "plan": "draft, submit and change plans",
     "approve": "approve and reject",
+    "break_glass": "act without the approvers, with a reason that somebody reviews",
     "operate": "start, pause, resume, roll back and mend",
     "push": "send metrics and pipeline events",
     "manage": "tenants, releases and policies",
