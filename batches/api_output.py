@@ -245,6 +245,14 @@ class PlannedBatch(serializers.Serializer[Any]):
     tenants = serializers.IntegerField(source="size")
 
 
+class OldVersionOutput(serializers.Serializer[Any]):
+    """A version that nobody vouches for any more, or never did."""
+
+    version = serializers.CharField(help_text="Empty: not known.")
+    tenants = serializers.IntegerField()
+    problem = serializers.CharField()
+
+
 class PlannedOutput(serializers.Serializer[Any]):
     """What handing a plan in answers."""
 
@@ -262,6 +270,11 @@ class PlannedOutput(serializers.Serializer[Any]):
     warnings = serializers.ListField(
         child=serializers.CharField(),
         help_text="What the plan's author should know of how its Kpis are read; stops nothing.",
+    )
+    old_versions = OldVersionOutput(
+        many=True,
+        help_text="What a rollback would bring back without a signature that holds, as it was"
+        " looked up at submission or start.",
     )
 
 
@@ -334,6 +347,7 @@ def planned_answer(plan: Plan) -> dict[str, Any]:
             },
             "problems": [],
             "warnings": list(fits_of(plan, policy, timezone.now()).warnings),
+            "old_versions": plan.old_versions,
         }
     )
     return dict(answer.data)

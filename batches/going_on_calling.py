@@ -10,7 +10,7 @@ from batches.models import Batch, Rollback, RollbackDrill
 from batches.waiting import places_to_call
 from plans import flags
 from plans.freezes import is_frozen, places_of
-from plans.models import Freeze
+from plans.models import Freeze, Release
 
 
 def may_go_on(scope: Scope) -> bool:
@@ -34,6 +34,8 @@ def may_go_on(scope: Scope) -> bool:
     )
     if scope.direction == "restore":
         return calling.exists()
+    # From the chunk after a revocation or a quarantine on, nothing of it is sent any more.
+    calling = calling.filter(plan__release__state=Release.TRUSTED)
     # One question per transaction: this is asked before every chunk.
     freezes = Freeze.objects.in_force(now).over_plugin(scope.plugin_id)
     asked = calling.annotate(

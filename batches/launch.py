@@ -16,6 +16,7 @@ from plans import events, flags
 from plans.drafting import current_revision, irreversible_problem, policy_of
 from plans.freezes import first_places, opening_for
 from plans.models import Plan, PlanTenant, Plugin, User
+from plans.old_versions import look_before, words_of
 from plans.permissions import require
 from plans.policy import HOLD_BACK, UpgradePolicy
 from plans.refusal import Refused
@@ -60,13 +61,14 @@ def start(*, plan_id: Any, by: User | None, now: datetime, via: str) -> Plan:
     if by is not None:
         require(by, "start", plan)
     policy = policy_of(current_revision(plan))
-    verify_again(release=plan.release, now=now)
     if problem := irreversible_problem(plan.release, policy):
         raise Refused(f"The plan cannot start: {problem}.", code="irreversible")
     with transaction.atomic():
         plan = Plan.objects.locked(plan_id)
         plan.move("start")
+        verify_again(release=plan.release, now=now)
         check_start(plan, policy, now)
+        unsigned = look_before(plan, policy, now)
         first = _first_quote(plan, policy)
         if not first.fits:
             raise NotYet(f"The plan cannot start: {first.sentence}.", code="quote_exceeds_limit")
@@ -81,11 +83,17 @@ def start(*, plan_id: Any, by: User | None, now: datetime, via: str) -> Plan:
             stream=plan,
             kind="plan_started",
             sentence=f"{who} started the plan: {sum(b.size for b in batches)} tenants in"
-            f" {len(batches)} batches; {first.sentence}.",
+            f" {len(batches)} batches; {first.sentence}."
+            + (f" Mind that {words_of(unsigned)}." if unsigned else ""),
             actor=by,
             via=via,
             now=now,
-            payload={"batches": {b.name: b.size for b in batches}, "quote": first.seconds},
+            payload={
+                "batches": {b.name: b.size for b in batches},
+                "quote": first.seconds,
+                "digest": plan.release.digest,
+                "old_versions": plan.old_versions,
+            },
         )
     return plan
 
@@ -211,12 +219,13 @@ def _make_batches(plan: Plan, policy: UpgradePolicy) -> list[Batch]:
     return [batches[number] for number in sorted(batches)]
 
 
-def pass_gate(plan: Plan, batch: Batch) -> Quote:
+def pass_gate(plan: Plan, batch: Batch, now: datetime) -> Quote:
     """Return the quote with which the batch may begin; raises QuoteExceeded when it may not.
 
     Asked under the plan's lock: measurements, tenants and limits may have changed since the
-    decision.
+    decision. So may have what the release's signature is worth: raises ReleaseNotTrusted.
     """
+    verify_again(release=plan.release, now=now)
     quote = gate_quote(plan, policy_of(current_revision(plan)))
     if not quote.fits:
         raise QuoteExceeded(f"Batch {batch.number} may not begin: {quote.sentence}.")
@@ -234,7 +243,7 @@ def open_batch(*, batch_id: int, now: datetime, revision: int | None = None) -> 
     if str(plan.state) != "running":
         raise Refused("A batch opens only while its plan runs.")
     plan.require_revision(revision)
-    quote = pass_gate(plan, batch)
+    quote = pass_gate(plan, batch, now)
     batch.move("open")
     batch.opened_at = now
     batch.calling_since = now

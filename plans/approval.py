@@ -10,6 +10,7 @@ from plans import events, flags
 from plans.approved_acts import ACTS, START, Verdict
 from plans.drafting import current_revision, policy_of
 from plans.models import Approval, ApprovalRequest, Plan, PlanRevision, RoleBinding, User
+from plans.old_versions import look_before, words_of
 from plans.permissions import approval_roles, require
 from plans.policy_yaml import parse_policy_file
 from plans.refusal import NotAllowed, Refused
@@ -54,6 +55,7 @@ def submit(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
         plan = Plan.objects.locked(plan_id)
         plan.move("submit")
         revision = current_revision(plan)
+        unsigned = look_before(plan, policy_of(revision), now)
         rule = parse_policy_file(revision.policy_text).approvals[revision.approvals]
         plan.submitted_at = now
         plan.save()
@@ -70,7 +72,8 @@ def submit(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
             stream=plan,
             kind="plan_submitted",
             sentence=f"{by.get_full_name()} asked for approval by"
-            f" {', '.join(rule.required_roles)} until {request.deadline:%Y-%m-%d %H:%M} UTC.",
+            f" {', '.join(rule.required_roles)} until {request.deadline:%Y-%m-%d %H:%M} UTC."
+            + (f" Mind that {words_of(unsigned)}." if unsigned else ""),
             actor=by,
             via=via,
             now=now,
@@ -79,6 +82,7 @@ def submit(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
                 "digest": revision.plan_digest,
                 "roles": list(rule.required_roles),
                 "deadline": request.deadline.isoformat(),
+                "old_versions": plan.old_versions,
             },
         )
     return plan
@@ -157,6 +161,9 @@ def approve(
     chosen = role or _rarest(roles)
     act = ACTS[request.action]
     shown = current_revision(plan) if request.action == START else request.revision
+    if request.action == START:
+        # Nobody agrees to what could not be started.
+        verify_again(release=plan.release, now=now)
     if request.plan_digest != shown.plan_digest:
         raise NoOpenRequest("The plan has changed since; look at it again.", code="plan_changed")
     Approval.objects.create(

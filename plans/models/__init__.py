@@ -6,7 +6,7 @@ from plans.models.flag import Flag
 from plans.models.freeze import Freeze, FreezeOverride
 from plans.models.people import CONSOLE_ROLES, ApiToken, RoleBinding, User
 from plans.models.plan import Approval, ApprovalRequest, Plan, PlanRevision, PlanTenant
-from plans.models.plugin_release import Plugin, Release, TrustKey
+from plans.models.plugin_release import Plugin, Release, ReleaseSignature, TrustKey
 from plans.models.policy_record import Policy
 from plans.models.tenant import Installation, Tenant
 
@@ -28,6 +28,7 @@ __all__ = [
     "Plugin",
     "Policy",
     "Release",
+    "ReleaseSignature",
     "RoleBinding",
     "Stream",
     "Tenant",
