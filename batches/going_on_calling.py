@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from django.db.models import Exists
+from django.db.models import Exists, QuerySet
 
 from batches import surroundings
 from batches.ledger_claims import Scope
@@ -34,8 +34,7 @@ def may_go_on(scope: Scope) -> bool:
     )
     if scope.direction == "restore":
         return calling.exists()
-    # From the chunk after a revocation or a quarantine on, nothing of it is sent any more.
-    calling = calling.filter(plan__release__state=Release.TRUSTED)
+    calling = with_trust(calling)
     # One question per transaction: this is asked before every chunk.
     freezes = Freeze.objects.in_force(now).over_plugin(scope.plugin_id)
     asked = calling.annotate(
@@ -46,6 +45,14 @@ def may_go_on(scope: Scope) -> bool:
         return False
     off, some_freeze = found
     return not off and _is_open(scope, scope.batch_id, now, some_freeze=some_freeze)
+
+
+def with_trust(calling: QuerySet[Batch]) -> QuerySet[Batch]:
+    """Return the batch while its release is trusted.
+
+    From the chunk after a revocation or a quarantine on, nothing of it is sent any more.
+    """
+    return calling.filter(plan__release__state=Release.TRUSTED)
 
 
 def _is_open(scope: Scope, batch_id: int, now: datetime, *, some_freeze: bool) -> bool:

@@ -11,7 +11,8 @@ from django.db import transaction
 
 from batches import alerts
 from batches.models import Alert
-from plans.models import Installation, Plan, Release
+from plans.models import Plan, Release
+from plans.release_reach import tenants_running
 from plans.release_standing import NOT_ENDED, quarantine_tampered
 from plans.release_trust import ReleaseNotTrusted, trusted_keys, verify_again
 from plans.signature import TrustedKey
@@ -62,7 +63,7 @@ def check_releases_of_plans(now: datetime, *, fence: Fence) -> None:
 def tell_who_runs_them(now: datetime, *, fence: Fence) -> None:
     """Keep an alert open for each release that is not trusted and that tenants run."""
     fallen = Release.objects.exclude(state=Release.TRUSTED).select_related("plugin")
-    runs = {_about(release): (release, tenants_on(release)) for release in fallen}
+    runs = {_about(release): (release, _tenants_on(release)) for release in fallen}
     standing = {about for about, (_release, tenants) in runs.items() if tenants}
     told = Alert.objects.filter(kind=INSTALLED, resolved_at=None, plan=None)
     known = {key.split(":", 2)[2] for key in told.values_list("key", flat=True)}
@@ -74,10 +75,8 @@ def tell_who_runs_them(now: datetime, *, fence: Fence) -> None:
             alerts.resolve(plan=None, kind=INSTALLED, about=about, now=now)
 
 
-def tenants_on(release: Release) -> list[str]:
-    """Return the tenants that run the release, as they were last seen."""
-    rows = Installation.objects.filter(plugin_id=release.plugin_id, version=release.version)
-    return list(rows.order_by("tenant__key").values_list("tenant__key", flat=True))
+def _tenants_on(release: Release) -> list[str]:
+    return list(tenants_running(release).values_list("tenant__key", flat=True))
 
 
 def _about(release: Release) -> str:

@@ -63,9 +63,7 @@ def quarantine_release(
     return release
 
 
-def lift_quarantine(
-    *, release_id: Any, reason: str, by: User, now: datetime, via: str
-) -> Release:
+def lift_quarantine(*, release_id: Any, reason: str, by: User, now: datetime, via: str) -> Release:
     """End a quarantine; raise ReleaseNotTrusted when what was kept of the release was changed."""
     require(by, "administer")
     if not reason.strip():
@@ -145,8 +143,7 @@ def check_artifact(
     if digest.removeprefix("sha256:").lower() == release.digest.removeprefix("sha256:"):
         return release
     sentence = (
-        f"the artifact that was found has sha256 {digest[:12]}…, signed was"
-        f" {release.digest[:12]}…"
+        f"the artifact that was found has sha256 {digest[:12]}…, signed was {release.digest[:12]}…"
     )
     quarantine_release(release_id=release.pk, reason=sentence, by=by, now=now, via=via)
     raise ReleaseNotTrusted(
@@ -156,9 +153,7 @@ def check_artifact(
 
 def plans_of_key(key: TrustKey) -> list[Plan]:
     """Lock the plans that have not ended and whose release the key signed, before other rows."""
-    return _locked_plans(
-        ReleaseSignature.objects.filter(key=key).values_list("release", flat=True)
-    )
+    return _locked_plans(ReleaseSignature.objects.filter(key=key).values_list("release", flat=True))
 
 
 def reassess_releases_of(
