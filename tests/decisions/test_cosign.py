@@ -1,4 +1,4 @@
-"""What cosign signs with a key pair: the vectors are OpenSSL's, in the formats that cosign writes."""
+"""What cosign signs with a key pair: vectors made with OpenSSL, in the formats of cosign."""
 
 import base64
 import json

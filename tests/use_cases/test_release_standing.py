@@ -1,12 +1,13 @@
 """What becomes of releases whose trust ends: nobody installs them, and who runs them is told."""
 
+import base64
 from contextlib import nullcontext
 from datetime import timedelta
 
 import pytest
 from django.db import transaction
 
-from batches import control, launch, planning
+from batches import control, launch
 from batches.decide import DISTRUSTED
 from batches.going_on_calling import may_go_on
 from batches.ledger_claims import Scope
@@ -121,8 +122,6 @@ def test_what_cosign_signed_vouches_for_a_release_as_well(scene):
     key = trusted(ECDSA_P256)
     statement = sign_release("pay", "1.5.0", DIGEST, key.private_pem)[0]
     signature = SigningKey(key.private_pem).sign(statement.encode())
-    import base64
-
     text = cosign_text(statement, base64.b64encode(signature).decode())
     known = register_release(envelope=text, by=scene.mara, now=now(), via="api")
     assert known.pk == scene.release.pk
@@ -414,71 +413,3 @@ def test_an_alert_about_who_runs_it_ends_when_it_is_trusted_again(scene):
     )
     watch.tick(now(), fence=nullcontext)
     assert not Alert.objects.filter(kind=INSTALLED, resolved_at=None).exists()
-
-
-# What a rollback would bring back, and the other way round.
-
-
-def test_old_versions_that_nobody_signed_are_told_before_the_start(scene):
-    running("acorn", "birch", version="1.4.2", scene=scene)
-    plan = an_approved(scene)
-    assert [(one["version"], one["tenants"]) for one in plan.old_versions] == [
-        ("", 1),
-        ("1.4.2", 2),
-    ]
-    said = Event.objects.get(kind="plan_submitted").sentence
-    assert "pay 1.4.2 is no registered release" in said
-    register_release(envelope=scene.envelope("pay", "1.4.2"), by=None, now=now(), via="command")
-    running("acorn", "birch", "cedar", version="1.4.2", scene=scene)
-    started = launch.start(plan_id=plan.pk, by=scene.olga, now=now(), via="page")
-    assert started.old_versions == []
-
-
-def test_a_policy_may_refuse_a_plan_whose_way_back_nobody_signed(scene):
-    running("acorn", "birch", "cedar", version="1.4.2", scene=scene)
-    strict = policy_text("strict", more="rollback: {unverified: refuse}")
-    drafted = a_draft(scene, policy=strict)
-    with pytest.raises(Refused, match="rollback.unverified.*1.4.2 is no registered release"):
-        planning.submit(plan_id=drafted.pk, by=scene.mara, now=now(), via="page")
-    register_release(envelope=scene.envelope("pay", "1.4.2"), by=None, now=now(), via="command")
-    planning.submit(plan_id=drafted.pk, by=scene.mara, now=now(), via="page")
-
-
-def test_a_rollback_to_what_nobody_signed_goes_ahead_and_is_told(scene):
-    plan = a_started(scene, policy=policy_text())
-    soaking(plan)
-    record = request_rollback(plan_id=plan.pk, by=scene.olga, reason="wrong", now=now(), via="page")
-    (told,) = record.unverified
-    assert (told["version"], told["tenants"]) == ("1.0.0", 2)
-    assert "no registered release" in record.sentence
-
-
-def test_a_rollback_to_a_release_in_quarantine_goes_ahead_too(scene):
-    old = register_release(
-        envelope=scene.envelope("pay", "1.0.0"), by=None, now=now(), via="command"
-    )
-    plan = a_started(scene, policy=policy_text())
-    soaking(plan)
-    quarantine_release(release_id=old.pk, reason="leaky", by=scene.olga, now=now(), via="page")
-    record = request_rollback(plan_id=plan.pk, by=None, reason="breach", now=now(), via="watch")
-    assert "is in quarantine: leaky" in record.unverified[0]["problem"]
-
-
-def test_a_downgrade_is_refused_at_the_draft_and_at_the_start(scene):
-    plan = an_approved(scene)
-    running("acorn", version="1.6.0", scene=scene)
-    with pytest.raises(BadInput, match="acorn 1.6.0 runs a newer version than 1.5.0"):
-        a_draft(scene, external_id="back")
-    with pytest.raises(Refused, match="goes the wrong way: acorn 1.6.0"):
-        launch.start(plan_id=plan.pk, by=scene.olga, now=now(), via="page")
-
-
-def test_the_recorded_way_back_is_no_downgrade(scene):
-    running("acorn", version="1.6.0", scene=scene)
-    Installation.objects.update(last_stable_version="1.5.0")
-    assert a_draft(scene)
-
-
-def test_versions_that_cannot_be_compared_are_no_downgrade(scene):
-    running("acorn", version="nightly", scene=scene)
-    assert a_draft(scene)
