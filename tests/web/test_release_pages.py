@@ -2,7 +2,6 @@
 
 import base64
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -138,13 +137,12 @@ def test_what_is_too_large_or_of_another_kind_is_refused(mara, name, content, wo
 
 
 def test_the_name_of_an_upload_leads_nowhere(scene, mara, tmp_path):
-    before = sorted(tmp_path.rglob("*"))
+    before = sorted(tmp_path.parent.parent.glob("*"))
     upload = SimpleUploadedFile("x.dsse", scene.envelope("pay", "1.7.0").encode())
-    upload.name = "../../../../tmp/escaped.dsse"
+    upload.name = "../../escaped.dsse"
     mara.post(REGISTER, {"file": upload})
     assert Release.objects.filter(version="1.7.0").exists()
-    assert sorted(tmp_path.rglob("*")) == before
-    assert not Path("/tmp/escaped.dsse").exists()
+    assert sorted(tmp_path.parent.parent.glob("*")) == before
 
 
 def test_only_some_register_and_strangers_see_nothing(scene):
