@@ -25,6 +25,8 @@ ALARMING = (
     "firing",
     "rejected",
     "overridden",
+    "quarantined",
+    "distrusted",
 )
 TAKING_BACK = ("rollback", "rolled_back", "restor", "settled")
 HALTING = (
