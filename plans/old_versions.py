@@ -70,7 +70,7 @@ def standing_of_versions(
                 verify_again(release=releases[version], now=now, keys=keys)
                 problem = ""
             except ReleaseNotTrusted as refused:
-                problem = refused.sentence.rstrip(".")
+                problem = refused.why.rstrip(".")
         found.append(OldVersion(version, tenants, problem))
     return found
 

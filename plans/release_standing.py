@@ -98,7 +98,7 @@ def _standing_by_signature(release: Release, now: datetime) -> tuple[str, str]:
         if refused.tampered:
             raise
         if refused.code == "revoked_key":
-            return Release.DISTRUSTED, refused.sentence
+            return Release.DISTRUSTED, refused.why
     # What time does to a key is asked of the clock, each time anew; what people do is kept.
     return Release.TRUSTED, ""
 
@@ -126,7 +126,7 @@ def quarantine_tampered(
     """Put a release into quarantine that was found tampered with."""
     return quarantine_release(
         release_id=release.pk,
-        reason=f"found tampered with: {found.sentence}",
+        reason=f"found tampered with: {found.why}",
         by=None,
         now=now,
         via=via,
@@ -174,7 +174,7 @@ def reassess_releases_of(
         try:
             verified, text = holding_signature(release, now, keys)
         except ReleaseNotTrusted as refused:
-            _stand(release, Release.DISTRUSTED, refused.sentence, by=by, now=now)
+            _stand(release, Release.DISTRUSTED, refused.why, by=by, now=now)
             fallen.append(release)
             _tell(
                 release,

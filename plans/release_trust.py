@@ -15,10 +15,18 @@ TAMPERED = frozenset({"bad_signature", "malformed", "other_artifact"})
 """What neither time nor a revocation does to a release that was verified once."""
 
 
+_OF_WHICH = " may not be used: "
+
+
 class ReleaseNotTrusted(Refused):
     """The release's signature does not hold (any more), or it is in quarantine."""
 
     default_code = "release_not_trusted"
+
+    @property
+    def why(self) -> str:
+        """Return the reason alone, without which release it is about."""
+        return self.sentence.partition(_OF_WHICH)[2] or self.sentence
 
     @property
     def tampered(self) -> bool:
@@ -102,4 +110,4 @@ def _verified(
 
 
 def _refusal(release: Release, why: str) -> str:
-    return f"Release {release.version} may not be used: {why}"
+    return f"Release {release.version}{_OF_WHICH}{why}"
