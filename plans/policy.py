@@ -239,7 +239,7 @@ class UpgradePolicy:
             del body["limits"]["failures"]
         if self.evidence is None:
             del body["evidence"]
-        if self.rollback.unverified == RollbackRules.unverified:
+        if self.rollback.unverified == RollbackRules().unverified:
             del body["rollback"]["unverified"]
         if self.not_after is not None:
             body["not_after"] = self.not_after.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
