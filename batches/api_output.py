@@ -108,6 +108,14 @@ class PlanQuote(QuoteOutput):
     whole = WholeQuote(allow_null=True)
 
 
+class OldVersionOutput(serializers.Serializer[Any]):
+    """A version that nobody vouches for any more, or never did."""
+
+    version = serializers.CharField(help_text="Empty: not known.")
+    tenants = serializers.IntegerField()
+    problem = serializers.CharField()
+
+
 class RollbackOutput(serializers.Serializer[Any]):
     """One rollback."""
 
@@ -131,6 +139,9 @@ class RollbackOutput(serializers.Serializer[Any]):
     restored = serializers.IntegerField()
     needs_hand = serializers.IntegerField()
     superseded = serializers.ListField(child=serializers.CharField())
+    unverified = OldVersionOutput(
+        many=True, help_text="What it brings back without a signature that holds."
+    )
     aftermath = AftermathOutput()
 
 
@@ -227,6 +238,9 @@ class TenantRow(serializers.Serializer[Any]):
     state = serializers.CharField(help_text=f"One of {', '.join(TENANT_UPGRADE.states)}.")
     version_before = serializers.CharField(allow_blank=True)
     version_observed = serializers.CharField(allow_blank=True)
+    digest_observed = serializers.CharField(
+        allow_blank=True, help_text="As it was read back; empty where the platform tells none."
+    )
     attempts = serializers.IntegerField()
     last_error = serializers.CharField(allow_blank=True)
     upgraded_at = serializers.DateTimeField(allow_null=True)
@@ -262,6 +276,11 @@ class PlannedOutput(serializers.Serializer[Any]):
     warnings = serializers.ListField(
         child=serializers.CharField(),
         help_text="What the plan's author should know of how its Kpis are read; stops nothing.",
+    )
+    old_versions = OldVersionOutput(
+        many=True,
+        help_text="What a rollback would bring back without a signature that holds, as it was"
+        " looked up at submission or start.",
     )
 
 
@@ -334,6 +353,7 @@ def planned_answer(plan: Plan) -> dict[str, Any]:
             },
             "problems": [],
             "warnings": list(fits_of(plan, policy, timezone.now()).warnings),
+            "old_versions": plan.old_versions,
         }
     )
     return dict(answer.data)

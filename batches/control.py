@@ -18,6 +18,7 @@ from plans.models import Grant, Plan, User
 from plans.permissions import approval_roles, require
 from plans.policy import PAUSE_SECONDS
 from plans.refusal import BadInput, NotAllowed, Refused
+from plans.release_trust import ReleaseNotTrusted
 from plans.step_up import StepUp
 
 
@@ -283,7 +284,8 @@ def acknowledge(*, batch_id: int, condition: str, now: datetime) -> Batch:
 def release_hold(*, plan_id: Any, by: User | None, reason: str, now: datetime, via: str) -> Plan:
     """Let a held batch go on; the condition that held it does not hold it again for the same.
 
-    `by` None = by itself, since what held it is over.
+    `by` None = by itself, since what held it is over. Raises ReleaseNotTrusted while its release
+    is not to be installed.
     """
     plan = Plan.objects.locked(plan_id)
     if by is not None:
@@ -291,6 +293,12 @@ def release_hold(*, plan_id: Any, by: User | None, reason: str, now: datetime, v
     batch = Batch.objects.select_for_update(no_key=True).filter(plan=plan, state="held").first()
     if batch is None:
         raise Refused("No batch is held.", code="nothing_held")
+    if not_trusted := plan.release.standing:
+        raise ReleaseNotTrusted(
+            f"Batch {batch.number} stays held: {not_trusted.rstrip('.')}. Take the plan back, or"
+            " stop it where it stands.",
+            possible=("rollback", "stop"),
+        )
     batch.acknowledged = {**batch.acknowledged, batch.held_kind: now.isoformat()}
     held_kind = batch.held_kind
     batch.move("release_hold", to=batch.held_from)

@@ -1,9 +1,9 @@
 """What the watch does next with a plan: one pure function from facts to one action.
 
-The rules stand in the order in which they matter: rollback deadline, breach, fleet incident,
-missing data and its return, batch clock, pause deadline, hold deadline, failure budget, drill,
-soak, next batch. The watch applies the action, reads the facts again and asks again, until there is
-nothing more to do.
+The rules stand in the order in which they matter: rollback deadline, breach, a release that is
+not trusted any more, fleet incident, missing data and its return, batch clock, pause deadline, hold
+deadline, failure budget, drill, soak, next batch. The watch applies the action, reads the facts
+again and asks again, until there is nothing more to do.
 """
 
 from datetime import timedelta
@@ -14,6 +14,8 @@ from batches.pacing import allowed_failures, best_success_rate, failure_rate, ov
 from plans.policy import Limits
 
 ESCALATE_BEFORE_DEADLINE = timedelta(seconds=30)
+DISTRUSTED = "release_distrusted"
+"""The condition that holds a batch whose release is not trusted any more, or in quarantine."""
 WAITS_TOLD = ("closed_for_good", "release_not_trusted", "quote_exceeds_limit")
 """What a plan waits for that its people are told of, for as long as it waits."""
 
@@ -70,6 +72,14 @@ def _breach(facts: PlanFacts) -> Action | None:
     return None
 
 
+def _distrusted(facts: PlanFacts) -> Action | None:
+    """Hold a plan whose release lost its trust: nobody lets that pass, it goes back or stops."""
+    live = facts.live
+    if not facts.distrusted or live is None or facts.state != "running" or live.state == "held":
+        return None
+    return Action("hold", facts.stopping(facts.distrusted), live.pk, DISTRUSTED)
+
+
 def _incident(facts: PlanFacts) -> Action | None:
     """Hold while everyone is ill: it is hardly the new version, and nobody could tell."""
     live = facts.live
@@ -111,7 +121,7 @@ def _data_back(facts: PlanFacts) -> Action | None:
     live = facts.live
     if live is None or live.state != "held" or live.held_kind != "missing_metrics":
         return None
-    if facts.state != "running" or facts.missing or facts.unreadable:
+    if facts.state != "running" or facts.missing or facts.unreadable or facts.distrusted:
         return None
     seen, held = facts.all_seen_at, live.held_at
     if seen is None or held is None or seen <= held:
@@ -219,6 +229,7 @@ def _failure_budget(facts: PlanFacts) -> Action | None:
 RULES: tuple[Rule, ...] = (
     _rollback_clock,
     _breach,
+    _distrusted,
     _incident,
     _missing,
     _data_back,

@@ -99,6 +99,7 @@ class PlanFacts:
     for it now.
     `window_open`: what comes next may be called, by the policy's windows and by all freezes;
     `window_for_good`: it never will be. `irreversible`: the release cannot be taken back.
+    `distrusted`: its key was revoked, or it is in quarantine, since the plan began.
     `half_done`: a stop found tenants half done, and they can be read by now.
     `all_seen_at`: when each watched Kpi had brought data again, None while one has none.
     """
@@ -128,6 +129,7 @@ class PlanFacts:
     quote_fits: bool = True
     quote_sentence: str = ""
     release_problem: str = ""
+    distrusted: str = ""
     room_problem: str = ""
     unreadable: str = ""
     drill: DrillFacts | None = None

@@ -27,7 +27,7 @@ async def restore(calls: Calls, task: Task) -> None:
         seen, call, proven = await _prove(calls, task, seen, call)
         if proven:
             return
-        problem = problem_of(task, seen, answer)
+        problem = problem_of(task, seen, answer, plugin=calls.job.plugin)
         if await _given_up(calls, task, seen, answer, call, problem):
             return
         reason = f"attempt {attempt} {answer.outcome}: {answer.text}"[:200]

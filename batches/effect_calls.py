@@ -30,6 +30,7 @@ from batches.effect_ports import (
     Task,
 )
 from batches.pacing import journalled_ahead
+from batches.seen import back, installed
 from batches.slots import CALL, CALL_TO_BE_JOURNALLED, LOOK, Slots
 from plans.failpoints import reach
 
@@ -122,6 +123,7 @@ class Calls:
             version_before=before.version if before else task.version_before,
             config_before=before.config if before else None,
             reason=reason,
+            digest_before=(before.digest or "") if before else "",
         )
         async with AsyncExitStack() as held:
             asked_at = self.clock.monotonic()
@@ -212,7 +214,7 @@ class Calls:
             if pause:
                 await self.clock.sleep(pause)
             seen = await self.observe(task)
-            if isinstance(seen, Observed) and seen.version == task.version:
+            if installed(task, seen) or (task.direction == "restore" and back(task, seen)):
                 return seen
         return seen
 

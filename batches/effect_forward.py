@@ -3,7 +3,7 @@
 from batches.deployers.base import Observed, ObserveFailed
 from batches.effect_calls import NOT_SENT, Calls
 from batches.effect_ports import CallEnd, Move, Task
-from batches.seen import installed, problem_of
+from batches.seen import downgrade, installed, problem_of
 
 
 async def _first_look(calls: Calls, task: Task) -> Observed | ObserveFailed:
@@ -28,8 +28,7 @@ async def install(calls: Calls, task: Task) -> None:
         move: Move = "lose" if task.touched else "fail"
         await calls.finish(task, move, error=error, exhausted=True)
         return
-    if installed(task, before):
-        await calls.finish(task, "confirm", observed=before)
+    if await _needs_no_call(calls, task, before):
         return
     reason = task.reason
     for attempt in range(1, calls.job.attempts + 1):
@@ -45,7 +44,7 @@ async def install(calls: Calls, task: Task) -> None:
         if installed(task, seen):
             await calls.finish(task, "confirm", observed=seen, call=call)
             return
-        problem = problem_of(task, seen, answer)
+        problem = problem_of(task, seen, answer, plugin=calls.job.plugin)
         if _was_not_its_fault(calls, call, attempt):
             await calls.finish(task, "lose", observed=seen, error=problem, call=call)
             return
@@ -63,6 +62,17 @@ async def install(calls: Calls, task: Task) -> None:
         await calls.finish(task, None, observed=seen, error=problem, call=call)
         reason = f"attempt {attempt} {answer.outcome}: {answer.text}"[:200]
         await calls.pause_before(attempt, answer)
+
+
+async def _needs_no_call(calls: Calls, task: Task, before: Observed) -> bool:
+    """Record who is on the target already, or on something newer; tell whether that was all."""
+    if installed(task, before):
+        await calls.finish(task, "confirm", observed=before)
+        return True
+    wrong_way = downgrade(task, before)
+    if wrong_way:
+        await calls.finish(task, "fail", observed=before, error=wrong_way, exhausted=True)
+    return bool(wrong_way)
 
 
 def _was_not_its_fault(calls: Calls, call: CallEnd, attempt: int) -> bool:

@@ -25,7 +25,9 @@ class Task:
 
     `late_calls`: forward calls sent earlier may still be applied, so that a restore counts only
     when the old version is observed after they cannot be any more. `reason` says why a call under
-    this intent repeats an earlier one (empty for the first).
+    this intent repeats an earlier one (empty for the first). `digest`: of the artifact that was
+    signed, or, of a restore to what nobody signed, as it was seen there before. `way_back`: the
+    older version to which this tenant may be taken forward, since it is the one it came from.
     """
 
     upgrade_id: int
@@ -38,6 +40,7 @@ class Task:
     digest: str = ""
     config: object | None = None
     version_before: str = ""
+    way_back: str = ""
     touched: bool = False
     late_calls: bool = False
     reason: str = ""
@@ -52,6 +55,7 @@ class CallStart:
     version_before: str
     config_before: object | None
     reason: str
+    digest_before: str = ""
 
 
 @dataclass(frozen=True, slots=True)

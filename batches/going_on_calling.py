@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from django.db.models import Exists
+from django.db.models import Exists, QuerySet
 
 from batches import surroundings
 from batches.ledger_claims import Scope
@@ -10,7 +10,7 @@ from batches.models import Batch, Rollback, RollbackDrill
 from batches.waiting import places_to_call
 from plans import flags
 from plans.freezes import is_frozen, places_of
-from plans.models import Freeze
+from plans.models import Freeze, Release
 
 
 def may_go_on(scope: Scope) -> bool:
@@ -34,6 +34,7 @@ def may_go_on(scope: Scope) -> bool:
     )
     if scope.direction == "restore":
         return calling.exists()
+    calling = with_trust(calling)
     # One question per transaction: this is asked before every chunk.
     freezes = Freeze.objects.in_force(now).over_plugin(scope.plugin_id)
     asked = calling.annotate(
@@ -44,6 +45,14 @@ def may_go_on(scope: Scope) -> bool:
         return False
     off, some_freeze = found
     return not off and _is_open(scope, scope.batch_id, now, some_freeze=some_freeze)
+
+
+def with_trust(calling: QuerySet[Batch]) -> QuerySet[Batch]:
+    """Return the batch while its release is trusted.
+
+    From the chunk after a revocation or a quarantine on, nothing of it is sent any more.
+    """
+    return calling.filter(plan__release__state=Release.TRUSTED)
 
 
 def _is_open(scope: Scope, batch_id: int, now: datetime, *, some_freeze: bool) -> bool:

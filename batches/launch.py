@@ -20,6 +20,7 @@ from plans.drafting import current_revision, irreversible_problem, policy_of
 from plans.freezes import first_places, opening_for
 from plans.lifecycle import PLAN
 from plans.models import Approval, ApprovalRequest, Grant, Plan, PlanTenant, Plugin, User
+from plans.old_versions import look_before, words_of
 from plans.permissions import require
 from plans.policy import HOLD_BACK, UpgradePolicy
 from plans.refusal import Refused
@@ -109,7 +110,6 @@ def start_with(
     """Begin a plan by some grants: those of its approvers, or of whoever passed them over."""
     plan = Plan.objects.select_related("release__plugin").get(pk=plan_id)
     policy = policy_of(current_revision(plan))
-    verify_again(release=plan.release, now=now)
     if problem := irreversible_problem(plan.release, policy):
         raise Refused(f"The plan cannot start: {problem}.", code="irreversible")
     if PLAN.allows(str(plan.state), "start"):
@@ -120,7 +120,9 @@ def start_with(
     with transaction.atomic():
         plan = Plan.objects.locked(plan_id)
         plan.move("start")
+        verify_again(release=plan.release, now=now)
         check_start(plan, policy, now)
+        unsigned = look_before(plan, policy, now)
         first = _first_quote(plan, policy)
         if not first.fits:
             raise NotYet(f"The plan cannot start: {first.sentence}.", code="quote_exceeds_limit")
@@ -136,7 +138,8 @@ def start_with(
             stream=plan,
             kind="plan_started",
             sentence=f"{who} started the plan: {sum(b.size for b in batches)} tenants in"
-            f" {len(batches)} batches; {first.sentence}.",
+            f" {len(batches)} batches; {first.sentence}."
+            + (f" Mind that {words_of(unsigned)}." if unsigned else ""),
             actor=by,
             via=via,
             now=now,
@@ -144,6 +147,8 @@ def start_with(
                 "batches": {b.name: b.size for b in batches},
                 "quote": first.seconds,
                 "grants": grants.told(used),
+                "digest": plan.release.digest,
+                "old_versions": plan.old_versions,
             },
         )
         alerts.resolve_all(plan=plan, now=now, kinds=(GRANT_REFUSED,), why="the plan has started")
@@ -271,12 +276,13 @@ def _make_batches(plan: Plan, policy: UpgradePolicy) -> list[Batch]:
     return [batches[number] for number in sorted(batches)]
 
 
-def pass_gate(plan: Plan, batch: Batch) -> Quote:
+def pass_gate(plan: Plan, batch: Batch, now: datetime) -> Quote:
     """Return the quote with which the batch may begin; raises QuoteExceeded when it may not.
 
     Asked under the plan's lock: measurements, tenants and limits may have changed since the
-    decision.
+    decision. So may have what the release's signature is worth: raises ReleaseNotTrusted.
     """
+    verify_again(release=plan.release, now=now)
     quote = gate_quote(plan, policy_of(current_revision(plan)))
     if not quote.fits:
         raise QuoteExceeded(f"Batch {batch.number} may not begin: {quote.sentence}.")
@@ -294,7 +300,7 @@ def open_batch(*, batch_id: int, now: datetime, revision: int | None = None) -> 
     if str(plan.state) != "running":
         raise Refused("A batch opens only while its plan runs.")
     plan.require_revision(revision)
-    quote = pass_gate(plan, batch)
+    quote = pass_gate(plan, batch, now)
     batch.move("open")
     batch.opened_at = now
     batch.calling_since = now

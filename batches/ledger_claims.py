@@ -13,7 +13,7 @@ from batches.lifecycle import TENANT_UPGRADE
 from batches.models import DeployerCall, TenantUpgrade
 from batches.models.batch import TenantUpgradeQuerySet
 from batches.pacing import calls_allowed
-from plans.models import Installation, Plan
+from plans.models import Installation, Plan, Release
 
 FAILED_STATES = ("failed", "unknown", "restoring", "rolled_back", "needs_hand", "excluded")
 
@@ -58,6 +58,8 @@ class Notes:
     moves: dict[str, str] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     superseded: list[str] = field(default_factory=list)
+    foreign: dict[str, str] = field(default_factory=dict)
+    """Tenants that show the wanted version with another digest, and a clause about it."""
 
 
 class Claims:
@@ -68,6 +70,8 @@ class Claims:
         self.claimed: set[int] = set()
         self.claimed_now: set[int] = set()
         self.notes = Notes()
+        self._ways_back: dict[Any, str] = {}
+        self._signed: dict[str, str] = {}
 
     def begin(self, notes: Notes) -> None:
         """Forget what a transaction that failed has noted; nothing of it has happened."""
@@ -276,7 +280,9 @@ class Claims:
         )
         # Locked: two plans that raise the same fence at once must not end on the same number.
         locked = installations.select_for_update(no_key=True).order_by("pk")
-        fences = dict(locked.values_list("tenant_id", "fence"))
+        fences: dict[Any, int] = {}
+        for tenant, seen, stable in locked.values_list("tenant_id", "fence", "last_stable_version"):
+            fences[tenant], self._ways_back[tenant] = seen, stable
         if missing := [tenant for tenant in tenants if tenant not in fences]:
             Installation.objects.bulk_create(
                 [
@@ -312,9 +318,19 @@ class Claims:
                 late[call.upgrade_id] = max(until, late.get(call.upgrade_id, until))
         return late
 
+    def _signed_digests(self, rows: Sequence[TenantUpgrade]) -> dict[str, str]:
+        """Return the digests of the versions to go back to, as far as they are registered."""
+        versions = {row.version_before for row in rows}
+        if new := versions - self._signed.keys():
+            releases = Release.objects.filter(plugin_id=self.scope.plugin_id, version__in=new)
+            known = dict(releases.values_list("version", "digest"))
+            self._signed |= {version: known.get(version, "") for version in new}
+        return {version: self._signed[version] for version in versions if self._signed[version]}
+
     def _tasks(self, rows: Sequence[TenantUpgrade], fence: int) -> list[Task]:
         ids = [row.pk for row in rows]
         restoring = self.scope.direction == "restore"
+        signed = self._signed_digests(rows) if restoring else {}
         repeats = self._calls_before(ids)
         late = self.late_calls(ids) if restoring else {}
         tasks: list[Task] = []
@@ -333,7 +349,10 @@ class Claims:
                     key=f"{self.scope.plan_id}:{row.tenant_key}:{self.scope.direction}:{generation}",
                     fence=fence,
                     version=row.version_before if restoring else self.scope.target_version,
-                    digest="" if restoring else self.scope.target_digest,
+                    digest=signed.get(row.version_before, row.digest_before)
+                    if restoring
+                    else self.scope.target_digest,
+                    way_back=self._ways_back.get(row.tenant_id, ""),
                     config=row.config_before if restoring else None,
                     version_before=row.version_before,
                     touched=row.touched_at is not None,

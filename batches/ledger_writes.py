@@ -10,6 +10,7 @@ from django.db import connection
 from django.db.models import F
 
 from batches import going_on_calling, surroundings
+from batches.digest_alerts import tell_foreign_digests
 from batches.effect_ports import CallEnd, CallStart, Outcome, Task
 from batches.ledger_claims import Claims, Notes, Scope
 from batches.lifecycle import TENANT_UPGRADE
@@ -20,6 +21,7 @@ from batches.models import (
 )
 from batches.offline_file import Touched
 from batches.pace_notes import note_durations
+from batches.seen import foreign_digest, short_digest
 from plans import events
 from plans.commit_notice import notify
 from plans.models import Installation, Plan
@@ -138,7 +140,13 @@ class Writes:
             ]
         )
         self.first_touched += [
-            Touched(start.task.tenant, start.version_before, start.config_before, now)
+            Touched(
+                start.task.tenant,
+                start.version_before,
+                start.config_before,
+                now,
+                start.digest_before,
+            )
             for start in allowed
             if self._is_first(start)
         ]
@@ -182,11 +190,12 @@ class Writes:
 
     def _mark_touched(self, starts: Sequence[CallStart], now: datetime) -> None:
         """Count the attempt; keep version and config as they were before the first forward call."""
-        groups: dict[tuple[str, str], list[CallStart]] = defaultdict(list)
+        groups: dict[tuple[str, str, str], list[CallStart]] = defaultdict(list)
         again: list[int] = []
         for start in starts:
             if self._is_first(start):
-                groups[start.version_before, repr(start.config_before)].append(start)
+                before = (start.version_before, start.digest_before, repr(start.config_before))
+                groups[before].append(start)
             else:
                 again.append(start.task.upgrade_id)
         for same in groups.values():
@@ -195,6 +204,7 @@ class Writes:
             changed = fresh.update(
                 touched_at=now,
                 version_before=same[0].version_before,
+                digest_before=same[0].digest_before,
                 config_before=same[0].config_before,
                 attempts=F("attempts") + 1,
             )
@@ -252,24 +262,26 @@ class Writes:
         ]
 
     def _observe_installations(self, outcomes: Sequence[Outcome]) -> None:
-        seen: dict[str, list[str]] = defaultdict(list)
+        seen: dict[tuple[str, str], list[str]] = defaultdict(list)
         latest: datetime | None = None
         for outcome in outcomes:
             if outcome.observed is not None:
-                seen[outcome.observed.version].append(outcome.task.tenant)
+                found = outcome.observed
+                seen[found.version, found.digest or ""].append(outcome.task.tenant)
                 latest = outcome.at
         if not seen:
             return
         self.claims.hold_installations([key for tenants in seen.values() for key in tenants])
-        for version, tenants in seen.items():
+        for (version, digest), tenants in seen.items():
             Installation.objects.filter(
                 plugin_id=self.scope.plugin_id, tenant__key__in=tenants
-            ).update(version=version, observed_at=latest)
+            ).update(version=version, digest=digest, observed_at=latest)
 
     def _move_tenants(self, outcomes: Sequence[Outcome], now: datetime) -> None:
         groups: dict[tuple[str, int, str, str, bool], list[Outcome]] = defaultdict(list)
         for outcome in outcomes:
-            version = outcome.observed.version if outcome.observed is not None else ""
+            found = outcome.observed
+            version = f"{found.version} {found.digest}" if found is not None else ""
             group = (
                 outcome.move or "",
                 outcome.task.generation,
@@ -293,10 +305,19 @@ class Writes:
             changed = TenantUpgrade.objects.filter(pk__in=list(keys)).update(**changes)
             if changed != len(keys):
                 raise RuntimeError(f"moved {changed} of {len(keys)} tenants")
+            self._note_foreign([o for o in same if o.task.upgrade_id in keys])
             for key in keys.values():
                 self._notes.moves[key] = row.target or ""
                 if error:
                     self._notes.errors[key] = error[:200]
+
+    def _note_foreign(self, outcomes: Sequence[Outcome]) -> None:
+        """Note tenants that count as failed, or as back, with an artifact that nobody signed."""
+        for outcome in outcomes:
+            if outcome.move in {"fail", "restored"} and foreign_digest(
+                outcome.task, outcome.observed
+            ):
+                self._notes.foreign[outcome.task.tenant] = _foreign_words(outcome)
 
     def _close_lost_installs(self, ids: Sequence[int], now: datetime) -> None:
         """End forward calls that nobody can wait for any more: their time to be applied is over."""
@@ -332,6 +353,8 @@ class Writes:
             rollback = Rollback.objects.get(pk=self.scope.rollback_id)
             rollback.superseded = sorted({*rollback.superseded, *self._notes.superseded})
             rollback.save(update_fields=["superseded"])
+        if self._notes.foreign and self._plan is not None:
+            tell_foreign_digests(self._plan, self._notes.foreign, now=now)
         events.record(
             stream=self._plan,
             kind="tenants_moved",
@@ -341,6 +364,16 @@ class Writes:
             now=now,
             payload={"tenants": dict(self._notes.moves), "errors": dict(self._notes.errors)},
         )
+
+
+def _foreign_words(outcome: Outcome) -> str:
+    if outcome.move == "fail":
+        return outcome.error
+    seen = outcome.observed.digest if outcome.observed is not None else ""
+    return (
+        f"is back on {outcome.task.version} with another digest than"
+        f" {short_digest(outcome.task.digest)}: {short_digest(seen or '')}"
+    )
 
 
 def _row_of(start: CallStart) -> tuple[str, int]:
@@ -356,7 +389,11 @@ def _changes(outcome: Outcome, now: datetime) -> dict[str, Any]:
         # Who was taken back keeps the reason why.
         changes["last_error"] = outcome.error
     if outcome.observed is not None and outcome.observed.version:
-        changes |= {"version_observed": outcome.observed.version, "observed_at": outcome.at}
+        changes |= {
+            "version_observed": outcome.observed.version,
+            "digest_observed": outcome.observed.digest or "",
+            "observed_at": outcome.at,
+        }
     if move in STAMP_OF_MOVE:
         changes[STAMP_OF_MOVE[move]] = outcome.at
     if outcome.exhausted:

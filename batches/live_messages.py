@@ -26,6 +26,8 @@ ALARMING = (
     "rejected",
     "overridden",
     "glass_broken",
+    "quarantined",
+    "distrusted",
 )
 TAKING_BACK = ("rollback", "rolled_back", "restor", "settled")
 HALTING = (

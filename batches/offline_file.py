@@ -32,6 +32,7 @@ class Touched:
     version_before: str
     config_before: object | None
     at: datetime
+    digest_before: str = ""
 
 
 @dataclass(slots=True)
@@ -109,6 +110,7 @@ def touched_line(plan: str, touched: Touched) -> dict[str, Any]:
         "tenant": touched.tenant,
         "version_before": touched.version_before,
         "config_before": touched.config_before,
+        "digest_before": touched.digest_before,
         "at": touched.at.isoformat(),
     }
 
@@ -144,6 +146,7 @@ def read_plan(file: Path, *, key: bytes) -> OfflinePlan:
                     version_before=body["version_before"],
                     config_before=body["config_before"],
                     at=datetime.fromisoformat(body["at"]),
+                    digest_before=body.get("digest_before", ""),
                 ),
             )
     return plan

@@ -55,6 +55,7 @@ class OfflineLedger:
             key=restore_key(self._plan.plan, tenant, "restore", generation),
             fence=int(self._clock.now().timestamp() * 1000),
             version=touched.version_before,
+            digest=touched.digest_before,
             config=touched.config_before,
             version_before=touched.version_before,
             touched=True,

@@ -232,6 +232,7 @@ def plan_facts(
         missing=tuple(missing),
         all_seen_at=all_seen_at,
         irreversible=plan.release.irreversible,
+        distrusted=plan.release.standing.rstrip("."),
         promotable=promotable[0],
         promotable_sentence=promotable[1],
         half_done=str(plan.state) == "needs_hand"

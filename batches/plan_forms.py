@@ -29,6 +29,8 @@ def _releases() -> list[tuple[str, Any]]:
     for release in rows:
         key, version = release.plugin.key, release.version
         label = f"{key} {version}{' (cannot be taken back)' if release.irreversible else ''}"
+        if release.state != Release.TRUSTED:
+            label += f" ({str(release.get_state_display()).lower()})"
         groups.setdefault(key, []).append((f"{key}@{version}", label))
     return [("", "Choose a release"), *groups.items()]
 

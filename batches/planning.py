@@ -4,6 +4,7 @@ plans/ knows intents and people; what a plan needs from deployers, the dictionar
 quote is added here, so pages, REST and commands come through this door.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +29,7 @@ from batches.soak_outlook import keep_outlook, outlook_of, soak_outlook
 from plans import approval, drafting
 from plans.drafting import (
     PlanDraft,
+    Resolved,
     current_revision,
     irreversible_problem,
     latest_policy,
@@ -37,6 +39,7 @@ from plans.drafting import (
 from plans.freezes import spans_over_tenants
 from plans.lifecycle import PLAN
 from plans.models import Plan, PlanTenant, User
+from plans.old_versions import old_versions, unverified
 from plans.openings import opening
 from plans.permissions import require
 from plans.policy import UpgradePolicy
@@ -105,11 +108,24 @@ def preview_plan(
         parallelism=parallelism,
         unfit=fits.errors,
         warnings=fits.warnings,
+        old_versions=_way_back_words(resolved, everybody, now),
         soaks=tuple(
             one.to_json()
             for one in soak_outlook(policy, resolved.arrangement.waves, plugin=draft.plugin)
         ),
     )
+
+
+def _way_back_words(resolved: Resolved, keys: Sequence[str], now: datetime) -> tuple[str, ...]:
+    """Return what a rollback of the plan would bring back without a signature that holds."""
+    if resolved.release.irreversible:
+        return ()
+    called = [resolved.tenants[key].pk for key in keys]
+    release = resolved.release
+    found = unverified(old_versions(release.plugin, called, now, target=release.version))
+    refused = resolved.policy.rollback.unverified == "refuse"
+    tail = "; the policy refuses that" if refused else ""
+    return tuple(f"{one.sentence[0].upper()}{one.sentence[1:]}{tail}." for one in found)
 
 
 def draft_plan(*, draft: PlanDraft, author: User, now: datetime, via: str) -> Plan:

@@ -175,6 +175,8 @@ class PlanPreview:
     parallelism: int = 1
     unfit: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    old_versions: tuple[str, ...] = ()
+    """What a rollback would bring back without a signature that holds."""
     soaks: tuple[dict[str, Any], ...] = ()
     """What the soaks find, per Kpi, as `KpiOutlook.to_json` says it."""
 

@@ -258,7 +258,7 @@ def reopen_batch(*, batch_id: int, now: datetime) -> Batch:
     waiting = rows.filter(to_call).count()
     if not waiting:
         raise Refused("Nobody of this batch is to be called again.", code="nothing_waits")
-    quote = pass_gate(plan, batch)
+    quote = pass_gate(plan, batch, now)
     _begin_again(batch, now)
     batch.quote = quote.to_json()
     batch.save()

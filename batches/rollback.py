@@ -4,11 +4,12 @@
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Max
+from django.db.models import Count, F, Max
 
 from batches import aftermath, drilling
 from batches.adjust import drop_waiting
@@ -24,6 +25,7 @@ from batches.readiness import way_back
 from plans import events
 from plans.drafting import current_revision, policy_of
 from plans.models import Adjustment, Plan, User
+from plans.old_versions import standing_of_versions, unverified, words_of
 from plans.permissions import require
 from plans.policy import PAUSE_SECONDS, UpgradePolicy
 from plans.refusal import BadInput, Refused
@@ -141,9 +143,10 @@ def request_rollback(
         rollback.touched = going_back.count()
         reserve_for_rollback(plan, going_back)
         _note_quote(rollback, _quoted(plan, policy, rollback, now))
+        unsigned = _note_unverified(plan, rollback, now)
         rollback.sentence = (
             f"{headline(rollback)} {rollback.touched} tenants go back by"
-            f" {rollback.deadline:%H:%M:%S} UTC ({quote_words(rollback)})."
+            f" {rollback.deadline:%H:%M:%S} UTC ({quote_words(rollback)}).{unsigned}"
         )
         rollback.save()
         _end_what_waits(plan, by, via, now)
@@ -162,9 +165,22 @@ def request_rollback(
                 "deadline": rollback.deadline.isoformat(),
                 "quote": rollback.quote_seconds,
                 "expected": rollback.expected_seconds,
+                "unverified": rollback.unverified,
             },
         )
     return rollback
+
+
+def _note_unverified(plan: Plan, rollback: Rollback, now: datetime) -> str:
+    """Note the versions that come back without a signature that holds, and return that sentence.
+
+    It stops nobody: what matters now is that the tenants are back.
+    """
+    going_back = in_scope(rollback).to_restore().order_by()
+    counted = dict(going_back.values_list("version_before").annotate(n=Count("pk")))
+    found = unverified(standing_of_versions(plan.plugin, counted, now))
+    rollback.unverified = [asdict(one) for one in found]
+    return f" Without a signature that holds: {words_of(found)}." if found else ""
 
 
 def _end_what_waits(plan: Plan, by: User | None, via: str, now: datetime) -> None:

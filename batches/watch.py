@@ -38,6 +38,7 @@ from batches.models import Alert, Heartbeat
 from batches.observation import Observer
 from batches.outage import Outage
 from batches.plan_facts import plan_facts
+from batches.release_watch import ReleaseWatch
 from batches.starting import UNDECIDED, Starting
 from batches.steady_clock import JUMP_SECONDS, SteadyClock
 from batches.success_rate import alert_below
@@ -95,6 +96,7 @@ class Watch:
         self.alerts = WatchAlerts(self.observer, self.duties.fence)
         self.acting = Acting(self.effects, self.observer, self.duties.fence)
         self.starting = Starting(self.duties, self._alone, on_answer=self.signal.nudge)
+        self.releases = ReleaseWatch()
         self._policies: dict[tuple[Any, int], UpgradePolicy] = {}
         self._outage = Outage()
         self._patience = TICK_SECONDS
@@ -213,6 +215,7 @@ class Watch:
             with self.duties.fence_of_chores():
                 aftermath.forget_old_looks(now)
         free_space.tell(now)
+        self.releases.tick(now, fence=self.duties.fence_of_chores)
         for name, chore in watch_chores.CHORES.items():
             try:
                 chore(now)

@@ -119,7 +119,9 @@ class ReleaseAdmin(IntakeAdmin):
 
     needed = "manage_releases"
     intake_form = ReleaseForm
-    list_display = ("plugin", "version", "digest", "signed_by", "irreversible", "verified_at")
+    list_display = (
+        *("plugin", "version", "state", "digest", "signed_by", "irreversible", "verified_at"),
+    )
     list_select_related = ("plugin", "signed_by")
     search_fields = ("plugin__key", "version", "digest")
 

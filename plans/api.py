@@ -1,6 +1,5 @@
-"""REST: plans and their approval, the trail, tenants, releases; the rest is in batches/api*.py."""
+"""REST: plans and their approval, the trail, tenants; the rest is in other api modules."""
 
-import json
 from functools import partial
 from typing import Any, ClassVar
 
@@ -18,7 +17,6 @@ from plans.api_access import PLAN_PARAMETER, ConsoleView, asking, find_plan, tak
 from plans.api_input import (
     NeededReasonInput,
     ReasonInput,
-    ReleaseInput,
 )
 from plans.api_output import (
     PROBLEMS,
@@ -27,18 +25,16 @@ from plans.api_output import (
     ImportOutput,
     PlanOutput,
     PlanRow,
-    ReleaseOutput,
     described,
 )
 from plans.api_problem import problem
 from plans.api_step_up import CommentInput, proved
 from plans.informed_verdict import approve_seen
 from plans.lifecycle import PLAN
-from plans.models import Event, Plan, Release
+from plans.models import Event, Plan
 from plans.page_access import visible_plans
 from plans.permissions import require
 from plans.refusal import BadInput
-from plans.releases import register_release
 from plans.tenants import import_tenants
 
 MOST_EVENTS = 500
@@ -279,30 +275,3 @@ class TenantImport(ConsoleView):
             code="rows_wrong",
             errors=[{"field": f"line {row.line}", "detail": row.why} for row in wrong],
         )
-
-
-class ReleaseRegister(ConsoleView):
-    """Take in a signed release."""
-
-    token_actions: ClassVar[dict[str, str]] = {"POST": "manage_releases"}
-
-    @extend_schema(
-        summary="Register a signed release (DSSE envelope)",
-        request=ReleaseInput,
-        responses={201: ReleaseOutput, 200: ReleaseOutput, **PROBLEMS},
-    )
-    def post(self, request: Request) -> Response:
-        """Verify the signature and register the release."""
-        given = taken(ReleaseInput, request)
-        envelope = given["envelope"]
-        now = timezone.now()
-        registered = register_release(
-            envelope=envelope if isinstance(envelope, str) else json.dumps(envelope),
-            by=asking(request),
-            now=now,
-            via=via(request),
-            irreversible=given["irreversible"],
-        )
-        release = Release.objects.select_related("plugin", "signed_by").get(pk=registered.pk)
-        made_now = release.verified_at == now
-        return Response(ReleaseOutput(release).data, status=201 if made_now else 200)

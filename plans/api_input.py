@@ -7,6 +7,8 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from plans.signed_forms import MAX_BYTES
+
 EXTERNAL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,119}")
 
 
@@ -168,7 +170,50 @@ class RollbackOrder(RollbackInput):
 
 
 class ReleaseInput(StrictSerializer):
-    """A signed release: the DSSE envelope, as text or as the JSON object that it is."""
+    """A signed release: an envelope (text or JSON object), or what cosign signed and how."""
 
-    envelope = serializers.JSONField()
+    envelope = serializers.JSONField(required=False)
+    payload = serializers.CharField(
+        required=False,
+        trim_whitespace=False,
+        max_length=MAX_BYTES,
+        help_text="release.json as cosign signed it, byte for byte.",
+    )
+    signature = serializers.CharField(
+        required=False, max_length=4096, help_text="What cosign wrote: base64 of the signature."
+    )
     irreversible = serializers.BooleanField(default=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Ask for one of both forms, whole."""
+        by_cosign = "payload" in attrs and "signature" in attrs
+        if ("payload" in attrs) != ("signature" in attrs) or by_cosign == ("envelope" in attrs):
+            raise serializers.ValidationError(
+                {"envelope": "hand in an envelope, or both payload and signature"}
+            )
+        return attrs
+
+
+class DigestInput(StrictSerializer):
+    """The SHA-256 of an artifact that was found somewhere."""
+
+    digest = serializers.RegexField(r"^(sha256:)?[0-9a-fA-F]{64}\Z", required=False)
+
+
+class KeyInput(StrictSerializer):
+    """A public key to trust."""
+
+    public_key = serializers.CharField(max_length=4096, help_text="PEM; Ed25519 or ECDSA P-256.")
+    name = serializers.CharField(max_length=120)
+    not_before = serializers.DateTimeField(required=False, help_text="Without it: now.")
+    not_after = serializers.DateTimeField()
+    plugins = serializers.ListField(
+        child=serializers.CharField(max_length=63), default=list, help_text="Empty: every plugin."
+    )
+
+
+class RetireInput(StrictSerializer):
+    """When a key shall end."""
+
+    not_after = serializers.DateTimeField()
+    reason = serializers.CharField(max_length=300, allow_blank=True, default="")

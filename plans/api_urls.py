@@ -8,6 +8,7 @@ from plans import (
     api_freezes,
     api_grants,
     api_people,
+    api_releases,
     api_second_factors,
     api_tokens,
     api_trail,
@@ -15,6 +16,8 @@ from plans import (
 from plans.api_docs import ApiDocs
 
 PLAN = "api/v1/plans/<str:plan>"
+RELEASE = "api/v1/releases/<uuid:release>"
+KEY = "api/v1/keys/<str:key>"
 
 urlpatterns = [
     path("api/v1/plans/", api.PlanList.as_view(), name="api-plans"),
@@ -72,7 +75,19 @@ urlpatterns = [
         name="api-reset-factors",
     ),
     path("api/v1/tenants/import", api.TenantImport.as_view(), name="api-tenant-import"),
-    path("api/v1/releases/", api.ReleaseRegister.as_view(), name="api-releases"),
+    path("api/v1/releases/", api_releases.Releases.as_view(), name="api-releases"),
+    path(f"{RELEASE}/", api_releases.ReleaseOne.as_view(), name="api-release"),
+    path(f"{RELEASE}/verify", api_releases.ReleaseVerify.as_view(), name="api-release-verify"),
+    path(
+        f"{RELEASE}/quarantine",
+        api_releases.ReleaseQuarantine.as_view(),
+        name="api-release-quarantine",
+    ),
+    path(f"{RELEASE}/lift", api_releases.ReleaseLift.as_view(), name="api-release-lift"),
+    path("api/v1/keys/", api_releases.Keys.as_view(), name="api-keys"),
+    path(f"{KEY}/", api_releases.KeyOne.as_view(), name="api-key"),
+    path(f"{KEY}/revoke", api_releases.KeyRevoke.as_view(), name="api-key-revoke"),
+    path(f"{KEY}/retire", api_releases.KeyRetire.as_view(), name="api-key-retire"),
     path("api/schema/", SpectacularAPIView.as_view(), name="api-schema"),
     path("api/docs/", ApiDocs.as_view(), name="api-docs"),
 ]

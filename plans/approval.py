@@ -10,6 +10,7 @@ from plans import events, flags, grants
 from plans.approved_acts import ACTS, START, Verdict
 from plans.drafting import current_revision, policy_of
 from plans.models import Approval, ApprovalRequest, Grant, Plan, RoleBinding, User
+from plans.old_versions import look_before, words_of
 from plans.permissions import approval_roles, require
 from plans.policy_yaml import parse_policy_file
 from plans.refusal import NotAllowed, Refused
@@ -55,6 +56,7 @@ def submit(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
         plan = Plan.objects.locked(plan_id)
         plan.move("submit")
         revision = current_revision(plan)
+        unsigned = look_before(plan, policy_of(revision), now)
         rule = parse_policy_file(revision.policy_text).approvals[revision.approvals]
         plan.submitted_at = now
         plan.save()
@@ -71,7 +73,8 @@ def submit(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
             stream=plan,
             kind="plan_submitted",
             sentence=f"{by.get_full_name()} asked for approval by"
-            f" {', '.join(rule.required_roles)} until {request.deadline:%Y-%m-%d %H:%M} UTC.",
+            f" {', '.join(rule.required_roles)} until {request.deadline:%Y-%m-%d %H:%M} UTC."
+            + (f" Mind that {words_of(unsigned)}." if unsigned else ""),
             actor=by,
             via=via,
             now=now,
@@ -80,6 +83,7 @@ def submit(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
                 "digest": revision.plan_digest,
                 "roles": list(rule.required_roles),
                 "deadline": request.deadline.isoformat(),
+                "old_versions": plan.old_versions,
             },
         )
     return plan
@@ -157,6 +161,9 @@ def approve(
         raise HoldsNoRole(f"You cannot approve as {role!r} here; possible: {', '.join(roles)}.")
     chosen = role or _rarest(roles)
     act = ACTS[request.action]
+    if request.action == START:
+        # Nobody agrees to what could not be started.
+        verify_again(release=plan.release, now=now)
     _require_unchanged(plan, request)
     proved = grants.stepped_up(step_up, now=now)
     given = Approval.objects.create(

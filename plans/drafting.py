@@ -23,6 +23,7 @@ from plans.models import (
     User,
 )
 from plans.newest_policies import newest_policies
+from plans.old_versions import downgrade_problem
 from plans.permissions import reach_of, require
 from plans.policy import PolicyFile, UpgradePolicy
 from plans.policy_yaml import parse_policy_file
@@ -172,6 +173,8 @@ def resolve(
     policy = policy_file.policies[row.name]
     if sentence := irreversible_problem(release, policy):
         return None, [f"to_version: {sentence}"]
+    if sentence := release.standing:
+        return None, [f"to_version: {sentence}"]
     arrangement = arrange(
         [Candidate(t.key, dict(t.labels), past_failures.get(t.key, 0)) for t in tenants],
         policy,
@@ -180,6 +183,9 @@ def resolve(
     if not arrangement.waves:
         return None, ["tenants: the policy's selection leaves no tenant over"]
     by_key = {tenant.key: tenant for tenant in tenants}
+    called = [by_key[key].pk for wave in arrangement.waves for key in wave.tenants]
+    if sentence := downgrade_problem(release, called):
+        return None, [f"to_version: {sentence}"]
     return (
         Resolved(draft, release, row, policy_file, policy, approvals, roles, by_key, arrangement),
         [],

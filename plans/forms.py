@@ -5,6 +5,8 @@ from typing import Any
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
 
+from plans.signed_forms import MAX_BYTES, cosign_text
+
 LARGEST_UPLOAD = 2 * 1024 * 1024
 
 
@@ -19,6 +21,10 @@ class TextOrFile(forms.Form):
     )
     file = forms.FileField(required=False)
     empty_sentence = "Paste the text or choose a file."
+    largest = LARGEST_UPLOAD
+    too_large = "The file is larger than 2 MB; use the management command."
+    endings: tuple[str, ...] = ()
+    """How a file's name may end; nothing else of the name is ever used."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -30,18 +36,26 @@ class TextOrFile(forms.Form):
         upload = cleaned.get("file")
         if isinstance(upload, UploadedFile):
             self.errors.pop("text", None)
-            cleaned["text"] = self._text_of(upload)
+            cleaned["text"] = self.read_upload("file", upload)
         return cleaned
 
-    def _text_of(self, upload: "UploadedFile[bytes]") -> str:
-        if (upload.size or 0) > LARGEST_UPLOAD:
-            self.add_error("file", "The file is larger than 2 MB; use the management command.")
-            return ""
-        try:
-            return bytes(upload.read()).decode("utf-8-sig")
-        except UnicodeDecodeError:
-            self.add_error("file", "The file is not UTF-8 text; save it as UTF-8.")
-            return ""
+    def read_upload(self, field: str, upload: "UploadedFile[bytes]") -> str:
+        """Return the text of a file; nothing, and what is wrong with it beside its field."""
+        problem, text = "", ""
+        if (upload.size or 0) > self.largest:
+            problem = self.too_large
+        elif self.endings and not str(upload.name).lower().endswith(self.endings):
+            problem = f"The file is of another kind: its name must end with {self.endings[0]}."
+        else:
+            try:
+                text = bytes(upload.read()).decode("utf-8-sig")
+            except UnicodeDecodeError:
+                problem = "The file is not UTF-8 text; save it as UTF-8."
+            if "\x00" in text:
+                problem, text = "The file is not a text: it holds NUL characters.", ""
+        if problem:
+            self.add_error(field, problem)
+        return text
 
 
 class TenantImportForm(TextOrFile):
@@ -94,8 +108,20 @@ class TenantForm(forms.Form):
 
 
 class ReleaseForm(TextOrFile):
-    """A signed release."""
+    """A signed release: an envelope, or what cosign signed with the signature beside it."""
 
+    largest = MAX_BYTES
+    too_large = f"The file is larger than {MAX_BYTES // 1024} kB; a signed release is a small text."
+    endings = (".dsse", ".json", ".jsonl", ".txt")
+
+    signature = forms.CharField(
+        required=False,
+        strip=True,
+        max_length=4096,
+        widget=forms.Textarea(attrs={"class": "code", "rows": 2, "spellcheck": "false"}),
+        label="Signature by cosign",
+        help_text="Only for what cosign signed: the base64 text of release.json.sig.",
+    )
     irreversible = forms.BooleanField(
         required=False,
         label="This release cannot be taken back",
@@ -105,8 +131,19 @@ class ReleaseForm(TextOrFile):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["text"].label = "Signed release (release.json.dsse)"
+        self.fields["text"].label = "Signed release (release.json.dsse, or release.json for cosign)"
         self.fields["file"].label = "or the file"
+
+    def clean(self) -> dict[str, Any]:
+        """Put what cosign signed and its signature into one text."""
+        cleaned = super().clean()
+        if cleaned.get("signature") and cleaned.get("text"):
+            payload = str(cleaned["text"])
+            if not cleaned.get("file"):
+                # Browsers send a pasted text with other line ends than it was signed with.
+                payload = payload.replace("\r\n", "\n")
+            cleaned["text"] = cosign_text(payload, cleaned["signature"])
+        return cleaned
 
 
 class PolicyTextForm(TextOrFile):

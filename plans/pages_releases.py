@@ -1,42 +1,41 @@
-"""The pages of releases and of the keys that are trusted to sign them."""
+"""The pages of releases: what may be installed, who vouches for it, and who runs it."""
 
 import uuid
-from datetime import datetime
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import Count, Q
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from plans.forms import ReleaseForm
-from plans.models import Release, TrustKey
-from plans.page_access import asked, one_page, person, viewer
+from plans.models import Release
+from plans.page_access import asked, one_page, person, viewer, visible_plans
 from plans.permissions import may, require
 from plans.refusal import BadInput, NotFound, Refused
 from plans.refusal_trail import note_refusal
-from plans.releases import register_release, verify_again
+from plans.release_reach import (
+    key_rows,
+    key_state,
+    release_state,
+    runs_another_artifact,
+    tenants_running,
+)
+from plans.release_standing import check_release, lift_quarantine, quarantine_release
+from plans.releases import register_release
 
 RELEASES_PER_PAGE = 50
-
-
-def key_state(key: TrustKey, at: datetime) -> tuple[str, str]:
-    """Return a key's state at a moment, as tone and word."""
-    if key.revoked_at is not None and key.revoked_at <= at:
-        return "rejected", "revoked"
-    if key.not_after < at:
-        return "expired", "expired"
-    if key.not_before > at:
-        return "pending", "not valid yet"
-    return "approved", "trusted"
+TENANTS_SHOWN = 200
+PLANS_SHOWN = 20
 
 
 @login_required
 @require_GET
 def release_list(request: HttpRequest) -> HttpResponse:
-    """List the releases with the state of the keys that signed them, and the trust store."""
+    """List the releases with their standing and the keys that signed them, and the trust store."""
     user = viewer(request)
     chosen = {"q": asked(request, "q")}
     releases = Release.objects.select_related("plugin", "signed_by", "registered_by").order_by(
@@ -51,15 +50,52 @@ def release_list(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     context = one_page(request, releases, size=RELEASES_PER_PAGE, chosen=chosen)
     context |= {
-        "rows": [(row, *key_state(row.signed_by, now)) for row in context["page"]],
-        "keys": [
-            (key, *key_state(key, now))
-            for key in TrustKey.objects.annotate(signed=Count("releases")).order_by("name")
+        "rows": [
+            (row, *release_state(row, now), *key_state(row.signed_by, now))
+            for row in context["page"]
         ],
+        "keys": key_rows(now),
         "may_manage": may(user, "manage_releases"),
         "may_plan": may(user, "draft"),
+        "may_administer": may(user, "administer"),
     }
     return render(request, "plans/release_list.html", context)
+
+
+@login_required
+@require_GET
+def release(request: HttpRequest, release_id: uuid.UUID) -> HttpResponse:
+    """Show one release: its artifact, every signature it ever had, who runs it, its plans."""
+    user = viewer(request)
+    found = _found(release_id)
+    now = timezone.now()
+    tone, word = release_state(found, now)
+    tenants = list(tenants_running(found)[: TENANTS_SHOWN + 1])
+    signatures = found.signatures.select_related("key", "handed_in_by")
+    context: dict[str, Any] = {
+        "release": found,
+        "tone": tone,
+        "word": word,
+        "usable": tone == "approved",
+        "signatures": [
+            (one, *key_state(one.key, now), one.envelope == found.envelope) for one in signatures
+        ],
+        "tenants": [(row, runs_another_artifact(row, found)) for row in tenants[:TENANTS_SHOWN]],
+        "more_tenants": len(tenants) > TENANTS_SHOWN,
+        "plans": visible_plans(user).filter(release=found).order_by("-created_at")[:PLANS_SHOWN],
+        "may_plan": may(user, "draft"),
+        "may_quarantine": may(user, "quarantine") and found.state != Release.QUARANTINED,
+        "may_lift": may(user, "administer") and found.state == Release.QUARANTINED,
+    }
+    return render(request, "plans/release_detail.html", context)
+
+
+def _found(release_id: uuid.UUID) -> Release:
+    releases = Release.objects.select_related("plugin", "signed_by", "registered_by", "state_by")
+    found = releases.filter(pk=release_id).first()
+    if found is None:
+        raise NotFound("There is no such release.")
+    return found
 
 
 @login_required
@@ -72,7 +108,7 @@ def release_register(request: HttpRequest) -> HttpResponse:
     if request.method != "POST" or not form.is_valid():
         return render(request, "plans/release_register.html", {"form": form})
     try:
-        release = register_release(
+        made = register_release(
             envelope=form.cleaned_data["text"],
             irreversible=form.cleaned_data["irreversible"],
             by=user,
@@ -85,8 +121,8 @@ def release_register(request: HttpRequest) -> HttpResponse:
         return render(request, "plans/release_register.html", {"form": form, "problems": problems})
     messages.success(
         request,
-        f"{release.plugin.key} {release.version} is registered; the signature by"
-        f" {release.signed_by.name or release.signed_by.key_id} holds.",
+        f"{made.plugin.key} {made.version} is registered; the signature by"
+        f" {made.signed_by.name or made.signed_by.key_id} holds.",
     )
     return redirect("release-list")
 
@@ -95,14 +131,54 @@ def release_register(request: HttpRequest) -> HttpResponse:
 @require_POST
 def release_verify(request: HttpRequest, release_id: uuid.UUID) -> HttpResponse:
     """Check a stored signature again, now, against the trust store of now."""
-    viewer(request)
-    release = Release.objects.filter(pk=release_id).select_related("plugin").first()
-    if release is None:
-        raise NotFound("There is no such release.")
-    verify_again(release=release, now=timezone.now())
+    user = viewer(request)
+    found = check_release(release_id=release_id, by=user, now=timezone.now(), via="page")
     messages.success(
         request,
-        f"Checked just now: the signature of {release.plugin.key} {release.version} holds for"
-        f" the artifact sha256 {release.digest[:12]}….",
+        f"Checked just now: the signature of {found.plugin.key} {found.version} holds for"
+        f" the artifact sha256 {found.digest[:12]}….",
     )
+    return _back(request, found)
+
+
+@login_required
+@require_POST
+def release_quarantine(request: HttpRequest, release_id: uuid.UUID) -> HttpResponse:
+    """Let nothing of a release be installed any more."""
+    user = viewer(request)
+    found = quarantine_release(
+        release_id=release_id,
+        reason=_reason(request),
+        by=user,
+        now=timezone.now(),
+        via="page",
+    )
+    messages.success(request, f"{found.plugin.key} {found.version} is in quarantine.")
+    return redirect("release", release_id)
+
+
+@login_required
+@require_POST
+def release_lift(request: HttpRequest, release_id: uuid.UUID) -> HttpResponse:
+    """End a quarantine."""
+    user = viewer(request)
+    found = lift_quarantine(
+        release_id=release_id,
+        reason=_reason(request),
+        by=user,
+        now=timezone.now(),
+        via="page",
+    )
+    messages.success(request, f"{found.plugin.key} {found.version} is out of quarantine.")
+    return redirect("release", release_id)
+
+
+def _reason(request: HttpRequest) -> str:
+    return request.POST.get("reason", "").strip()[:300]
+
+
+def _back(request: HttpRequest, found: Release) -> HttpResponse:
+    """Return to the page of the release where the person came from there, else to the list."""
+    if request.META.get("HTTP_REFERER", "").endswith(f"/releases/{found.pk}/"):
+        return redirect("release", found.pk)
     return redirect("release-list")

@@ -112,7 +112,8 @@ class RollbackRules:
     """How a rollback goes; `rollback_after_seconds` is the wait after a manual pause.
 
     `watch_after_minutes`: how long the restored tenants are watched until their Kpis are back in
-    band; 0 = not at all.
+    band; 0 = not at all. `unverified`: what becomes of a plan whose rollback would bring back a
+    version without a signature that holds; warn or refuse.
     """
 
     scope: str = "plan"
@@ -122,6 +123,7 @@ class RollbackRules:
     drill: bool = False
     irreversible: str = "refuse"
     watch_after_minutes: float = 15.0
+    unverified: str = "warn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +242,8 @@ class UpgradePolicy:
             del body["limits"]["failures"]
         if self.evidence is None:
             del body["evidence"]
+        if self.rollback.unverified == RollbackRules().unverified:
+            del body["rollback"]["unverified"]
         if self.not_after is not None:
             body["not_after"] = self.not_after.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         return body

@@ -222,6 +222,7 @@ def read_rollback(policy: Section, limits: Limits) -> RollbackRules:
             "drill",
             "irreversible",
             "watch_after_minutes",
+            "unverified",
         ),
     )
     pause = section.child("on_manual_pause", keys=("rollback_after_seconds",))
@@ -244,6 +245,7 @@ def read_rollback(policy: Section, limits: Limits) -> RollbackRules:
         watch_after_minutes=section.number(
             "watch_after_minutes", default.watch_after_minutes, high=1440
         ),
+        unverified=section.choice("unverified", default.unverified, ("warn", "refuse")),
     )
 
 

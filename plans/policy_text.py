@@ -180,6 +180,7 @@ def _rollback(policy: UpgradePolicy) -> str:
             "drill": _flag(rules.drill),
             "irreversible": rules.irreversible,
             "watch_after_minutes": _number(rules.watch_after_minutes),
+            "unverified": rules.unverified,
         }
     )
 

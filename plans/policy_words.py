@@ -231,6 +231,11 @@ def _rollback(policy: UpgradePolicy) -> list[str]:
             "Afterwards the metrics of the restored tenants are watched until they are back in"
             f" band, for {span(60 * rules.watch_after_minutes)} at most."
         )
+    if rules.unverified == "refuse":
+        said.append(
+            "Nothing begins whose rollback would bring back a version without a signature that"
+            " holds."
+        )
     if rules.irreversible == "refuse":
         said.append("Releases that cannot be taken back are refused.")
     else:

@@ -11,6 +11,7 @@ SCOPES = {
         {
             *("start", "pause", "resume", "rollback", "promote", "settle"),
             *("retry", "exclude", "skip", "stop", "freeze", "override_freeze", "probe"),
+            "quarantine",
         }
     ),
     "push": frozenset({"push"}),

@@ -6,6 +6,7 @@ from plans import (
     pages_approvals,
     pages_freezes,
     pages_grants,
+    pages_keys,
     pages_policies,
     pages_releases,
     pages_review,
@@ -39,6 +40,18 @@ urlpatterns = [
     path(
         "releases/<uuid:release_id>/verify/", pages_releases.release_verify, name="release-verify"
     ),
+    path("releases/<uuid:release_id>/", pages_releases.release, name="release"),
+    path(
+        "releases/<uuid:release_id>/quarantine/",
+        pages_releases.release_quarantine,
+        name="release-quarantine",
+    ),
+    path("releases/<uuid:release_id>/lift/", pages_releases.release_lift, name="release-lift"),
+    path("releases/keys/", pages_keys.key_list, name="key-list"),
+    path("releases/keys/new/", pages_keys.key_new, name="key-new"),
+    path("releases/keys/<str:key_id>/", pages_keys.key, name="key"),
+    path("releases/keys/<str:key_id>/retire/", pages_keys.key_retire, name="key-retire"),
+    path("releases/keys/<str:key_id>/revoke/", pages_keys.key_revoke, name="key-revoke"),
     path("freezes/", pages_freezes.freeze_list, name="freeze-list"),
     path("freezes/new/", pages_freezes.freeze_new, name="freeze-new"),
     path("freezes/<uuid:freeze_id>/lift/", pages_freezes.freeze_lift, name="freeze-lift"),

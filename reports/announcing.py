@@ -15,7 +15,7 @@ from django.db.models import Exists, OuterRef
 from batches.alerts import UNTIL_REVIEWED
 from batches.break_glass import OVERDUE
 from batches.models import Alert, Rollback, TenantUpgrade
-from plans.models import BreakGlass, Plan, RoleBinding, User
+from plans.models import BreakGlass, Plan, RoleBinding, Tenant, User
 from plans.permissions import ROLES_OF_ACTION
 from reports.models import Announcement, Delivery, Endpoint
 
@@ -130,13 +130,14 @@ def _machines(kind: str) -> dict[str, Endpoint | None]:
 
 def _touched(alert: Alert) -> dict[str, str]:
     """Return the tenants that the alert is about, with their owners' addresses."""
+    named = alert.payload.get("tenants")
     if alert.plan is None:
-        return {}
+        rows = Tenant.objects.filter(key__in=named if isinstance(named, list) else ())
+        return dict(rows.values_list("key", "owner_email"))
     upgrades = TenantUpgrade.objects.filter(plan=alert.plan).touched()
     if alert.batch is not None:
         upgrades = upgrades.filter(batch=alert.batch)
     touched = dict(upgrades.values_list("tenant_key", "tenant__owner_email"))
-    named = alert.payload.get("tenants")
     if isinstance(named, list):
         return {key: touched.get(key, "") for key in map(str, named)}
     return touched

@@ -46,6 +46,11 @@ def release_fact(release: Release) -> ReleaseFact:
         signed_by=f"{key.name} ({key.key_id})" if key.name else key.key_id,
         verified_at=release.verified_at,
         irreversible=release.irreversible,
+        standing=release.standing,
+        signatures=tuple(
+            f"{one.form}, key {one.key.key_id}, verified {one.verified_at:%Y-%m-%d %H:%M} UTC"
+            for one in release.signatures.select_related("key").order_by("verified_at", "pk")
+        ),
     )
 
 

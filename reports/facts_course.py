@@ -38,6 +38,8 @@ TENANT_FIELDS = (
     "set_aside",
     "set_aside_at",
     "set_aside_why",
+    "digest_before",
+    "digest_observed",
 )
 
 
@@ -165,6 +167,10 @@ def rollbacks_of(plan: Plan) -> tuple[RollbackFact, ...]:
             restored=row.restored,
             needs_hand=row.needs_hand,
             superseded=tuple(map(str, row.superseded)),
+            unverified=tuple(
+                (str(one["version"]), int(one["tenants"]), str(one["problem"]))
+                for one in row.unverified
+            ),
             first_call_at=row.first_call_at,
             verified_at=row.verified_at,
             finished_at=row.finished_at,

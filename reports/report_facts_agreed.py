@@ -26,6 +26,10 @@ class ReleaseFact:
     signed_by: str
     verified_at: datetime
     irreversible: bool
+    standing: str = ""
+    """Why nothing of it may be installed any more; empty while it is trusted."""
+    signatures: tuple[str, ...] = ()
+    """Every signature that it ever had, in words, the oldest first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ class TenantFact:
     set_aside: str = ""
     set_aside_at: datetime | None = None
     set_aside_why: str = ""
+    digest_before: str = ""
+    digest_observed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,8 @@ class RollbackFact:
     aftermath_kpis: tuple[AftermathKpi, ...] = ()
     expected_seconds: float | None = None
     quote_terms: tuple[tuple[str, float], ...] = ()
+    unverified: tuple[tuple[str, int, str], ...] = ()
+    """Versions that came back without a signature that holds: version, tenants, problem."""
 
     @property
     def limit_seconds(self) -> float:

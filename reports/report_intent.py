@@ -38,6 +38,11 @@ def plan_section(facts: ReportFacts) -> Section:
         ("To version", Cell(release.version)),
         ("Artifact digest", Cell(f"sha256:{release.digest}", mono=True)),
         ("Signature", Cell(f"verified {utc(release.verified_at)}, key {release.signed_by}")),
+        ("All its signatures", Cell("; ".join(release.signatures) or NOTHING)),
+        (
+            "Standing at the cut-off",
+            Cell(release.standing or "trusted", tone="bad" if release.standing else "good"),
+        ),
         (
             "Way back",
             Cell(

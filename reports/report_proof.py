@@ -20,6 +20,7 @@ from reports.report_blocks import (
     words,
 )
 from reports.report_facts import EventFact, ReportFacts
+from reports.report_facts_course import TenantFact
 from reports.report_grants import grant_statements
 
 FIRST_EVENTS, LAST_EVENTS, MOST_EVENTS = 25, 25, 90
@@ -95,6 +96,12 @@ def negative_statements(facts: ReportFacts) -> tuple[tuple[str, Tone], ...]:
         "No touched tenant was left without a settled outcome.",
         f"{count(adrift, 'touched tenant')} without a settled outcome.",
     )
+    foreign = sum(1 for tenant in facts.touched if runs_unsigned(facts, tenant))
+    state(
+        foreign,
+        "No tenant was seen with another artifact than was signed.",
+        f"{count(foreign, 'tenant')} last seen with another artifact than was signed.",
+    )
     breaches = sum(1 for ruling in facts.rulings if ruling.verdict == "breached")
     state(
         breaches,
@@ -154,6 +161,13 @@ def negative_statements(facts: ReportFacts) -> tuple[tuple[str, Tone], ...]:
         f"THE TRAIL DOES NOT VERIFY: {facts.trail.finding}.",
     )
     return tuple(found)
+
+
+def runs_unsigned(facts: ReportFacts, tenant: TenantFact) -> bool:
+    """Tell whether the target's name was read back from a tenant with another digest."""
+    seen = tenant.digest_observed.removeprefix("sha256:")
+    on_target = tenant.version_observed == facts.release.version
+    return on_target and bool(seen) and seen != facts.release.digest
 
 
 def integrity_section(facts: ReportFacts, *, data_digest: str) -> Section:

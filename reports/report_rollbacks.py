@@ -92,10 +92,22 @@ def _rollback_pairs(rollback: RollbackFact) -> Pairs:
             Cell(f"{rollback.needs_hand:,}", tone="bad" if rollback.needs_hand else "plain"),
         ),
         ("Left alone", Cell(", ".join(rollback.superseded) or "none was moved on by a newer plan")),
+        _signatures(rollback),
     ]
     if rollback.missed_at is not None:
         rows.append(("Limit missed", Cell(precise(rollback.missed_at), tone="bad")))
     return Pairs(tuple(rows))
+
+
+def _signatures(rollback: RollbackFact) -> tuple[str, Cell]:
+    """Say whether what it brought back was signed; that never stood in its way."""
+    said = [
+        f"{version or 'version not known'}, {count(tenants, 'tenant')}: {problem}"
+        for version, tenants, problem in rollback.unverified
+    ]
+    if not said:
+        return "Signatures of what came back", Cell("none was noted as not holding")
+    return "Brought back unverified", Cell("; ".join(said), tone="warn")
 
 
 def _arithmetic(terms: tuple[tuple[str, float], ...]) -> str:

@@ -128,6 +128,7 @@ class CommandDeployer:
                 **self._environ,
                 "UPGRADE_IDEMPOTENCY_KEY": header_value("key", order.key),
                 "UPGRADE_FENCE": str(order.fence),
+                "UPGRADE_DIGEST": header_value("digest", order.digest or ""),
             }
             ended = await self._run(argv, environ, timeout)
         except UnusableValue as unusable:

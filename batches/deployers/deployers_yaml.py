@@ -26,7 +26,10 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_\-]{0,62}")
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
 _OURS: Final = frozenset(
-    {"idempotency-key", "x-upgrade-fence", "host", "content-length", "transfer-encoding"}
+    {
+        *("idempotency-key", "x-upgrade-fence", "x-upgrade-digest"),
+        *("host", "content-length", "transfer-encoding"),
+    }
 )
 _METHODS: Final = ("POST", "PUT", "PATCH", "DELETE")
 _EVERY_KIND: Final = ("parallelism", "expected_seconds")

@@ -171,6 +171,7 @@ class HttpDeployer:
             headers = {
                 "Idempotency-Key": header_value("Idempotency-Key", order.key),
                 "X-Upgrade-Fence": str(order.fence),
+                **_digest_header(order),
             }
         except UnusableValue as unusable:
             return Answer("refused", self._show(str(unusable)), permanent=True)
@@ -327,6 +328,14 @@ class HttpDeployer:
 
     def _show(self, text: str) -> str:
         return presentable(text, self._options.secrets)
+
+
+def _digest_header(order: Order) -> dict[str, str]:
+    """Return the artifact's digest for platforms whose template does not carry it."""
+    if not order.digest:
+        return {}
+    digest = order.digest.removeprefix("sha256:")
+    return {"X-Upgrade-Digest": header_value("X-Upgrade-Digest", f"sha256:{digest}")}
 
 
 def _finished(accepted: Accepted, document: object) -> Outcome | None:

@@ -41,6 +41,7 @@ class Fault:
     Fault("fail", applies="now")                      takes effect, yet says it failed
     Fault("ok", applies="never")                      says 200, and the old version stays
     Fault("hang", applies="late", late_seconds=30)    no answer, takes effect after 30 s
+    Fault(digest="0" * 64)                            puts another artifact in its place
     """
 
     happens: Happens = "ok"
@@ -49,6 +50,7 @@ class Fault:
     late_seconds: float = 5.0
     latency_seconds: float | None = None
     directions: frozenset[str] = frozenset({"install", "restore"})
+    digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,13 +210,14 @@ class SimulatedDeployer:
         latency = fleet.latency(order.tenant, fault)
         tenant = fleet.tenant(order.tenant)
         tenant.calls += 1
+        done = order if fault.digest is None else replace(order, digest=fault.digest)
         applies = fault.applies or ("now" if fault.happens == "ok" else "never")
         lost = fault.happens == "hang" or latency > timeout
         if applies == "late":
-            tenant.due.append((started + fault.late_seconds, order))
+            tenant.due.append((started + fault.late_seconds, done))
         elif lost and applies == "now":
             # The caller has left by then, the platform goes on working.
-            tenant.due.append((started + max(latency, timeout), order))
+            tenant.due.append((started + max(latency, timeout), done))
         if lost:
             await self._sleep(timeout)
             self._note(started, order.tenant, direction, "unknown", order=order)
@@ -224,7 +227,7 @@ class SimulatedDeployer:
         repeated = order.key in tenant.done
         applied = applies == "now" and not repeated
         if applied:
-            fleet.apply(tenant, order)
+            fleet.apply(tenant, done)
         if fault.happens == "ok":
             tenant.done.add(order.key)
         answer = _answer(fault.happens, repeated=repeated)

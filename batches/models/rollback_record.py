@@ -58,6 +58,12 @@ class Rollback(models.Model):
     restored = models.PositiveIntegerField(default=0)
     needs_hand = models.PositiveIntegerField(default=0)
     superseded = models.JSONField(default=list, blank=True)
+    unverified = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="Versions that it brings back without a signature that holds: version, tenants,"
+        " problem.",
+    )
     first_call_at = models.DateTimeField(null=True, blank=True)
     checked_at = models.DateTimeField(
         null=True, blank=True, help_text="When all of them had been read back once more."

@@ -9,7 +9,7 @@ from plans.models.grant import BreakGlass, Grant
 from plans.models.log_in import FailedLogIn, MappedRole
 from plans.models.people import CONSOLE_ROLES, ApiToken, RoleBinding, RoleRequest, User
 from plans.models.plan import Approval, ApprovalRequest, OfPlans, Plan, PlanRevision, PlanTenant
-from plans.models.plugin_release import Plugin, Release, TrustKey
+from plans.models.plugin_release import Plugin, Release, ReleaseSignature, TrustKey
 from plans.models.policy_record import Policy
 from plans.models.tenant import Installation, Tenant
 
@@ -39,6 +39,7 @@ __all__ = [
     "Plugin",
     "Policy",
     "Release",
+    "ReleaseSignature",
     "RoleBinding",
     "RoleRequest",
     "Stream",

@@ -94,6 +94,12 @@ class Plan(Driven, models.Model):
         null=True, blank=True, help_text="When a person ended it where it stood."
     )
     waiting_for = models.CharField(max_length=300, blank=True)
+    old_versions = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="What a rollback would bring back without a signature that holds, as it was"
+        " looked up at submission and start: version, tenants, problem.",
+    )
     ended_at = models.DateTimeField(null=True, blank=True)
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -69,6 +69,9 @@ class Installation(models.Model):
         "plans.Plugin", on_delete=models.PROTECT, related_name="installations"
     )
     version = models.CharField(max_length=64, blank=True)
+    digest = models.CharField(
+        max_length=200, blank=True, help_text="As observed; empty where the platform tells none."
+    )
     observed_at = models.DateTimeField(null=True, blank=True)
     config = models.JSONField(null=True, blank=True)
     last_stable_version = models.CharField(max_length=64, blank=True)

@@ -163,6 +163,28 @@ async def test_every_order_carries_key_fence_and_the_configured_headers(
     assert headers["Authorization"] == f"Bearer {TOKEN}"
 
 
+@pytest.mark.parametrize("digest", ["ab" * 32, f"sha256:{'ab' * 32}"])
+async def test_every_order_carries_the_digest_that_was_signed(
+    platform: Platform, deployer: Deployer, digest: str
+) -> None:
+    platform.says({})
+    platform.says({})
+    order = {"tenant": "acorn", "plugin": "p", "version": "1.4.2", "key": "k", "fence": 2}
+    await deployer.install(InstallOrder(**order, digest=digest), timeout=5)  # type: ignore[arg-type]
+    await deployer.restore(RestoreOrder(**order, digest=digest), timeout=5)  # type: ignore[arg-type]
+    sent = [seen.headers["X-Upgrade-Digest"] for seen in platform.seen]
+    assert sent == [f"sha256:{'ab' * 32}"] * 2
+
+
+async def test_of_what_nobody_signed_no_digest_is_made_up(
+    platform: Platform, deployer: Deployer
+) -> None:
+    platform.says({})
+    order = RestoreOrder(tenant="acorn", plugin="p", version="1.4.2", key="k", fence=2)
+    await deployer.restore(order, timeout=5)
+    assert "X-Upgrade-Digest" not in platform.seen[0].headers
+
+
 @pytest.mark.parametrize("tenant", [".", "..", ""])
 async def test_a_tenant_that_would_change_the_path_is_never_sent(
     platform: Platform, deployer: Deployer, tenant: str

@@ -144,6 +144,74 @@ def test_a_closed_gate_keeps_the_next_batch_waiting(gate, kind):
     assert does(plan(batch("passed"), pending(2), **gate)) == ("wait", kind)
 
 
+FALLEN = "release 1.5.0 is in quarantine: leaky"
+
+
+@pytest.mark.parametrize(
+    "live",
+    [deploying(forward_left=3), deploying(), batch("soaking"), batch("soaking", soak_left=9)],
+)
+def test_fault_28_a_release_that_lost_its_trust_holds_the_batch_under_way(live):
+    assert decide(plan(live, distrusted=FALLEN)) == Action("hold", FALLEN, 1, "release_distrusted")
+
+
+def test_fault_28_nobody_lets_that_pass():
+    let_on = batch("soaking", acknowledged={"release_distrusted": NOW})
+    assert does(plan(let_on, distrusted=FALLEN)) == ("hold", "release_distrusted")
+
+
+def test_a_held_batch_of_it_goes_back_when_nobody_decides():
+    held = batch("held", held_at=ago(3601), held_kind="release_distrusted")
+    assert does(plan(held, distrusted=FALLEN)) == ("rollback", "hold_expired")
+    one_way = decide(plan(held, distrusted=FALLEN, irreversible=True))
+    assert (one_way.do, one_way.kind) == ("alert", "hold_expired")
+
+
+def test_data_that_is_back_does_not_let_a_batch_of_it_go_on():
+    held = batch("held", held_at=ago(60), held_kind="missing_metrics")
+    back = plan(held, all_seen_at=ago(1))
+    assert does(back)[0] == "go_on_with_data"
+    assert does(replace(back, distrusted=FALLEN))[0] == "stop"
+
+
+def test_a_rollback_and_a_breach_go_before_it():
+    going = plan(batch("rolling_back"), state="rolling_back", rollback=rollback())
+    assert does(replace(going, distrusted=FALLEN))[0] == "run_rollback"
+    broken = plan(batch("soaking"), breaches=(BREACH,), distrusted=FALLEN)
+    assert does(broken)[0] == "rollback"
+
+
+@given(
+    state=st.sampled_from(["running", "paused", "rolling_back"]),
+    live=st.sampled_from(["deploying", "soaking", "held", "passed"]),
+    forward_left=st.integers(0, 3),
+    soak_left=st.sampled_from([0.0, 5.0]),
+    acknowledged=st.booleans(),
+    irreversible=st.booleans(),
+    promoted=st.booleans(),
+)
+def test_fault_28_nothing_ever_starts_of_a_release_that_is_not_trusted(
+    state, live, forward_left, soak_left, acknowledged, irreversible, promoted
+):
+    let_pass = {"release_distrusted": NOW} if acknowledged else {}
+    facts = plan(
+        batch(
+            live,
+            forward_left=forward_left,
+            soak_left=soak_left,
+            acknowledged=let_pass,
+            held_at=ago(5) if live == "held" else None,
+            calling_since=ago(5),
+        ),
+        pending(2, promoted=promoted),
+        state=state,
+        distrusted=FALLEN,
+        release_problem=FALLEN,
+        irreversible=irreversible,
+    )
+    assert decide(facts).do not in STARTS
+
+
 def test_a_manual_gate_waits_for_a_person():
     gated = pending(2, advance="manual")
     assert does(plan(batch("passed"), gated)) == ("wait", "")

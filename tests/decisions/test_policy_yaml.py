@@ -549,3 +549,12 @@ def test_a_guardrail_against_control_needs_somebody_held_back():
 )
 def test_unless_the_last_batch_does_not_wait_for_it(lines):
     assert parsed(*lines.split("\n")).guardrails[0].against == "control"
+
+
+def test_an_unverified_way_back_is_told_unless_it_is_refused():
+    plain, refused = parsed(), parsed("rollback: {unverified: refuse}")
+    assert (plain.rollback.unverified, refused.rollback.unverified) == ("warn", "refuse")
+    # It came later: a policy that does not name it keeps its digest.
+    assert "unverified" not in plain.to_json()["rollback"]
+    assert plain.digest() == parsed("rollback: {unverified: warn}").digest() != refused.digest()
+    assert only_problem("rollback: {unverified: always}").path.endswith("rollback.unverified")

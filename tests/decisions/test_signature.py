@@ -6,7 +6,11 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256K1,
+    SECP384R1,
+    generate_private_key,
+)
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -29,6 +33,8 @@ from plans.signature import (
     sign_release,
     verify_release,
 )
+from plans.signed_forms import cosign_text
+from plans.signing_keys import ECDSA_P256
 
 NOW = datetime(2031, 3, 3, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -111,7 +117,7 @@ def test_a_trusted_key_may_be_raw_base64():
         ({"plugins": ("search", "mail")}, "wrong_plugin", "may sign search, mail, not billing"),
         ({"key_id": "0" * 16}, "unknown_key", "'./console manage trust_key'"),
         ({"public_key": OTHER.public_pem}, "bad_signature", "was changed after signing"),
-        ({"public_key": "not a key"}, "unknown_key", "is no Ed25519 public key"),
+        ({"public_key": "not a key"}, "unknown_key", "is neither an Ed25519 nor"),
     ],
 )
 def test_a_key_that_does_not_fit_is_refused_with_what_to_do(changes, code, words):
@@ -252,11 +258,48 @@ def test_a_scoped_plugin_and_a_prefixed_digest_are_signed_as_one_expects():
     assert verified.digest == DIGEST
 
 
-def test_only_ed25519_keys_are_taken():
-    private = generate_private_key(SECP256R1())
+def test_an_envelope_may_be_signed_with_ecdsa_too():
+    key = new_key(ECDSA_P256)
+    _release, envelope = sign_release("billing", "2.4.0", DIGEST, key.private_pem)
+    verified = verify_release(envelope, [TrustedKey(key.key_id, key.public_pem)], at=NOW)
+    assert verified == VerifiedRelease("billing", "2.4.0", DIGEST, key.key_id)
+
+
+@pytest.mark.parametrize("curve", [SECP384R1(), SECP256K1()])
+def test_keys_of_other_kinds_are_not_taken(curve):
+    private = generate_private_key(curve)
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    with pytest.raises(ValueError, match="no Ed25519 key"):
+    with pytest.raises(ValueError, match="neither an Ed25519 key nor an ECDSA P-256 key"):
         sign_release("billing", "1.0", DIGEST, pem)
-    with pytest.raises(ValueError, match="not an Ed25519 key"):
+    with pytest.raises(ValueError, match="neither an Ed25519 key nor an ECDSA P-256 key"):
         key_id_of(public.decode())
+
+
+@pytest.mark.parametrize(
+    ("pem", "words"),
+    [
+        ("-----BEGIN ENCRYPTED COSIGN PRIVATE KEY-----\n", "sign with cosign itself"),
+        ("nonsense", "no private key in PEM"),
+    ],
+)
+def test_a_private_key_that_cannot_be_used_is_refused_in_words(pem, words):
+    with pytest.raises(ValueError, match=words):
+        sign_release("billing", "1.0", DIGEST, pem)
+
+
+@pytest.mark.parametrize("plugin", ["../etc", "a/../b", "a//b", "a/./b", "a/..", "@/x/"])
+def test_a_plugin_never_leads_out_of_a_folder(plugin):
+    with pytest.raises(ValueError, match="no plugin key"):
+        sign_release(plugin, "1.0", DIGEST, KEY.private_pem)
+    claimed = envelope_of(
+        statement(subject=[{"name": f"{plugin}@1.0", "digest": {"sha256": DIGEST}}])
+    )
+    assert refused(claimed, TRUSTED).code == "malformed"
+
+
+def test_a_signature_over_bare_bytes_by_an_ed25519_key_is_not_taken():
+    private = load_pem_private_key(KEY.private_pem.encode(), None)
+    assert isinstance(private, Ed25519PrivateKey)
+    bare = base64.b64encode(private.sign(RELEASE.encode())).decode()
+    assert refused(cosign_text(RELEASE, bare), TRUSTED).code == "bad_signature"

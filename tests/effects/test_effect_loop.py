@@ -113,7 +113,45 @@ def test_the_right_version_with_another_artifact_has_failed(world):
     world.fleet.tenant("acorn").version = "2.0"
     world.run(replace(task_for("acorn"), digest="aaaa"), attempts=1)
     assert world.ledger.states["acorn"] == "fail"
-    assert "runs 2.0 with digest sha256:bbbb, not aaaa" in world.ledger.errors["acorn"]
+    error = world.ledger.errors["acorn"]
+    assert error.endswith(" 2.0 with another digest than was signed: bbbb, signed aaaa")
+
+
+def test_another_artifact_than_was_ordered_is_never_an_upgrade(world):
+    world.fault("acorn", digest="bbbb")
+    world.run(replace(task_for("acorn"), digest="aaaa"), attempts=2)
+    assert world.ledger.states["acorn"] == "fail"
+
+
+def test_a_platform_that_puts_it_right_at_the_second_try_is_believed(world):
+    world.fault("acorn", "fail", applies="now", digest="bbbb", times=1)
+    world.run(replace(task_for("acorn"), digest="aaaa"), attempts=2)
+    assert world.ledger.states["acorn"] == "confirm"
+
+
+def test_what_was_called_and_restored_carries_its_digest(world):
+    world.run(replace(task_for("acorn"), digest="aaaa"))
+    assert world.fleet.tenant("acorn").digest == "aaaa"
+
+
+def test_a_newer_version_than_the_plans_is_not_called_down(world):
+    world.fleet.tenant("acorn").version = "2.1"
+    progress = world.run(task_for("acorn"))
+    assert (world.ledger.states["acorn"], progress.calls) == ("fail", 0)
+    assert "runs 2.1, which is newer than 2.0: not called" in world.ledger.errors["acorn"]
+
+
+@pytest.mark.parametrize("more", [{"way_back": "2.0"}, {"touched": True}])
+def test_the_way_back_and_a_second_try_are_called_all_the_same(world, more):
+    world.fleet.tenant("acorn").version = "2.1"
+    world.run(replace(task_for("acorn"), **more))
+    assert world.ledger.states["acorn"] == "confirm"
+
+
+def test_a_version_that_cannot_be_compared_is_called(world):
+    world.fleet.tenant("acorn").version = "nightly"
+    world.run(task_for("acorn"))
+    assert world.ledger.states["acorn"] == "confirm"
 
 
 def test_a_digest_with_its_algorithm_is_the_same_digest(world):

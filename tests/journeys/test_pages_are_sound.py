@@ -19,6 +19,7 @@ from batches import urls as batch_urls
 from plans import urls as plan_urls
 from reports import urls as report_urls
 from tests.journeys.stack import (
+    GOOD,
     HOST,
     ROOT,
     Stack,
@@ -59,6 +60,7 @@ policies:
 approvals:
   default: {required_roles: [system_admin, role_admin], max_pending_minutes: 60}
 """
+UNUSED = "1.6.0"
 # Who opens which page. {running} and the like stand for the plan of that state.
 PAGES = {
     "home": ("mara", "/"),
@@ -92,6 +94,11 @@ PAGES = {
     "tenant": ("mara", "/tenants/acorn/"),
     "release-list": ("mara", "/releases/"),
     "release-register": ("mara", "/releases/register/"),
+    "release": ("olga", "/releases/{release}/"),
+    "release in quarantine": ("ada", "/releases/{leaky}/"),
+    "key-list": ("ada", "/releases/keys/"),
+    "key-new": ("ada", "/releases/keys/new/"),
+    "key": ("ada", "/releases/keys/{key}/"),
     "freeze-list": ("mara", "/freezes/"),
     "freeze-new": ("mara", "/freezes/new/"),
     "policy-list": ("mara", "/policies/"),
@@ -154,6 +161,10 @@ NO_PAGES = {
     "break-glass-review",
     "plan-trail-csv",
     "release-verify",
+    "release-quarantine",
+    "release-lift",
+    "key-retire",
+    "key-revoke",
     "kpi-probe",
     "kpi-probe-all",
     "trail-csv",
@@ -243,7 +254,17 @@ def make_plans(stack: Stack) -> dict[str, str]:
     stack.wait_for(plans["needs_hand"], "needs_hand")
     for state in ("running", "paused"):
         stack.wait_for_calls(plans[state], "install", 2)
-    return plans
+    return plans | releases_and_keys(stack)
+
+
+def releases_and_keys(stack: Stack) -> dict[str, str]:
+    """Put a release that nobody needs into quarantine; return the ids of what has a page."""
+    _status, page = stack.rest("GET", "/api/v1/releases/", by="olga")
+    by_version = {row["version"]: row for row in page["results"]}
+    good, leaky = by_version[GOOD], by_version[UNUSED]
+    where = f"/api/v1/releases/{leaky['release']}/quarantine"
+    assert stack.rest("POST", where, {"reason": "It leaks."}, by="olga")[0] == 200
+    return {"release": good["release"], "leaky": leaky["release"], "key": good["signed_by"]}
 
 
 @pytest.fixture(scope="module")

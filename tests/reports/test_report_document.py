@@ -54,6 +54,9 @@ def tones(statements: tuple[tuple[str, str], ...]) -> dict[str, str]:
     return dict(statements)
 
 
+UNSIGNED = "No tenant was seen with another artifact than was signed."
+
+
 def test_whom_the_plan_went_on_without_is_listed_with_why_and_when():
     facts = completed_facts()
     first, *others = facts.batches[0].tenants
@@ -209,6 +212,27 @@ def test_what_did_happen_is_not_denied():
     assert found["1 look at a metric without data."] == "warn"
     late = replace(rolled_back_facts(), rollbacks=(rollback(seconds=181),))
     assert tones(negative_statements(late))["1 rollback missed the limit."] == "bad"
+
+
+def test_a_tenant_with_another_artifact_than_was_signed_is_called_out():
+    facts = completed_facts()
+    assert tones(negative_statements(facts))[UNSIGNED] == "good"
+    first, *others = facts.batches
+    target = facts.release.version
+    foreign = replace(first.tenants[0], version_observed=target, digest_observed="f" * 64)
+    changed = replace(first, tenants=(foreign, *first.tenants[1:]))
+    found = tones(negative_statements(replace(facts, batches=(changed, *others))))
+    assert found["1 tenant last seen with another artifact than was signed."] == "bad"
+
+
+def test_what_a_rollback_brought_back_unsigned_stands_in_its_record():
+    unsigned = replace(
+        rollback(), unverified=(("1.4.2", 40, "pay 1.4.2 is no registered release"),)
+    )
+    section = rollbacks_section(replace(rolled_back_facts(), rollbacks=(unsigned,)))
+    said = str(section)
+    assert "1.4.2, 40 tenants: pay 1.4.2 is no registered release" in said
+    assert "none was noted as not holding" in str(rollbacks_section(rolled_back_facts()))
 
 
 def test_a_touched_tenant_without_an_outcome_is_called_out():

@@ -179,7 +179,7 @@ class Harbor:
         return await self.change(request, "install", "targetRelease", "sha")
 
     async def patch_baseline(self, request: web.Request) -> web.Response:
-        """Restore an earlier release: {release, operation, snapshot: {settings: {...}}}."""
+        """Restore an earlier release: {release, operation, sha, snapshot: {settings: {...}}}."""
         return await self.change(request, "restore", "release", "snapshot")
 
     async def change(
@@ -187,11 +187,12 @@ class Harbor:
     ) -> web.Response:
         """Take a change on, or find the operation that its key already started."""
         note = request["note"]
-        body = await self.read_body(request, {release_field, "operation", extra_field})
+        body = await self.read_body(request, {release_field, "operation", extra_field, "sha"})
         note["operation"] = key = text_field(body, "operation")
         note["version"] = release = text_field(body, release_field)
         berth = self.berth_of(request, request.match_info["plugin"])
         self.check_extra(what, body.get(extra_field))
+        self.check_sha(body.get("sha"))
 
         known = self.by_key.get(key)
         if known is None:
@@ -220,12 +221,15 @@ class Harbor:
         return body
 
     def check_extra(self, what: str, extra: Any) -> None:
-        """Refuse a sha that is no text, or a snapshot whose settings are no object."""
-        if what == "install":
-            if extra is not None and (not isinstance(extra, str) or "{" in extra):
-                raise RefusedError(422, "sha must be a filled text or null")
-        elif not isinstance(extra, dict) or not isinstance(extra.get("settings"), dict):
+        """Refuse a snapshot whose settings are no object."""
+        is_snapshot = isinstance(extra, dict) and isinstance(extra.get("settings"), dict)
+        if what != "install" and not is_snapshot:
             raise RefusedError(422, "snapshot must be {settings: object}")
+
+    def check_sha(self, sha: Any) -> None:
+        """Refuse a sha that is no text."""
+        if sha is not None and (not isinstance(sha, str) or "{" in sha):
+            raise RefusedError(422, "sha must be a filled text or null")
 
     def check_fence(self, request: web.Request, berth: Berth) -> int:
         """Return the fence of a new change; refuse one lower than the highest seen."""

@@ -48,6 +48,22 @@ def stopped(scenario: Scenario, dice: random.Random) -> None:
     scenario.cue("rollback_finished", "archive", 2, 2)
 
 
+def distrusted(scenario: Scenario, dice: random.Random) -> None:
+    """The release loses its trust while it is rolled out, or the platform has another artifact."""
+    scenario.plans.append(PlanSpec(some(dice, 3, 6), dice.choice(["two", "three", "lenient"])))
+    way = dice.choice(["quarantine", "quarantine", "revoke_key", "other_artifact"])
+    if way == "other_artifact":
+        for tenant in dice.sample(scenario.plans[0].tenants, dice.randint(1, 3)):
+            scenario.faults[tenant] = Fault(digest="0" * 64, times=dice.choice([1, None]))
+        return
+    event = dice.choice(["plan_approved", *LIVE_EVENTS])
+    scenario.latency = dice.choice([0.2, 0.6])
+    scenario.cue(event, way, dice.uniform(0, 1.5), dice.choice([1, 1, 2]))
+    held = dice.choice(["release_hold", "release_hold", "roll_back", "stop_here"])
+    scenario.cue("batch_held", held, dice.uniform(0.2, 3))
+    scenario.cue("batch_held", "roll_back", dice.uniform(4, 6))
+
+
 def one_way(scenario: Scenario, dice: random.Random) -> None:
     """A release that cannot be taken back: what fails goes to a person, what breaches stops."""
     scenario.plans.append(PlanSpec(some(dice, 4, 7), "one_way", version=ONE_WAY))

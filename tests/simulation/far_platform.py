@@ -20,6 +20,7 @@ from batches.deployers.simulated_deployer import (
 )
 from batches.metric_sources import MetricUnavailable, Selector, Series
 from batches.metric_sources.simulated_source import SimulatedSource
+from tests.builders import artifact
 from tests.simulation.simulated_machine import BEGAN
 from tests.simulation.virtual_loop import VirtualLoop
 
@@ -37,6 +38,7 @@ class Applied:
     key: str
     fence: int
     install: bool
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,10 @@ class Fleet(SimulatedFleet):
 
     def tenant(self, key: str) -> SimulatedTenant:
         known = self._tenants.get(key)
-        if known is not None and known.due:
+        if known is None:
+            first = SimulatedTenant(self.options.version, artifact("pay", self.options.version))
+            self._tenants[key] = first
+        elif known.due:
             for due, order in sorted(known.due, key=lambda item: item[0]):
                 if due <= self.now():
                     known.due.remove((due, order))
@@ -86,13 +91,15 @@ class Fleet(SimulatedFleet):
                 order.key,
                 order.fence,
                 isinstance(order, InstallOrder),
+                order.digest or "",
             )
         )
 
     def drift(self, key: str, version: str) -> None:
         """Let somebody change the tenant who is not the console."""
-        self.tenant(key).version = version
-        self.applied.append(Applied(self.now(), key, version, "", 0, install=True))
+        changed, digest = self.tenant(key), artifact("pay", version)
+        changed.version, changed.digest = version, digest
+        self.applied.append(Applied(self.now(), key, version, "", 0, True, digest))
 
 
 @dataclass(slots=True)

@@ -22,6 +22,10 @@ from tests.simulation.invariants_of_approvals import (
     i5_every_start_was_agreed_to,
     i5_what_needs_a_grant_used_one_up,
 )
+from tests.simulation.invariants_of_artifacts import (
+    nothing_is_sent_after_its_trust,
+    upgraded_means_the_signed_artifact,
+)
 from tests.simulation.invariants_of_effects import (
     batches_are_called,
     i2_nothing_is_left_half_done,
@@ -275,6 +279,8 @@ AFTERWARDS: dict[str, Invariant] = {
     "I11, I13": i11_and_i13_nothing_passes_unseen,
     "batches": batches_are_called,
     "I12": i12_the_way_back_is_never_refused,
+    "artifact": upgraded_means_the_signed_artifact,
+    "trust": nothing_is_sent_after_its_trust,
 }
 
 

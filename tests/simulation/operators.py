@@ -17,6 +17,8 @@ from batches.models import Batch, TenantUpgrade
 from plans import approval, drafting, freezing
 from plans.models import Freeze, Plan, User
 from plans.refusal import Refused
+from plans.release_standing import quarantine_release
+from plans.releases import revoke_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,26 @@ def _settle_as(outcome: str) -> Act:
 def _retry(moment: Moment, plan: Plan) -> object:
     return settling.retry_needs_hand(
         plan_id=plan.pk, by=moment.cast.olga, now=moment.now, via="page"
+    )
+
+
+def _quarantine(moment: Moment, plan: Plan) -> object:
+    return quarantine_release(
+        release_id=plan.release_id,
+        reason="the build machine was broken into",
+        by=moment.cast.olga,
+        now=moment.now,
+        via="page",
+    )
+
+
+def _revoke_key(moment: Moment, plan: Plan) -> object:
+    return revoke_key(
+        key_id=plan.release.signed_by.key_id,
+        reason="its private half was copied",
+        by=None,
+        now=moment.now,
+        via="command",
     )
 
 
@@ -345,6 +367,8 @@ ACTS: dict[str, Act] = {
     "loosen_for_a_while": _adjust("for this night", 3.0, hold_minutes=30),
     "freeze": _freeze,
     "lift": _lift,
+    "quarantine": _quarantine,
+    "revoke_key": _revoke_key,
 }
 DURING_A_RUN = (
     "pause",

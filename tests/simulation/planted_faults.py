@@ -25,6 +25,7 @@ from batches import (
     plan_facts,
     readiness,
     rollback_ending,
+    seen,
     stopping,
     watch,
 )
@@ -273,6 +274,29 @@ def untouched_are_forgotten() -> AbstractContextManager[Any]:
     return _in_place_of(rollback_ending, "account_for_untouched", forget)
 
 
+def digests_are_not_compared() -> AbstractContextManager[Any]:
+    """A tenant counts as upgraded by the name of its version alone."""
+    return _in_place_of(seen, "digest_fits", lambda wanted, seen: True)
+
+
+def _other_artifact(scenario: Scenario, dice: Any) -> None:
+    """The platform installs something else than it was told, and says so when it is read."""
+    scenario.plans.append(PlanSpec(TENANTS[:3], "two"))
+    scenario.faults[TENANTS[0]] = Fault(digest="0" * 64)
+
+
+def quarantine_is_for_later() -> AbstractContextManager[Any]:
+    """What became of a release since the run began is not asked before the next calls."""
+    return _in_place_of(going_on_calling, "with_trust", lambda calling: calling)
+
+
+def _quarantined_midway(scenario: Scenario, dice: Any) -> None:
+    """A release is put into quarantine in the middle of a long batch's calls."""
+    scenario.plans.append(PlanSpec(TENANTS, "lenient"))
+    scenario.parallelism, scenario.latency, scenario.lose_hints = 1, 0.2, 1.0
+    scenario.cue("batch_opened", "quarantine", 0.5)
+
+
 @dataclass(frozen=True, slots=True)
 class Planted:
     """A fault, where it shows, and what says so."""
@@ -308,5 +332,7 @@ FAULTS: dict[str, Planted] = {
         Planted(escalation_is_silent, (families.missed,), ("I3",)),
         Planted(usual_is_guessed_anew, (families.weighed,), ("I9",)),
         Planted(untouched_are_forgotten, (families.breach,), ("I2",)),
+        Planted(digests_are_not_compared, (_other_artifact,), ("artifact",)),
+        Planted(quarantine_is_for_later, (_quarantined_midway,), ("trust",)),
     )
 }

@@ -75,7 +75,7 @@ OTHERS: tuple[Family, ...] = (
     families.interrupted,
     families.unhanded,
     families.quoted,
-    families.agreed,
+    families_of_choices.distrusted,
     families_of_trouble.frozen,
     families_of_choices.retried,
     families_of_trouble.busy,

@@ -101,6 +101,61 @@ def test_a_file_that_is_no_public_key_is_refused(tmp_path, capsys):
         run(capsys, "trust_key", "--public", str(public))
 
 
+def registered(tmp_path: Path, capsys) -> Path:
+    """Register a release of an artifact that lies in the folder; return the artifact."""
+    signing_key(tmp_path, capsys)
+    artifact = tmp_path / "plugin.zip"
+    artifact.write_bytes(b"the plugin")
+    sign(tmp_path, capsys, "--artifact", str(artifact))
+    register_release(
+        envelope=(tmp_path / "release.json.dsse").read_text(),
+        by=None,
+        now=timezone.now(),
+        via="command",
+    )
+    return artifact
+
+
+def test_a_key_of_cosigns_kind_signs_envelopes_too(tmp_path, capsys):
+    signing_key(tmp_path, capsys, "--kind", "ecdsa-p256")
+    sign(tmp_path, capsys, "--digest", "ab" * 32)
+    envelope = (tmp_path / "release.json.dsse").read_text()
+    release = register_release(envelope=envelope, by=None, now=timezone.now(), via="command")
+    assert release.digest == "ab" * 32
+
+
+def test_a_statement_alone_is_written_for_whoever_signs_it_elsewhere(tmp_path, capsys):
+    out = tmp_path / "release.json"
+    about = ("--plugin", "pay", "--version", "1.5.0", "--digest", "ab" * 32, "--out", str(out))
+    run(capsys, "sign_release", *about, "--statement-only")
+    assert json.loads(out.read_text())["subject"][0]["name"] == "pay@1.5.0"
+    assert not (tmp_path / "release.json.dsse").exists()
+
+
+def test_all_releases_are_verified_and_one_with_its_artifact(tmp_path, capsys):
+    artifact = registered(tmp_path, capsys)
+    assert run(capsys, "verify_release") == "pay@1.5.0: holds\n"
+    one = ("verify_release", "--plugin", "pay", "--version", "1.5.0", "--artifact", str(artifact))
+    assert "holds" in run(capsys, *one)
+    artifact.write_bytes(b"something else")
+    with pytest.raises(CommandError, match="1 of 1 may not be used"):
+        run(capsys, *one)
+    assert Release.objects.get().state == Release.QUARANTINED
+    with pytest.raises(CommandError, match="There is no such release"):
+        run(capsys, "verify_release", "--plugin", "mail")
+
+
+def test_a_key_is_revoked_from_the_command_line(tmp_path, capsys):
+    registered(tmp_path, capsys)
+    key_id = TrustKey.objects.get().key_id
+    assert "is revoked" in run(capsys, "revoke_key", key_id, "--reason", "stolen")
+    assert TrustKey.objects.get().revoked_why == "stolen"
+    with pytest.raises(CommandError, match="may not be used"):
+        run(capsys, "verify_release")
+    with pytest.raises(CommandError, match="There is no key"):
+        run(capsys, "revoke_key", "0" * 16, "--reason", "stolen")
+
+
 @pytest.mark.parametrize("days", ["0", "-1", "99999"])
 def test_a_key_is_trusted_for_a_time_that_makes_sense(tmp_path, capsys, days):
     with pytest.raises(CommandError, match="--days is between"):

@@ -1,13 +1,17 @@
-"""The pages of releases and trusted keys."""
+"""The pages of releases: register, verify, quarantine, and who runs them."""
+
+import base64
+from datetime import timedelta
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
-from plans.models import Release
-from plans.releases import revoke_key
-from plans.signature import new_key, sign_release
+from plans.models import Installation, Release, Tenant
+from plans.releases import revoke_key, trust_key
+from plans.signature import NewKey, new_key, sign_release
+from plans.signing_keys import ECDSA_P256, SigningKey
 from tests.web.api_scene import Scene, configure, now
 from tests.web.page_scene import browser, said, text_of
 
@@ -25,6 +29,24 @@ def scene(settings, tmp_path) -> Scene:
 @pytest.fixture
 def mara(scene: Scene) -> Client:
     return browser(scene.mara)
+
+
+def trusted(key: NewKey) -> None:
+    trust_key(
+        key_id=key.key_id,
+        public_key=key.public_pem,
+        name="cosign",
+        not_before=now(),
+        not_after=now() + timedelta(days=9),
+        plugins=(),
+        by=None,
+        now=now(),
+        via="command",
+    )
+
+
+def act(client: Client, name: str, release: Release, **sent):
+    return client.post(reverse(f"release-{name}", args=[release.pk]), sent, follow=True)
 
 
 def verify(client: Client, release: Release):
@@ -48,7 +70,9 @@ def test_the_list_is_searched_by_version_and_digest(scene, mara):
 
 def test_a_revoked_key_shows_that_its_releases_cannot_be_used(scene, mara):
     revoke_key(key_id=scene.key.key_id, reason="leaked", by=None, now=now(), via="command")
-    assert "Not usable: the key is revoked." in text_of(mara.get("/releases/"))
+    shown = text_of(mara.get("/releases/"))
+    assert "not trusted any more" in shown
+    assert "Not usable." in shown
     assert "was revoked" in said(verify(mara, scene.release))
 
 
@@ -84,6 +108,43 @@ def test_nothing_sent_is_said_so(mara):
     assert "release.json.dsse" in str(answer.context["form"].errors or answer.context["problems"])
 
 
+def test_what_cosign_signed_is_registered_with_its_signature_beside_it(scene, mara):
+    key = new_key(ECDSA_P256)
+    trusted(key)
+    statement, _envelope = sign_release("pay", "1.8.0", "ab" * 32, key.private_pem)
+    signature = SigningKey(key.private_pem).sign(statement.encode())
+    # Browsers send a pasted text with line ends of their own.
+    pasted = statement.replace("\n", "\r\n")
+    sent = {"text": pasted, "signature": base64.b64encode(signature).decode()}
+    assert "pay 1.8.0 is registered" in said(mara.post(REGISTER, sent, follow=True))
+    assert Release.objects.get(version="1.8.0").signatures.get().form == "cosign"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("release.json.dsse", b"x" * (256 * 1024 + 1), "larger than 256 kB"),
+        ("release.zip", b"PK", "another kind"),
+        ("release.json.dsse", b"\xff\xfe", "not UTF-8"),
+        ("release.json.dsse", b"{}\x00", "NUL"),
+    ],
+)
+def test_what_is_too_large_or_of_another_kind_is_refused(mara, name, content, words):
+    answer = mara.post(REGISTER, {"file": SimpleUploadedFile(name, content)})
+    assert answer.status_code == 200
+    assert words in str(answer.context["form"].errors)
+    assert Release.objects.count() == 1
+
+
+def test_the_name_of_an_upload_leads_nowhere(scene, mara, tmp_path):
+    before = sorted(tmp_path.parent.parent.glob("*"))
+    upload = SimpleUploadedFile("x.dsse", scene.envelope("pay", "1.7.0").encode())
+    upload.name = "../../escaped.dsse"
+    mara.post(REGISTER, {"file": upload})
+    assert Release.objects.filter(version="1.7.0").exists()
+    assert sorted(tmp_path.parent.parent.glob("*")) == before
+
+
 def test_only_some_register_and_strangers_see_nothing(scene):
     sent = {"text": scene.envelope("pay", "1.6.0")}
     assert browser(scene.olga).post(REGISTER, sent).status_code == 403
@@ -96,3 +157,53 @@ def test_verifying_is_a_post_on_a_release_that_is_there(scene, mara):
     assert mara.get(reverse("release-verify", args=[scene.release.pk])).status_code == 405
     url = reverse("release-verify", args=["00000000-0000-0000-0000-000000000000"])
     assert mara.post(url).status_code == 404
+
+
+def test_the_page_of_a_release_shows_who_vouches_for_it_and_who_runs_it(scene):
+    running = {"plugin": scene.plugin, "version": "1.5.0"}
+    signed, other = Tenant.objects.order_by("key")[:2]
+    Installation.objects.create(tenant=signed, digest=scene.release.digest, **running)
+    Installation.objects.create(tenant=other, digest="f" * 64, **running)
+    shown = text_of(browser(scene.rita).get(reverse("release", args=[scene.release.pk])))
+    assert scene.release.digest in shown
+    assert "goes by this one" in shown
+    assert "as signed" in shown
+    assert "another digest" in shown
+    assert "Quarantine…" not in shown
+
+
+def test_an_operator_quarantines_and_an_administrator_lifts_it(scene):
+    olga, ada = browser(scene.olga), browser(scene.ada)
+    answer = act(olga, "quarantine", scene.release, reason="the build machine was broken into")
+    assert "pay 1.5.0 is in quarantine" in said(answer)
+    assert "the build machine was broken into" in text_of(answer)
+    assert act(olga, "lift", scene.release, reason="it is fine").status_code == 403
+    assert "out of quarantine" in said(act(ada, "lift", scene.release, reason="a false alarm"))
+    assert Release.objects.get().state == Release.TRUSTED
+    assert "in no quarantine" in said(act(ada, "lift", scene.release, reason="again"))
+
+
+def test_a_quarantine_needs_a_reason_a_post_and_the_right(scene, mara):
+    answer = act(mara, "quarantine", scene.release)
+    assert "say what is wrong with it" in said(answer)
+    where = reverse("release-quarantine", args=[scene.release.pk])
+    assert mara.get(where).status_code == 405
+    assert act(browser(scene.rita), "quarantine", scene.release, reason="x").status_code == 403
+    assert act(browser(scene.nils), "quarantine", scene.release, reason="x").status_code == 403
+    assert Release.objects.get().state == Release.TRUSTED
+
+
+def test_a_release_that_is_not_there_is_not_found(scene, mara):
+    nobody = "00000000-0000-0000-0000-000000000000"
+    assert mara.get(reverse("release", args=[nobody])).status_code == 404
+    for name in ("quarantine", "lift"):
+        client = browser(scene.ada)
+        where = reverse(f"release-{name}", args=[nobody])
+        assert client.post(where, {"reason": "x"}).status_code == 404
+
+
+def test_fault_28_verifying_what_was_tampered_with_quarantines_it(scene, mara):
+    Release.objects.update(digest="0" * 64)
+    answer = verify(mara, scene.release)
+    assert "its signature speaks of pay@1.5.0" in said(answer)
+    assert Release.objects.get().state == Release.QUARANTINED

@@ -40,6 +40,7 @@ from upgradeconsole.cli.drills import drill
 from upgradeconsole.cli.exit_codes import ExitCode, outcome
 from upgradeconsole.cli.following import Follower
 from upgradeconsole.cli.kpis import kpi
+from upgradeconsole.cli.releases import key, release
 from upgradeconsole.cli.selector import SelectorRejected, parse_selector
 from upgradeconsole.cli.trail import trail
 
@@ -53,6 +54,8 @@ plugin = typer.Typer(help="Upgrade plugins over many tenants.", rich_markup_mode
 commands.add_typer(plugin, name="plugin")
 commands.add_typer(drill, name="drill")
 commands.add_typer(kpi, name="kpi")
+commands.add_typer(release, name="release")
+commands.add_typer(key, name="key")
 commands.add_typer(trail, name="trail")
 for topic in (pushes, replays, placebos):
     topic.add_to(commands)

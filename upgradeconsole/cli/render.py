@@ -184,6 +184,10 @@ def print_planned(out: Terminal, name: str, answer: Mapping[str, Any]) -> None:
         out.print(f"  - {printable(problem)}", soft_wrap=True)
     for warning in answer.get("warnings", ()):
         out.print(f"  - warning: {printable(warning)}", soft_wrap=True)
+    for old in answer.get("old_versions", ()):
+        back_to = old["version"] or "a version that is not known"
+        said = f"a rollback brings {old['tenants']} tenants back to {back_to}: {old['problem']}"
+        out.print(f"  - warning: {printable(said)}", soft_wrap=True)
 
 
 def print_change(out: Terminal, answer: Mapping[str, Any]) -> None:

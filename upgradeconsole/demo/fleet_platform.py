@@ -240,7 +240,7 @@ class Fleet:
             version=str(fields.get("version") or ""),
             key=str(fields.get("idempotency_key") or ""),
             fence=int(fence) if fence.isdecimal() else None,
-            digest=str(fields.get("digest") or ""),
+            digest=str(fields.get("digest") or _digest_header(request)),
             config=fields.get("config"),
         )
         if tenant not in self.state.tenants:
@@ -378,6 +378,11 @@ def _reset(request: web.Request) -> web.StreamResponse:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
     return web.Response(status=500)
+
+
+def _digest_header(request: web.Request) -> str:
+    """Return the artifact that the console means, where the body does not say it."""
+    return request.headers.get("X-Upgrade-Digest", "").removeprefix("sha256:")
 
 
 def _unknown(tenant: str) -> web.Response:

@@ -229,7 +229,8 @@ def _register_releases(key_file: Path, *, mara: User, ada: User, now: datetime) 
         now=now,
         via=VIA,
     )
-    for version in sorted(plan.version for plan in PLANS):
+    # The version that all run now as well: a rollback brings it back.
+    for version in sorted({BASELINE, *(plan.version for plan in PLANS)}):
         _release, envelope = sign_release(PLUGIN, version, digest_of(version), key.private_pem)
         register_release(envelope=envelope, by=mara, now=now, via=VIA)
 

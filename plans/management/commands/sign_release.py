@@ -1,4 +1,8 @@
-"""Sign a release: write release.json and its envelope release.json.dsse."""
+"""Sign a release: write release.json and its envelope release.json.dsse.
+
+With --statement-only only release.json is written, for whoever signs it with cosign or a key in
+hardware.
+"""
 
 import hashlib
 from argparse import ArgumentParser
@@ -7,13 +11,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from plans.signature import sign_release
+from plans.signature import sign_release, statement_of
 
 
 class Command(BaseCommand):
     """`manage.py sign_release --plugin P --version V --artifact FILE --key FILE`."""
 
-    help = "Sign a plugin's version and the digest of its artifact with an Ed25519 key."
+    help = "Sign a plugin's version and the digest of its artifact with a private key."
     requires_system_checks = ()
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
@@ -27,7 +31,13 @@ class Command(BaseCommand):
         artifact = parser.add_mutually_exclusive_group(required=True)
         artifact.add_argument("--artifact", type=Path, help="The file that is rolled out.")
         artifact.add_argument("--digest", help="Its SHA-256, where the file is elsewhere.")
-        parser.add_argument("--key", type=Path, required=True, help="Private key, PEM.")
+        how = parser.add_mutually_exclusive_group(required=True)
+        how.add_argument("--key", type=Path, help="Private key, PEM: Ed25519 or ECDSA P-256.")
+        how.add_argument(
+            "--statement-only",
+            action="store_true",
+            help="Write release.json alone; cosign sign-blob signs it.",
+        )
         parser.add_argument(
             "--out", type=Path, default=Path("release.json"), help="release.json; .dsse beside it."
         )
@@ -37,6 +47,11 @@ class Command(BaseCommand):
         out: Path = options["out"]
         try:
             digest = options["digest"] or _sha256(options["artifact"])
+            if options["statement_only"]:
+                statement = statement_of(options["plugin"], options["release_version"], digest)
+                out.write_text(statement, encoding="utf-8")
+                self.stdout.write(f"{out}: to be signed with cosign sign-blob")
+                return
             private_key = options["key"].read_text(encoding="utf-8")
             release, envelope = sign_release(
                 options["plugin"], options["release_version"], digest, private_key

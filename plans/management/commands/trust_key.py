@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from plans.refusal import Refused
 from plans.releases import trust_key
-from plans.signature import key_id_of, new_key
+from plans.signing_keys import ED25519, KINDS, key_id_of, new_key
 
 LONGEST_DAYS = 3650
 
@@ -26,7 +26,10 @@ class Command(BaseCommand):
         """Take the key, its name, and for how long and for what it is trusted."""
         which = parser.add_mutually_exclusive_group(required=True)
         which.add_argument("--new", metavar="NAME", help="Make NAME.key and NAME.pub.")
-        which.add_argument("--public", type=Path, help="An Ed25519 public key, PEM.")
+        which.add_argument("--public", type=Path, help="A public key, PEM (also cosign.pub).")
+        parser.add_argument(
+            "--kind", choices=list(KINDS), default=ED25519, help="Of which kind --new makes it."
+        )
         parser.add_argument("--name", help="What people call it; NAME of --new, else the file.")
         parser.add_argument("--days", type=int, default=365, help="How long it is trusted.")
         parser.add_argument(
@@ -68,7 +71,7 @@ class Command(BaseCommand):
 
     def _new(self, options: dict[str, Any]) -> tuple[str, str]:
         """Write a fresh pair; the private key is readable by its owner alone."""
-        made = new_key()
+        made = new_key(options["kind"])
         private_file = options["folder"] / f"{options['new']}.key"
         public_file = options["folder"] / f"{options['new']}.pub"
         if public_file.exists():

@@ -1,0 +1,35 @@
+"""Revoke a key of the trust store, where no page can be reached."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from plans.refusal import Refused
+from plans.releases import revoke_key
+
+
+class Command(BaseCommand):
+    """`manage.py revoke_key KEY --reason WHY`."""
+
+    help = "Stop trusting a key from now on; what it alone signed is not installed any more."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take the key and the reason."""
+        parser.add_argument("key_id", help="Its id, as the page of the keys shows it.")
+        parser.add_argument("--reason", required=True, help="Stands in the trail.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Revoke it and say so."""
+        try:
+            key = revoke_key(
+                key_id=options["key_id"],
+                reason=options["reason"],
+                by=None,
+                now=timezone.now(),
+                via="command",
+            )
+        except Refused as refused:
+            raise CommandError(refused.sentence) from refused
+        self.stdout.write(f"{key.key_id} ({key.name or 'no name'}) is revoked")
