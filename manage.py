@@ -10,6 +10,10 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "upgradeconsole.settings")
     from django.core.management import execute_from_command_line
 
+    from upgradeconsole.log_lines import mask_tracebacks
+
+    mask_tracebacks()
+
     execute_from_command_line(sys.argv)
 
 

@@ -7,7 +7,6 @@ system that hangs must not lock the database.
 import asyncio
 import hashlib
 import logging
-import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict
@@ -17,7 +16,7 @@ from typing import Any
 from django.db import transaction
 
 from batches.canonical_json import canonical_json
-from batches.configured import dictionary
+from batches.configured import dictionary, outbound_rules, secret_environ
 from batches.dictionary import Dictionary, KpiMapping
 from batches.fit import Facts, Fit, judge
 from batches.fit_findings import finding_of
@@ -44,7 +43,7 @@ Build = Callable[[SourceSpec], MetricSource]
 
 
 def _configured(spec: SourceSpec) -> MetricSource:
-    return build(spec, environ=os.environ)
+    return build(spec, environ=secret_environ(), rules=outbound_rules())
 
 
 def mapping_digest(known: Dictionary, mapping: KpiMapping) -> str:

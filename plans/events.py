@@ -10,6 +10,7 @@ from plans.chain import event_body, link
 from plans.commit_notice import notify
 from plans.failpoints import reach
 from plans.models import ZERO_HASH, Event, Plan, Stream, User
+from upgradeconsole.known_secrets import masked, masked_json
 
 SYSTEM_STREAM = "system"
 
@@ -40,7 +41,9 @@ def record(
         Stream.objects.get_or_create(key=key)
         head = Stream.objects.select_for_update(no_key=True).get(key=key)
     seq = head.head_seq + 1
-    facts = payload or {}
+    # Before they are hashed: what stands in the trail can never be taken out of it.
+    sentence = masked(sentence)
+    facts = {key: masked_json(value) for key, value in (payload or {}).items()}
     name = _actor_name(actor, via)
     body = event_body(
         stream=key,

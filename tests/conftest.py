@@ -11,6 +11,7 @@ from django.apps import apps
 from django.db import connection, transaction
 
 from tests.lock_order import LockOrder, watched_locks
+from upgradeconsole import known_secrets
 
 
 def _empty(truncate: list[str]) -> None:
@@ -92,3 +93,11 @@ def _own_data_folder(tmp_path: Path, settings: Any) -> None:
     """Keep what a test writes beside the database (reports, mail) out of the checkout."""
     settings.REPORTS_DIR = tmp_path / "reports"
     settings.EMAIL_FILE_PATH = str(tmp_path / "mail")
+
+
+@pytest.fixture(autouse=True)
+def _only_this_machine(settings: Any) -> Iterator[None]:
+    """Let tests reach servers on this machine, and know no secrets of the test before."""
+    settings.OUTBOUND_FILE = Path(__file__).with_name("outbound.yaml")
+    yield
+    known_secrets.forget_all()

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from batches.deployers.answer_text import is_secret_name
 from batches.deployers.command_deployer import CommandOptions
 from batches.deployers.http_deployer import Accepted, CallTemplate, HttpOptions, ObserveTemplate
 from batches.deployers.json_path import is_path
@@ -19,6 +18,7 @@ from batches.deployers.order_template import (
 )
 from batches.deployers.simulated_deployer import SimulatedOptions
 from batches.deployers.yaml_reading import Place, Problem, Reader
+from upgradeconsole.known_secrets import is_secret_name
 
 DEFAULT_PARALLELISM: Final = 20
 DEFAULT_EXPECTED_SECONDS: Final = 1.0

@@ -39,7 +39,7 @@ def problems_of(source, **mapping):
     [
         (PROM | {"auth": {"bearer": "${TOKEN}"}, "tls": {"ca": "/etc/ca.pem"}}, {}),
         (PROM | {"auth": {"basic": {"username": "console", "password": "${PW}"}}}, {}),
-        (PROM | {"tls": {"cert": "c.pem", "key": "k.pem", "insecure": True}}, {}),
+        (PROM | {"tls": {"cert": "c.pem", "key": "k.pem"}}, {}),
         (VENDOR, {"tenant_label": "tenant", "version_label": "version"}),
         ({"kind": "push", "stale_seconds": 150, "max_series": 10, "points_per_second": 5}, {}),
         ({"kind": "push"}, {"tenant_label": "tenant.id", "bad": {"metric": "http.errors/s-1"}}),
@@ -62,8 +62,7 @@ def test_every_kind_loads(source, mapping):
             PROM | {"auth": {"bearer": "${T}"}, "headers": {"authorization": "${T}"}},
             "keep one of them",
         ),
-        (PROM | {"tls": {"insecure": "yes"}}, "write true or false"),
-        (PROM | {"tls": {"insecure": True, "ca": "x"}}, "leave it out"),
+        (PROM | {"tls": {"insecure": True}}, "certificates are always checked"),
         (PROM | {"tls": {"key": "k.pem"}}, "the certificate of this key"),
         (PROM | {"url": "http://x", "tls": {"ca": "x"}}, "write https"),
         (PROM | {"rows": "$.x"}, "sources.one.rows: unknown key"),

@@ -144,9 +144,9 @@ def test_the_end_of_an_alert_is_told_as_resolved_with_an_id_of_its_own(scene, re
 
 
 def test_an_endpoint_gets_only_the_kinds_it_asked_for_and_a_signature(scene, receiver):
-    Endpoint.objects.create(
-        name="pager", url=f"{receiver.url}/a", secret="s3cret", kinds=["breach"]
-    )
+    pager = Endpoint(name="pager", url=f"{receiver.url}/a", kinds=["breach"])
+    pager.keep_secret("s3cret")
+    pager.save()
     Endpoint.objects.create(name="other", url=f"{receiver.url}/b", kinds=["rollback_failed"])
     Endpoint.objects.create(name="off", url=f"{receiver.url}/c", active=False)
     breach(scene.running())
