@@ -7,10 +7,13 @@ leaves: log lines, error pages, answers of platforms, failures of tasks.
 
 from __future__ import annotations
 
+import html
+import json
 import re
 import threading
 from collections.abc import Iterable
 from typing import Final
+from urllib.parse import quote
 
 MASK: Final = "***"
 SHORTEST: Final = 8
@@ -98,8 +101,19 @@ def forget_all() -> None:
 
 
 def _forms(value: str) -> list[str]:
-    """Return the spellings in which a value shows up: as it is, and as repr and JSON write it."""
-    stripped = value.strip()
-    if len(stripped) < SHORTEST:
+    """Return the spellings in which a value shows up: in text, repr, JSON, HTML and URLs."""
+    plain = value.strip()
+    if len(plain) < SHORTEST:
         return []
-    return list(dict.fromkeys((stripped, repr(stripped)[1:-1])))
+    return list(
+        dict.fromkeys(
+            (
+                plain,
+                repr(plain)[1:-1],
+                json.dumps(plain)[1:-1],
+                json.dumps(plain, ensure_ascii=False)[1:-1],
+                html.escape(plain),
+                quote(plain, safe=""),
+            )
+        )
+    )

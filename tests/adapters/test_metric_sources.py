@@ -99,6 +99,11 @@ def pushed() -> MetricSource:
     return build(described, environ={}, rules=open_here, store=KeptSeries())
 
 
+def built(described):
+    """Return a source that needs nothing of the environment."""
+    return build(described, environ={}, rules=open_here)
+
+
 @pytest.fixture
 async def source(request, metric_page):
     source: MetricSource
@@ -114,7 +119,7 @@ async def source(request, metric_page):
         # Another test's tenant may still be on Prometheus' last scrape.
         await until(source, REQUESTS, lambda series: len(series) == 2)
     elif request.param == "json_http":
-        source = build(spec("json_http", f"{metric_page.url}/json"), environ={}, rules=open_here)
+        source = built(spec("json_http", f"{metric_page.url}/json"))
     elif request.param == "push":
         source = await asyncio.to_thread(pushed)
     else:
@@ -177,9 +182,7 @@ async def failure(source, *, timeout=2.0, selector=REQUESTS):
 
 @pytest.mark.parametrize("kind", OVER_HTTP)
 async def test_fault_08_nobody_listening_is_source_down(kind):
-    error = await failure(
-        build(spec(kind, f"http://127.0.0.1:{free_port()}"), environ={}, rules=open_here)
-    )
+    error = await failure(built(spec(kind, f"http://127.0.0.1:{free_port()}")))
     assert (error.cause, error.sentence) == ("source_down", "connection refused")
 
 
@@ -195,9 +198,7 @@ async def test_fault_08_nobody_listening_is_source_down(kind):
     ],
 )
 async def test_each_fault_has_its_cause(kind, mode, cause, said, metric_page):
-    error = await failure(
-        build(spec(kind, f"{metric_page.url}/{mode}"), environ={}, rules=open_here)
-    )
+    error = await failure(built(spec(kind, f"{metric_page.url}/{mode}")))
     assert error.cause == cause
     assert said in error.sentence
 
@@ -253,7 +254,7 @@ async def test_a_page_of_text_takes_no_query(metric_page):
 )
 async def test_prometheus_says_what_is_wrong_with_a_query(query, said, prometheus):
     error = await failure(
-        build(spec("prometheus", prometheus), environ={}, rules=open_here),
+        built(spec("prometheus", prometheus)),
         selector=Selector(query=query),
     )
     assert error.cause == "bad_answer"
@@ -272,7 +273,7 @@ async def test_the_shipped_queries_give_increments_from_a_real_prometheus(metric
     dictionary = load_dictionary(SHIPPED.read_text())
     mapping = dictionary.mappings_for("error_rate")[1]
     buckets = dictionary.mappings_for("latency_ms")[0]
-    source = build(spec("prometheus", prometheus), environ={}, rules=open_here)
+    source = built(spec("prometheus", prometheus))
     begun = datetime.now(UTC) - timedelta(minutes=1)
     cursors: dict[str, dict[str, object]] = {}
     samples = {}
