@@ -1,7 +1,6 @@
-"""Keys that seal secrets are replaced while everything stays open; SECRET_KEY may be replaced too."""
+"""Keys that seal secrets are replaced while all stays open; so may SECRET_KEY be."""
 
 import io
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,9 +25,9 @@ SECRET = "hook-s3cret-hook-s3cret"
 
 
 @pytest.fixture(autouse=True)
-def own_keys(settings: Any, tmp_path: Path) -> Iterator[Path]:
+def own_keys(settings: Any, tmp_path: Path) -> Path:
     settings.SEALING_KEYS, settings.SEALING_KEYS_FILE = "", tmp_path / "sealing_keys"
-    yield settings.SEALING_KEYS_FILE
+    return settings.SEALING_KEYS_FILE
 
 
 def endpoint(secret: str = SECRET) -> Endpoint:
