@@ -6,9 +6,11 @@ from django import forms
 
 from batches.configured import outbound_rules
 from plans.admin_rights import AnyModelForm
+from plans.sealed_secrets import keyring
 from reports.models import Endpoint
 from upgradeconsole.known_secrets import remember
 from upgradeconsole.outbound import refusal_of
+from upgradeconsole.sealing import KeysUnusable
 
 SHORTEST_SECRET = 16
 
@@ -44,6 +46,10 @@ class EndpointForm(AnyModelForm):
         """Let nothing write down what was entered, whatever becomes of the form."""
         secret: str = self.cleaned_data["new_secret"]
         remember(secret)
+        try:
+            keyring().keys()
+        except KeysUnusable as unusable:
+            raise forms.ValidationError(f"It cannot be sealed: {unusable}.") from unusable
         return secret
 
     def clean(self) -> dict[str, Any]:

@@ -60,7 +60,8 @@ class Keyring:
             except (SecretFileRefused, UnicodeDecodeError) as refused:
                 raise KeysUnusable(str(refused)) from refused
             self._keys = self._taken(text, str(self.path))
-            self._stamp = self._stamp_now()
+            # Of before the reading: what was written meanwhile is read the next time.
+            self._stamp = stamp
         return self._keys
 
     def seal(self, text: str) -> str:

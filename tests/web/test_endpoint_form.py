@@ -88,6 +88,15 @@ def test_what_cannot_be_used_is_refused_and_the_secret_is_not_shown_again(ada, m
     assert not Endpoint.objects.exists()
 
 
+def test_where_nothing_can_be_sealed_nothing_is_kept(ada, settings, tmp_path):
+    settings.SEALING_KEYS_FILE = tmp_path / "keys"
+    settings.SEALING_KEYS_FILE.write_text("read by all")
+    settings.SEALING_KEYS_FILE.chmod(0o644)
+    answer = ada.post(reverse(ADD), given(new_secret=SECRET))
+    assert "It cannot be sealed" in answer.content.decode()
+    assert not Endpoint.objects.exists()
+
+
 def test_a_stranger_sees_no_such_page(client):
     client.force_login(person("Nils"))
     assert client.get(reverse(ADD)).status_code in (302, 403, 404)
