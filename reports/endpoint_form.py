@@ -18,6 +18,13 @@ SHORTEST_SECRET = 16
 class EndpointForm(AnyModelForm):
     """Takes a secret and never shows one; empty keeps what is there."""
 
+    url = forms.URLField(
+        label="URL",
+        max_length=500,
+        assume_scheme="https",
+        help_text="http or https; gets CloudEvents 1.0 JSON. A private address needs a line in"
+        " outbound.yaml.",
+    )
     new_secret = forms.CharField(
         label="New secret",
         required=False,

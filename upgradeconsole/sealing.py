@@ -114,8 +114,8 @@ class Keyring:
         return (status.st_mtime_ns, status.st_size, status.st_ino)
 
     def _taken(self, text: str, where: str) -> tuple[str, ...]:
-        lines = (line.strip() for line in text.replace(",", "\n").splitlines())
-        keys = tuple(line for line in lines if line and not line.startswith("#"))
+        lines = [line for line in text.splitlines() if not line.startswith("#")]
+        keys = tuple(key for line in lines for key in line.replace(",", " ").split())
         if not keys:
             raise KeysUnusable(f"{where} holds no key")
         for number, key in enumerate(keys, start=1):

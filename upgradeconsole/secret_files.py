@@ -61,8 +61,8 @@ def read_secret_file(path: Path) -> bytes:
             f"{path} cannot be read: {error.strerror}; it must be a plain file of the console's own"
             " user, and no link"
         ) from error
-    with os.fdopen(handle, "rb") as file:
-        status = os.fstat(file.fileno())
+    try:
+        status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise SecretFileRefused(f"{path} is no plain file; put it away, and a new one is made")
         if status.st_mode & OTHERS:
@@ -74,10 +74,19 @@ def read_secret_file(path: Path) -> bytes:
             raise SecretFileRefused(
                 f"{path} belongs to another user ({status.st_uid}); whoever wrote it knows it"
             )
-        content = file.read()
+        content = _all_of(handle)
+    finally:
+        os.close(handle)
     if not content.strip():
         raise SecretFileRefused(f"{path} is empty; put it away, and a new one is made")
     return content
+
+
+def _all_of(handle: int) -> bytes:
+    parts = []
+    while part := os.read(handle, 65_536):
+        parts.append(part)
+    return b"".join(parts)
 
 
 def replace_secret_file(path: Path, content: bytes) -> None:

@@ -357,7 +357,7 @@ def _seconds(retry_after: str | None) -> float | None:
 
 
 async def _mark_on_the_wire(
-    _session: aiohttp.ClientSession,
+    _session: object,
     context: SimpleNamespace,
     _params: aiohttp.TraceRequestHeadersSentParams,
 ) -> None:

@@ -72,7 +72,7 @@ WIDE_OPEN = OutboundRules(
         ("http://[::1/", "not a URL"),
         ("http://example..com/", "not the name of a host"),
         ("http://-example.com/", "not the name of a host"),
-        ("http://127%2e0.0.1/", "not the name of a host"),
+        ("http://127%2e0.0.1/", "address in disguise"),
         ("http:///path", "no host"),
         ("http://example.com:0/", "port 0"),
         ("http://example.com:99999/", "not a URL"),
@@ -94,7 +94,7 @@ def test_no_setting_lets_these_through(url, said):
     ("url", "said", "line"),
     [
         ("http://127.0.0.1:9700/", "loopback", "127.0.0.1/32, ports: [9700]"),
-        ("http://[::1]:9700/", "loopback", "::1/128, ports: [9700]"),
+        ("http://[::1]:9700/", "loopback", '"::1/128", ports: [9700]'),
         ("http://[::ffff:127.0.0.1]:80/", "loopback", "127.0.0.1/32, ports: [80]"),
         ("http://[::127.0.0.1]/", "loopback", "127.0.0.1/32, ports: [80]"),
         ("http://[64:ff9b::7f00:1]/", "loopback", "127.0.0.1/32, ports: [80]"),
@@ -104,8 +104,8 @@ def test_no_setting_lets_these_through(url, said):
         ("http://172.31.0.1/", "a private network", "172.31.0.1/32, ports: [80]"),
         ("http://192.168.0.1/", "a private network", "192.168.0.1/32, ports: [80]"),
         ("http://100.64.0.1/", "a private network", "100.64.0.1/32, ports: [80]"),
-        ("http://[fd00::1]/", "a private network", "fd00::1/128, ports: [80]"),
-        ("http://[2001:db8::1]/", "a private network", "2001:db8::1/128, ports: [80]"),
+        ("http://[fd00::1]/", "a private network", '"fd00::1/128", ports: [80]'),
+        ("http://[2001:db8::1]/", "a private network", '"2001:db8::1/128", ports: [80]'),
         ("http://8.8.8.8:22/", "port 22 is none of 80", "8.8.8.8/32, ports: [22]"),
     ],
 )

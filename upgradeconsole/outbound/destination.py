@@ -17,6 +17,7 @@ _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*")
 # How browsers know an IPv4 address: the last part is a number, be it hexadecimal or octal.
 _NUMERIC = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
+_AUTHORITY = re.compile(r"[a-z]+://([^/?#]*)", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.\-]*:")
 
 
@@ -46,10 +47,11 @@ def destination_of(url: str | URL) -> Destination:
         raise OutboundRefused(f"{named}; write http:// or https://")
     try:
         parsed = URL(text) if isinstance(url, str) else url
-        host, port, has_login = parsed.raw_host, parsed.port, parsed.raw_user is not None
+        host, port = parsed.raw_host, parsed.port
     except ValueError as error:
         raise OutboundRefused("this is not a URL; write one such as https://host/path") from error
-    if has_login or parsed.raw_password is not None:
+    written = _AUTHORITY.match(text)
+    if written is None or "@" in written[1]:
         raise OutboundRefused("the URL holds a log-in before '@'; keep it in headers or auth")
     if not host or not port:
         raise OutboundRefused("the URL names no host, or port 0; write https://host:port/path")

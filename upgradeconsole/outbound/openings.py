@@ -83,11 +83,18 @@ class OutboundRules:
     def _advice(self, address: Address, port: int, purpose: Purpose) -> str:
         if self.broken:
             return f"{self.file} cannot be used, so it opens nothing: {self.broken[0]}"
-        line = f"- {{cidr: {address}/{address.max_prefixlen}, ports: [{port}], purpose: {purpose}}}"
         return (
-            f"an administrator opens it for {purpose} by the line '{line}' under 'allow:'"
-            f" in {self.file}"
+            f"an administrator opens it for {purpose} by the line"
+            f" '- {line_for(address, port, purpose)}' under 'allow:' in {self.file}"
         )
+
+
+def line_for(address: Address, port: int, purpose: Purpose) -> str:
+    """Return the entry of the file that opens exactly this."""
+    cidr = f"{address}/{address.max_prefixlen}"
+    # YAML would take an address that begins with ':' for something else.
+    cidr = f'"{cidr}"' if ":" in cidr else cidr
+    return f"{{cidr: {cidr}, ports: [{port}], purpose: {purpose}}}"
 
 
 def check_all(

@@ -109,6 +109,7 @@ class Outlet:
             and (parsed.scheme, parsed.raw_authority) in self._known
             and text.isascii()
             and text.isprintable()
+            and " " not in text
         ):
             return parsed
         check_destination(url, self._rules(), self._purpose)

@@ -13,6 +13,7 @@ from batches.dictionary import load_dictionary
 from upgradeconsole.outbound import OutboundRefused, OutboundRules, Purpose
 from upgradeconsole.outbound.addresses import Address, never, unmapped
 from upgradeconsole.outbound.destination import Destination, destination_of
+from upgradeconsole.outbound.openings import line_for
 from upgradeconsole.smoke.inputs import Rehearsal
 
 FILE = "rehearsal-outbound.yaml"
@@ -30,7 +31,7 @@ def outbound_file(rehearsal: Rehearsal, folder: Path) -> Path:
     if os.environ.get(VARIABLE):
         return Path(os.environ[VARIABLE]).resolve()
     lines = [
-        f"  - {{cidr: {address}/{address.max_prefixlen}, ports: [{port}], purpose: {purpose}}}\n"
+        f"  - {line_for(address, port, purpose)}\n"
         for address, port, purpose in dict.fromkeys(_named(rehearsal))
     ]
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
