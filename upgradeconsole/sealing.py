@@ -111,7 +111,8 @@ class Keyring:
             status = self.path.stat()
         except OSError:
             return None
-        return (status.st_mtime_ns, status.st_size, status.st_ino)
+        # Rights that were changed count too, so not only when it was written.
+        return (status.st_ctime_ns, status.st_size, status.st_ino)
 
     def _taken(self, text: str, where: str) -> tuple[str, ...]:
         lines = [line for line in text.splitlines() if not line.startswith("#")]

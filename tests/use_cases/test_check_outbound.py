@@ -66,7 +66,7 @@ def test_what_is_opened_may_be_reached(installation: Path) -> None:
 
 def test_a_broken_file_is_told_first(installation: Path) -> None:
     installation.write_text("allow: [")
-    with pytest.raises(CommandError, match="line 1"):
+    with pytest.raises(CommandError, match="line 2"):
         told()
 
 

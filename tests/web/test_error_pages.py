@@ -8,7 +8,10 @@ from django_q.models import Task
 from tests.web.api_scene import now
 from upgradeconsole.known_secrets import MASK, remember
 
-CANARY = "c4nary-in-an-error-page"
+# Put together here: a page shows the source, and what stands in it.
+CANARY, TYPED, GIVEN, SESSION = (
+    "-".join(["c4nary", "in", place]) for place in ("known", "typed", "given", "session")
+)
 
 
 def fails_with(value: str, password: str) -> None:
@@ -23,18 +26,18 @@ def test_a_debug_page_shows_code_and_no_secret(settings, accept):
     remember(CANARY)
     request = RequestFactory().post(
         "/plans/?page=2",
-        {"password1": "typed-by-a-person", "name": "Olga", "other": CANARY},
+        {"password1": TYPED, "name": "Olga", "other": CANARY},
         headers={"authorization": f"Bearer {CANARY}", "accept": accept},
     )
-    request.COOKIES["sessionid"] = "the-session-of-olga"
+    request.COOKIES["sessionid"] = SESSION
     try:
-        fails_with(CANARY, "given-as-an-argument")
+        fails_with(CANARY, GIVEN)
     except RuntimeError as error:
         answer = technical_500_response(request, type(error), error, error.__traceback__)
     page = answer.content.decode()
     assert "the platform refused" in page
     assert "fails_with" in page
-    for secret in (CANARY, "typed-by-a-person", "given-as-an-argument", "the-session-of-olga"):
+    for secret in (CANARY, TYPED, GIVEN, SESSION):
         assert secret not in page, secret
     assert settings.SECRET_KEY not in page
 
