@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tests.journeys.stack import HOST, OLD
+from upgradeconsole.demo.tenants import demo_tenants
 
 
 @dataclass
@@ -16,8 +17,11 @@ class TalkativePlatform:
 
     url: str = ""
     failing: frozenset[str] = frozenset()
-    versions: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(
+        default_factory=lambda: {tenant["tenant"]: OLD for tenant in demo_tenants(120)}
+    )
     authorizations: dict[str, set[str]] = field(default_factory=dict)
+    scrapes: int = 0
     hooks: list[tuple[bytes, str]] = field(default_factory=list)
 
     def hear(self, request: BaseHTTPRequestHandler) -> None:
@@ -31,10 +35,15 @@ class TalkativePlatform:
             # The first is refused, in many words.
             _send(request, 500 if len(self.hooks) == 1 else 200, f"you sent {said} and {body!r}")
         elif place == "metrics":
+            self.scrapes += 1
             lines = [
-                f'tenant_{kind}_total{{tenant="{tenant}"}} {count}'
+                f'tenant_{name}{{tenant="{tenant}"}} {value}'
                 for tenant in self.versions
-                for kind, count in (("requests", 1000), ("errors", 1))
+                for name, value in (
+                    ("requests_total", 100 * self.scrapes),
+                    ("errors_total", 1),
+                    ("latency_ms", 20),
+                )
             ]
             _send(request, 200, f"# {said}\n" + "\n".join(lines) + "\n")
         else:
