@@ -6,7 +6,6 @@ from pathlib import Path
 from django.conf import settings
 
 from batches.deployers.deployers_yaml import DeployerSpec, DeployersRejected, load_deployers
-from batches.deployers.http_deployer import HttpOptions
 from batches.dictionary import Dictionary, DictionaryRejected, load_dictionary
 from plans.refusal import BadInput
 from upgradeconsole.outbound import Rules, RulesFile, refusal_of
@@ -86,9 +85,7 @@ def deployer_spec(name: str) -> DeployerSpec:
 
 def way_shut(spec: DeployerSpec) -> str:
     """Return why a deployer can never be reached, as far as can be told without a look-up."""
-    if not isinstance(spec.options, HttpOptions):
-        return ""
-    return refusal_of(spec.options.base_url, outbound_rules()(), "deployers")
+    return refusal_of(spec.base_url, outbound_rules()(), "deployers") if spec.base_url else ""
 
 
 _last_good: dict[str, DeployerSpec] = {}

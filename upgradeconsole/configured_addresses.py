@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from django.conf import settings
 
 from batches.configured import deployers, dictionary
-from batches.deployers.http_deployer import HttpOptions
 from plans.refusal import BadInput
 from reports.models import Endpoint
 from upgradeconsole.outbound import Purpose
@@ -25,8 +24,8 @@ def in_files() -> Iterator[NamedAddress]:
     """Yield what the files and the environment name; a file that is broken names nothing."""
     try:
         for name, spec in deployers().items():
-            if isinstance(spec.options, HttpOptions):
-                yield NamedAddress(spec.options.base_url, "deployers", f"deployer {name}")
+            if spec.base_url:
+                yield NamedAddress(spec.base_url, "deployers", f"deployer {name}")
     except BadInput:
         # W001 says what is wrong with it.
         pass

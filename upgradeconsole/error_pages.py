@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import ItemsView
 from types import FrameType
 from typing import Any
 
@@ -40,10 +41,10 @@ class SecretsFilter(SafeExceptionReporterFilter):
 
     def get_traceback_frame_variables(
         self, request: HttpRequest | None, tb_frame: FrameType
-    ) -> list[tuple[str, Any]]:
+    ) -> ItemsView[str, Any]:
         """Return a frame's variables; one that holds or is named like a secret is masked."""
         found = super().get_traceback_frame_variables(request, tb_frame)
-        return [(name, _shown(name, value)) for name, value in found]
+        return {name: _shown(name, value) for name, value in found}.items()
 
 
 def _shown(name: str, value: Any) -> Any:

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from allauth.mfa.models import Authenticator
 from django.db import transaction
+from django.db.models import QuerySet
 
 from plans import events
 from plans.refusal import Refused
@@ -114,7 +116,7 @@ def _places() -> Iterator[_Place]:
         yield _Place(
             f"the secret of {endpoint.name}",
             endpoint.sealed_secret,
-            lambda sealed, rows=rows: rows.update(sealed_secret=sealed),
+            partial(_write_endpoint, rows),
         )
     for factor in Authenticator.objects.select_for_update(no_key=True).order_by("pk"):
         yield from _of_factor(factor)
@@ -126,10 +128,14 @@ def _of_factor(factor: Any) -> Iterator[_Place]:
             yield _Place(
                 f"the {factor.type} of person {factor.user_id}",
                 factor.data[key],
-                lambda sealed, key=key: _write(factor, {key: sealed}),
+                partial(_write_factor, factor, key),
             )
 
 
-def _write(factor: Any, changed: dict[str, str]) -> None:
-    factor.data = {**factor.data, **changed}
+def _write_endpoint(rows: QuerySet[Endpoint], sealed: str) -> None:
+    rows.update(sealed_secret=sealed)
+
+
+def _write_factor(factor: Any, key: str, sealed: str) -> None:
+    factor.data = {**factor.data, key: sealed}
     factor.save(update_fields=["data"])

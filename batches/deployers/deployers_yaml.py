@@ -46,6 +46,11 @@ class DeployerSpec:
     expected_seconds: float
     options: Options
 
+    @property
+    def base_url(self) -> str:
+        """Return where the platform is reached over the network; '' where it is not."""
+        return self.options.base_url if isinstance(self.options, HttpOptions) else ""
+
 
 class DeployersRejected(Exception):
     """The file cannot be used; problems says everything that is wrong with it."""

@@ -287,8 +287,8 @@ async def test_a_command_gets_key_and_fence_but_not_the_consoles_secrets() -> No
         "SECRET_KEY",
         "SECRET_KEY_FALLBACKS",
         "DATABASE_URL_FILE",
+        "EMAIL_HOST_PASSWORD",
     )
-    ours += ("EMAIL_HOST_PASSWORD",)
     environ = {**dict.fromkeys(ours, "hush-hush"), "KUBECONFIG": "/etc/kube"}
     deployer = build(load_deployers(text, environ=environ)["script"], rules=open_here)
     answer = await deployer.install(install(), timeout=10)

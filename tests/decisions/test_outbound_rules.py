@@ -12,6 +12,7 @@ from upgradeconsole.outbound import (
     Opening,
     OutboundRejected,
     OutboundRules,
+    Purpose,
     RulesFile,
     load_outbound,
     refusal_of,
@@ -21,7 +22,7 @@ from upgradeconsole.outbound.lookup import hosts_file_addresses
 
 SHUT = OutboundRules("/etc/console/outbound.yaml")
 ALL_PORTS = ((1, 65_535),)
-EVERYTHING = ("deployers", "metrics", "webhooks")
+EVERYTHING: tuple[Purpose, ...] = ("deployers", "metrics", "webhooks")
 WIDE_OPEN = OutboundRules(
     openings=tuple(
         Opening(ip_network(network), ALL_PORTS, EVERYTHING)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
@@ -246,7 +247,7 @@ def test_names_tell_what_is_secret(name, secret):
 # Log lines.
 
 
-def line_of(message: str, *args: object, exc_info: object = None) -> str:
+def line_of(message: str, *args: object, exc_info: Any = None) -> str:
     record = logging.LogRecord("plans", logging.INFO, __file__, 1, message, args, exc_info)
     return SafeFormatter("%(levelname)s %(name)s: %(message)s").format(record)
 

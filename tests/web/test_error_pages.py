@@ -43,7 +43,7 @@ def test_a_debug_page_shows_code_and_no_secret(settings, accept):
 
 
 def test_django_uses_our_reporter():
-    assert get_exception_reporter_class(None).__name__ == "SecretsReporter"
+    assert get_exception_reporter_class(RequestFactory().get("/")).__name__ == "SecretsReporter"
 
 
 @pytest.mark.django_db

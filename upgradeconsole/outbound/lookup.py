@@ -95,7 +95,7 @@ async def _asked(host: str, port: int) -> list[Address]:
     )
     found: dict[Address, None] = {}
     for _family, _kind, _proto, _canonical, where in infos:
-        found[ip_address(where[0].partition("%")[0])] = None
+        found[ip_address(str(where[0]).partition("%")[0])] = None
     return list(found)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from batches.configured import secret_environ
 from batches.deployers.deployers_yaml import load_deployers
-from batches.deployers.http_deployer import HttpOptions
 from batches.dictionary import load_dictionary
 from upgradeconsole.outbound import OutboundRefused, OutboundRules, Purpose
 from upgradeconsole.outbound.addresses import Address, never, unmapped
@@ -64,9 +63,9 @@ def _named(rehearsal: Rehearsal) -> Iterator[tuple[Address, int, Purpose]]:
 
 def _urls(rehearsal: Rehearsal) -> Iterator[tuple[str, Purpose]]:
     text = rehearsal.deployers_file.read_text(encoding="utf-8")
-    options = load_deployers(text, environ=secret_environ())[rehearsal.deployer].options
-    if isinstance(options, HttpOptions):
-        yield options.base_url, "deployers"
+    spec = load_deployers(text, environ=secret_environ())[rehearsal.deployer]
+    if spec.base_url:
+        yield spec.base_url, "deployers"
     known = load_dictionary(rehearsal.dictionary_file.read_text(encoding="utf-8"))
     for source in known.sources.values():
         if "url" in source.options:
