@@ -16,7 +16,9 @@ def main() -> None:
     from django.core.management import execute_from_command_line
 
     from plans.trace import acting_from, new_trace_id
+    from upgradeconsole.log_lines import mask_tracebacks
 
+    mask_tracebacks()
     if PROCESSES & set(sys.argv[1:2]):
         execute_from_command_line(sys.argv)
         return

@@ -1,6 +1,5 @@
-"""The deployers and the Kpi dictionary of this installation, read from their files."""
+"""What this installation's files say: deployers, the Kpi dictionary, what may be reached."""
 
-import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,6 +8,8 @@ from django.conf import settings
 from batches.deployers.deployers_yaml import DeployerSpec, DeployersRejected, load_deployers
 from batches.dictionary import Dictionary, DictionaryRejected, load_dictionary
 from plans.refusal import BadInput
+from upgradeconsole.outbound import Rules, RulesFile, refusal_of
+from upgradeconsole.secret_environ import SecretEnviron
 
 
 def _stamp(path: Path) -> tuple[str, int, int]:
@@ -19,11 +20,26 @@ def _stamp(path: Path) -> tuple[str, int, int]:
     return str(path), status.st_mtime_ns, status.st_size
 
 
+def secret_environ() -> SecretEnviron:
+    """Return the environment in which NAME_FILE stands for NAME."""
+    return SecretEnviron()
+
+
+@lru_cache(maxsize=4)
+def _rules(path: str) -> RulesFile:
+    return RulesFile(Path(path))
+
+
+def outbound_rules() -> Rules:
+    """Return the administrator's rules of what the console may connect to, as of each moment."""
+    return _rules(str(settings.OUTBOUND_FILE))
+
+
 @lru_cache(maxsize=4)
 def _deployers(path: str, _mtime: int, _size: int) -> dict[str, DeployerSpec]:
     try:
         text = Path(path).read_text(encoding="utf-8")
-        return load_deployers(text, environ=os.environ)
+        return load_deployers(text, environ=secret_environ())
     except DeployersRejected as rejected:
         raise BadInput([f"{path}: {problem}" for problem in rejected.problems]) from rejected
 
@@ -65,6 +81,11 @@ def deployer_spec(name: str) -> DeployerSpec:
         )
     _last_good[name] = known[name]
     return known[name]
+
+
+def way_shut(spec: DeployerSpec) -> str:
+    """Return why a deployer can never be reached, as far as can be told without a look-up."""
+    return refusal_of(spec.base_url, outbound_rules()(), "deployers") if spec.base_url else ""
 
 
 _last_good: dict[str, DeployerSpec] = {}

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from batches.deployers.answer_text import is_secret_name
 from batches.deployers.json_path import is_path
 from batches.dictionary_json import Place, listed
 from batches.metric_sources.base import Selector, SourceSpec
+from upgradeconsole.known_secrets import is_secret_name
 
 SOURCE_KINDS: Final = (
     "prometheus_text",
@@ -179,6 +179,8 @@ def _check_tls(place: Place) -> None:
     tls = place.child("tls")
     if tls is None:
         return
+    if "insecure" in tls.values:
+        tls.note("insecure", "certificates are always checked; name their authority as ca")
     tls.only("ca", "cert", "key", "insecure")
     if not str(place.values.get("url", "")).lower().startswith("https:"):
         tls.note("", "means nothing for an http address; write https, or leave tls out")
@@ -187,10 +189,6 @@ def _check_tls(place: Place) -> None:
             tls.text(key, rule="write the path of a PEM file")
     if "key" in tls.values and "cert" not in tls.values:
         tls.note("key", "write the certificate of this key as cert")
-    if "insecure" in tls.values and not isinstance(tls.values["insecure"], bool):
-        tls.note("insecure", "write true or false")
-    if tls.values.get("insecure") is True and "ca" in tls.values:
-        tls.note("insecure", "leave it out: with ca the certificate is checked")
 
 
 def _check_timeout(place: Place) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from django.db import connections, transaction
 
 from batches import alerts, control, leases, surroundings
-from batches.configured import deployer_at_hand
+from batches.configured import deployer_at_hand, outbound_rules
 from batches.deployers import Deployer, Observed, ObserveFailed, build
 from batches.effect_ports import Progress
 from batches.effects import EffectLoop
@@ -52,7 +52,7 @@ def rollback_lease(plan_id: Any) -> str:
 
 def deployer_named(name: str) -> Deployer:
     """Build a configured deployer."""
-    return build(deployer_at_hand(name))
+    return build(deployer_at_hand(name), rules=outbound_rules())
 
 
 def new_effect_loop() -> EffectLoop:

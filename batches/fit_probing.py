@@ -6,7 +6,6 @@ system that hangs must not lock the database.
 
 import asyncio
 import logging
-import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -14,7 +13,7 @@ from datetime import datetime
 
 from django.db import transaction
 
-from batches.configured import dictionary
+from batches.configured import dictionary, outbound_rules, secret_environ
 from batches.dictionary import Dictionary, KpiMapping
 from batches.fit import judge
 from batches.fit_kept import is_probed, kpis_to_probe, mapping_digest
@@ -38,7 +37,7 @@ Build = Callable[[SourceSpec], MetricSource]
 
 def sources_of(spec: SourceSpec) -> MetricSource:
     """Return the source as the dictionary describes it, and what was pushed to it."""
-    return build(spec, environ=os.environ, store=KeptSeries())
+    return build(spec, environ=secret_environ(), rules=outbound_rules(), store=KeptSeries())
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ released. It may be done twice, or at the same time as itself: the cursor moves 
 
 import asyncio
 import logging
-import os
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +16,7 @@ from django.db import IntegrityError, transaction
 from django_q.tasks import async_task
 
 from batches import surroundings
-from batches.configured import dictionary
+from batches.configured import dictionary, outbound_rules, secret_environ
 from batches.dictionary import Dictionary, KpiDefinition, KpiMapping
 from batches.increments import LookSample, take_look
 from batches.metric_sources import MetricUnavailable, Selector, SourceSpec, build
@@ -88,7 +87,7 @@ def record(*, build: Build | None = None) -> list[str]:
 
 
 def _configured(spec: SourceSpec) -> Any:
-    return build(spec, environ=os.environ, store=KeptSeries())
+    return build(spec, environ=secret_environ(), rules=outbound_rules(), store=KeptSeries())
 
 
 def _left_alone() -> list[str]:

@@ -50,7 +50,17 @@ def folder() -> Path:
 
 def key() -> bytes:
     """Return the key of this installation's lines."""
-    return salted_hmac("upgradeconsole.offline", "lines", algorithm="sha256").digest()
+    return _key_by(settings.SECRET_KEY)
+
+
+def older_keys() -> tuple[bytes, ...]:
+    """Return the keys of lines that were written before SECRET_KEY was replaced."""
+    return tuple(_key_by(secret) for secret in settings.SECRET_KEY_FALLBACKS)
+
+
+def _key_by(secret: str) -> bytes:
+    made = salted_hmac("upgradeconsole.offline", "lines", secret=secret, algorithm="sha256")
+    return made.digest()
 
 
 def file_of(plan_id: Any) -> Path:
@@ -127,7 +137,7 @@ def record_of(file: Path, now: datetime) -> Path:
 
 
 def _read(record: Path) -> _Replay:
-    bodies, _cut_off = read_lines(record, key=key())
+    bodies, _cut_off = read_lines(record, key=key(), older=older_keys())
     begun = [body for body in bodies if body["line"] == "begun"]
     if not begun:
         raise NotOurs(f"{record}: it does not say who began")

@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -72,13 +72,20 @@ def append(file: Path, bodies: Iterable[Mapping[str, Any]], *, key: bytes) -> No
         os.close(handle)
 
 
-def read_lines(file: Path, *, key: bytes) -> tuple[list[dict[str, Any]], bool]:
-    """Return the bodies of all whole lines, and whether a last one was cut off. Raises NotOurs."""
+def read_lines(
+    file: Path, *, key: bytes, older: Sequence[bytes] = ()
+) -> tuple[list[dict[str, Any]], bool]:
+    """Return the bodies of all whole lines, and whether a last one was cut off. Raises NotOurs.
+
+    `older` are the keys of before a rotation, of which lines may still be.
+    """
     *lines, rest = file.read_text(encoding="utf-8", errors="replace").split("\n")
     bodies = []
     for number, line in enumerate(lines, start=1):
         mac, _space, text = line.partition(" ")
-        if not hmac.compare_digest(mac.encode(), _mac(key, text).encode()):
+        if not any(
+            hmac.compare_digest(mac.encode(), _mac(one, text).encode()) for one in (key, *older)
+        ):
             raise NotOurs(
                 f"{file}:{number}: this line was not written by this installation, or was changed"
             )
@@ -115,12 +122,12 @@ def touched_line(plan: str, touched: Touched) -> dict[str, Any]:
     }
 
 
-def read_plan(file: Path, *, key: bytes) -> OfflinePlan:
+def read_plan(file: Path, *, key: bytes, older: Sequence[bytes] = ()) -> OfflinePlan:
     """Return the plan that a file tells of; of several lines about a tenant the first counts.
 
     Raises NotOurs.
     """
-    bodies, cut_off = read_lines(file, key=key)
+    bodies, cut_off = read_lines(file, key=key, older=older)
     first = next((body for body in bodies if body.get("line") == "plan"), None)
     if first is None or first.get("format") != FORMAT:
         raise NotOurs(f"{file}: this is no {FORMAT} file")

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import Count, Q, Sum
 
-from batches.configured import deployer_spec, dictionary
+from batches.configured import deployer_spec, dictionary, way_shut
 from batches.dictionary import Dictionary, GuardrailUnusable, resolve_guardrail
 from batches.evidence_rules import evidence_test
 from batches.lifecycle import BATCH, TENANT_UPGRADE
@@ -25,7 +25,8 @@ def missing_names(draft_deployer: str, policy: UpgradePolicy | None) -> list[str
     """Return what the plan names and this installation does not have."""
     problems: list[str] = []
     try:
-        deployer_spec(draft_deployer)
+        if shut := way_shut(deployer_spec(draft_deployer)):
+            problems.append(f"deployer: {draft_deployer!r} cannot be reached: {shut}")
     except BadInput as refused:
         problems += refused.problems
     if policy is None:

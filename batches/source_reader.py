@@ -7,7 +7,6 @@ left alone for a while (source_breaker.py).
 
 import asyncio
 import logging
-import os
 import queue
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from batches import surroundings
+from batches.configured import outbound_rules, secret_environ
 from batches.metric_sources import (
     MetricSource,
     MetricUnavailable,
@@ -34,7 +34,7 @@ GRACE_SECONDS = 1.0
 
 
 def _configured(spec: SourceSpec) -> MetricSource:
-    return build(spec, environ=os.environ, store=KeptSeries())
+    return build(spec, environ=secret_environ(), rules=outbound_rules(), store=KeptSeries())
 
 
 @dataclass(frozen=True, slots=True)

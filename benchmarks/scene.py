@@ -37,6 +37,9 @@ deployers:
     parallelism: {in_flight}
     expected_seconds: {latency}
 """
+LOOPBACK = """
+allow: [{cidr: 127.0.0.0/8, ports: ["1024-65535"], purpose: [deployers, metrics, webhooks]}]
+"""
 ONE_KPI = """
 {"kpis": [{"name": "error_rate", "kind": "ratio", "unit": "%", "direction": "lower"}],
  "sources": {"none": {"kind": "simulated"}},
@@ -69,6 +72,7 @@ def prepare(
             DEPLOYERS.format(base=base, in_flight=in_flight, latency=latency),
         ),
         ("UPGRADECONSOLE_DICTIONARY", "dictionary.json", dictionary),
+        ("UPGRADECONSOLE_OUTBOUND", "outbound.yaml", LOOPBACK),
     ):
         (folder / name).write_text(text)
         os.environ[variable] = str(folder / name)

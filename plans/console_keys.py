@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from django.conf import settings
 
-from plans.secret_files import NotSecret, replace_secret, secret_file
+from upgradeconsole.secret_files import SecretFileRefused, replace_secret_file, secret_file
 
 PURPOSES = ("checkpoint", "grant")
 _KID = re.compile(r"[0-9a-f]{16}", re.ASCII)
@@ -63,8 +63,8 @@ def signing_key(purpose: str) -> ConsoleKey:
         key = _loaded(secret_file(path, _new_pem), path)
         public = raw(key.public_key())
         _keep_public(purpose, public)
-    except NotSecret:
-        raise
+    except SecretFileRefused as refused:
+        raise KeyUnusable(f"{refused}") from refused
     except OSError as error:
         raise KeyUnusable(f"{path} can be neither read nor made: {error}") from error
     return ConsoleKey(kid_of(public), purpose, public, key.sign)
@@ -100,7 +100,7 @@ def public_keys(purpose: str) -> dict[str, bytes]:
 def rotate(purpose: str) -> tuple[str, str]:
     """Let a new key sign from now on; return the ids of the old and of the new one."""
     old = signing_key(purpose).kid
-    replace_secret(_private(purpose), _new_pem())
+    replace_secret_file(_private(purpose), _new_pem())
     return old, signing_key(purpose).kid
 
 

@@ -13,6 +13,7 @@ from plans.commit_notice import notify
 from plans.failpoints import reach
 from plans.models import SYSTEM_STREAM, ZERO_HASH, Event, EventAddress, Plan, Stream, User
 from plans.trace import origin
+from upgradeconsole.known_secrets import masked, masked_json
 
 
 def _actor_name(actor: User | None, via: str) -> str:
@@ -45,7 +46,9 @@ def record(
     if head is None:
         Stream.objects.get_or_create(key=key)
         head = Stream.objects.select_for_update(no_key=True).get(key=key)
-    facts = payload or {}
+    # Before they are hashed: what stands in the trail can never be taken out of it.
+    sentence, reason = masked(sentence), masked(reason)
+    facts = {name: masked_json(value) for name, value in (payload or {}).items()}
     come = origin()
     salt = secrets.token_hex(16) if come.ip else ""
     event = Event(

@@ -1,15 +1,11 @@
 """Who may get in, and what allauth does our way: accounts, second factors, sessions."""
 
-import base64
 from collections.abc import Iterable
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.usersessions.adapter import DefaultUserSessionsAdapter
-from cryptography.fernet import Fernet, MultiFernet
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -20,9 +16,9 @@ from django.utils import timezone
 from plans import events, failed_logins
 from plans.client_address import client_address
 from plans.models import FailedLogIn, User
+from plans.sealed_secrets import open_sealed, seal
 from plans.second_factors import has_factor, must_have_factor
-
-ENCRYPTED = "f1:"
+from upgradeconsole.sealing import is_sealed
 
 
 class ClosedSignupAdapter(DefaultAccountAdapter):
@@ -73,17 +69,15 @@ def _typed(credentials: dict[str, Any]) -> str:
 
 
 class SecondFactorAdapter(DefaultMFAAdapter):
-    """Keep the secrets of second factors encrypted: a copy of the database is not enough."""
+    """Keep the secrets of second factors sealed: a copy of the database is not enough."""
 
     def encrypt(self, text: str) -> str:
-        """Return the secret as it is kept."""
-        return ENCRYPTED + _fernet().encrypt(text.encode()).decode("ascii")
+        """Return the secret as it is stored."""
+        return seal(text)
 
     def decrypt(self, encrypted_text: str) -> str:
-        """Return the secret; one that was kept before they were encrypted is returned as it is."""
-        if not encrypted_text.startswith(ENCRYPTED):
-            return encrypted_text
-        return _fernet().decrypt(encrypted_text.removeprefix(ENCRYPTED)).decode()
+        """Return what was stored; `rotate_keys` seals what was stored plainly."""
+        return open_sealed(encrypted_text) if is_sealed(encrypted_text) else encrypted_text
 
     def get_public_key_credential_rp_entity(self) -> dict[str, str]:
         """Return the name under which browsers and keys keep a passkey of this console."""
@@ -93,16 +87,6 @@ class SecondFactorAdapter(DefaultMFAAdapter):
     def generate_authenticator_name(self, user: User, type: Any) -> str:
         """Return a name to begin with."""
         return "Passkey or security key"
-
-
-def _fernet() -> MultiFernet:
-    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    return MultiFernet([Fernet(_derived(key)) for key in keys])
-
-
-def _derived(secret: str) -> bytes:
-    stretched = HKDF(SHA256(), length=32, salt=None, info=b"second factors").derive(secret.encode())
-    return base64.urlsafe_b64encode(stretched)
 
 
 class SessionsAdapter(DefaultUserSessionsAdapter):

@@ -3,11 +3,13 @@
 from datetime import datetime
 
 from django.contrib import admin
+from django.http import HttpRequest
 
 from plans.admin_acts import Act, as_action
-from plans.admin_rights import EditableHistoryAdmin, ReadOnlyAdmin
+from plans.admin_rights import AnyModelForm, EditableHistoryAdmin, ReadOnlyAdmin
 from plans.models import User
 from reports.deliveries import send_again
+from reports.endpoint_form import EndpointForm
 from reports.models import Announcement, Delivery, Endpoint, UpgradeReport
 
 
@@ -26,9 +28,23 @@ class UpgradeReportAdmin(ReadOnlyAdmin):
 class EndpointAdmin(EditableHistoryAdmin):
     """Machines that are told of alerts; an address that is not wanted any more is made inactive."""
 
-    list_display = ("name", "url", "kinds", "active", "created_at")
+    form = EndpointForm
+    list_display = ("name", "url", "kinds", "active", "signs", "created_at")
     search_fields = ("name", "url")
-    readonly_fields = ("created_at",)
+    readonly_fields = ("signs", "created_at")
+
+    @admin.display(description="Secret")
+    def signs(self, endpoint: Endpoint) -> str:
+        """Tell whether there is a secret; what it is, nobody is shown."""
+        return "set" if endpoint.has_secret else "not set"
+
+    def save_model(
+        self, request: HttpRequest, obj: Endpoint, form: AnyModelForm, change: bool
+    ) -> None:
+        """Take a secret that was entered, or forget the one that is there."""
+        if form.cleaned_data["new_secret"] or form.cleaned_data["forget_secret"]:
+            obj.keep_secret(form.cleaned_data["new_secret"])
+        super().save_model(request, obj, form, change)
 
 
 @admin.register(Announcement)

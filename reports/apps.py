@@ -17,7 +17,7 @@ class ReportsConfig(AppConfig):
         from reports import anchoring, chores
         from reports.models import Endpoint
 
-        auditlog.register(Endpoint, mask_fields=["secret"])
+        auditlog.register(Endpoint, mask_fields=["sealed_secret"])
         watch_chores.register("reports", chores.hand_out_reports)
         watch_chores.register("deliveries", chores.hand_out_deliveries)
         watch_chores.register("checkpoints", anchoring.keep_checkpoints)

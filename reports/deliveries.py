@@ -7,12 +7,15 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import F
 
+from batches.configured import outbound_rules
 from plans import events
 from plans.models import User
 from plans.permissions import require
 from plans.refusal import Refused
 from reports import notifications, webhooks
 from reports.models import Delivery
+from upgradeconsole.known_secrets import masked
+from upgradeconsole.sealing import KeysUnusable, SealBroken
 
 logger = logging.getLogger(__name__)
 # Longer than a task of the paperwork cluster may take: a slow one is not sent beside itself.
@@ -47,7 +50,7 @@ def deliver(ids: Sequence[int], *, now: datetime) -> int:
     mails = [row for row in waiting if row.channel == Delivery.MAIL]
     results: dict[int, str] = {}
     if hooks:
-        results |= webhooks.send([_parcel(row) for row in hooks])
+        results |= _sent(hooks)
     if mails:
         results |= notifications.send(mails)
     for row in waiting:
@@ -55,12 +58,24 @@ def deliver(ids: Sequence[int], *, now: datetime) -> int:
     return sum(1 for problem in results.values() if not problem)
 
 
+def _sent(hooks: Sequence[Delivery]) -> dict[int, str]:
+    """Send what can be signed; what cannot is not sent unsigned."""
+    parcels, results = [], {}
+    for row in hooks:
+        try:
+            parcels.append(_parcel(row))
+        except (SealBroken, KeysUnusable) as broken:
+            results[row.pk] = f"its secret cannot be opened: {broken}"
+    return results | webhooks.send(parcels, rules=outbound_rules())
+
+
 def _parcel(row: Delivery) -> webhooks.Parcel:
-    secret = row.endpoint.secret if row.endpoint is not None else ""
+    secret = row.endpoint.open_secret() if row.endpoint is not None else ""
     return webhooks.Parcel(row.pk, row.target, secret, row.event())
 
 
 def _write_down(row: Delivery, problem: str, now: datetime) -> None:
+    problem = masked(problem)
     stored = Delivery.objects.filter(pk=row.pk)
     if not problem:
         stored.update(delivered_at=now, attempts=F("attempts") + 1, last_error="")

@@ -9,6 +9,7 @@ from django.db.models import Q
 
 from plans.lifecycle import PLAN
 from plans.models import OfPlans
+from plans.sealed_secrets import open_sealed, seal
 
 
 class UpgradeReportQuerySet(OfPlans["UpgradeReport"]):
@@ -78,10 +79,11 @@ class Endpoint(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=120)
     url = models.URLField(max_length=500, help_text="http or https; gets CloudEvents 1.0 JSON.")
-    secret = models.CharField(
-        max_length=200,
+    sealed_secret = models.TextField(
         blank=True,
-        help_text="Signs each delivery: X-Upgrade-Signature is HMAC-SHA256 over the body.",
+        default="",
+        editable=False,
+        help_text="What signs each delivery, sealed by a key that is not in the database.",
     )
     kinds = models.JSONField(
         default=list, blank=True, help_text='Kinds of alerts, e.g. ["breach"]; empty = all.'
@@ -96,6 +98,19 @@ class Endpoint(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.url})"
+
+    @property
+    def has_secret(self) -> bool:
+        """Tell whether deliveries are signed; that much of the secret may be shown."""
+        return bool(self.sealed_secret)
+
+    def keep_secret(self, secret: str) -> None:
+        """Take a secret, sealed at once; none leaves deliveries unsigned. Raises KeysUnusable."""
+        self.sealed_secret = seal(secret)
+
+    def open_secret(self) -> str:
+        """Return the secret for signing. Raises SealBroken or KeysUnusable."""
+        return open_sealed(self.sealed_secret)
 
 
 class Announcement(models.Model):

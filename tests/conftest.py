@@ -11,6 +11,7 @@ from django.apps import apps
 from django.db import connection, transaction
 
 from tests.lock_order import LockOrder, watched_locks
+from upgradeconsole import known_secrets
 
 
 def _empty(truncate: list[str]) -> None:
@@ -102,3 +103,11 @@ def _own_data_folder(tmp_path: Path, settings: Any) -> None:
     settings.CONSOLE_KEYS_DIR = tmp_path / "keys"
     settings.AUDIT_ANCHOR_DIR = tmp_path / "anchors"
     settings.EMAIL_FILE_PATH = str(tmp_path / "mail")
+
+
+@pytest.fixture(autouse=True)
+def _only_this_machine(settings: Any) -> Iterator[None]:
+    """Let tests reach servers on this machine, and know no secrets of the test before."""
+    settings.OUTBOUND_FILE = Path(__file__).with_name("outbound.yaml")
+    yield
+    known_secrets.forget_all()

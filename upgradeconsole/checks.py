@@ -15,7 +15,11 @@ from batches.configured import deployers, dictionary
 from plans import failpoints
 from plans.policy_yaml import PolicyRejected, parse_policy_file
 from plans.refusal import BadInput
+from plans.sealed_secrets import keyring
+from upgradeconsole.configured_addresses import in_files
 from upgradeconsole.env import env_str
+from upgradeconsole.outbound import OutboundRejected, RulesFile, refusal_of
+from upgradeconsole.sealing import KeysUnusable
 
 FEWEST_CONNECTIONS = 4
 MOST_SECONDS_APART = 1.0
@@ -123,6 +127,66 @@ def pool_serves_a_page(app_configs: Any = None, **kwargs: Any) -> list[CheckMess
             )
         ]
     return []
+
+
+@register()
+def outbound_can_be_used(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """W051: the outbound file has problems; W052: a configured address is not open."""
+    try:
+        rules = RulesFile(settings.OUTBOUND_FILE).read()
+    except OutboundRejected as rejected:
+        return [
+            CheckWarning(
+                f"{settings.OUTBOUND_FILE}: {problem}",
+                hint="Until it is mended it opens nothing; see docs/outbound.md.",
+                id="upgradeconsole.W051",
+            )
+            for problem in rejected.problems
+        ]
+    except (OSError, UnicodeDecodeError) as error:
+        return [
+            CheckWarning(
+                f"{settings.OUTBOUND_FILE} cannot be read: {error}",
+                hint="Until it can, it opens nothing; see docs/outbound.md.",
+                id="upgradeconsole.W051",
+            )
+        ]
+    return [
+        CheckWarning(
+            f"{named.where} cannot be reached: {why}",
+            hint="./console manage check_outbound tells all of them; see docs/outbound.md.",
+            id="upgradeconsole.W052",
+        )
+        for named in in_files()
+        if (why := refusal_of(named.url, rules, named.purpose))
+    ]
+
+
+@register()
+def sealing_keys_can_be_used(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """E053: secrets in the database cannot be sealed or opened."""
+    if not settings.SEALING_KEYS and not settings.SEALING_KEYS_FILE.exists():
+        # The first start makes it.
+        return []
+    try:
+        keyring().keys()
+    except KeysUnusable as unusable:
+        return [CheckError(str(unusable), hint="See docs/secrets.md.", id="upgradeconsole.E053")]
+    return []
+
+
+@register(deploy=True)
+def nobody_debugs(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """E054: error pages would show a stranger how the console works."""
+    if not settings.DEBUG:
+        return []
+    return [
+        CheckError(
+            "UPGRADECONSOLE_DEBUG is on: error pages show code and settings to everybody.",
+            hint="Unset it before people rely on this console.",
+            id="upgradeconsole.E054",
+        )
+    ]
 
 
 @register(deploy=True)

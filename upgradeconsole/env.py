@@ -7,6 +7,9 @@ from pathlib import Path
 from django.core.exceptions import ImproperlyConfigured
 
 from upgradeconsole.database_url import BadDatabaseUrl, DatabaseAddress, parse_database_url
+from upgradeconsole.known_secrets import remember
+from upgradeconsole.secret_environ import SecretFileUnreadable, from_file
+from upgradeconsole.secret_files import SecretFileRefused, secret_file
 
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off", ""}
@@ -47,29 +50,39 @@ def env_list(name: str, default: str = "") -> list[str]:
 
 
 def env_database(name: str) -> DatabaseAddress | None:
-    """Return the database that the variable names, None where it is not set."""
-    raw = os.environ.get(name, "").strip()
+    """Return the database that NAME or the file NAME_FILE names, None where neither is set."""
+    raw = env_hidden(name)
     if not raw:
         return None
     try:
-        return parse_database_url(raw)
+        address = parse_database_url(raw)
     except BadDatabaseUrl as error:
         # Never the value itself: it holds a password.
         raise ImproperlyConfigured(f"{name}: {error}.") from None
+    remember(address.password)
+    return address
 
 
-def env_secret_given(name: str) -> str:
-    """Return a secret from NAME or from the file NAME_FILE, '' where neither is set."""
-    direct = os.environ.get(name)
-    if direct:
-        return direct
-    named_file = os.environ.get(f"{name}_FILE")
-    if not named_file:
-        return ""
-    try:
-        return Path(named_file).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ImproperlyConfigured(f"{name}_FILE={named_file!r}: {error}.") from error
+def env_hidden(name: str) -> str:
+    """Return a secret from NAME or from the file NAME_FILE, '' where neither is set.
+
+    It is never written down from then on.
+    """
+    value = os.environ.get(name, "").strip()
+    if not value:
+        try:
+            value = from_file(name) or ""
+        except SecretFileUnreadable as error:
+            raise ImproperlyConfigured(f"{error}.") from error
+    remember(value)
+    return value
+
+
+def env_hidden_list(name: str) -> list[str]:
+    """Return the secrets that NAME or the file NAME_FILE lists, by commas or line by line."""
+    entries = [entry.strip() for entry in env_hidden(name).replace("\n", ",").split(",")]
+    remember(*entries)
+    return [entry for entry in entries if entry]
 
 
 def env_secret(name: str, *, made_at: Path) -> str:
@@ -78,16 +91,13 @@ def env_secret(name: str, *, made_at: Path) -> str:
     The made file is readable by its owner alone, so that a copy of the database is not enough
     to forge a session.
     """
-    given = env_secret_given(name)
-    if given:
-        return given
-    if not made_at.exists():
-        made_at.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            handle = os.open(made_at, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            # Another process of the same start got there first.
-            return made_at.read_text(encoding="utf-8").strip()
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(secrets.token_urlsafe(48))
-    return made_at.read_text(encoding="utf-8").strip()
+    named = env_hidden(name)
+    if named:
+        return named
+    try:
+        made = secret_file(made_at, lambda: secrets.token_urlsafe(48).encode())
+    except SecretFileRefused as refused:
+        raise ImproperlyConfigured(f"{refused}.") from refused
+    value = made.decode().strip()
+    remember(value)
+    return value

@@ -5,7 +5,16 @@ from pathlib import Path
 
 from upgradeconsole import __version__
 from upgradeconsole.databases import postgresql, process_kind, sqlite
-from upgradeconsole.env import env_bool, env_database, env_int, env_list, env_secret, env_str
+from upgradeconsole.env import (
+    env_bool,
+    env_database,
+    env_hidden,
+    env_hidden_list,
+    env_int,
+    env_list,
+    env_secret,
+    env_str,
+)
 from upgradeconsole.single_sign_on import read_single_sign_on
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -15,6 +24,11 @@ VERSION = __version__
 
 DEBUG = env_bool("UPGRADECONSOLE_DEBUG", default=False)
 SECRET_KEY = env_secret("SECRET_KEY", made_at=DATA_DIR / "secret_key")
+# Keys of before, the newest first: what they signed is still understood (docs/secrets.md).
+SECRET_KEY_FALLBACKS = env_hidden_list("SECRET_KEY_FALLBACKS")
+# Seal what is secret in the database; apart from SECRET_KEY, and from every backup of it.
+SEALING_KEYS = env_hidden("UPGRADECONSOLE_SEALING_KEYS")
+SEALING_KEYS_FILE = DATA_DIR / "sealing_keys"
 ALLOWED_HOSTS = env_list("UPGRADECONSOLE_HOSTS", "localhost,127.0.0.1,[::1],testserver")
 CONSOLE_URL = env_str("UPGRADECONSOLE_URL", "http://127.0.0.1:8000").rstrip("/")
 INSTANCE_NAME = env_str("UPGRADECONSOLE_INSTANCE", "console")
@@ -34,6 +48,8 @@ DEPLOYERS_FILE = _config_file("UPGRADECONSOLE_DEPLOYERS", "deployers.yaml")
 DICTIONARY_FILE = _config_file(
     "UPGRADECONSOLE_DICTIONARY", "monitoring/version_upgrade_dashboards.json"
 )
+# What the console may connect to; never edited in a page (docs/outbound.md).
+OUTBOUND_FILE = _config_file("UPGRADECONSOLE_OUTBOUND", "outbound.yaml")
 POLICIES_FILE = _config_file("UPGRADECONSOLE_POLICIES", "version/upgrade_policies.yaml")
 
 INSTALLED_APPS = [
@@ -289,7 +305,7 @@ EMAIL_FILE_PATH = str(DATA_DIR / "mail")
 EMAIL_HOST = env_str("EMAIL_HOST", "localhost")
 EMAIL_PORT = env_int("EMAIL_PORT", 25)
 EMAIL_HOST_USER = env_str("EMAIL_HOST_USER")
-EMAIL_HOST_PASSWORD = env_str("EMAIL_HOST_PASSWORD")
+EMAIL_HOST_PASSWORD = env_hidden("EMAIL_HOST_PASSWORD")
 EMAIL_USE_TLS = env_bool("EMAIL_USE_TLS", default=False)
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env_str("DEFAULT_FROM_EMAIL", "Upgrade Console <console@localhost>")
@@ -320,18 +336,24 @@ ADDRESSES_KEPT_DAYS = env_int("UPGRADECONSOLE_ADDRESSES_KEPT_DAYS", 365)
 
 REPORTS_DIR = DATA_DIR / "reports"
 ALERT_EVENT_URLS = env_list("UPGRADECONSOLE_ALERT_URLS")
-METRICS_TOKEN = env_str("UPGRADECONSOLE_METRICS_TOKEN")
+METRICS_TOKEN = env_hidden("UPGRADECONSOLE_METRICS_TOKEN")
 # The rehearsal command alone switches this off, to show that the hands do the work themselves.
 WATCH_MAY_RUN_BATCHES = env_bool("UPGRADECONSOLE_WATCH_MAY_RUN_BATCHES", default=True)
 # And this one, which finds out by itself: elsewhere a plan starts only when its Kpis can be read.
 PROBE_BEFORE_START = env_bool("UPGRADECONSOLE_PROBE_BEFORE_START", default=True)
 SOAK_SCALE = float(env_str("UPGRADECONSOLE_SOAK_SCALE", "1"))
 
+DEFAULT_EXCEPTION_REPORTER = "upgradeconsole.error_pages.SecretsReporter"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "upgradeconsole.error_pages.SecretsFilter"
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+        "line": {
+            "()": "upgradeconsole.log_lines.SafeFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s: %(message)s",
+        },
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env_str("UPGRADECONSOLE_LOG_LEVEL", "INFO")},

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 from plans.sso_mapping import MappingRejected, RoleMapping, parse_mapping
-from upgradeconsole.env import env_bool, env_list, env_secret_given, env_str
+from upgradeconsole.env import env_bool, env_hidden, env_list, env_str
 
 PROVIDER_ID = "company"
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
@@ -66,7 +66,7 @@ def read_single_sign_on() -> SingleSignOn | None:
             " the way could log in as anybody."
         )
     client_id = env_str("UPGRADECONSOLE_OIDC_CLIENT_ID").strip()
-    secret = env_secret_given("UPGRADECONSOLE_OIDC_CLIENT_SECRET")
+    secret = env_hidden("UPGRADECONSOLE_OIDC_CLIENT_SECRET")
     if not client_id or not secret:
         raise ImproperlyConfigured(
             "UPGRADECONSOLE_OIDC_ISSUER is set; UPGRADECONSOLE_OIDC_CLIENT_ID and"

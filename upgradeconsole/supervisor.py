@@ -21,6 +21,8 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import FrameType
 
+from upgradeconsole.known_secrets import masked
+
 HOLDER = Path(__file__).with_name("supervisor_child.py")
 SECONDS_TO_END = 10.0
 FIRST_BACK_OFF = 0.2
@@ -158,7 +160,11 @@ class Child:
         return wait
 
     def say(self, line: str) -> None:
-        """Write one line, under the child's name, to the terminal and to the child's log."""
+        """Write one line, under the child's name, to the terminal and to the child's log.
+
+        What this process knows of its environment's secrets is masked, whoever wrote the line.
+        """
+        line = masked(line)
         with suppress(OSError):
             # A terminal that is gone or a disk that is full must not end what is supervised.
             sys.stdout.write(f"{self.spec.name:<15} | {line}\n")

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import IO
 
 from upgradeconsole.demo.config_files import DEFAULT_PORT as FLEET_PORT
-from upgradeconsole.demo.config_files import render_demo_config
+from upgradeconsole.demo.config_files import ready_outbound, render_demo_config
+from upgradeconsole.secret_environ import remember_environment
 from upgradeconsole.supervisor import SECONDS_TO_END, ChildSpec, Supervisor
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,6 +39,8 @@ class CannotStart(Exception):
 def main(argv: Sequence[str]) -> int:
     """Run the console until it is told to end; return the exit code."""
     began = time.monotonic()
+    # Whatever the programs write, their logs hold none of these.
+    remember_environment()
     options = _read_options(argv)
     data = _data_folder(options)
     url = f"http://{HOST}:{options.port}"
@@ -52,6 +55,8 @@ def main(argv: Sequence[str]) -> int:
             os.environ["UPGRADECONSOLE_FLEET_PORT"] = str(options.fleet_port or FLEET_PORT)
             # Log lines at once, and no memory arena per thread.
             os.environ.update({"PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "2"})
+            if "UPGRADECONSOLE_OUTBOUND" not in os.environ:
+                ready_outbound(data / "config", demo=not options.no_demo)
             logins = data / "demo-logins.txt"
             first_time = not logins.exists()
             _prepare(with_demo=not options.no_demo)

@@ -17,6 +17,7 @@ from batches.deployers.command_deployer import CommandDeployer, CommandOptions
 from batches.deployers.deployers_yaml import DeployerSpec, DeployersRejected, load_deployers
 from batches.deployers.http_deployer import HttpDeployer, HttpOptions
 from batches.deployers.simulated_deployer import SimulatedDeployer, SimulatedFleet
+from upgradeconsole.outbound import Rules
 
 __all__ = [
     "Answer",
@@ -35,8 +36,11 @@ __all__ = [
 ]
 
 
-def build(spec: DeployerSpec) -> Deployer:
-    """Return the deployer that the spec describes; it opens nothing before its first call."""
+def build(spec: DeployerSpec, *, rules: Rules) -> Deployer:
+    """Return the deployer that the spec describes; it opens nothing before its first call.
+
+    `rules` say where calls over the network may go.
+    """
     match spec.options:
         case HttpOptions():
             return HttpDeployer(
@@ -44,6 +48,7 @@ def build(spec: DeployerSpec) -> Deployer:
                 spec.options,
                 parallelism=spec.parallelism,
                 expected_seconds=spec.expected_seconds,
+                rules=rules,
             )
         case CommandOptions():
             return CommandDeployer(

@@ -7,16 +7,11 @@ import re
 from collections.abc import Sequence
 
 from batches.deployers.json_path import parse_json
+from upgradeconsole.known_secrets import MASK, is_secret_name, masked
 
 CLIP = 500
-MASK = "***"
 # More than can ever be shown; keeps the patterns below off megabytes of HTML.
 _LOOKED_AT = 8_000
-_SECRET_NAME = re.compile(
-    r"passw(or)?d|passphrase|token|secret|authori[sz]ation|api[-_]?key|private[-_]?key"
-    r"|credential|cookie",
-    re.IGNORECASE,
-)
 _BEARER = re.compile(r"\b(bearer)\s+[\w\-.~+/]{4,}=*", re.IGNORECASE)
 _URL_LOGIN = re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
 # The {0,60} keep this linear on long words such as base64.
@@ -56,16 +51,11 @@ def storable(value: object) -> bool:
     return True
 
 
-def is_secret_name(name: str) -> bool:
-    """Return whether a header or key of this name holds something to hide."""
-    return _SECRET_NAME.search(name) is not None
-
-
 def _without(text: str, secrets: Sequence[str]) -> str:
     # Longest first, so that "Bearer abc" goes as a whole before its part "abc" does.
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, MASK)
-    return text
+    return masked(text)
 
 
 def _masked(value: object) -> object:

@@ -33,7 +33,10 @@ EX_NOPERM: Final = 77
 _REAP_SECONDS: Final = 1.0
 _REFUSED: Final = frozenset({64, 65, EX_NOPERM, 78})
 # The console's own secrets are no business of a platform's script.
-_NOT_PASSED_ON: Final = "UPGRADECONSOLE_"
+_NOT_PASSED_ON: Final = (
+    *("UPGRADECONSOLE_", "SECRET_KEY", "DATABASE_URL", "REDIS_URL", "DJANGO_"),
+    "EMAIL_HOST_PASSWORD",
+)
 
 
 @dataclass(frozen=True, slots=True)

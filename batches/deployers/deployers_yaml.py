@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from batches.deployers.answer_text import is_secret_name
 from batches.deployers.command_deployer import CommandOptions
 from batches.deployers.http_deployer import Accepted, CallTemplate, HttpOptions, ObserveTemplate
 from batches.deployers.json_path import is_path
@@ -19,6 +18,7 @@ from batches.deployers.order_template import (
 )
 from batches.deployers.simulated_deployer import SimulatedOptions
 from batches.deployers.yaml_reading import Place, Problem, Reader
+from upgradeconsole.known_secrets import is_secret_name
 
 DEFAULT_PARALLELISM: Final = 20
 DEFAULT_EXPECTED_SECONDS: Final = 1.0
@@ -48,6 +48,11 @@ class DeployerSpec:
     parallelism: int
     expected_seconds: float
     options: Options
+
+    @property
+    def base_url(self) -> str:
+        """Return where the platform is reached over the network; '' where it is not."""
+        return self.options.base_url if isinstance(self.options, HttpOptions) else ""
 
 
 class DeployersRejected(Exception):

@@ -32,6 +32,7 @@ from batches.deployers.order_template import (
     header_value,
     values_of,
 )
+from upgradeconsole.outbound import Outlet, Rules
 
 BYTE_CAP: Final = 1_000_000
 FIRST_POLL: Final = 0.1
@@ -110,14 +111,21 @@ class HttpDeployer:
     """Calls with one kept-alive session; a status decides, a broken line is unknown."""
 
     def __init__(
-        self, name: str, options: HttpOptions, *, parallelism: int, expected_seconds: float
+        self,
+        name: str,
+        options: HttpOptions,
+        *,
+        parallelism: int,
+        expected_seconds: float,
+        rules: Rules,
     ) -> None:
         self.name = name
         self.parallelism = parallelism
         self.expected_seconds = expected_seconds
         self._options = options
         self._base = options.base_url.rstrip("/")
-        self._session: aiohttp.ClientSession | None = None
+        self._rules = rules
+        self._outlet: Outlet | None = None
 
     async def install(self, order: InstallOrder, *, timeout: float) -> Answer:
         """Send the install template."""
@@ -158,10 +166,10 @@ class HttpDeployer:
         )
 
     async def close(self) -> None:
-        """Close the session; the next call opens a new one."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        """Close the connections; the next call opens new ones."""
+        outlet, self._outlet = self._outlet, None
+        if outlet is not None:
+            await outlet.close()
 
     async def _send(self, template: CallTemplate, order: Order, timeout: float) -> Answer:
         try:
@@ -256,13 +264,8 @@ class HttpDeployer:
         body: object | None,
         progress: _Progress,
     ) -> _Reply:
-        async with self._open_session().request(
-            method,
-            url,
-            headers=headers,
-            json=body,
-            allow_redirects=False,
-            trace_request_ctx=progress,
+        async with self._open().request(
+            method, url, headers=headers, json=body, trace_request_ctx=progress
         ) as response:
             content = bytearray()
             over_cap = False
@@ -281,23 +284,20 @@ class HttpDeployer:
                 retry_after=_seconds(response.headers.get("Retry-After")),
             )
 
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
+    def _open(self) -> Outlet:
+        if self._outlet is None:
             tracing = aiohttp.TraceConfig()
             tracing.on_request_headers_sent.append(_mark_on_the_wire)
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    # Observes run beside the orders and must not wait behind hung ones.
-                    limit=self.parallelism + max(4, self.parallelism // 4),
-                    keepalive_timeout=15,
-                ),
+            # asyncio.timeout around each whole call is the only clock.
+            self._outlet = Outlet(
+                self._rules,
+                "deployers",
                 headers=dict(self._options.headers),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                # asyncio.timeout around each whole call is the only clock.
-                timeout=aiohttp.ClientTimeout(total=None),
-                trace_configs=[tracing],
+                # Observes run beside the orders and must not wait behind hung ones.
+                connections=self.parallelism + max(4, self.parallelism // 4),
+                tracing=tracing,
             )
-        return self._session
+        return self._outlet
 
     def _url(self, path: str) -> URL:
         # Already quoted: yarl must not undo %2F in a tenant's key.
@@ -366,7 +366,7 @@ def _seconds(retry_after: str | None) -> float | None:
 
 
 async def _mark_on_the_wire(
-    _session: aiohttp.ClientSession,
+    _session: object,
     context: SimpleNamespace,
     _params: aiohttp.TraceRequestHeadersSentParams,
 ) -> None:

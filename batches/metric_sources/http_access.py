@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from batches.metric_sources.base import MetricUnavailable
+from upgradeconsole.outbound import trusted
 
 VARIABLE: Final = re.compile(r"\$\{([^}]*)\}")
-INSECURE_VARIABLE: Final = "UPGRADECONSOLE_INSECURE_TLS"
-"""`tls.insecure` counts only together with this in the environment: two people's doing."""
 _SHORTEST_SECRET: Final = 4
 
 
@@ -53,11 +52,15 @@ def read_access(options: Mapping[str, Any], environ: Mapping[str, str]) -> Acces
     return Access(headers, tuple(text for text in secrets if len(text) >= _SHORTEST_SECRET))
 
 
-def tls_context(options: Mapping[str, Any], environ: Mapping[str, str]) -> ssl.SSLContext:
-    """Return how certificates are checked and which one we show. Raises MetricUnavailable."""
+def tls_context(options: Mapping[str, Any], ca_file: str = "") -> ssl.SSLContext:
+    """Return how certificates are checked and which one we show. Raises MetricUnavailable.
+
+    A source that names its own authority trusts nobody else; others trust the machine's, and the
+    installation's private one.
+    """
     tls = options.get("tls", {})
     try:
-        context = ssl.create_default_context(cafile=tls.get("ca"))
+        context = ssl.create_default_context(cafile=tls["ca"]) if "ca" in tls else trusted(ca_file)
         if "cert" in tls:
             context.load_cert_chain(tls["cert"], tls.get("key"))
     except (OSError, ssl.SSLError) as error:
@@ -65,15 +68,6 @@ def tls_context(options: Mapping[str, Any], environ: Mapping[str, str]) -> ssl.S
         raise MetricUnavailable(
             "unauthorized", f"the files of tls cannot be used: {said}; check ca, cert and key"
         ) from error
-    if tls.get("insecure"):
-        if environ.get(INSECURE_VARIABLE) != "1":
-            raise MetricUnavailable(
-                "unauthorized",
-                "tls.insecure is refused: name the authority as tls.ca instead, or start the"
-                f" console with {INSECURE_VARIABLE}=1",
-            )
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
     return context
 
 

@@ -13,6 +13,7 @@ import aiohttp
 from batches.deployers.answer_text import presentable
 from batches.metric_sources.base import BYTE_CAP, MetricUnavailable, SourceSpec
 from batches.metric_sources.http_access import Access, read_access, tls_context
+from upgradeconsole.outbound import OutboundRefused, Outlet, Rules, read_capped
 
 DEFAULT_TIMEOUT: Final = 5.0
 
@@ -25,6 +26,7 @@ class HttpReader:
         spec: SourceSpec,
         *,
         environ: Mapping[str, str],
+        rules: Rules,
         byte_cap: int = BYTE_CAP,
     ) -> None:
         self.url = str(spec.options["url"])
@@ -33,7 +35,8 @@ class HttpReader:
         self._environ = environ
         self._byte_cap = byte_cap
         self._secrets: tuple[str, ...] = ()
-        self._session: aiohttp.ClientSession | None = None
+        self._rules = rules
+        self._outlet: Outlet | None = None
 
     async def get(self, url: str, *, timeout: float) -> bytes:
         """Return the body of a 200 answer. Raises MetricUnavailable."""
@@ -46,10 +49,10 @@ class HttpReader:
         return await self._fetch("POST", url, form, accepted, timeout)
 
     async def close(self) -> None:
-        """Close the session; the next call opens a new one."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        """Close the connections; the next call opens new ones."""
+        outlet, self._outlet = self._outlet, None
+        if outlet is not None:
+            await outlet.close()
 
     def show(self, text: str) -> str:
         """Return the text masked and clipped."""
@@ -64,11 +67,11 @@ class HttpReader:
         timeout: float,
     ) -> bytes:
         seconds = min(timeout, self.timeout)
-        session = self._open_session()
         try:
+            outlet = self._open()
             async with (
                 asyncio.timeout(seconds),
-                session.request(method, url, data=form, allow_redirects=False) as response,
+                outlet.request(method, url, data=form) as response,
             ):
                 return await self._body(response, accepted)
         except TimeoutError as late:
@@ -77,6 +80,8 @@ class HttpReader:
             raise MetricUnavailable("bad_answer", "the answer broke off in the middle") from broken
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
             raise MetricUnavailable("unauthorized", self.show(_distrust(error))) from error
+        except OutboundRefused as refused:
+            raise MetricUnavailable("source_down", refused.sentence) from refused
         except (aiohttp.ClientError, OSError) as error:
             said = self.show(_reason(error))
             raise MetricUnavailable("source_down", said) from error
@@ -97,34 +102,30 @@ class HttpReader:
                 "source_down" if response.status >= 500 else "bad_answer",
                 f"HTTP {response.status}",
             )
-        content = bytearray()
-        async for chunk in response.content.iter_chunked(262_144):
-            content += chunk
-            if len(content) > self._byte_cap:
-                response.close()
-                raise MetricUnavailable(
-                    "bad_answer", f"the answer is larger than {self._byte_cap} bytes"
-                )
-        return bytes(content)
+        content = await read_capped(response, self._byte_cap)
+        if content is None:
+            raise MetricUnavailable(
+                "bad_answer", f"the answer is larger than {self._byte_cap} bytes"
+            )
+        return content
 
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
+    def _open(self) -> Outlet:
+        if self._outlet is None:
             access: Access = read_access(self._options, self._environ)
             self._secrets = access.secrets
             secure = self.url.lower().startswith("https:")
-            trust = tls_context(self._options, self._environ) if secure else True
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=trust),
+            # asyncio.timeout around each call is the only clock.
+            self._outlet = Outlet(
+                self._rules,
+                "metrics",
                 # The classic text form: OpenMetrics writes its timestamps in another unit.
                 headers={
                     "Accept": "text/plain;version=0.0.4, application/json;q=0.9",
                     **access.headers,
                 },
-                cookie_jar=aiohttp.DummyCookieJar(),
-                # asyncio.timeout around each call is the only clock.
-                timeout=aiohttp.ClientTimeout(total=None),
+                trust=tls_context(self._options, self._rules().ca_file) if secure else None,
             )
-        return self._session
+        return self._outlet
 
 
 def _distrust(error: aiohttp.ClientConnectorError | aiohttp.ClientConnectorCertificateError) -> str:

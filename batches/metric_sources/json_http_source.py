@@ -17,6 +17,7 @@ from batches.metric_sources.base import (
 )
 from batches.metric_sources.http_reading import HttpReader
 from batches.metric_sources.json_pages import PageWalk
+from upgradeconsole.outbound import Rules
 
 KEY: Final = "key"
 """Stands for the name of a member where rows is an object, such as {"acorn": {...}}."""
@@ -26,12 +27,17 @@ class JsonHttpSource:
     """Answers all selectors from one document, so that what belongs together was read together."""
 
     def __init__(
-        self, spec: SourceSpec, *, environ: Mapping[str, str], byte_cap: int = BYTE_CAP
+        self,
+        spec: SourceSpec,
+        *,
+        environ: Mapping[str, str],
+        rules: Rules,
+        byte_cap: int = BYTE_CAP,
     ) -> None:
         self.name = spec.name
         self._options = spec.options
         self._byte_cap = byte_cap
-        self._reader = HttpReader(spec, environ=environ, byte_cap=byte_cap)
+        self._reader = HttpReader(spec, environ=environ, rules=rules, byte_cap=byte_cap)
 
     async def read(
         self, selectors: Sequence[Selector], *, timeout: float

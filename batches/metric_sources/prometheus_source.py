@@ -16,16 +16,22 @@ from batches.metric_sources.base import (
     SourceSpec,
 )
 from batches.metric_sources.http_reading import HttpReader
+from upgradeconsole.outbound import Rules
 
 
 class PrometheusSource:
     """One query per selector, all at once; one that fails fails the read as a whole."""
 
     def __init__(
-        self, spec: SourceSpec, *, environ: Mapping[str, str], byte_cap: int = BYTE_CAP
+        self,
+        spec: SourceSpec,
+        *,
+        environ: Mapping[str, str],
+        rules: Rules,
+        byte_cap: int = BYTE_CAP,
     ) -> None:
         self.name = spec.name
-        self._reader = HttpReader(spec, environ=environ, byte_cap=byte_cap)
+        self._reader = HttpReader(spec, environ=environ, rules=rules, byte_cap=byte_cap)
 
     async def read(
         self, selectors: Sequence[Selector], *, timeout: float

@@ -15,6 +15,7 @@ from batches.metric_sources.base import (
 )
 from batches.metric_sources.exposition_text import read_exposition
 from batches.metric_sources.http_reading import HttpReader
+from upgradeconsole.outbound import Rules
 
 _NAME = re.compile(rb"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?=[\s{])", re.MULTILINE)
 
@@ -23,10 +24,15 @@ class PrometheusTextSource:
     """Answers all selectors from one GET, so that counters of one look belong together."""
 
     def __init__(
-        self, spec: SourceSpec, *, environ: Mapping[str, str], byte_cap: int = BYTE_CAP
+        self,
+        spec: SourceSpec,
+        *,
+        environ: Mapping[str, str],
+        rules: Rules,
+        byte_cap: int = BYTE_CAP,
     ) -> None:
         self.name = spec.name
-        self._reader = HttpReader(spec, environ=environ, byte_cap=byte_cap)
+        self._reader = HttpReader(spec, environ=environ, rules=rules, byte_cap=byte_cap)
 
     async def read(
         self, selectors: Sequence[Selector], *, timeout: float

@@ -26,6 +26,7 @@ from batches.deployers.simulated_deployer import (
     SimulatedFleet,
     SimulatedOptions,
 )
+from tests.adapters.open_here import open_here
 from upgradeconsole.demo.config_files import render_demo_config
 from upgradeconsole.demo.fleet import RunningFleet, start_fleet
 from upgradeconsole.demo.fleet_platform import Fleet
@@ -88,7 +89,7 @@ async def _http_rig(folder: Path) -> HttpRig:
     running = await start_fleet(fleet)
     port = int(running.base_url.rsplit(":", 1)[1])
     text = render_demo_config(folder, port).deployers.read_text()
-    return HttpRig(build(load_deployers(text, environ={})["fleet"]), running)
+    return HttpRig(build(load_deployers(text, environ={})["fleet"], rules=open_here), running)
 
 
 def _command_rig(folder: Path) -> CommandRig:
@@ -102,7 +103,7 @@ def _command_rig(folder: Path) -> CommandRig:
         restore: [{start}, restore, {rest}]
         observe: [{start}, observe, "{{tenant}}"]
     """
-    return CommandRig(build(load_deployers(text, environ={})["script"]), folder)
+    return CommandRig(build(load_deployers(text, environ={})["script"], rules=open_here), folder)
 
 
 def _simulated_rig() -> SimulatedRig:
@@ -266,7 +267,7 @@ async def test_a_timeout_kills_what_the_command_started_too(tmp_path: Path) -> N
         restore: ["true"]
         observe: [/bin/echo, "not json"]
     """
-    deployer = build(load_deployers(text, environ={})["script"])
+    deployer = build(load_deployers(text, environ={})["script"], rules=open_here)
     assert (await deployer.install(install(), timeout=0.2)).outcome == "unknown"
     await asyncio.sleep(1.2)
     assert not (tmp_path / "late").exists()
@@ -281,13 +282,21 @@ async def test_a_command_gets_key_and_fence_but_not_the_consoles_secrets() -> No
         restore: [nowhere/tool]
         observe: [/bin/false]
     """
-    environ = {"UPGRADECONSOLE_SECRET_KEY": "hush", "KUBECONFIG": "/etc/kube"}
-    deployer = build(load_deployers(text, environ=environ)["script"])
+    ours = (
+        "UPGRADECONSOLE_SEALING_KEYS",
+        "SECRET_KEY",
+        "SECRET_KEY_FALLBACKS",
+        "DATABASE_URL_FILE",
+        "EMAIL_HOST_PASSWORD",
+    )
+    environ = {**dict.fromkeys(ours, "hush-hush"), "KUBECONFIG": "/etc/kube"}
+    deployer = build(load_deployers(text, environ=environ)["script"], rules=open_here)
     answer = await deployer.install(install(), timeout=10)
     assert "UPGRADE_IDEMPOTENCY_KEY=plan:acorn:install:1" in answer.text
     assert "UPGRADE_FENCE=1" in answer.text
     assert "KUBECONFIG=/etc/kube" in answer.text
-    assert "SECRET_KEY" not in answer.text
+    assert not [name for name in ours if name in answer.text]
+    assert "hush" not in answer.text
     missing = await deployer.restore(restore(), timeout=10)
     assert (missing.outcome, missing.permanent) == ("refused", True)
     with pytest.raises(ObserveFailed, match="exit 1"):

@@ -12,6 +12,7 @@ from batches.fit import Fit, judge
 from batches.fit_reading import observe
 from batches.metric_sources import SourceSpec, build
 from tests.adapters.metric_servers import MetricPage, real_prometheus
+from tests.adapters.open_here import open_here
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.slow]
 TENANTS = ("acorn", "birch", "cedar")
@@ -78,7 +79,7 @@ def until(url, good, mapping) -> None:
 def probed(url: str, mapping: KpiMapping, definition: KpiDefinition) -> Fit:
     async def ask():
         spec = SourceSpec("prom", "prometheus", {"url": url, "timeout_seconds": 20})
-        source = build(spec, environ={})
+        source = build(spec, environ={}, rules=open_here)
         try:
             return await observe(
                 source, spec, [mapping], at=datetime.now(UTC), tenants=TENANTS, timeout=20

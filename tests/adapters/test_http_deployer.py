@@ -19,6 +19,7 @@ from batches.deployers import (
     build,
     load_deployers,
 )
+from tests.adapters.open_here import open_here
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 TOKEN = "s3cr3t-fleet-token"
@@ -109,7 +110,7 @@ async def deployer(platform: Platform) -> AsyncIterator[Deployer]:
 
 def deployer_for(base_url: str) -> Deployer:
     text = FILE.replace("BASE", base_url)
-    return build(load_deployers(text, environ={"FLEET_TOKEN": TOKEN})["fleet"])
+    return build(load_deployers(text, environ={"FLEET_TOKEN": TOKEN})["fleet"], rules=open_here)
 
 
 def install(tenant: str = "acorn") -> InstallOrder:
@@ -450,7 +451,7 @@ async def test_observes_do_not_wait_behind_hung_orders(platform: Platform) -> No
 
     platform.answer = answer
     text = FILE.replace("BASE", platform.base_url) + "    parallelism: 2\n"
-    deployer = build(load_deployers(text, environ={"FLEET_TOKEN": TOKEN})["fleet"])
+    deployer = build(load_deployers(text, environ={"FLEET_TOKEN": TOKEN})["fleet"], rules=open_here)
     hung = [asyncio.create_task(deployer.install(install(), timeout=1.5)) for _ in range(2)]
     await asyncio.sleep(0.1)
     assert (await deployer.observe("acorn", "p", timeout=1)).version == "1.4.2"

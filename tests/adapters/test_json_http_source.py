@@ -8,6 +8,7 @@ from batches.metric_sources import MetricUnavailable, Selector, SourceSpec, buil
 from batches.metric_sources.json_http_source import JsonHttpSource
 from batches.metric_sources.json_pages import PageWalk
 from tests.adapters.metric_servers import MetricPage
+from tests.adapters.open_here import open_here
 
 ERRORS = Selector(metric="errors")
 OPTIONS = {"rows": "$.data", "labels": {"tenant": "$.id"}, "values": {"errors": "$.stats.errors"}}
@@ -22,7 +23,7 @@ def page():
 async def read(page, document, **options):
     page.document = document
     spec = SourceSpec("vendor", "json_http", {"url": f"{page.url}/json", **OPTIONS, **options})
-    source = build(spec, environ={})
+    source = build(spec, environ={}, rules=open_here)
     try:
         return (await source.read([ERRORS], timeout=5))[ERRORS]
     finally:

@@ -26,6 +26,7 @@ from batches.pushed_series import KeptSeries
 from batches.pushing import take_points
 from plans.models import User
 from tests.adapters.metric_servers import TOKEN, MetricPage, free_port, real_prometheus
+from tests.adapters.open_here import open_here
 
 SHIPPED = Path(__file__).parents[2] / "config/monitoring/version_upgrade_dashboards.json"
 IN_DATABASE = pytest.mark.django_db(transaction=True)
@@ -96,7 +97,12 @@ def pushed() -> MetricSource:
         for one in found
     ]  # fmt: skip
     take_points(spec=described, points=points, by=user, now=now)
-    return build(described, environ={}, store=KeptSeries())
+    return build(described, environ={}, rules=open_here, store=KeptSeries())
+
+
+def built(described):
+    """Return a source that needs nothing of the environment."""
+    return build(described, environ={}, rules=open_here)
 
 
 @pytest.fixture
@@ -108,18 +114,22 @@ async def source(request, metric_page):
             "fleet", {Selector(metric=name): found for name, found in values.items()}
         )
     elif request.param == "prometheus":
-        source = build(spec("prometheus", request.getfixturevalue("prometheus")), environ={})
+        source = build(
+            spec("prometheus", request.getfixturevalue("prometheus")), environ={}, rules=open_here
+        )
         # Another test's tenant may still be on Prometheus' last scrape.
         await until(source, REQUESTS, lambda series: len(series) == 2)
     elif request.param == "json_http":
-        source = build(spec("json_http", f"{metric_page.url}/json"), environ={})
+        source = built(spec("json_http", f"{metric_page.url}/json"))
     elif request.param == "json_pages":
         pages = {"parameter": "page"}
-        source = build(spec("json_http", f"{metric_page.url}/paged", pages=pages), environ={})
+        source = built(spec("json_http", f"{metric_page.url}/paged", pages=pages))
     elif request.param == "push":
         source = await asyncio.to_thread(pushed)
     else:
-        source = build(spec("prometheus_text", f"{metric_page.url}/metrics"), environ={})
+        source = build(
+            spec("prometheus_text", f"{metric_page.url}/metrics"), environ={}, rules=open_here
+        )
     yield source
     await source.close()
 
@@ -176,7 +186,7 @@ async def failure(source, *, timeout=2.0, selector=REQUESTS):
 
 @pytest.mark.parametrize("kind", OVER_HTTP)
 async def test_fault_08_nobody_listening_is_source_down(kind):
-    error = await failure(build(spec(kind, f"http://127.0.0.1:{free_port()}"), environ={}))
+    error = await failure(built(spec(kind, f"http://127.0.0.1:{free_port()}")))
     assert (error.cause, error.sentence) == ("source_down", "connection refused")
 
 
@@ -192,7 +202,7 @@ async def test_fault_08_nobody_listening_is_source_down(kind):
     ],
 )
 async def test_each_fault_has_its_cause(kind, mode, cause, said, metric_page):
-    error = await failure(build(spec(kind, f"{metric_page.url}/{mode}"), environ={}))
+    error = await failure(built(spec(kind, f"{metric_page.url}/{mode}")))
     assert error.cause == cause
     assert said in error.sentence
 
@@ -200,7 +210,9 @@ async def test_each_fault_has_its_cause(kind, mode, cause, said, metric_page):
 @pytest.mark.parametrize("kind", OVER_HTTP)
 @pytest.mark.parametrize(("timeout", "option"), [(0.3, 5), (5, 0.3)])
 async def test_the_shorter_timeout_ends_a_hung_read(kind, timeout, option, metric_page):
-    source = build(spec(kind, f"{metric_page.url}/hang", timeout_seconds=option), environ={})
+    source = build(
+        spec(kind, f"{metric_page.url}/hang", timeout_seconds=option), environ={}, rules=open_here
+    )
     begun = time.monotonic()
     error = await failure(source, timeout=timeout)
     assert (error.cause, error.sentence) == ("timeout", "no answer within 0.3 s")
@@ -212,24 +224,29 @@ async def test_a_token_comes_from_the_environment(kind, metric_page):
     headers = {"Authorization": "Bearer ${FLEET_TOKEN}"}
     where = "secured?json" if kind == "json_http" else "secured"
     secured = spec(kind, f"{metric_page.url}/{where}", headers=headers)
-    source = build(secured, environ={"FLEET_TOKEN": TOKEN})
+    source = build(secured, environ={"FLEET_TOKEN": TOKEN}, rules=open_here)
     assert await source.read([REQUESTS], timeout=2) == {REQUESTS: []}
     await source.close()
-    error = await failure(build(secured, environ={}))
+    error = await failure(build(secured, environ={}, rules=open_here))
     assert error.cause == "unauthorized"
     assert "FLEET_TOKEN" in error.sentence
 
 
 async def test_an_answer_over_the_cap_is_not_read_on(metric_page):
     source = PrometheusTextSource(
-        spec("prometheus_text", f"{metric_page.url}/large"), environ={}, byte_cap=1000
+        spec("prometheus_text", f"{metric_page.url}/large"),
+        environ={},
+        rules=open_here,
+        byte_cap=1000,
     )
     error = await failure(source)
     assert (error.cause, error.sentence) == ("bad_answer", "the answer is larger than 1000 bytes")
 
 
 async def test_a_page_of_text_takes_no_query(metric_page):
-    source = build(spec("prometheus_text", f"{metric_page.url}/metrics"), environ={})
+    source = build(
+        spec("prometheus_text", f"{metric_page.url}/metrics"), environ={}, rules=open_here
+    )
     error = await failure(source, selector=Selector(query="sum(x)"))
     assert "not a query" in error.sentence
 
@@ -241,7 +258,8 @@ async def test_a_page_of_text_takes_no_query(metric_page):
 )
 async def test_prometheus_says_what_is_wrong_with_a_query(query, said, prometheus):
     error = await failure(
-        build(spec("prometheus", prometheus), environ={}), selector=Selector(query=query)
+        built(spec("prometheus", prometheus)),
+        selector=Selector(query=query),
     )
     assert error.cause == "bad_answer"
     assert said in error.sentence
@@ -259,7 +277,7 @@ async def test_the_shipped_queries_give_increments_from_a_real_prometheus(metric
     dictionary = load_dictionary(SHIPPED.read_text())
     mapping = dictionary.mappings_for("error_rate")[1]
     buckets = dictionary.mappings_for("latency_ms")[0]
-    source = build(spec("prometheus", prometheus), environ={})
+    source = built(spec("prometheus", prometheus))
     begun = datetime.now(UTC) - timedelta(minutes=1)
     cursors: dict[str, dict[str, object]] = {}
     samples = {}

@@ -3,6 +3,7 @@
 import datetime as dt
 import ipaddress
 import ssl
+from dataclasses import replace
 
 import pytest
 from cryptography import x509
@@ -11,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from batches.metric_sources import MetricUnavailable, Selector, SourceSpec, build
-from batches.metric_sources.http_access import INSECURE_VARIABLE
 from tests.adapters.metric_servers import TOKEN, MetricPage
+from tests.adapters.open_here import open_here
 
 REQUESTS = Selector(metric="requests_total")
 
@@ -78,9 +79,11 @@ def secure_page(request, files):
         yield page
 
 
-async def answer_of(url, *, environ=None, **options):
+async def answer_of(url, *, environ=None, rules=open_here, **options):
     source = build(
-        SourceSpec("s", "prometheus_text", {"url": url, **options}), environ=environ or {}
+        SourceSpec("s", "prometheus_text", {"url": url, **options}),
+        environ=environ or {},
+        rules=rules,
     )
     try:
         return (await source.read([REQUESTS], timeout=5))[REQUESTS]
@@ -137,10 +140,12 @@ async def test_we_show_our_own_certificate_where_one_is_wanted(secure_page, file
         await answer_of(f"{secure_page.url}/metrics", tls={"ca": files["ca"][0]})
 
 
-async def test_certificates_go_unchecked_only_when_the_environment_says_so_too(secure_page):
-    url, tls = f"{secure_page.url}/metrics", {"insecure": True}
-    assert INSECURE_VARIABLE in await refusal_of(url, tls=tls)
-    assert len(await answer_of(url, tls=tls, environ={INSECURE_VARIABLE: "1"})) == 1
+async def test_the_installations_own_authority_is_trusted_by_every_source(secure_page, files):
+    url = f"{secure_page.url}/metrics"
+    own = replace(open_here(), ca_file=files["ca"][0])
+    assert len(await answer_of(url, rules=lambda: own)) == 1
+    gone = replace(own, ca_file="/no/such/ca.pem")
+    assert "/no/such/ca.pem cannot be used" in await refusal_of(url, rules=lambda: gone)
 
 
 async def test_a_file_that_is_not_there_is_named_as_the_trouble(secure_page):

@@ -39,7 +39,7 @@ def problems_of(source, **mapping):
     [
         (PROM | {"auth": {"bearer": "${TOKEN}"}, "tls": {"ca": "/etc/ca.pem"}}, {}),
         (PROM | {"auth": {"basic": {"username": "console", "password": "${PW}"}}}, {}),
-        (PROM | {"tls": {"cert": "c.pem", "key": "k.pem", "insecure": True}}, {}),
+        (PROM | {"tls": {"cert": "c.pem", "key": "k.pem"}}, {}),
         (VENDOR, {"tenant_label": "tenant", "version_label": "version"}),
         (VENDOR | {"pages": {"next": "$.links.next", "at_most": 1000}}, {}),
         (VENDOR | {"pages": {"parameter": "page", "first": 0}}, {}),
@@ -74,8 +74,7 @@ def test_every_kind_loads(source, mapping):
             PROM | {"auth": {"bearer": "${T}"}, "headers": {"authorization": "${T}"}},
             "keep one of them",
         ),
-        (PROM | {"tls": {"insecure": "yes"}}, "write true or false"),
-        (PROM | {"tls": {"insecure": True, "ca": "x"}}, "leave it out"),
+        (PROM | {"tls": {"insecure": True}}, "certificates are always checked"),
         (PROM | {"tls": {"key": "k.pem"}}, "the certificate of this key"),
         (PROM | {"url": "http://x", "tls": {"ca": "x"}}, "write https"),
         (PROM | {"rows": "$.x"}, "sources.one.rows: unknown key"),

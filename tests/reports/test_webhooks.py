@@ -18,6 +18,7 @@ from reports import chores
 from reports.announcing import announce_alerts
 from reports.deliveries import WAITS, HasArrived, claim_due, deliver, send_again
 from reports.models import Announcement, Delivery, Endpoint
+from tests.adapters.metric_servers import free_port
 from tests.reports.scene import after
 
 pytestmark = pytest.mark.django_db
@@ -144,9 +145,9 @@ def test_the_end_of_an_alert_is_told_as_resolved_with_an_id_of_its_own(scene, re
 
 
 def test_an_endpoint_gets_only_the_kinds_it_asked_for_and_a_signature(scene, receiver):
-    Endpoint.objects.create(
-        name="pager", url=f"{receiver.url}/a", secret="s3cret", kinds=["breach"]
-    )
+    pager = Endpoint(name="pager", url=f"{receiver.url}/a", kinds=["breach"])
+    pager.keep_secret("s3cret")
+    pager.save()
     Endpoint.objects.create(name="other", url=f"{receiver.url}/b", kinds=["rollback_failed"])
     Endpoint.objects.create(name="off", url=f"{receiver.url}/c", active=False)
     breach(scene.running())
@@ -177,7 +178,7 @@ def test_a_receiver_that_fails_gets_the_same_event_again_later(scene, receiver, 
 
 
 def test_a_receiver_that_is_not_there_is_written_down_and_given_up_at_last(scene, settings):
-    settings.ALERT_EVENT_URLS = ["http://127.0.0.1:9"]
+    settings.ALERT_EVENT_URLS = [f"http://127.0.0.1:{free_port()}"]
     breach(scene.running())
     announce_to_machines(after(40))
     row = Delivery.objects.get(channel="webhook")
@@ -189,6 +190,36 @@ def test_a_receiver_that_is_not_there_is_written_down_and_given_up_at_last(scene
     assert row.outcome() == "given up"
     assert "ClientConnectorError" in row.last_error
     assert claim_due(at + timedelta(days=1)) == []
+
+
+def test_an_address_that_is_not_open_is_not_reached_and_the_delivery_says_why(
+    scene, receiver, settings, tmp_path
+):
+    settings.ALERT_EVENT_URLS = [receiver.url, "http://169.254.169.254/latest/meta-data/"]
+    settings.OUTBOUND_FILE = tmp_path / "outbound.yaml"
+    breach(scene.running())
+    announce_to_machines(after(40))
+    assert send_due(after(40)) == 0
+    here, metadata = Delivery.objects.order_by("target")
+    assert "this is this machine itself (loopback); an administrator opens" in here.last_error
+    assert "metadata service" in metadata.last_error
+    assert receiver.bodies == []
+
+
+def test_a_secret_that_cannot_be_opened_sends_nothing_unsigned(scene, receiver, settings, tmp_path):
+    settings.SEALING_KEYS_FILE = tmp_path / "sealing_keys"
+    pager = Endpoint(name="pager", url=f"{receiver.url}/a")
+    pager.keep_secret("s3cret-of-the-pager")
+    pager.save()
+    Endpoint.objects.create(name="open", url=f"{receiver.url}/b")
+    settings.SEALING_KEYS_FILE.unlink()
+    breach(scene.running())
+    announce_to_machines(after(40))
+    assert send_due(after(40)) == 1
+    told = Delivery.objects.get(endpoint=pager)
+    assert told.last_error.startswith("its secret cannot be opened: none of the keys")
+    assert len(receiver.bodies) == 1
+    assert "X-Upgrade-Signature" not in receiver.headers[0]
 
 
 def test_a_redirect_is_not_followed(scene, receiver, settings):

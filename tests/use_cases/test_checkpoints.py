@@ -12,7 +12,6 @@ from plans import events
 from plans.checkpoints import due, heads_at, heads_now, newest, proof_of, take_checkpoint
 from plans.console_keys import KeyUnusable, public_key, public_keys, rotate, signing_key
 from plans.models import Checkpoint, Event
-from plans.secret_files import NotSecret
 from reports.verify_trail import leaf, parse_note, root_from
 from tests.builders import a_draft, an_approved
 from tests.web.api_scene import now
@@ -133,7 +132,7 @@ def test_a_key_that_others_may_read_signs_nothing(settings):
     signing_key("checkpoint")
     path = Path(settings.CONSOLE_KEYS_DIR) / "checkpoint.key"
     path.chmod(0o644)
-    with pytest.raises(NotSecret, match="chmod 600"):
+    with pytest.raises(KeyUnusable, match="chmod 600"):
         signing_key("checkpoint")
     path.chmod(0o600)
     path.write_text("not a key")

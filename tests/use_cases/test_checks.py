@@ -130,3 +130,53 @@ def test_sessions_that_end_before_they_begin_are_refused(settings: Any) -> None:
     (found,) = checks.sessions_have_an_end()
     assert found.id == "upgradeconsole.E041"
     assert "UPGRADECONSOLE_SESSION_HOURS=0" in found.msg
+
+
+def test_the_outbound_file_is_named_with_its_line(tmp_path: Path, settings: Any) -> None:
+    settings.OUTBOUND_FILE = tmp_path / "outbound.yaml"
+    settings.OUTBOUND_FILE.write_text("allow:\n  - {cidr: 10.0.0.0/8, ports: 443}\n")
+    (found,) = checks.outbound_can_be_used()
+    assert found.id == "upgradeconsole.W051"
+    assert "line 2: allow[0].purpose" in found.msg
+    settings.OUTBOUND_FILE.write_bytes(b"\xff\xfe")
+    (found,) = checks.outbound_can_be_used()
+    assert "cannot be read" in found.msg
+
+
+def test_addresses_that_are_set_up_and_not_open_are_named(tmp_path: Path, settings: Any) -> None:
+    settings.DEPLOYERS_FILE = tmp_path / "deployers.yaml"
+    settings.DEPLOYERS_FILE.write_text(
+        "deployers:\n  fleet:\n    kind: http\n    base_url: http://10.1.2.3:9700\n"
+        "    install: {method: POST, path: /i}\n    restore: {method: POST, path: /r}\n"
+        '    observe: {method: GET, path: /o, version: "$.v"}\n'
+    )
+    settings.DICTIONARY_FILE = tmp_path / "dictionary.json"
+    settings.DICTIONARY_FILE.write_text("{")
+    settings.ALERT_EVENT_URLS = ["https://example.com/hook", "http://127.0.0.1:22/"]
+    fleet, hook = checks.outbound_can_be_used()
+    assert fleet.id == hook.id == "upgradeconsole.W052"
+    assert fleet.msg.startswith("deployer fleet cannot be reached: 10.1.2.3: this is a private")
+    assert hook.msg.startswith("UPGRADECONSOLE_ALERT_URLS cannot be reached: 127.0.0.1")
+    settings.OUTBOUND_FILE = tmp_path / "outbound.yaml"
+    settings.OUTBOUND_FILE.write_text(
+        "allow:\n  - {cidr: 10.1.2.3/32, ports: 9700, purpose: deployers}\n"
+        "  - {cidr: 127.0.0.1/32, ports: 22, purpose: webhooks}\n"
+    )
+    assert checks.outbound_can_be_used() == []
+
+
+def test_keys_that_others_may_read_are_an_error(tmp_path: Path, settings: Any) -> None:
+    settings.SEALING_KEYS, settings.SEALING_KEYS_FILE = "", tmp_path / "keys"
+    assert checks.sealing_keys_can_be_used() == []
+    settings.SEALING_KEYS_FILE.write_text("x")
+    settings.SEALING_KEYS_FILE.chmod(0o644)
+    (found,) = checks.sealing_keys_can_be_used()
+    assert (found.id, found.level) == ("upgradeconsole.E053", ERROR)
+    assert "chmod 600" in found.msg
+
+
+def test_nobody_deploys_a_console_that_is_debugged(settings: Any) -> None:
+    assert checks.nobody_debugs() == []
+    settings.DEBUG = True
+    (found,) = checks.nobody_debugs()
+    assert (found.id, found.level) == ("upgradeconsole.E054", ERROR)

@@ -1,4 +1,4 @@
-"""The demo's three config files, for the port that its fleet listens on."""
+"""The demo's config files, for the port that its fleet listens on."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ _ADDRESS: Final = "http://127.0.0.1:{}"
 
 @dataclass(frozen=True, slots=True)
 class DemoConfig:
-    """Where the three files are."""
+    """Where the files are."""
 
     deployers: Path
     dashboards: Path
     policies: Path
+    outbound: Path
 
 
 def render_demo_config(folder: Path, port: int = DEFAULT_PORT) -> DemoConfig:
@@ -28,11 +29,29 @@ def render_demo_config(folder: Path, port: int = DEFAULT_PORT) -> DemoConfig:
         deployers=folder / "deployers.yaml",
         dashboards=folder / "version_upgrade_dashboards.json",
         policies=folder / "upgrade_policies.yaml",
+        outbound=ready_outbound(folder, demo=True),
     )
     for path in (config.deployers, config.dashboards, config.policies):
         text = (SHIPPED / path.name).read_text(encoding="utf-8")
         text = text.replace(_ADDRESS.format(DEFAULT_PORT), _ADDRESS.format(port))
-        beside = path.with_name(f"{path.name}.{os.getpid()}.new")
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        _write_whole(path, text)
     return config
+
+
+def ready_outbound(folder: Path, *, demo: bool) -> Path:
+    """Write what a console that was just set up may reach; a file that is there stays as it is.
+
+    It reaches this machine's own platforms and sources; a demonstration also tells its alerts here.
+    """
+    path = folder / "outbound.yaml"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        text = (SHIPPED / path.name).read_text(encoding="utf-8")
+        _write_whole(path, text if demo else text.replace(", webhooks]", "]"))
+    return path
+
+
+def _write_whole(path: Path, text: str) -> None:
+    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)

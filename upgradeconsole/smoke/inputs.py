@@ -1,12 +1,12 @@
 """What a rehearsal is given: read and judged as a whole, before anything is started."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from batches.configured import secret_environ
 from batches.deployers.deployers_yaml import DeployersRejected, load_deployers
 from batches.dictionary import DictionaryRejected, load_dictionary
 from plans.policy import UpgradePolicy
@@ -20,6 +20,7 @@ from plans.signature import (
     verify_release,
 )
 from plans.tenant_rows import TenantRows, parse_tenants
+from upgradeconsole.outbound import OutboundRejected, load_outbound
 
 REQUIRED = {
     "policies": "the policy file",
@@ -57,6 +58,7 @@ class Rehearsal:
     deployers_file: Path
     deployer: str
     dictionary_file: Path
+    outbound_file: Path | None
     tenants_text: str
     tenants_form: str
     plugin: str
@@ -78,6 +80,7 @@ def read_rehearsal(options: Mapping[str, Any]) -> Rehearsal:
     policy, roles = _policy(policies_text, options, problems)
     _check_deployer(_text(options, "deployers", problems), options, problems)
     _check_dictionary(_text(options, "dictionary", problems), options, problems)
+    _check_outbound(_text(options, "outbound", problems), options, problems)
     tenants_text, form = _tenants(_text(options, "tenants", problems), options, problems)
     release = _release(options, problems)
     scale = options["soak_scale"]
@@ -99,6 +102,7 @@ def read_rehearsal(options: Mapping[str, Any]) -> Rehearsal:
         deployers_file=Path(options["deployers"]).resolve(),
         deployer=options["deployer"],
         dictionary_file=Path(options["dictionary"]).resolve(),
+        outbound_file=Path(options["outbound"]).resolve() if options.get("outbound") else None,
         tenants_text=tenants_text,
         tenants_form=form,
         plugin=options["plugin"],
@@ -159,7 +163,7 @@ def _check_deployer(text: str, options: Mapping[str, Any], problems: list[str]) 
     if not text:
         return
     try:
-        known = load_deployers(text, environ=os.environ)
+        known = load_deployers(text, environ=secret_environ())
     except DeployersRejected as rejected:
         problems += [f"{options['deployers']}: {problem}" for problem in rejected.problems]
         return
@@ -174,6 +178,13 @@ def _check_dictionary(text: str, options: Mapping[str, Any], problems: list[str]
         load_dictionary(text)
     except DictionaryRejected as rejected:
         problems += [f"{options['dictionary']}: {problem}" for problem in rejected.problems]
+
+
+def _check_outbound(text: str, options: Mapping[str, Any], problems: list[str]) -> None:
+    try:
+        load_outbound(text, file=str(options.get("outbound")))
+    except OutboundRejected as rejected:
+        problems += [f"{options['outbound']}: {problem}" for problem in rejected.problems]
 
 
 def _tenants(text: str, options: Mapping[str, Any], problems: list[str]) -> tuple[str, str]:

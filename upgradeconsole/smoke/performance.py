@@ -82,6 +82,7 @@ class Performance:
                 f" A console on its folder goes on with it:"
                 f" UPGRADECONSOLE_DEPLOYERS={settings.DEPLOYERS_FILE}"
                 f" UPGRADECONSOLE_DICTIONARY={settings.DICTIONARY_FILE}"
+                f" UPGRADECONSOLE_OUTBOUND={settings.OUTBOUND_FILE}"
                 f" ./console up --no-demo --data {self.folder}"
             )
             return

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from django.conf import settings
 from django.core.management import call_command
 from django.db import connection, transaction
 
 from batches import planning
+from batches.configured import outbound_rules
 from plans import events
 from plans.approval import approve
 from plans.drafting import PlanDraft, TenantChoice
@@ -24,6 +26,7 @@ from plans.releases import register_release, trust_key
 from plans.signature import new_key, sign_release
 from plans.step_up import StepUp
 from plans.tenants import import_tenants
+from upgradeconsole.smoke import way_out
 from upgradeconsole.smoke.inputs import Rehearsal
 
 VIA = "command"
@@ -208,6 +211,10 @@ def _say_what_is_not_real(
     if not rehearsal.takeover:
         told.append("the watch may not do the hands' work")
     told.append("mail stays in the rehearsal's folder")
+    if settings.OUTBOUND_FILE.name == way_out.FILE and (
+        shown := way_out.opened(outbound_rules()())
+    ):
+        told.append(f"{shown} was opened because its files name it")
     events.record(
         stream=plan,
         kind="rehearsal_noted",

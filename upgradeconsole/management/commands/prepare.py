@@ -5,9 +5,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.management import BaseCommand, CommandParser, call_command
+from django.core.management import BaseCommand, CommandError, CommandParser, call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+
+from plans.sealed_secrets import keyring
+from upgradeconsole.sealing import KeysUnusable
 
 PREPARING = 0x75636F6E
 """The number of the advisory lock; any will do that nobody else uses in this database."""
@@ -52,6 +55,11 @@ class Command(BaseCommand):
             self.stdout.write("Bringing the database to this version")
             call_command("migrate", interactive=False, verbosity=0)
         call_command("createcachetable", verbosity=0)
+        # Made before any process needs it, so that a backup of the first day has it.
+        try:
+            keyring().keys()
+        except KeysUnusable as unusable:
+            raise CommandError(f"The keys that seal secrets cannot be used: {unusable}") from None
         if with_demo and not get_user_model().objects.exists():
             self.stdout.write("Filling the empty database with the demonstration")
             call_command("seed_demo")

@@ -47,7 +47,7 @@ class Command(BaseCommand):
         """Look, restore, read back; fail when a tenant is left."""
         file: Path = options["file"]
         try:
-            plan = read_plan(file, key=offline.key())
+            plan = read_plan(file, key=offline.key(), older=offline.older_keys())
         except OSError as error:
             raise CommandError(f"{file}: {error.strerror}") from error
         except NotOurs as refused:

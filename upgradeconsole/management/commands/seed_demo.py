@@ -48,5 +48,7 @@ class Command(BaseCommand):
             settings.DEPLOYERS_FILE = config.deployers
         if "UPGRADECONSOLE_DICTIONARY" not in os.environ:
             settings.DICTIONARY_FILE = config.dashboards
+        if "UPGRADECONSOLE_OUTBOUND" not in os.environ:
+            settings.OUTBOUND_FILE = config.outbound
         # The demo's plans are made for the demo's policies, whatever the installation's are.
         return config.policies

@@ -21,6 +21,7 @@ from upgradeconsole.smoke.inputs import Rehearsal, read_rehearsal
 from upgradeconsole.smoke.outcome import BAD_INPUT, INTERRUPTED, TAKEN_BACK, in_words
 from upgradeconsole.smoke.performance import DidNotStart, Performance
 from upgradeconsole.smoke.processes import HOST, ROOT, Interrupted
+from upgradeconsole.smoke.way_out import VARIABLE, outbound_file
 
 FOLDER = "UPGRADECONSOLE_REHEARSAL"
 PORT = "UPGRADECONSOLE_REHEARSAL_PORT"
@@ -47,6 +48,11 @@ class Command(BaseCommand):
         parser.add_argument("--deployers", metavar="FILE")
         parser.add_argument("--deployer", metavar="NAME")
         parser.add_argument("--dictionary", metavar="FILE")
+        parser.add_argument(
+            "--outbound",
+            metavar="FILE",
+            help="what may be connected to; without it, what the other files name",
+        )
         parser.add_argument("--tenants", metavar="FILE", help="csv or yaml")
         parser.add_argument("--plugin", metavar="KEY")
         parser.add_argument("--to", metavar="VERSION")
@@ -115,6 +121,7 @@ class Command(BaseCommand):
             "UPGRADECONSOLE_POLICIES": str(rehearsal.policies_file),
             "UPGRADECONSOLE_DEPLOYERS": str(rehearsal.deployers_file),
             "UPGRADECONSOLE_DICTIONARY": str(rehearsal.dictionary_file),
+            VARIABLE: str(outbound_file(rehearsal, folder)),
             "UPGRADECONSOLE_URL": f"http://{HOST}:{port}",
             "UPGRADECONSOLE_SOAK_SCALE": repr(rehearsal.soak_scale),
             "UPGRADECONSOLE_PROBE_BEFORE_START": "0",

@@ -1,0 +1,67 @@
+"""The form of a machine that is told of alerts: its address is judged, its secret goes one way."""
+
+from typing import Any
+
+from django import forms
+
+from batches.configured import outbound_rules
+from plans.admin_rights import AnyModelForm
+from plans.sealed_secrets import keyring
+from reports.models import Endpoint
+from upgradeconsole.known_secrets import remember
+from upgradeconsole.outbound import refusal_of
+from upgradeconsole.sealing import KeysUnusable
+
+SHORTEST_SECRET = 16
+
+
+class EndpointForm(AnyModelForm):
+    """Takes a secret and never shows one; empty keeps what is there."""
+
+    url = forms.URLField(
+        label="URL",
+        max_length=500,
+        assume_scheme="https",
+        help_text="http or https; gets CloudEvents 1.0 JSON. A private address needs a line in"
+        " outbound.yaml.",
+    )
+    new_secret = forms.CharField(
+        label="New secret",
+        required=False,
+        min_length=SHORTEST_SECRET,
+        max_length=200,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text="Signs each delivery: X-Upgrade-Signature is HMAC-SHA256 over the body. Kept"
+        " sealed and never shown again; left empty, the secret stays as it is.",
+    )
+    forget_secret = forms.BooleanField(
+        label="Forget the secret", required=False, help_text="Deliveries are no longer signed."
+    )
+
+    class Meta:
+        model = Endpoint
+        fields = ("name", "url", "kinds", "active")
+
+    def clean_url(self) -> str:
+        """Refuse an address that would never be connected to, as far as that can be told now."""
+        url: str = self.cleaned_data["url"]
+        if why := refusal_of(url, outbound_rules()(), "webhooks"):
+            raise forms.ValidationError(f"It cannot be connected to: {why}.")
+        return url
+
+    def clean_new_secret(self) -> str:
+        """Let nothing write down what was entered, whatever becomes of the form."""
+        secret: str = self.cleaned_data["new_secret"]
+        remember(secret)
+        try:
+            keyring().keys()
+        except KeysUnusable as unusable:
+            raise forms.ValidationError(f"It cannot be sealed: {unusable}.") from unusable
+        return secret
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse both at once."""
+        given = super().clean() or {}
+        if given.get("new_secret") and given.get("forget_secret"):
+            self.add_error("forget_secret", "Enter a new secret or forget the old one, not both.")
+        return given

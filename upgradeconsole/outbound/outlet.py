@@ -1,0 +1,177 @@
+"""The one way out: an HTTP session that reaches only what the administrator allows.
+
+No redirects, no proxies of the environment, no cookies, certificates always checked.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Final
+
+import aiohttp
+from yarl import URL
+
+from upgradeconsole.outbound.destination import check_destination
+from upgradeconsole.outbound.lookup import CheckedResolver, Lookup, checked_socket
+from upgradeconsole.outbound.openings import OutboundRefused, Purpose
+from upgradeconsole.outbound.rules_file import Rules
+
+KEEP_ALIVE_SECONDS: Final = 15.0
+MOST_DESTINATIONS: Final = 1_000
+
+
+class CaFileUnusable(OutboundRefused):
+    """The file of the private authority cannot be read, so no certificate can be checked."""
+
+
+class Outlet:
+    """One session for one purpose; made inside the event loop that uses it.
+
+    A time-out around each whole call is the caller's business, and so is how much of an answer
+    is read (`read_capped`).
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        purpose: Purpose,
+        *,
+        headers: Mapping[str, str] | None = None,
+        connections: int = 100,
+        trust: ssl.SSLContext | None = None,
+        seconds: float | None = None,
+        tracing: aiohttp.TraceConfig | None = None,
+        lookup: Lookup | None = None,
+    ) -> None:
+        """Open the session. `connections` 0 = any number; `seconds` is the most per call."""
+        self._rules = rules
+        self._purpose: Purpose = purpose
+        self._known: set[tuple[str, str]] = set()
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=connections,
+                keepalive_timeout=KEEP_ALIVE_SECONDS,
+                resolver=CheckedResolver(rules, purpose, lookup),
+                socket_factory=checked_socket(rules, purpose),
+                ssl=trust or _trust(rules),
+            ),
+            headers=headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=seconds),
+            trace_configs=[tracing] if tracing is not None else None,
+            trust_env=False,
+        )
+
+    def request(
+        self,
+        method: str,
+        url: str | URL,
+        *,
+        headers: Mapping[str, str] | None = None,
+        json: object | None = None,
+        data: Any = None,
+        trace_request_ctx: object | None = None,
+    ) -> Asking:
+        """Return the request as an asynchronous context whose value is the response.
+
+        Entering it raises OutboundRefused for what the rules forbid, else aiohttp's own errors.
+        """
+        return Asking(
+            self._session.request(
+                method,
+                self._checked(url),
+                headers=headers,
+                json=json,
+                data=data,
+                allow_redirects=False,
+                trace_request_ctx=trace_request_ctx,
+            )
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def __aenter__(self) -> Outlet:
+        return self
+
+    async def __aexit__(self, *_about: object) -> None:
+        await self.close()
+
+    def _checked(self, url: str | URL) -> URL:
+        text = str(url)
+        parsed = url if isinstance(url, URL) else None
+        # Most calls go where the last one went; whom they connect to is checked anyway.
+        if (
+            parsed is not None
+            and (parsed.scheme, parsed.raw_authority) in self._known
+            and text.isascii()
+            and text.isprintable()
+            and " " not in text
+        ):
+            return parsed
+        check_destination(url, self._rules(), self._purpose)
+        parsed = parsed if parsed is not None else URL(text)
+        if len(self._known) < MOST_DESTINATIONS:
+            self._known.add((parsed.scheme, parsed.raw_authority))
+        return parsed
+
+
+class Asking:
+    """A request under way; what our own rules forbid rises as what it is."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    async def __aenter__(self) -> aiohttp.ClientResponse:
+        try:
+            response: aiohttp.ClientResponse = await self._inner.__aenter__()
+        except aiohttp.ClientConnectorError as error:
+            if isinstance(error.os_error, OutboundRefused):
+                raise error.os_error from error
+            raise
+        return response
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._inner.__aexit__(kind, error, traceback)
+
+
+async def read_capped(response: aiohttp.ClientResponse, most: int) -> bytes | None:
+    """Return the body, or None, with the line cut, where it is longer than `most` bytes."""
+    content = bytearray()
+    async for chunk in response.content.iter_chunked(262_144):
+        content += chunk
+        if len(content) > most:
+            response.close()
+            return None
+    return bytes(content)
+
+
+def trusted(ca_file: str = "") -> ssl.SSLContext:
+    """Return how certificates are checked: the machine's authorities, and the private one.
+
+    Raises CaFileUnusable.
+    """
+    context = ssl.create_default_context()
+    if ca_file:
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except (OSError, ssl.SSLError) as error:
+            said = getattr(error, "strerror", None) or str(error)
+            raise CaFileUnusable(
+                f"ca_file: {ca_file} cannot be used: {said}; name a PEM file of certificates"
+            ) from error
+    return context
+
+
+def _trust(rules: Rules) -> ssl.SSLContext | bool:
+    ca_file = rules().ca_file
+    # aiohttp keeps one context of its own for the usual case: making one takes 20 ms.
+    return trusted(ca_file) if ca_file else True

@@ -1,0 +1,60 @@
+"""The administrator's file of what may be reached, read again whenever it was written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from upgradeconsole.outbound.openings import OutboundRules
+from upgradeconsole.outbound.outbound_yaml import OutboundRejected, load_outbound
+
+logger = logging.getLogger(__name__)
+Rules = Callable[[], OutboundRules]
+"""Asked at each connection: what is taken out of the file counts from the next one on."""
+
+
+class RulesFile:
+    """Gives the rules as the file says them now. No file opens nothing but public addresses.
+
+    While the file is broken, what this process last read stays in force: what was touched must
+    come back although somebody is editing. Nothing is opened by a file that cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._stamp: tuple[int, int, int] | None = None
+        self._good: OutboundRules | None = None
+        self._now = OutboundRules(str(path))
+
+    def __call__(self) -> OutboundRules:
+        """Return the rules in force."""
+        stamp = self._stamp_now()
+        if stamp == self._stamp:
+            return self._now
+        try:
+            self._good = self._now = self.read()
+        except OutboundRejected as rejected:
+            problems = tuple(map(str, rejected.problems))
+            logger.error("%s cannot be used: %s", self.path, "; ".join(problems))
+            self._now = self._good or OutboundRules(str(self.path), broken=problems)
+        except (OSError, UnicodeDecodeError) as error:
+            logger.error("%s cannot be read: %s", self.path, error)
+            self._now = self._good or OutboundRules(str(self.path), broken=(str(error),))
+        self._stamp = stamp
+        return self._now
+
+    def read(self) -> OutboundRules:
+        """Return what the file says. Raises OutboundRejected, OSError or UnicodeDecodeError."""
+        try:
+            text = self.path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return OutboundRules(str(self.path))
+        return load_outbound(text, file=str(self.path))
+
+    def _stamp_now(self) -> tuple[int, int, int]:
+        try:
+            status = self.path.stat()
+        except OSError:
+            return (0, 0, 0)
+        return (status.st_mtime_ns, status.st_size, status.st_ino)
