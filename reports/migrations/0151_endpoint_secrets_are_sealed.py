@@ -26,7 +26,7 @@ def open_all(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("reports", "0001_initial"),
+        ("reports", "0131_checkpoints_are_announced"),
     ]
 
     operations = [
