@@ -19,7 +19,6 @@ from django.db import IntegrityError, connection, transaction
 
 from batches import alerts, local_alerts
 from batches.models import Alert
-
 from plans import events
 from plans.chain import timestamp
 from plans.checkpoints import heads_at
