@@ -274,7 +274,9 @@ LOOKS_KEPT_DAYS = env_int("UPGRADECONSOLE_LOOKS_KEPT_DAYS", 90)
 # How many proxies of ours every request comes through: so many entries of X-Forwarded-For count.
 TRUSTED_PROXIES = env_int("UPGRADECONSOLE_TRUSTED_PROXIES", 0)
 # The keys that sign checkpoints and grants; and where checkpoints go, off this machine at best.
-CONSOLE_KEYS_DIR = Path(env_str("UPGRADECONSOLE_KEYS_DIR", str(DATA_DIR / "console-keys"))).resolve()
+CONSOLE_KEYS_DIR = Path(
+    env_str("UPGRADECONSOLE_KEYS_DIR", str(DATA_DIR / "console-keys"))
+).resolve()
 AUDIT_ANCHOR_DIR = Path(env_str("AUDIT_ANCHOR_DIR", str(DATA_DIR / "anchors"))).resolve()
 # From which addresses people and machines acted; 0 keeps them for ever.
 ADDRESSES_KEPT_DAYS = env_int("UPGRADECONSOLE_ADDRESSES_KEPT_DAYS", 365)

@@ -1,6 +1,7 @@
 """Each event says where it came from; the address can be erased and the chain still holds."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from auditlog.models import LogEntry
@@ -72,7 +73,7 @@ def test_old_addresses_are_erased_and_the_trail_says_so(scene, settings):
 def test_an_administrator_may_have_them_erased_with_a_reason(scene):
     with acting_from(ip="192.0.2.7"):
         told(scene)
-    common = {"before": now(), "now": now() + timedelta(seconds=1), "via": "page"}
+    common: dict[str, Any] = {"before": now(), "now": now() + timedelta(seconds=1), "via": "page"}
     with pytest.raises(NotAllowed):
         addresses.erase_addresses(reason="asked for", by=scene.mara, **common)
     with pytest.raises(BadInput, match="reason"):
