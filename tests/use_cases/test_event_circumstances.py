@@ -8,6 +8,7 @@ from auditlog.models import LogEntry
 from django.core.management import CommandError, call_command
 from django.db import transaction
 
+import manage
 from plans import addresses, approval, events
 from plans.chain import address_digest
 from plans.models import Event, EventAddress, Plan
@@ -92,6 +93,15 @@ def test_the_command_erases_them(scene, capsys):
         call_command("erase_addresses", before="yesterday", reason="asked for")
     call_command("erase_addresses", before=f"{event.at:%Y-%m-%d}", reason="asked for")
     assert "The addresses of 0 events" in capsys.readouterr().out
+
+
+def test_a_command_is_run_for_an_account_of_the_machine(monkeypatch):
+    monkeypatch.setattr("manage.getpass.getuser", lambda: "root")
+    monkeypatch.setattr("manage.socket.gethostname", lambda: "console-1")
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    assert manage._account() == "root@console-1"
+    monkeypatch.setenv("SUDO_USER", "ada")
+    assert manage._account() == "ada as root@console-1"
 
 
 def test_the_field_level_diff_keeps_no_address_of_its_own(scene):
