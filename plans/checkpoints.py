@@ -153,7 +153,7 @@ def _announce(key: ConsoleKey, now: datetime) -> None:
             kind="console_key_in_use",
             sentence=f"Checkpoints of the trail are signed with the console's key {key.kid}.",
             actor=None,
-            via="console",
+            via="watch",
             now=now,
             payload={"kid": key.kid, "purpose": key.purpose, "public_key": key.public.hex()},
         )

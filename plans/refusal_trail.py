@@ -88,11 +88,12 @@ def note_refusal(request: HttpRequest, error: Exception, *, via: str) -> None:
     """
     if not is_serious(error):
         return
-    user = request.user if isinstance(getattr(request, "user", None), User) else None
+    asking = getattr(request, "user", None)
+    user = asking if isinstance(asking, User) else None
     match = request.resolver_match
     tell_refusal(
         code=getattr(error, "code", "") or "not_allowed",
-        sentence=str(getattr(error, "sentence", "") or error or "not allowed"),
+        sentence=str(getattr(error, "sentence", "")) or str(error) or "not allowed",
         what=f"{request.method} /{match.route if match is not None else ''}",
         user=user,
         plan=lambda: _plan_of(match.kwargs if match is not None else {}, user),

@@ -306,6 +306,10 @@ class Problem:
         return f"{where}{self.why}"
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 @dataclass
 class Outcome:
     """What a check has found."""
@@ -335,8 +339,8 @@ class Outcome:
         if self.first is not None:
             return f"{said}: {self.first}"
         return (
-            f"{said}: {self.events:,} events in {self.streams:,} streams,"
-            f" {self.checkpoints:,} checkpoints"
+            f"{said}: {_count(self.events, 'event')} in {_count(self.streams, 'stream')},"
+            f" {_count(self.checkpoints, 'checkpoint')}"
         )
 
 

@@ -329,7 +329,9 @@ KPI_HOURS_KEPT_DAYS = env_int("UPGRADECONSOLE_KPI_HOURS_KEPT_DAYS", 30)
 LOOKS_KEPT_DAYS = env_int("UPGRADECONSOLE_LOOKS_KEPT_DAYS", 90)
 
 # The keys that sign checkpoints and grants; and where checkpoints go, off this machine at best.
-CONSOLE_KEYS_DIR = Path(env_str("UPGRADECONSOLE_KEYS_DIR", str(DATA_DIR / "keys"))).resolve()
+CONSOLE_KEYS_DIR = Path(
+    env_str("UPGRADECONSOLE_KEYS_DIR", str(DATA_DIR / "console-keys"))
+).resolve()
 AUDIT_ANCHOR_DIR = Path(env_str("AUDIT_ANCHOR_DIR", str(DATA_DIR / "anchors"))).resolve()
 # From which addresses people and machines acted; 0 keeps them for ever.
 ADDRESSES_KEPT_DAYS = env_int("UPGRADECONSOLE_ADDRESSES_KEPT_DAYS", 365)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import rfc8785
@@ -28,7 +29,7 @@ from reports import verify_trail
 from tests.web.api_scene import now
 
 NUMBERS = st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False)
-TEXTS = st.text(st.characters(exclude_categories=("Cs",)))
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 VALUES = st.recursive(
     st.none() | st.booleans() | NUMBERS | TEXTS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
@@ -58,8 +59,8 @@ def a_note(heads, *, number=1, previous=verify_trail.ZERO, at=None, key=KEY) -> 
     return signed(text, name="console", public=public, sign=key.sign)
 
 
-def a_body(seq: int, stream: str = "system", **more) -> dict:
-    told = {
+def a_body(seq: int, stream: str = "system", **more: Any) -> dict[str, Any]:
+    told: dict[str, Any] = {
         "kind": "told", "at": now(), "actor": None, "actor_name": "Mara", "via": "page",
         "sentence": "Something.", "payload": {"n": seq, "share": 0.1}, "v": 2,
     }  # fmt: skip
@@ -225,12 +226,13 @@ def test_the_address_beside_an_event_is_the_one_that_was_hashed():
     body = a_body(1, ip=address_digest(salt, "192.0.2.7"))
     for address, exit_code in (("192.0.2.7", 0), ("192.0.2.8", verify_trail.BROKEN)):
         verifier = verify_trail.TrailVerifier({})
-        verifier.event(*chain(body)[0], {"address": address, "salt": salt})
+        _body, previous, digest = chain(body)[0]
+        verifier.event(body, previous, digest, {"address": address, "salt": salt})
         assert verifier.finish().exit == exit_code
 
 
 def test_a_gap_between_checkpoints_is_told_with_its_ends():
-    (event,) = chain(a_body(1))
+    event = chain(a_body(1))[0]
     heads = {"system": (1, event[2])}
     at = now()
     first = a_note(heads, at=at)

@@ -183,7 +183,7 @@ def test_a_scrape_costs_the_same_number_of_queries_for_one_plan_or_none(
     scene, django_assert_max_num_queries
 ):
     scene.running()
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(12):
         exposition(after(60))
 
 

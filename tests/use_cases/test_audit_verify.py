@@ -27,7 +27,9 @@ def run(*arguments: str) -> tuple[int, str]:
 @pytest.fixture
 def signed(scene) -> Checkpoint:
     a_draft(scene)
-    return take_checkpoint(why="test", now=now())
+    made = take_checkpoint(why="test", now=now())
+    assert made is not None
+    return made
 
 
 def anchored(tmp_path, *checkpoints: Checkpoint) -> str:

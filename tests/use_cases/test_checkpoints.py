@@ -23,6 +23,12 @@ def later(seconds: float):
     return START + timedelta(seconds=seconds)
 
 
+def taken(**how) -> Checkpoint:
+    made = take_checkpoint(**how)
+    assert made is not None
+    return made
+
+
 def tell(kind: str, at=None) -> None:
     with transaction.atomic():
         events.record(
@@ -32,35 +38,35 @@ def tell(kind: str, at=None) -> None:
 
 def test_the_first_one_is_due_at_once_and_then_one_in_five_minutes(scene):
     assert due(START) == "first"
-    take_checkpoint(why="first", now=START)
+    taken(why="first", now=START)
     assert due(later(299)) == ""
     assert due(later(300)) == "time"
 
 
 def test_approvals_and_ends_of_batches_ask_for_one_at_once_but_not_for_many(scene):
-    take_checkpoint(why="first", now=START)
+    taken(why="first", now=START)
     tell("tenants_moved")
     assert due(later(6)) == ""
     tell("batch_passed")
     assert due(later(4.9)) == ""
     assert due(later(5)) == "batch_passed"
-    take_checkpoint(why="batch_passed", now=later(5))
+    taken(why="batch_passed", now=later(5))
     assert due(later(20)) == ""
 
 
 def test_a_clock_that_was_set_back_keeps_no_checkpoint_away(scene):
-    take_checkpoint(why="first", now=later(3600))
+    taken(why="first", now=later(3600))
     assert due(START) == "time"
 
 
 def test_it_is_signed_over_all_heads_and_names_the_one_before(scene):
     plan = an_approved(scene)
-    first = take_checkpoint(why="first", now=START)
+    first = taken(why="first", now=START)
     note = parse_note(first.text)
     assert (note.number, note.size, note.kid) == (1, first.size, signing_key("checkpoint").kid)
     assert note.size == Event.objects.count()
     tell("told")
-    second = take_checkpoint(why="test", now=later(9))
+    second = taken(why="test", now=later(9))
     assert parse_note(second.text).previous == note.digest.hex()
     assert second.log == first.log
     assert second.heads.keys() == {"system"}
@@ -72,25 +78,27 @@ def test_the_newest_of_many_still_knows_all_heads(scene, monkeypatch):
     monkeypatch.setattr("plans.checkpoints.WHOLE_EACH", 3)
     for number in range(7):
         a_draft(scene, external_id=f"pay-{number}")
-        take_checkpoint(why="test", now=later(number))
+        taken(why="test", now=later(number))
     assert list(Checkpoint.objects.filter(whole=True).values_list("number", flat=True)) == [1, 3, 6]
-    assert heads_at(newest()) == heads_now()
+    last = newest()
+    assert last is not None
+    assert heads_at(last) == heads_now()
 
 
 def test_a_plan_s_head_is_proved_by_its_hashes_alone(scene):
     plans = [a_draft(scene, external_id=f"pay-{number}") for number in range(5)]
-    taken = take_checkpoint(why="test", now=START)
-    proof = proof_of(taken, plans[3].stream_key)
+    signed = taken(why="test", now=START)
+    proof = proof_of(signed, plans[3].stream_key)
     root = root_from(
         leaf(proof.stream, proof.seq, proof.hash), proof.index, proof.count, proof.path
     )
-    assert root == parse_note(taken.text).root
-    assert proof_of(taken, "plan:unknown") is None
+    assert root == parse_note(signed.text).root
+    assert proof_of(signed, "plan:unknown") is None
 
 
 def test_the_trail_says_which_key_signs_once(scene):
-    take_checkpoint(why="test", now=START)
-    take_checkpoint(why="test", now=later(9))
+    taken(why="test", now=START)
+    taken(why="test", now=later(9))
     told = Event.objects.get(kind="console_key_in_use")
     key = signing_key("checkpoint")
     assert told.payload == {
@@ -99,8 +107,8 @@ def test_the_trail_says_which_key_signs_once(scene):
 
 
 def test_who_was_faster_has_the_number(scene, monkeypatch):
-    first = take_checkpoint(why="test", now=START)
-    take_checkpoint(why="test", now=later(1))
+    first = taken(why="test", now=START)
+    taken(why="test", now=later(1))
     # The other process read the newest before this one had written it.
     monkeypatch.setattr("plans.checkpoints.newest", lambda: first)
     assert take_checkpoint(why="test", now=later(1)) is None

@@ -1,12 +1,14 @@
 """Each event says where it came from; the address can be erased and the chain still holds."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from auditlog.models import LogEntry
 from django.core.management import CommandError, call_command
 from django.db import transaction
 
+import manage
 from plans import addresses, approval, events
 from plans.chain import address_digest
 from plans.models import Event, EventAddress, Plan
@@ -72,7 +74,7 @@ def test_old_addresses_are_erased_and_the_trail_says_so(scene, settings):
 def test_an_administrator_may_have_them_erased_with_a_reason(scene):
     with acting_from(ip="192.0.2.7"):
         told(scene)
-    common = {"before": now(), "now": now() + timedelta(seconds=1), "via": "page"}
+    common: dict[str, Any] = {"before": now(), "now": now() + timedelta(seconds=1), "via": "page"}
     with pytest.raises(NotAllowed):
         addresses.erase_addresses(reason="asked for", by=scene.mara, **common)
     with pytest.raises(BadInput, match="reason"):
@@ -91,6 +93,15 @@ def test_the_command_erases_them(scene, capsys):
         call_command("erase_addresses", before="yesterday", reason="asked for")
     call_command("erase_addresses", before=f"{event.at:%Y-%m-%d}", reason="asked for")
     assert "The addresses of 0 events" in capsys.readouterr().out
+
+
+def test_a_command_is_run_for_an_account_of_the_machine(monkeypatch):
+    monkeypatch.setattr("manage.getpass.getuser", lambda: "root")
+    monkeypatch.setattr("manage.socket.gethostname", lambda: "console-1")
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    assert manage._account() == "root@console-1"
+    monkeypatch.setenv("SUDO_USER", "ada")
+    assert manage._account() == "ada as root@console-1"
 
 
 def test_the_field_level_diff_keeps_no_address_of_its_own(scene):
