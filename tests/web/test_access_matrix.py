@@ -267,6 +267,7 @@ def test_other_methods_are_not_allowed(asker):
 
 def test_a_narrower_role_reaches_no_further(asker):
     """Somebody of eu and gold sees neither the plan of all of eu nor that of us."""
-    both = asker.scene.holder("viewer", EU | {"tier": "gold"})
+    both = asker.scene.people["viewer"]
+    both.role_bindings.update(selector=EU | {"tier": "gold"})
     assert asker.status("live-plan", "GET", OWN, both) == 404
     assert asker.status("live-plan", "GET", OTHER, both) == 404
