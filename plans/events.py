@@ -9,7 +9,8 @@ from django.db import transaction
 from plans.chain import event_body, link
 from plans.commit_notice import notify
 from plans.failpoints import reach
-from plans.models import SYSTEM_STREAM, ZERO_HASH, Event, Plan, Stream, User
+from plans.models import SYSTEM_STREAM as SYSTEM_STREAM
+from plans.models import ZERO_HASH, Event, Plan, Stream, User
 
 
 def _actor_name(actor: User | None, via: str) -> str:

@@ -14,8 +14,8 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from plans.chain import timestamp
-from plans.events import SYSTEM_STREAM, ChainCheck, check_chain
-from plans.models import Event, Plan, Stream
+from plans.events import ChainCheck, check_chain
+from plans.models import SYSTEM_STREAM, Event, Plan, Stream
 from plans.page_access import asked, one_page, person, visible_plan
 from plans.permissions import require
 

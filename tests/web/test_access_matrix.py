@@ -125,7 +125,9 @@ class Asker:
 
     def status(self, name: str, method: str, side: str, who: User, *, csrf: bool = True) -> int:
         client = self.browser(who)
-        headers = {"HTTP_ACCEPT": "application/json" if name.startswith("live-") else "*/*"}
+        headers: dict[str, Any] = {
+            "HTTP_ACCEPT": "application/json" if name.startswith("live-") else "*/*"
+        }
         if csrf:
             headers["HTTP_X_CSRFTOKEN"] = TOKEN
         given = {key: self._sample(value) for key, value in ENDPOINTS[name].given.items()}
