@@ -51,7 +51,7 @@ def ways_to_tenants(
         return ways
     for field in fields:
         target = field.related_model
-        if isinstance(target, type) and target is not model:
+        if target is not model:
             further = ways_to_tenants(target, most=most - 1)
             ways |= {f"{field.name}__{way}": found for way, found in further.items()}
     return ways
