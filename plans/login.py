@@ -57,8 +57,7 @@ class ClosedSignupAdapter(DefaultAccountAdapter):
     def get_login_redirect_url(self, request: HttpRequest) -> str:
         """Lead somebody who needs a second factor and has none to it."""
         user = request.user
-        known = isinstance(user, User)
-        if known and must_have_factor(user, at=timezone.now()) and not has_factor(user):
+        if isinstance(user, User) and _lacks_factor(user):
             return reverse("enrol")
         return super().get_login_redirect_url(request)  # type: ignore[no-any-return]
 
@@ -66,6 +65,10 @@ class ClosedSignupAdapter(DefaultAccountAdapter):
         """Send it to people with a password; who comes by single sign-on gets none this way."""
         if user.has_usable_password():
             super().send_password_reset_mail(user, email, context)
+
+
+def _lacks_factor(user: User) -> bool:
+    return must_have_factor(user, at=timezone.now()) and not has_factor(user)
 
 
 def _typed(credentials: dict[str, Any]) -> str:
@@ -97,7 +100,7 @@ class SecondFactorAdapter(DefaultMFAAdapter):
 
 def _fernet() -> MultiFernet:
     keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    return MultiFernet([Fernet(_derived(key)) for key in keys])
+    return MultiFernet([Fernet(_derived(str(key))) for key in keys])
 
 
 def _derived(secret: str) -> bytes:

@@ -52,7 +52,7 @@ class NoFactor(Refused):
 
 def has_factor(user: User) -> bool:
     """Tell whether the person has an authenticator app or a passkey."""
-    return Authenticator.objects.filter(user=user, type__in=REAL).exists()
+    return bool(Authenticator.objects.filter(user=user, type__in=REAL).exists())
 
 
 def must_have_factor(user: User, *, at: datetime) -> bool:

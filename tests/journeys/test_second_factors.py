@@ -169,8 +169,10 @@ def test_a_key_that_says_nothing_is_told_and_can_be_tried_again(guarded, page):
     guarded.log_in(page, "ada")
     page.goto(f"{guarded.people.url}/accounts/2fa/webauthn/add/")
     page.evaluate(
-        "navigator.credentials.create = () => "
-        "Promise.reject(new DOMException('', 'NotAllowedError'))"
+        """() => {
+            const refusal = new DOMException("", "NotAllowedError");
+            navigator.credentials.create = async () => { throw refusal; };
+        }"""
     )
 
     page.get_by_role("button", name="Enrol the key").click()
