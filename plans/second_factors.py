@@ -81,7 +81,7 @@ def use_code(*, user: User, code: str, now: datetime) -> Authenticator:
     """
     typed = as_typed(code)
     # Locked, so that of two who bring the same code at once one is too late.
-    rows = Authenticator.objects.select_for_update().filter(user=user, type__in=CODES)
+    rows = Authenticator.objects.select_for_update(no_key=True).filter(user=user, type__in=CODES)
     for row in sorted(rows, key=lambda row: row.type != Authenticator.Type.TOTP):
         if row.type == Authenticator.Type.TOTP:
             right = _use_period(row, typed, now)
@@ -150,7 +150,8 @@ def reset_factors(
             )
     if not reason.strip():
         raise BadInput(["reason: say how you know that it is really this person who asks"])
-    rows = list(Authenticator.objects.select_for_update().filter(user=user).order_by("pk"))
+    theirs = Authenticator.objects.filter(user=user).order_by("pk")
+    rows = list(theirs.select_for_update(no_key=True))
     if not rows:
         raise NoFactor(f"{user.get_full_name()} has no second factor; there is nothing to reset.")
     kinds = [row.type for row in rows]
