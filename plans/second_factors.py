@@ -82,7 +82,13 @@ def use_code(*, user: User, code: str, now: datetime) -> Authenticator:
     typed = as_typed(code)
     # Locked, so that of two who bring the same code at once one is too late.
     rows = Authenticator.objects.select_for_update(no_key=True).filter(user=user, type__in=CODES)
-    for row in sorted(rows, key=lambda row: row.type != Authenticator.Type.TOTP):
+    in_turn = sorted(rows, key=lambda row: row.type != Authenticator.Type.TOTP)
+    if not in_turn:
+        raise WrongCode(
+            "You have enrolled nothing that shows codes. Enrol an authenticator app in the console"
+            " under Second factors."
+        )
+    for row in in_turn:
         if row.type == Authenticator.Type.TOTP:
             right = _use_period(row, typed, now)
         else:

@@ -141,6 +141,16 @@ def test_an_address_that_tries_everybody_is_locked(scene):
     assert give_password(Client(), scene.olga, PASSWORD, **OFFICE).status_code == 302
 
 
+def test_an_address_that_tries_too_fast_is_told_to_wait(scene, settings):
+    settings.ACCOUNT_RATE_LIMITS = {"login": "1/m/ip"}
+    give_password(Client(), scene.olga, "a wrong password", **ELSEWHERE)
+
+    answer = give_password(Client(), scene.olga, "a wrong password", **ELSEWHERE)
+
+    assert answer.status_code == 429
+    assert "Too many tries from this address" in text_of(answer)
+
+
 # ---- the trail
 
 
