@@ -39,12 +39,12 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):
             events.record(
                 stream=None,
                 kind="sso_connected",
-                sentence=f"{user.get_full_name()} logged in with {settings.SINGLE_SIGN_ON.name}"
+                sentence=f"{user.get_full_name()} logged in with {_trusted().name}"
                 " for the first time; from now on that account there is theirs.",
                 actor=user,
                 via="sso",
                 now=timezone.now(),
-                payload={"subject": claims["sub"], "issuer": settings.SINGLE_SIGN_ON.issuer},
+                payload={"subject": claims["sub"], "issuer": _trusted().issuer},
             )
 
     def on_authentication_error(
@@ -63,9 +63,14 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):
         """Send none: the trail and the person's page tell it."""
 
 
+def _trusted() -> Any:
+    """Return whom the console trusts; without somebody nobody comes here."""
+    return settings.SINGLE_SIGN_ON
+
+
 def _person_of(request: HttpRequest, claims: Mapping[str, Any]) -> User:
     """Return the person of a proven, verified address; raise with a page that says why not."""
-    sso = settings.SINGLE_SIGN_ON
+    sso = _trusted()
     email = claims.get("email")
     if not isinstance(email, str) or claims.get("email_verified") is not True:
         raise _refused(request, f"{sso.name} does not vouch for your e-mail address.")
