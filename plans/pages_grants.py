@@ -34,7 +34,8 @@ def _line(grant: Grant, now: Any) -> dict[str, Any]:
     stage = grant.stage(now)
     line: dict[str, Any] = {"grant": grant, "stage": stage, "tone": TONES[stage]}
     try:
-        line["claims"] = opened(SealedGrant(grant.payload, grant.sig, grant.kid), public_key)
+        claims = opened(SealedGrant(grant.payload, grant.sig, grant.kid), public_key)
+        line |= {"claims": claims, "quorum": claims.quorum.replace("of", " of ")}
     except GrantRefused as refused:
         line["refused"] = refused.sentence
     return line
