@@ -165,7 +165,7 @@ def test_beside_evidence_that_takes_back_stands_what_was_measured(scene):
         "With nothing released 0 of 40 placebo rollouts over this fleet would have been taken back"
         " by it: 0 %, at most 7.2 % (95 % confidence), asked 1 %."
     )
-    assert not after_it.over
+    assert (after_it.over, after_it.sure) == (False, False)
 
 
 def test_more_than_was_asked_is_told_as_such(scene):
