@@ -12,17 +12,23 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
+from requests import Session
 
 from plans import events, failed_logins
 from plans.client_address import client_address
 from plans.models import FailedLogIn, User
 from plans.sso_roles import apply_mapping
+from plans.sso_transport import guarded_session
 
 logger = logging.getLogger(__name__)
 
 
 class SingleSignOnAdapter(DefaultSocialAccountAdapter):
     """Find the person, and say no in words."""
+
+    def get_requests_session(self) -> Session:
+        """Return a session that goes the console's one way out."""
+        return guarded_session()
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: Any) -> bool:
         """Return False: whoever may come is found or made in pre_social_login."""
