@@ -266,6 +266,7 @@ def test_a_schedule_is_made_agreed_to_run_and_switched_off_over_rest(scene):
     [
         ({"days": ["someday"]}, 400, "someday"),
         ({"injects": []}, 400, "injects"),
+        ({"injects": ["earthquake"]}, 422, "earthquake"),
         ({"timezone": "Middle/Earth"}, 422, "IANA"),
         ({"to_version": "9.9"}, 422, "not registered"),
         ({"colour": "red"}, 400, "colour"),
