@@ -296,7 +296,7 @@ def test_facts_cost_the_same_number_of_queries_for_many_tenants(
         )
         for n, tenant in enumerate(extra)
     )
-    with django_assert_max_num_queries(29):
+    with django_assert_max_num_queries(30):
         plan_facts(plan.pk, cut_off=after(42))
 
 
