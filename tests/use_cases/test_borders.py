@@ -240,7 +240,7 @@ def test_an_import_with_a_row_beyond_writes_nothing(mara, row):
 
 def schedule(by: Any, choice: TenantChoice) -> DrillSchedule:
     return DrillSchedule.objects.create(
-        name=f"weekly {choice}", release=by.plugin.releases.get(), deployer="fleet",
+        name=f"weekly {DrillSchedule.objects.count()}", release=by.release, deployer="fleet",
         tenant_choice=choice.to_json(), injects=["none"], days=["mon"], at="03:00",
         timezone="UTC", roles=["system_admin"], by=by.ada, created_at=now(),
         next_at=now() + timedelta(days=7),
