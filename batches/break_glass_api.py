@@ -112,6 +112,8 @@ class BreakGlassReview(ConsoleView):
     """Review one of them."""
 
     token_actions: ClassVar[dict[str, str]] = {"POST": "review_break_glass"}
+    # Those who were passed over may, too.
+    judged_by_use_case = True
 
     @extend_schema(
         summary="Say afterwards whether it was right to act without the approvers",

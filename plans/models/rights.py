@@ -9,7 +9,10 @@ from plans.models.people import RoleBinding, User
 from plans.reach import NOTHING, Reach
 
 SEEING_ROLES = frozenset(
-    {"viewer", "operator", "release_manager", "approver", "auditor", "administrator"}
+    {
+        *("viewer", "operator", "release_manager", "approver", "auditor", "administrator"),
+        "break_glass",
+    }
 )
 """The console roles whose holders look at plans and tenants; those of approval all do."""
 

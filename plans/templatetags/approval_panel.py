@@ -92,7 +92,7 @@ def approval_panel(plan: Plan, user: Any) -> ApprovalPanel:
         ended=str(plan.state) in PLAN.endings or str(plan.state) == "archived",
         changes=changes_since_last_request(plan) if is_open or plan.started_at is None else None,
         signs=what_is_signed(plan, request, now=now) if request is not None and my_roles else None,
-        signed=Grant.objects.filter(plan=plan).exists(),
+        signed=plan.grants.exists(),
     )
 
 

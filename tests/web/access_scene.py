@@ -11,6 +11,8 @@ from plans.freezing import declare_freeze
 from plans.machine_access import make_token
 from plans.models import (
     CONSOLE_ROLES,
+    BreakGlass,
+    Grant,
     Plan,
     RoleBinding,
     RoleRequest,
@@ -51,6 +53,7 @@ class TwoSides(Scene):
         self.schedules = {
             side: self._schedule(side, key) for side, key in ((OWN, "acorn"), (OTHER, "cedar"))
         }
+        self.glass = {side: self._glass(plan) for side, plan in self.plans.items()}
         self.drills = {side: self._drill(plan) for side, plan in self.plans.items()}
         self.reports = {
             side: UpgradeReport.objects.create(
@@ -87,6 +90,16 @@ class TwoSides(Scene):
             next_at=now() + timedelta(days=7),
         )  # fmt: skip
 
+    def _glass(self, plan: Plan) -> BreakGlass:
+        grant = Grant.objects.create(
+            plan=plan, action="start", approver=self.olga, payload="", sig="", kid="",
+            issued_at=now(), expires_at=now(),
+        )  # fmt: skip
+        return BreakGlass.objects.create(
+            plan=plan, act="start", grant=grant, by=self.olga, at=now(), reason="it burns",
+            review_due=now() + timedelta(days=1),
+        )  # fmt: skip
+
     def _drill(self, plan: Plan) -> RollbackDrill:
         return RollbackDrill.objects.create(
             kind=RollbackDrill.REHEARSAL, plan=plan, deployer="fleet", inject="none", phase="plan",
@@ -110,5 +123,6 @@ class TwoSides(Scene):
         rows = {
             "plan": self.plans, "waiting": self.waiting, "freeze": self.freezes,
             "schedule": self.schedules, "drill": self.drills, "report": self.reports,
+            "glass": self.glass,
         }  # fmt: skip
         return rows[about][side].pk

@@ -36,6 +36,7 @@ NO_TENANTS = {
     "plans.TrailCheck": "whether the whole trail holds",
     "plans.Plugin": "the platform's",
     "plans.Release": "the platform's",
+    "plans.ReleaseSignature": "the platform's",
     "plans.TrustKey": "the platform's",
     "plans.Policy": "the platform's",
     "plans.Flag": "the platform's",
