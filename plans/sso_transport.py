@@ -53,7 +53,10 @@ async def _asked(request: requests.PreparedRequest) -> requests.Response:
         asyncio.timeout(SECONDS),
         Outlet(rules, "sign_on", seconds=SECONDS) as outlet,
         outlet.request(
-            str(request.method), str(request.url), headers=dict(request.headers), data=request.body
+            str(request.method),
+            str(request.url),
+            headers={name: str(value) for name, value in request.headers.items()},
+            data=request.body,
         ) as response,
     ):
         content = await read_capped(response, MOST_BYTES)
