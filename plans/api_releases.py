@@ -85,12 +85,13 @@ class ReleaseDetail(ReleaseRow):
 
     signatures = SignatureOutput(many=True)
     tenants = serializers.SerializerMethodField(
-        help_text=f"Who runs it as far as is known, the first {MOST_TENANTS}."
+        help_text="Who runs it as far as is known, of the tenants that you may see; the first"
+        f" {MOST_TENANTS}."
     )
 
     def get_tenants(self, release: Release) -> list[dict[str, Any]]:
         """Return where it was last seen."""
-        rows = tenants_running(release)[:MOST_TENANTS]
+        rows = tenants_running(release, seen_by=self.context["seen_by"])[:MOST_TENANTS]
         shown = RunningOutput(rows, many=True, context={"release": release})
         return [dict(row) for row in shown.data]
 
@@ -140,8 +141,9 @@ def _found(release_id: uuid.UUID) -> Release:
     return found
 
 
-def _detail(release_id: uuid.UUID) -> Response:
-    return Response(ReleaseDetail(_found(release_id)).data)
+def _detail(release_id: uuid.UUID, request: Request) -> Response:
+    context = {"seen_by": asking(request)}
+    return Response(ReleaseDetail(_found(release_id), context=context).data)
 
 
 @extend_schema_view(
@@ -210,7 +212,7 @@ class ReleaseOne(ConsoleView):
     def get(self, request: Request, release: uuid.UUID) -> Response:
         """Return it with its signatures and who runs it."""
         require(asking(request), "view")
-        return _detail(release)
+        return _detail(release, request)
 
 
 class ReleaseVerify(ConsoleView):
@@ -235,7 +237,7 @@ class ReleaseVerify(ConsoleView):
             check_release(release_id=release, **common)
         else:
             check_artifact(release_id=release, digest=digest, **common)
-        return _detail(release)
+        return _detail(release, request)
 
 
 class ReleaseQuarantine(ConsoleView):
@@ -259,7 +261,7 @@ class ReleaseQuarantine(ConsoleView):
             now=timezone.now(),
             via=via(request),
         )
-        return _detail(release)
+        return _detail(release, request)
 
 
 class ReleaseLift(ConsoleView):
@@ -283,7 +285,7 @@ class ReleaseLift(ConsoleView):
             now=timezone.now(),
             via=via(request),
         )
-        return _detail(release)
+        return _detail(release, request)
 
 
 class Keys(ConsoleView):

@@ -45,7 +45,7 @@ def _page(
 ) -> HttpResponse:
     now = timezone.now()
     releases = list(releases_signed_by(found))
-    running = tenants_by_version(releases)
+    running = tenants_by_version(releases, seen_by=person(request))
     tone, word = key_state(found, now)
     rows = [
         (one, *release_state(one, now), running.get((one.plugin_id, one.version), 0))

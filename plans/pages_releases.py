@@ -70,7 +70,7 @@ def release(request: HttpRequest, release_id: uuid.UUID) -> HttpResponse:
     found = _found(release_id)
     now = timezone.now()
     tone, word = release_state(found, now)
-    tenants = list(tenants_running(found)[: TENANTS_SHOWN + 1])
+    tenants = list(tenants_running(found, seen_by=user)[: TENANTS_SHOWN + 1])
     signatures = found.signatures.select_related("key", "handed_in_by")
     context: dict[str, Any] = {
         "release": found,

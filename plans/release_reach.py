@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import Count, QuerySet
 
-from plans.models import Installation, Release, ReleaseSignature, TrustKey
+from plans.models import Installation, Release, ReleaseSignature, Tenant, TrustKey, User
 
 TONES = {
     Release.TRUSTED: "approved",
@@ -46,13 +46,16 @@ def release_state(release: Release, at: datetime) -> tuple[str, str]:
     return (tone, "trusted") if tone == "approved" else (tone, f"key {word}")
 
 
-def tenants_running(release: Release) -> QuerySet[Installation]:
-    """Return where the release was last seen, by its version."""
-    return (
-        Installation.objects.filter(plugin_id=release.plugin_id, version=release.version)
-        .select_related("tenant")
-        .order_by("tenant__key")
-    )
+def tenants_running(release: Release, *, seen_by: User | None = None) -> QuerySet[Installation]:
+    """Return where the release was last seen, by its version; of tenants that the person knows."""
+    found = _installations(seen_by).filter(plugin_id=release.plugin_id, version=release.version)
+    return found.select_related("tenant").order_by("tenant__key")
+
+
+def _installations(seen_by: User | None) -> QuerySet[Installation]:
+    if seen_by is None:
+        return Installation.objects.all()
+    return Installation.objects.filter(tenant__in=Tenant.objects.visible_to(seen_by))
 
 
 def runs_another_artifact(installation: Installation, release: Release) -> bool:
@@ -79,13 +82,17 @@ def releases_signed_by(key: TrustKey) -> QuerySet[Release]:
     return releases.order_by("plugin__key", "-created_at")
 
 
-def tenants_by_version(releases: Any) -> dict[tuple[Any, str], int]:
-    """Return how many tenants run each of the releases, by plugin and version; one query."""
+def tenants_by_version(releases: Any, *, seen_by: User) -> dict[tuple[Any, str], int]:
+    """Return how many tenants run each of the releases, by plugin and version; one query.
+
+    Of tenants that the person knows.
+    """
     wanted = {(release.plugin_id, release.version) for release in releases}
     if not wanted:
         return {}
     rows = (
-        Installation.objects.filter(
+        _installations(seen_by)
+        .filter(
             plugin_id__in={plugin for plugin, _version in wanted},
             version__in={version for _plugin, version in wanted},
         )

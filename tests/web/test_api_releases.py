@@ -6,10 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from plans.models import Installation, Release, Tenant, TrustKey
+from plans.models import Installation, Release, RoleBinding, Tenant, TrustKey
 from plans.signature import new_key, sign_release
 from plans.signing_keys import ECDSA_P256, SigningKey
-from tests.web.api_scene import HAND_IN, Scene, body, configure, now, post
+from tests.web.api_scene import HAND_IN, Scene, body, configure, now, person, post
+from tests.web.page_scene import browser, text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -158,3 +159,21 @@ def test_handing_a_plan_in_tells_what_a_rollback_would_bring_back(scene):
     (old,) = answer["old_versions"]
     assert (old["version"], old["tenants"]) == ("1.4.2", 3)
     assert "no registered release" in old["problem"]
+
+
+def test_who_runs_a_release_is_told_of_ones_own_tenants_alone(scene):
+    for key in ("acorn", "cedar"):
+        Installation.objects.update_or_create(
+            tenant=Tenant.objects.get(key=key),
+            plugin=scene.release.plugin,
+            defaults={"version": scene.release.version},
+        )
+    labels = Tenant.objects.get(key="acorn").labels
+    assert labels != Tenant.objects.get(key="cedar").labels
+    narrow = person("Narrow")
+    RoleBinding.objects.create(user=narrow, kind="console", role="viewer", selector=labels)
+    told = scene.client(narrow).get(f"/api/v1/releases/{scene.release.pk}/").json()
+    assert [one["tenant"] for one in told["tenants"]] == ["acorn"]
+    page = text_of(browser(narrow).get(f"/releases/{scene.release.pk}/"))
+    assert "acorn" in page
+    assert "cedar" not in page
