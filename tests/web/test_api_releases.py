@@ -113,8 +113,8 @@ def test_fault_28_a_quarantine_stops_plans_and_is_lifted(scene):
 
 def test_a_quarantine_needs_a_reason_and_the_right(scene):
     assert post(scene.client(scene.olga), release_url(scene, "quarantine")).status_code == 400
-    for person in (scene.rita, scene.nils, scene.aram):
-        answer = post(scene.client(person), release_url(scene, "quarantine"), {"reason": "x"})
+    for who in (scene.rita, scene.nils, scene.aram):
+        answer = post(scene.client(who), release_url(scene, "quarantine"), {"reason": "x"})
         assert answer.status_code == 403
     nobody = f"{RELEASES}{uuid.uuid4()}/quarantine"
     assert post(scene.client(scene.olga), nobody, {"reason": "x"}).status_code == 404
