@@ -15,7 +15,8 @@ from django.views.decorators.http import require_GET, require_POST
 from batches import leaving_out
 from batches.act_questions import ACTION_OF, AskedFor, question
 from batches.retrying import retry
-from batches.views import carry_out, person, visible_plan
+from batches.views import carry_out
+from plans.page_access import person, visible_plan
 from plans.permissions import ROLES_OF_ACTION, require
 from plans.refusal import NotAllowed, NotFound, Refused
 from plans.step_up import step_up_of

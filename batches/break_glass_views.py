@@ -15,7 +15,7 @@ from batches.break_glass_forms import BreakGlassForm
 from batches.break_glass_review import review
 from plans.break_glass_reviewers import may_review
 from plans.models import BreakGlass, Plan, User
-from plans.page_access import one_page, person, viewer, visible_plan, visible_plans
+from plans.page_access import one_page, person, viewer, visible_plan
 from plans.permissions import require
 from plans.refusal import BadInput, NotAllowed, NotFound, Refused
 from plans.step_up import step_up_of
@@ -86,7 +86,7 @@ def break_glass_list(request: HttpRequest) -> HttpResponse:
     user = viewer(request)
     now = timezone.now()
     rows = (
-        BreakGlass.objects.filter(plan__in=visible_plans(user))
+        BreakGlass.objects.visible_to(user)
         .select_related("plan__plugin", "plan__release", "plan__author", "by", "reviewed_by")
         .order_by("-at")
     )
@@ -113,7 +113,7 @@ def break_glass_list(request: HttpRequest) -> HttpResponse:
 def break_glass_review(request: HttpRequest, break_glass_id: uuid.UUID) -> HttpResponse:
     """Say whether it was right."""
     user = viewer(request)
-    seen = BreakGlass.objects.filter(pk=break_glass_id, plan__in=visible_plans(user))
+    seen = BreakGlass.objects.visible_to(user).filter(pk=break_glass_id)
     if not seen.exists():
         raise NotFound("There is no such act.")
     try:

@@ -33,9 +33,9 @@ class ScheduleInput(StrictSerializer):
     deployer = serializers.CharField(max_length=63)
     tenants = TenantsField()
     injects = serializers.ListField(
-        child=serializers.ChoiceField(choices=INJECTS),
+        child=serializers.CharField(max_length=32),
         min_length=1,
-        help_text="What goes wrong on purpose, taken in turn, one each time.",
+        help_text=f"What goes wrong on purpose, one each time in turn: {', '.join(INJECTS)}.",
     )
     days = serializers.ListField(child=serializers.ChoiceField(choices=DAYS), min_length=1)
     at = serializers.TimeField(help_text="In the timezone, such as 03:00.")
@@ -83,6 +83,7 @@ class DrillSchedules(ConsoleView):
     token_actions: ClassVar[dict[str, str]] = {"GET": "view", "POST": "draft"}
 
     @extend_schema(
+        operation_id="api_v1_drill_schedules_list",
         summary="List the schedules of drills",
         responses={200: ScheduleOutput(many=True), **PROBLEMS},
     )

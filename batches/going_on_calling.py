@@ -34,10 +34,9 @@ def may_go_on(scope: Scope) -> bool:
     )
     if scope.direction == "restore":
         return calling.exists()
-    calling = with_trust(calling)
     # One question per transaction: this is asked before every chunk.
     freezes = Freeze.objects.in_force(now).over_plugin(scope.plugin_id)
-    asked = calling.annotate(
+    asked = with_trust(calling).annotate(
         off=Exists(flags.turned_off(flags.ORCHESTRATOR)), freezes=Exists(freezes)
     )
     found = next(iter(asked.values_list("off", "freezes")), None)

@@ -13,12 +13,16 @@ from plans.policy import UpgradePolicy
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """It in words; `run` None: nobody has measured this text yet. `over`: more than was asked."""
+    """It in words; `run` None: nobody has measured this text yet.
+
+    `over`: more than was asked; `sure`: surely no more than that.
+    """
 
     policy: str
     sentence: str
     run: PlaceboRun | None = None
     over: bool = False
+    sure: bool = False
 
 
 def beside_evidence(policy: UpgradePolicy, *, name: str, digest: str) -> Beside | None:
@@ -39,7 +43,13 @@ def beside_evidence(policy: UpgradePolicy, *, name: str, digest: str) -> Beside 
             " --measure",
         )
     found, rollouts, asked = _counts(run)
-    return Beside(name, said, run, over=100 * found > asked * rollouts)
+    return Beside(
+        name,
+        said,
+        run,
+        over=100 * found > asked * rollouts,
+        sure=100 * upper_bound(found, rollouts) <= asked,
+    )
 
 
 def beside_plan(plan: Plan) -> Beside | None:

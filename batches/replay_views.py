@@ -62,20 +62,20 @@ class ReplayForm(forms.Form):
         action = self.fields["action"]
         if isinstance(action, forms.ChoiceField):
             action.choices = [("", "As it is"), *((name, name) for name in ACTIONS)]
-        if rules is None:
-            self.fields["kpis"].help_text = "The plan's policy has no test; name one Kpi or more."
-            return
+        known, where = rules or EvidenceRules(), "in the plan's policy" if rules else "by default"
         said = {
-            "kpis": ", ".join(rules.kpis),
-            "action": rules.action,
-            "risk": f"{rules.max_false_rollback_risk:g} %",
-            "ratio": f"x{rules.ratio:g}",
-            "points": f"{rules.points:g}",
-            "detect": f"{rules.detect:g} %",
-            "power": f"{rules.power:g} %",
+            "kpis": ", ".join(known.kpis),
+            "action": known.action,
+            "risk": f"{known.max_false_rollback_risk:g} %",
+            "ratio": f"x{known.ratio:g}",
+            "points": f"{known.points:g}",
+            "detect": f"{known.detect:g} %",
+            "power": f"{known.power:g} %",
         }
         for name, words in said.items():
-            self.fields[name].help_text = f"{words} in the plan's policy"
+            self.fields[name].help_text = f"{words} {where}"
+        if rules is None:
+            self.fields["kpis"].help_text = "The plan's policy has no test; name one Kpi or more."
 
     @property
     def evidence_fields(self) -> list[Any]:

@@ -115,6 +115,8 @@ def _taken_back(plan: Plan) -> bool:
 
 def retry_needs_hand(*, plan_id: Any, by: User, now: datetime, via: str) -> Rollback:
     """Try again to take back every tenant that needs a hand, and only those."""
+    plan = Plan.objects.get(pk=plan_id)
+    require(by, "rollback", plan)
     keys = list(
         TenantUpgrade.objects.filter(plan_id=plan_id, state="needs_hand").values_list(
             "tenant_key", flat=True
@@ -122,7 +124,7 @@ def retry_needs_hand(*, plan_id: Any, by: User, now: datetime, via: str) -> Roll
     )
     if not keys:
         raise Refused("No tenant needs a hand.", code="nothing_waits")
-    whole = _taken_back(Plan.objects.get(pk=plan_id))
+    whole = _taken_back(plan)
     return request_rollback(
         plan_id=plan_id,
         by=by,

@@ -56,6 +56,7 @@ class EvidenceAsked:
     tolerance: Tolerance = field(default_factory=Tolerance)
     detect: float = 0.02
     power: float = 0.95
+    look_seconds: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class SoakForecast:
         """Return the forecast in words."""
         traffic = self.traffic
         who = f"{traffic.tenants} tenant{'' if traffic.tenants == 1 else 's'}"
-        told = f"{who} at {traffic.per_second:.3g} events/s"
+        told = f"{who} at {_rate(traffic.per_second)} events/s"
         finds = [_told(find) for find in reversed(self.finds)]
         said = f"{told}: {', '.join(finds)}" if finds else told
         return f"{said}; {self._verdict()}"
@@ -200,7 +201,9 @@ def _find(
     if evidence is not None:
         seconds = evidence_seconds(size, traffic, evidence)
         if seconds is not None:
-            ways.append((seconds, "evidence"))
+            # Nothing is found between two looks.
+            looks = math.ceil(seconds / evidence.look_seconds)
+            ways.append((looks * evidence.look_seconds, "evidence"))
     best = min(ways, default=None)
     return Find(size, best[0], best[1]) if best is not None else Find(size, None, "")
 
@@ -286,6 +289,10 @@ def _told(find: Find) -> str:
     if find.seconds is None:
         return f"{_percent(find.size)} can't be found"
     return f"{_percent(find.size)} is found in {span(find.seconds)}"
+
+
+def _rate(per_second: float) -> str:
+    return f"{per_second:,.0f}" if per_second >= 100 else f"{per_second:.3g}"
 
 
 def _percent(share: float) -> str:

@@ -14,7 +14,7 @@ from batches.models import SoakOutlook
 from batches.soak_forecast import EvidenceAsked, LimitRule, SoakForecast, Traffic, forecast
 from plans.drafting import current_revision, policy_of
 from plans.models import Plan, PlanTenant
-from plans.policy import Guardrail, UpgradePolicy
+from plans.policy import HOLD_BACK, Guardrail, UpgradePolicy
 from plans.refusal import BadInput
 from plans.waves import Wave, batch_specs
 
@@ -105,6 +105,9 @@ def _outlook(
     batches: list[SoakForecast] = []
     for wave in waves:
         upgraded += wave.tenants
+        if wave.hold_back or wave.name == HOLD_BACK:
+            # Nobody soaks after it, and nobody is left to compare with.
+            continue
         batches.append(
             forecast(
                 kpi=kpi,
@@ -138,6 +141,7 @@ def _asked(policy: UpgradePolicy, kpi: str) -> EvidenceAsked | None:
         tolerance=Tolerance(ratio=rules.ratio, points=rules.points / 100),
         detect=rules.detect / 100,
         power=rules.power / 100,
+        look_seconds=policy.limits.look_seconds,
     )
 
 

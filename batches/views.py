@@ -27,7 +27,7 @@ from batches.snapshot_batches import WORST_FIRST
 from batches.soak_outlook import kept_outlook
 from plans import approval, freezing
 from plans.lifecycle import LIVE_PLAN_STATES
-from plans.models import BreakGlass, Plan
+from plans.models import Plan
 from plans.page_access import person, visible_plan
 from plans.permissions import approval_roles, roles_over, what_they_may
 from plans.refusal import BadInput, NotFound, Refused
@@ -70,7 +70,7 @@ def _picture(request: HttpRequest, plan: Plan) -> dict[str, Any]:
         "states": STATES,
         "rungs": rungs(snapshot["batches"]),
         "possible": set(snapshot["plan"]["possible"]),
-        "broken_glass": BreakGlass.objects.filter(plan=plan).select_related("by", "reviewed_by"),
+        "broken_glass": plan.broken_glass.select_related("by", "reviewed_by"),
         "current": next((b for b in snapshot["batches"] if b["state"] in CURRENT), None),
         **_verdict_on_change(request, plan, snapshot),
         **_acting(request, plan),

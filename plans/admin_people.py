@@ -66,6 +66,12 @@ class PersonAdmin(EditableAdmin, PeopleAdmin):
     filter_horizontal = ()
     readonly_fields = ("is_active", "last_login", "date_joined")
     looked_at_by = "review_access"
+    fieldsets = (
+        (None, {"fields": ("email", "name", "password")}),
+        ("May", {"fields": ("is_active", "is_staff")}),
+        ("Dates", {"fields": ("last_login", "date_joined")}),
+    )
+    add_fieldsets = ((None, {"fields": ("email", "name", "password1", "password2")}),)
     actions = (
         as_action(
             Act(
@@ -81,14 +87,6 @@ class PersonAdmin(EditableAdmin, PeopleAdmin):
                 steps_up=True,
             )
         ),
-    )
-    fieldsets = (
-        (None, {"fields": ("email", "name", "password")}),
-        ("May", {"fields": ("is_active", "is_staff")}),
-        ("Dates", {"fields": ("last_login", "date_joined")}),
-    )
-    add_fieldsets = ((None, {"fields": ("email", "name", "password1", "password2")}),)
-    actions = (
         as_action(
             Act(
                 name="let_go",

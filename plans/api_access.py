@@ -43,10 +43,11 @@ class ConsoleView(APIView):
         # What is no console role's (approve, override a freeze) the use case judges.
         if action not in ROLES_OF_ACTION or self.judged_by_use_case:
             return
-        if "plan" not in kwargs:
-            require(asking(request), action)
-        elif request.method != "GET":
-            require(asking(request), action, find_plan(request, kwargs["plan"]))
+        if request.method == "GET" and kwargs:
+            # Found through the door by the endpoint itself: to a stranger it does not exist.
+            return
+        plan = find_plan(request, kwargs["plan"]) if "plan" in kwargs else None
+        require(asking(request), action, plan)
 
 
 def asking(request: Request) -> User:

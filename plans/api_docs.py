@@ -6,7 +6,7 @@ from django.contrib.auth.mixins import LoginRequiredMixin
 from django.views.generic import TemplateView
 from drf_spectacular.generators import SchemaGenerator
 
-from plans.machine_access import SCOPES
+from plans.token_scopes import SCOPES
 
 METHODS = ("get", "post", "put", "patch", "delete")
 

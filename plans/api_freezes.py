@@ -45,8 +45,6 @@ class FreezeOutput(serializers.Serializer[Freeze]):
 
     def get_tenants(self, freeze: Freeze) -> list[str]:
         """Return the named tenants that the asking person may see."""
-        if "seen" not in self.context:
-            self.context["seen"] = keys_seen(self.context["user"])
         return named_of(freeze, self.context["seen"])
 
     def get_stage(self, freeze: Freeze) -> str:
@@ -109,8 +107,10 @@ class Freezes(ConsoleView, ListAPIView):  # type: ignore[type-arg]
         return freezes_at(stage, user)
 
     def get_serializer_context(self) -> dict[str, Any]:
-        """Tell the output who asks."""
-        return {**super().get_serializer_context(), "user": getattr(self.request, "user", None)}
+        """Tell the output which tenants the asking person may see; a document about it none."""
+        user = getattr(self.request, "user", None)
+        seen = keys_seen(user) if isinstance(user, User) else frozenset()
+        return {**super().get_serializer_context(), "seen": seen}
 
     @extend_schema(
         summary="Declare a freeze: nothing new is called while it holds, rollbacks go on",
@@ -125,7 +125,9 @@ class Freezes(ConsoleView, ListAPIView):  # type: ignore[type-arg]
             via=via(request),
             **taken(FreezeInput, request),
         )
-        return Response(FreezeOutput(made, context={"user": asking(request)}).data, status=201)
+        return Response(
+            FreezeOutput(made, context={"seen": keys_seen(asking(request))}).data, status=201
+        )
 
 
 class FreezeLift(ConsoleView):
@@ -149,4 +151,4 @@ class FreezeLift(ConsoleView):
             now=timezone.now(),
             via=via(request),
         )
-        return Response(FreezeOutput(lifted, context={"user": by}).data)
+        return Response(FreezeOutput(lifted, context={"seen": keys_seen(by)}).data)

@@ -50,5 +50,5 @@ class PlanGrants(ConsoleView):
     def get(self, request: Request, plan: str) -> Response:
         """Return all of them."""
         found = find_plan(request, plan)
-        rows = Grant.objects.filter(plan=found).select_related("approver")
+        rows: Any = found.grants.select_related("approver")
         return Response(GrantOutput(rows, many=True).data)

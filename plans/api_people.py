@@ -46,7 +46,7 @@ class RoleInput(StrictSerializer):
     why = serializers.CharField(max_length=300, default="", allow_blank=True)
 
 
-class RoleOutput(serializers.Serializer[RoleBinding]):
+class RoleOutput(serializers.Serializer[Any]):
     """A role that a person holds."""
 
     role_id = serializers.UUIDField(source="pk")
@@ -60,7 +60,7 @@ class RoleOutput(serializers.Serializer[RoleBinding]):
     why = serializers.CharField()
 
 
-class RoleRequestOutput(serializers.Serializer[RoleRequest]):
+class RoleRequestOutput(serializers.Serializer[Any]):
     """An approval role that an administrator wants: it counts once another one confirms it."""
 
     request_id = serializers.UUIDField(source="pk")
@@ -121,7 +121,9 @@ class Roles(ConsoleView):
     def get(self, request: Request) -> Response:
         """Return all of them, by person."""
         held = RoleBinding.objects.in_force(timezone.now()).select_related("user")
-        return Response(RoleOutput(held.order_by("user__email", "kind", "role"), many=True).data)
+        return Response(
+            RoleOutput(list(held.order_by("user__email", "kind", "role")), many=True).data
+        )
 
     @extend_schema(
         summary="Give a role; one's own approval role waits for a second administrator (202)",

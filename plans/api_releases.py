@@ -297,7 +297,8 @@ class Keys(ConsoleView):
     def get(self, request: Request) -> Response:
         """Return all keys, those that count now first."""
         require(asking(request), "view")
-        return Response(KeyOutput([row.key for row in key_rows(timezone.now())], many=True).data)
+        rows = [KeyOutput(row.key).data for row in key_rows(timezone.now())]
+        return Response(rows)
 
     @extend_schema(
         summary="Trust a public key", request=KeyInput, responses={201: KeyDetail, **PROBLEMS}

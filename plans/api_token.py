@@ -32,7 +32,7 @@ class TokenAuthentication(BaseAuthentication):
 
         The person carries the token from here on, so that it narrows whatever they ask for.
         """
-        if any(value.startswith(MARK) for value in request.query_params.values()):
+        if any(str(value).startswith(MARK) for value in request.query_params.values()):
             raise AuthenticationFailed(
                 "A token stood in the address, where logs keep it: revoke that token, and send a"
                 " new one as 'Authorization: Bearer <token>'."

@@ -66,7 +66,7 @@ def record(
         ip=address_digest(salt, come.ip) if salt else "",
         trace_id=come.trace_id,
         reason=reason or str(facts.get("reason") or ""),
-        grant=grant or come.grant or _first_of(facts.get("grants")),
+        grant=grant or come.grant or _first_of(facts),
         prev_hash=head.head_hash,
     )
     event.hash = link(head.head_hash, event.body(key))
@@ -79,8 +79,9 @@ def record(
     return event
 
 
-def _first_of(grants: Sequence[Mapping[str, Any]] | None) -> str:
-    return str(grants[0]["jti"]) if grants else ""
+def _first_of(facts: Mapping[str, Any]) -> str:
+    grants: Sequence[Mapping[str, Any]] = facts.get("grants") or ()
+    return str(grants[0]["jti"]) if grants else str(facts.get("jti") or "")
 
 
 def lock_system_stream() -> None:

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import F
 
 from plans import events
+from plans.account_mail import tell_person
 from plans.models import FailedLogIn, User
 
 # As allauth writes them: so many tries in so long, for one key.
@@ -77,6 +78,15 @@ def note_failure(*, user: User | None, address: str, step: str, now: datetime, v
             _tell(user, address, step, here, now, via)
     elif is_told(everywhere):
         _tell(user, "", step, everywhere, now, via)
+    if user is not None and step == FailedLogIn.CODE and everywhere == CROWD:
+        # Whoever gets as far as the code has given the right password.
+        tell_person(
+            user,
+            subject="Somebody knows your password",
+            text=f"Within an hour {CROWD} wrong one-time codes were given for your account of the"
+            " Upgrade Console, after the right password. If it was not you, change your password"
+            " and tell your administrators.",
+        )
 
 
 def _count(hour: datetime, user: User | None, address: str, step: str) -> int:

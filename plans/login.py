@@ -53,8 +53,7 @@ class ClosedSignupAdapter(DefaultAccountAdapter):
     def get_login_redirect_url(self, request: HttpRequest) -> str:
         """Lead somebody who needs a second factor and has none to it."""
         user = request.user
-        known = isinstance(user, User)
-        if known and must_have_factor(user, at=timezone.now()) and not has_factor(user):
+        if isinstance(user, User) and _lacks_factor(user):
             return reverse("enrol")
         return super().get_login_redirect_url(request)  # type: ignore[no-any-return]
 
@@ -62,6 +61,10 @@ class ClosedSignupAdapter(DefaultAccountAdapter):
         """Send it to people with a password; who comes by single sign-on gets none this way."""
         if user.has_usable_password():
             super().send_password_reset_mail(user, email, context)
+
+
+def _lacks_factor(user: User) -> bool:
+    return must_have_factor(user, at=timezone.now()) and not has_factor(user)
 
 
 def _typed(credentials: dict[str, Any]) -> str:

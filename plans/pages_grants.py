@@ -25,7 +25,7 @@ def plan_grants(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """List the grants, each checked against its signature now."""
     plan = visible_plan(request, plan_id)
     now = timezone.now()
-    rows = Grant.objects.filter(plan=plan).select_related("approver")
+    rows = plan.grants.select_related("approver")
     lines = [_line(grant, now) for grant in rows]
     return render(request, "plans/grant_list.html", {"plan": plan, "lines": lines})
 
@@ -34,7 +34,8 @@ def _line(grant: Grant, now: Any) -> dict[str, Any]:
     stage = grant.stage(now)
     line: dict[str, Any] = {"grant": grant, "stage": stage, "tone": TONES[stage]}
     try:
-        line["claims"] = opened(SealedGrant(grant.payload, grant.sig, grant.kid), public_key)
+        claims = opened(SealedGrant(grant.payload, grant.sig, grant.kid), public_key)
+        line |= {"claims": claims, "quorum": claims.quorum.replace("of", " of ")}
     except GrantRefused as refused:
         line["refused"] = refused.sentence
     return line
@@ -45,7 +46,7 @@ def _line(grant: Grant, now: Any) -> dict[str, Any]:
 def plan_grants_json(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     """Hand the grants out as `grant_verify` takes them."""
     plan = visible_plan(request, plan_id)
-    grants = [grant.to_json() for grant in Grant.objects.filter(plan=plan)]
+    grants = [grant.to_json() for grant in plan.grants.all()]
     response = HttpResponse(json.dumps(grants, indent=2), content_type="application/json")
     response["Content-Disposition"] = f'attachment; filename="grants-{plan.pk}.json"'
     return response

@@ -28,7 +28,7 @@ from plans.release_standing import check_release, lift_quarantine, quarantine_re
 from plans.releases import register_release
 
 RELEASES_PER_PAGE = 50
-TENANTS_SHOWN = 200
+TENANTS_SHOWN = 50
 PLANS_SHOWN = 20
 
 

@@ -62,7 +62,12 @@ def review_page(request: HttpRequest) -> HttpResponse:
         if (not chosen["kind"] or line.kind == chosen["kind"])
         and words in f"{line.name} {line.email} {line.held} {line.tenants}".lower()
     ]
-    context |= {"review": review, "lines": lines, "is_now": review.at == now}
+    context |= {
+        "review": review,
+        "lines": lines,
+        "is_now": review.at == now,
+        "day": chosen["at"][: len("2026-01-31")],
+    }
     return render(request, "plans/access_review.html", context)
 
 

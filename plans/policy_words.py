@@ -251,6 +251,12 @@ def tolerated_words(rules: EvidenceRules) -> str:
     return f"x{rules.ratio:g} + {rules.points:g} points"
 
 
+def _without_guardrails(policy: UpgradePolicy) -> str:
+    if policy.evidence is not None:
+        return "None; the evidence test judges."
+    return "None: no metric takes anything back."
+
+
 def _evidence(rules: EvidenceRules, policy: UpgradePolicy) -> list[str]:
     does = {
         "pause": "the plan pauses",
@@ -327,7 +333,7 @@ def meaning(
     guardrails = [sentence_of(guardrail, scope=scope) for guardrail in policy.guardrails]
     parts = (
         ("Batches", [_batch(batch) for batch in policy.batches]),
-        ("Guardrails", guardrails or ["None: no metric takes anything back."]),
+        ("Guardrails", guardrails or [_without_guardrails(policy)]),
         ("Evidence", evidence_words(policy)),
         ("Order and choice", _selection(policy.selection)),
         ("When", when_words(policy)),

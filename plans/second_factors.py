@@ -52,7 +52,7 @@ class NoFactor(Refused):
 
 def has_factor(user: User) -> bool:
     """Tell whether the person has an authenticator app or a passkey."""
-    return Authenticator.objects.filter(user=user, type__in=REAL).exists()
+    return bool(Authenticator.objects.filter(user=user, type__in=REAL).exists())
 
 
 def must_have_factor(user: User, *, at: datetime) -> bool:
@@ -81,8 +81,14 @@ def use_code(*, user: User, code: str, now: datetime) -> Authenticator:
     """
     typed = as_typed(code)
     # Locked, so that of two who bring the same code at once one is too late.
-    rows = Authenticator.objects.select_for_update().filter(user=user, type__in=CODES)
-    for row in sorted(rows, key=lambda row: row.type != Authenticator.Type.TOTP):
+    rows = Authenticator.objects.select_for_update(no_key=True).filter(user=user, type__in=CODES)
+    in_turn = sorted(rows, key=lambda row: row.type != Authenticator.Type.TOTP)
+    if not in_turn:
+        raise WrongCode(
+            "You have enrolled nothing that shows codes. Enrol an authenticator app in the console"
+            " under Second factors."
+        )
+    for row in in_turn:
         if row.type == Authenticator.Type.TOTP:
             right = _use_period(row, typed, now)
         else:
@@ -150,7 +156,8 @@ def reset_factors(
             )
     if not reason.strip():
         raise BadInput(["reason: say how you know that it is really this person who asks"])
-    rows = list(Authenticator.objects.select_for_update().filter(user=user).order_by("pk"))
+    theirs = Authenticator.objects.filter(user=user).order_by("pk")
+    rows = list(theirs.select_for_update(no_key=True))
     if not rows:
         raise NoFactor(f"{user.get_full_name()} has no second factor; there is nothing to reset.")
     kinds = [row.type for row in rows]

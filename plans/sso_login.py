@@ -12,17 +12,23 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
+from requests import Session
 
 from plans import events, failed_logins
 from plans.client_address import client_address
 from plans.models import FailedLogIn, User
 from plans.sso_roles import apply_mapping
+from plans.sso_transport import guarded_session
 
 logger = logging.getLogger(__name__)
 
 
 class SingleSignOnAdapter(DefaultSocialAccountAdapter):
     """Find the person, and say no in words."""
+
+    def get_requests_session(self) -> Session:
+        """Return a session that goes the console's one way out."""
+        return guarded_session()
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: Any) -> bool:
         """Return False: whoever may come is found or made in pre_social_login."""
@@ -39,12 +45,12 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):
             events.record(
                 stream=None,
                 kind="sso_connected",
-                sentence=f"{user.get_full_name()} logged in with {settings.SINGLE_SIGN_ON.name}"
+                sentence=f"{user.get_full_name()} logged in with {_trusted().name}"
                 " for the first time; from now on that account there is theirs.",
                 actor=user,
                 via="sso",
                 now=timezone.now(),
-                payload={"subject": claims["sub"], "issuer": settings.SINGLE_SIGN_ON.issuer},
+                payload={"subject": claims["sub"], "issuer": _trusted().issuer},
             )
 
     def on_authentication_error(
@@ -63,9 +69,14 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):
         """Send none: the trail and the person's page tell it."""
 
 
+def _trusted() -> Any:
+    """Return whom the console trusts; without somebody nobody comes here."""
+    return settings.SINGLE_SIGN_ON
+
+
 def _person_of(request: HttpRequest, claims: Mapping[str, Any]) -> User:
     """Return the person of a proven, verified address; raise with a page that says why not."""
-    sso = settings.SINGLE_SIGN_ON
+    sso = _trusted()
     email = claims.get("email")
     if not isinstance(email, str) or claims.get("email_verified") is not True:
         raise _refused(request, f"{sso.name} does not vouch for your e-mail address.")

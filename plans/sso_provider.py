@@ -160,13 +160,13 @@ class StrictCallbackView(OAuth2CallbackView):
         return state, response
 
 
-@login_not_required
+@login_not_required  # type: ignore[untyped-decorator]
 def sso_login(request: HttpRequest, provider_id: str) -> HttpResponse:
     """Ask whether to go to the identity provider (GET), or go there (POST)."""
     return _seen(OAuth2LoginView, request, provider_id)
 
 
-@login_not_required
+@login_not_required  # type: ignore[untyped-decorator]
 def sso_callback(request: HttpRequest, provider_id: str) -> HttpResponse:
     """Take in what the identity provider says."""
     return _seen(StrictCallbackView, request, provider_id)

@@ -1,6 +1,6 @@
 """Which rows of any table a person may see: the door for pages that show every table alike."""
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.db import models
 from django.db.models import Q
@@ -43,18 +43,15 @@ def ways_to_tenants(
 ) -> dict[str, type[models.Model]]:
     """Return the foreign keys by which a table's rows lead to a plan or a tenant, the nearest."""
     ways: dict[str, type[models.Model]] = {}
-    fields = [field for field in model._meta.get_fields() if _leads_on(field)]
+    fields = [one for one in model._meta.get_fields() if isinstance(one, models.ForeignKey)]
     for field in fields:
         if field.related_model in (Plan, Tenant):
             ways[field.name] = field.related_model
     if ways or most == 1:
         return ways
     for field in fields:
-        if field.related_model is not model:
-            further = ways_to_tenants(field.related_model, most=most - 1)
-            ways |= {f"{field.name}__{way}": target for way, target in further.items()}
+        target = field.related_model
+        if target is not model:
+            further = ways_to_tenants(target, most=most - 1)
+            ways |= {f"{field.name}__{way}": found for way, found in further.items()}
     return ways
-
-
-def _leads_on(field: Any) -> bool:
-    return isinstance(field, models.ForeignKey)

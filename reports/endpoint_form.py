@@ -22,6 +22,7 @@ class EndpointForm(AnyModelForm):
         label="URL",
         max_length=500,
         assume_scheme="https",
+        widget=forms.URLInput(attrs={"class": "vTextField"}),
         help_text="http or https; gets CloudEvents 1.0 JSON. A private address needs a line in"
         " outbound.yaml.",
     )
@@ -30,7 +31,7 @@ class EndpointForm(AnyModelForm):
         required=False,
         min_length=SHORTEST_SECRET,
         max_length=200,
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password", "class": "vTextField"}),
         help_text="Signs each delivery: X-Upgrade-Signature is HMAC-SHA256 over the body. Kept"
         " sealed and never shown again; left empty, the secret stays as it is.",
     )

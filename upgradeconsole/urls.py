@@ -4,11 +4,13 @@ from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.templatetags.static import static
 from django.urls import include, path
+from django.views.decorators.http import require_safe
 from django.views.generic import RedirectView
 
 from plans import sso_provider
 
 
+@require_safe
 def livez(request: HttpRequest) -> JsonResponse:
     """Answer that this process serves; asks nothing else."""
     return JsonResponse({"status": "ok"})

@@ -31,8 +31,12 @@ class FreezeQuerySet(models.QuerySet["Freeze"]):
         return self.filter(models.Q(plugin=None) | models.Q(plugin=plugin_id))
 
     def visible_to(self, user: User) -> "FreezeQuerySet":
-        """Return those that hold up a tenant that the person may know of, or every tenant."""
-        if sight(user).everything:
+        """Return those that hold up every tenant, or one that the person may know of.
+
+        Of those by labels also the ones that can hold up nobody else, be it of today or tomorrow.
+        """
+        reach = sight(user)
+        if reach.everything:
             return self
         seen = Tenant.objects.visible_to(user)
         keys: set[str] = set()
@@ -46,6 +50,7 @@ class FreezeQuerySet(models.QuerySet["Freeze"]):
                 for pk, named, wanted in self.order_by().values_list("pk", "tenants", "labels")
                 if (not named and not wanted)
                 or keys.intersection(named)
+                or (wanted and reach.covers(wanted))
                 or (wanted and any(wanted.items() <= labels.items() for labels in carried))
             ]
         )

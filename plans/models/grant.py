@@ -7,8 +7,10 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 
+from plans.models.plan import OfPlans
 
-class GrantQuerySet(models.QuerySet["Grant"]):
+
+class GrantQuerySet(OfPlans["Grant"]):
     """Questions about grants."""
 
     def unused(self) -> "GrantQuerySet":
@@ -88,7 +90,7 @@ class Grant(models.Model):
         return "expired" if self.expires_at <= at else "open"
 
 
-class BreakGlassQuerySet(models.QuerySet["BreakGlass"]):
+class BreakGlassQuerySet(OfPlans["BreakGlass"]):
     """Questions about the times at which the approvers were passed over."""
 
     def unreviewed(self) -> "BreakGlassQuerySet":

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 TOKEN = "s3cret-token"
@@ -25,7 +26,7 @@ class MetricPage:
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.text = ""
-        self.document: object = {"tenants": []}
+        self.document: Any = {"tenants": []}
         self.released = threading.Event()
         self.pages_served = 0
         page = self
@@ -100,7 +101,7 @@ class MetricPage:
     def _page(self, path: str, mode: str) -> object:
         """Return a page with one row of the document, and where the next one is."""
         asked = dict(parse_qsl(urlsplit(path).query))
-        rows = self.document["tenants"]  # type: ignore[index]
+        rows = self.document["tenants"]
         number = int(asked.get("page", asked.get("after", 1)))
         page: dict[str, object] = {"tenants": rows[number - 1 : number], "page": number}
         last = number >= len(rows)

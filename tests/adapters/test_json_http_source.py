@@ -77,7 +77,7 @@ async def paged(page, mode, pages, **options):
     page.document, page.pages_served = ROWS, 0
     url = f"{page.url}/{mode}"
     options = OPTIONS | {"rows": "$.tenants", "url": url, "pages": pages} | options
-    source = build(SourceSpec("vendor", "json_http", options), environ={})
+    source = build(SourceSpec("vendor", "json_http", options), environ={}, rules=open_here)
     try:
         found = (await source.read([ERRORS], timeout=5))[ERRORS]
     finally:
@@ -125,7 +125,7 @@ async def test_pages_that_do_not_end_are_no_answer(page, mode, pages, said):
 async def test_all_pages_together_have_the_time_of_one_answer(page):
     page.document = {"tenants": [{"id": "a"}], "next": f"{page.url}/hang"}
     options = OPTIONS | {"rows": "$.tenants", "url": f"{page.url}/json", "pages": NEXT}
-    source = build(SourceSpec("vendor", "json_http", options), environ={})
+    source = build(SourceSpec("vendor", "json_http", options), environ={}, rules=open_here)
     with pytest.raises(MetricUnavailable, match=r"not all pages within 0\.5 s; 1 came") as late:
         await source.read([ERRORS], timeout=0.5)
     await source.close()
@@ -136,7 +136,7 @@ async def test_all_pages_together_have_the_size_of_one_answer(page):
     page.document = ROWS
     options = OPTIONS | {"rows": "$.tenants", "url": f"{page.url}/linked", "pages": NEXT}
     spec = SourceSpec("vendor", "json_http", options)
-    source = JsonHttpSource(spec, environ={}, byte_cap=150)
+    source = JsonHttpSource(spec, environ={}, rules=open_here, byte_cap=150)
     with pytest.raises(MetricUnavailable, match="larger than 150 bytes together"):
         await source.read([ERRORS], timeout=5)
     await source.close()
@@ -146,7 +146,7 @@ async def test_a_row_that_moves_to_a_later_page_meanwhile_counts_once(page):
     moved = [{"id": "a", "stats": {"errors": 1}}, {"id": "a", "stats": {"errors": 5}}]
     page.document, page.pages_served = {"tenants": moved}, 0
     options = OPTIONS | {"rows": "$.tenants", "url": f"{page.url}/linked", "pages": NEXT}
-    source = build(SourceSpec("vendor", "json_http", options), environ={})
+    source = build(SourceSpec("vendor", "json_http", options), environ={}, rules=open_here)
     [one] = (await source.read([ERRORS], timeout=5))[ERRORS]
     await source.close()
     assert one.value == 5

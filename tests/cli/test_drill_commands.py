@@ -131,8 +131,13 @@ ONE = f"/api/v1/drill-schedules/{SCHEDULE}"
 @pytest.fixture
 def nightly(console):
     """Have one schedule that nobody has agreed to."""
-    row = {"schedule": SCHEDULE, "name": "nightly", "waits_for": ["system_admin"]}
-    row |= {"enabled": True, "problem": ""}
+    row = {
+        "schedule": SCHEDULE,
+        "name": "nightly",
+        "waits_for": ["system_admin"],
+        "enabled": True,
+        "problem": "",
+    }
     console.will("/api/v1/drill-schedules/", (200, [row]))
     return row
 

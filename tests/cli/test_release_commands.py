@@ -15,7 +15,8 @@ ROW = {
     "usable": True,
     "verified_at": AT,
 }
-WHERE = f"/api/v1/releases/{ROW['release']}/"
+ID = str(ROW["release"])
+WHERE = f"/api/v1/releases/{ID}/"
 KEY = {
     "key_id": "0123456789abcdef",
     "name": "build",
@@ -83,7 +84,7 @@ def test_an_artifact_is_verified_by_its_digest_and_a_refusal_ends_with_4(console
     kind = {"Content-Type": "application/problem+json"}
     console.will(f"{WHERE}verify", (200, ROW), (409, problem, kind))
     assert run(["release", "verify", "pay@1.5.0", "--artifact", str(artifact)]) == 0
-    assert run(["release", "verify", ROW["release"]]) == 4
+    assert run(["release", "verify", ID]) == 4
     sent = console.bodies(f"{WHERE}verify")
     assert sent == [{"digest": hashlib.sha256(b"artifact").hexdigest()}, {}]
 

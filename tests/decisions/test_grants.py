@@ -249,4 +249,4 @@ def test_what_is_sealed_is_read_back_and_never_as_another(claims):
 def test_no_noise_is_a_grant_or_breaks_the_reader(payload, sig, kid):
     texts = [base64.b64encode(data).decode() for data in (payload, sig)]
     with pytest.raises(GrantRefused):
-        opened(SealedGrant(*texts, kid or "k1"), key_of)
+        opened(SealedGrant(texts[0], texts[1], kid or "k1"), key_of)

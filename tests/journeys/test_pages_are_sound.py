@@ -57,6 +57,13 @@ policies:
     rollback_thresholds: {error_rate: 50, latency_ms: 200}
     limits: {look_seconds: 1, call_timeout_seconds: 5}
     rollback: {on_manual_pause: {rollback_after_seconds: 120}}
+  weighed:
+    description: "The evidence test may take everything back."
+    batches:
+      - {name: canary, percentage: 40, soak_minutes: 0.1}
+      - {name: rest, percentage: 60, soak_minutes: 0.1}
+    limits: {look_seconds: 1}
+    evidence: {kpis: [error_rate], action: rollback, max_false_rollback_risk: 1}
 approvals:
   default: {required_roles: [system_admin, role_admin], max_pending_minutes: 60}
 """
@@ -72,9 +79,11 @@ PAGES = {
     "plan-adjust": ("mara", "/plans/{running}/adjust/"),
     "plan-replay": ("rita", "/plans/{completed}/replay/"),
     "plan-replay weighed": ("rita", "/plans/{completed}/replay/?kpis=error_rate&ratio=1.1"),
+    "plan-replay to the last digit": ("rita", "/plans/{weighed}/replay/?policy="),
     "plan-replay tighter": ("rita", "/plans/{completed}/replay/?limit_0=0&everywhere=on"),
     "approval-inbox": ("aram", "/approvals/"),
     "live-plan waiting": ("aram", "/plans/{waiting}/"),
+    "live-plan whose evidence may take it back": ("aram", "/plans/{weighed_waiting}/"),
     "live-plan running": ("olga", "/plans/{running}/"),
     "live-plan paused": ("olga", "/plans/{paused}/"),
     "live-plan completed": ("olga", "/plans/{completed}/"),
@@ -106,6 +115,8 @@ PAGES = {
     "policy": ("mara", "/policies/gated/"),
     "kpi-list": ("mara", "/kpis/"),
     "kpi": ("mara", "/kpis/error_rate/"),
+    "policy weighed": ("mara", "/policies/weighed/"),
+    "policy-placebo weighed": ("mara", "/policies/weighed/placebo/"),
     "policy-placebo": ("mara", "/policies/gated/placebo/"),
     "access-review": ("ada", "/access/"),
     "access-review past": ("rita", "/access/?at=2020-01-01"),
@@ -246,13 +257,15 @@ def make_plans(stack: Stack) -> dict[str, str]:
         "paused": stack.begin(stack.take_tenants(5), policy="gated"),
         "waiting": stack.hand_in(stack.take_tenants(5), policy="gated"),
         "broken": stack.hand_in(stack.take_tenants(2), policy="gated"),
+        "weighed": stack.begin(stack.take_tenants(5), policy="weighed"),
+        "weighed_waiting": stack.hand_in(stack.take_tenants(5), policy="weighed"),
     }
     given = {"act": "start", "reason": "The hole is being used right now."}
     status, answer = stack.rest(
         "POST", f"/api/v1/plans/{plans['broken']}/break-glass", given, by="olga"
     )
     assert status == 201, answer
-    for state in ("completed", "needs_hand"):
+    for state in ("completed", "needs_hand", "weighed"):
         stack.wait_for(plans[state], "completed")
     stack.act(plans["needs_hand"], "rollback", reason="Olga has seen enough")
     stack.wait_for(plans["needs_hand"], "needs_hand")

@@ -1,6 +1,7 @@
 """Second factors in a real browser: an app, a passkey, and an approval that waits for one.
 
-The console runs as `./console up` starts it, with second factors required.
+The console runs as `./console up` starts it, with second factors required, and trusts a small
+identity provider.
 """
 
 import base64
@@ -17,6 +18,12 @@ from plans.one_time_code import code_of, period_at
 from tests.journeys.stack import Stack, running
 from tests.journeys.test_pages_are_sound import POLICIES, look_at
 from tests.journeys.visitors import People, browsing
+from tests.web.identity_provider import (
+    CLIENT_ID,
+    CLIENT_SECRET,
+    IdentityProvider,
+    identity_provider,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(240)]
 
@@ -27,6 +34,7 @@ class Guarded:
 
     stack: Stack
     people: People
+    idp: IdentityProvider
 
     def log_in(self, page: Page, name: str) -> None:
         """Give name and password, and nothing else yet."""
@@ -34,7 +42,7 @@ class Guarded:
         page.goto(f"{self.people.url}/accounts/login/")
         page.get_by_label("Email").fill(email)
         page.get_by_label("Password").fill(password)
-        page.get_by_role("button", name="Log in").click()
+        page.get_by_role("button", name="Log in", exact=True).click()
 
     def log_out(self, page: Page) -> None:
         page.goto(f"{self.people.url}/accounts/logout/")
@@ -58,12 +66,25 @@ def browser() -> Iterator[Browser]:
 def guarded(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Guarded]:
     data = tmp_path_factory.mktemp("guarded")
     required = {"UPGRADECONSOLE_REQUIRE_MFA": "1"}
-    with running(data, policies=POLICIES, environ=required) as stack:
+    with (
+        identity_provider() as idp,
+        running(data, policies=POLICIES, environ=required | trusting(idp)) as stack,
+    ):
         # Browsers know no passkeys for a bare address of the network.
         url = f"http://localhost:{stack.port}"
         people = People(browser, url, stack.data / "demo-logins.txt")
-        yield Guarded(stack, people)
+        yield Guarded(stack, people, idp)
         people.end()
+
+
+def trusting(idp: IdentityProvider) -> dict[str, str]:
+    """Return the environment of a console that trusts the provider."""
+    return {
+        "UPGRADECONSOLE_OIDC_ISSUER": idp.url,
+        "UPGRADECONSOLE_OIDC_CLIENT_ID": CLIENT_ID,
+        "UPGRADECONSOLE_OIDC_CLIENT_SECRET": CLIENT_SECRET,
+        "UPGRADECONSOLE_OIDC_NAME": "Example Works",
+    }
 
 
 @pytest.fixture
@@ -169,8 +190,10 @@ def test_a_key_that_says_nothing_is_told_and_can_be_tried_again(guarded, page):
     guarded.log_in(page, "ada")
     page.goto(f"{guarded.people.url}/accounts/2fa/webauthn/add/")
     page.evaluate(
-        "navigator.credentials.create = () => "
-        "Promise.reject(new DOMException('', 'NotAllowedError'))"
+        """() => {
+            const refusal = new DOMException("", "NotAllowedError");
+            navigator.credentials.create = async () => { throw refusal; };
+        }"""
     )
 
     page.get_by_role("button", name="Enrol the key").click()
@@ -200,3 +223,15 @@ def test_who_has_not_enrolled_still_pauses(guarded, page):
         f"/api/v1/plans/{plan}/resume",
     )
     assert json.loads(answer)["code"] == "enrol_factor"
+
+
+def test_the_company_s_log_in_brings_one_to_the_page_that_was_asked_for(guarded, page):
+    guarded.idp.claims |= {"email": "rita@example.org", "sub": "rita"}
+    assert look_at(page, guarded.people, "/accounts/login/") == []
+    page.goto(f"{guarded.people.url}/reports/")
+
+    page.get_by_role("button", name="Log in with Example Works").click()
+
+    expect(page.get_by_role("heading", name="Reports")).to_be_visible()
+    assert guarded.people.complaints == []
+    assert "sso_connected" in guarded.system_trail()

@@ -62,9 +62,16 @@ def fleet(scene, settings, tmp_path, monkeypatch) -> Iterator[WatchedFleet]:
         yield made
 
 
-def began(scene: Scene, *, evidence: str = QUICK, more: str = "", limits: str = "") -> Plan:
+def began(
+    scene: Scene,
+    *,
+    evidence: str = QUICK,
+    more: str = "",
+    limits: str = "",
+    batches: str = SLOW_BATCHES,
+) -> Plan:
     policy = policy_text(
-        batches=SLOW_BATCHES,
+        batches=batches,
         more=f"limits: {{{', '.join(filter(None, [LIMITS, limits]))}}}\n"
         f"evidence: {{{evidence}}}\n{more}",
     )
@@ -139,7 +146,8 @@ def test_with_action_rollback_everybody_goes_back_by_the_ruling(scene, fleet):
 def test_without_history_it_warns_and_the_plan_goes_on(scene, fleet, monkeypatch):
     monkeypatch.setattr(evidence_history, "kpi_history", kpi_history)
     fleet.metrics.bad_versions = {"1.5.0"}
-    plan = began(scene)
+    # Nothing is waited for, so that the soak itself has to have time for some looks.
+    plan = began(scene, batches=SLOW_BATCHES.replace("0.002", "0.03"))
     fleet.until(lambda: "guardrail_warning" in alerts_of(plan) or _ended(plan))
     fleet.until_plan(plan, "completed")
     warned = Ruling.objects.get(plan=plan, guardrail="evidence", verdict="breached")

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.core import mail
 from django.core.cache import cache
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,6 +67,20 @@ def test_thousands_of_addresses_fill_no_trail(olga):
 
     assert len(told()) == failed_logins.CROWD + 1
     assert "from several addresses failed at the password 125 times" in told()[-1]
+
+
+@pytest.mark.parametrize(("step", "mails"), [("code", 1), ("password", 0)])
+def test_who_is_guessed_at_after_the_right_password_is_told_once(
+    olga, step, mails, django_capture_on_commit_callbacks
+):
+    at = now().replace(minute=10)
+    with django_capture_on_commit_callbacks(execute=True):
+        for number in range(30):
+            failed_logins.note_failure(
+                user=olga, address=f"10.0.1.{number}", step=step, now=at, via="page"
+            )
+
+    assert [one.to for one in mail.outbox] == [[olga.email]] * mails
 
 
 def test_what_is_old_is_forgotten(olga):

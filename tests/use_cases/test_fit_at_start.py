@@ -159,7 +159,7 @@ def test_a_fresh_probe_is_enough_for_the_watch(scene, fleet):
 # A running plan is changed.
 
 
-ADDED = {"guardrails": {"pass_rate": {"at_least": 90}}}
+ADDED: dict[str, Any] = {"guardrails": {"pass_rate": {"at_least": 90}}}
 
 
 def test_a_kpi_that_a_change_adds_has_to_fit(scene, metrics):

@@ -10,13 +10,18 @@ from batches import history_recording
 from batches.fit_probing import probe
 from batches.metric_sources import SourceSpec
 from batches.models import KpiFit, KpiHistoryCursor, PushedSeries
-from batches.pushed_points import PushedPoint
+from batches.pushed_points import PointKind, PushedPoint
 from batches.pushing import take_points
 from tests.builders import FOREST
 from tests.use_cases.probed_sources import dictionary_text
 from tests.web.api_scene import Scene, now
 
 pytestmark = pytest.mark.django_db(transaction=True)
+COUNTED: tuple[tuple[str, PointKind, float], ...] = (
+    ("errors_total", "counter", 1.0),
+    ("requests_total", "counter", 200.0),
+    ("pass_ratio", "gauge", 0.98),
+)
 
 
 def use(settings: Any, folder: Any, **source: Any) -> None:
@@ -35,11 +40,7 @@ def send(scene: Scene, spec: SourceSpec, tenants: Any = FOREST, **renamed: str) 
     points = [
         PushedPoint(renamed.get(name, name), {"tenant": key}, kind, (value,), at)
         for key in tenants
-        for name, kind, value in (
-            ("errors_total", "counter", 1.0),
-            ("requests_total", "counter", 200.0),
-            ("pass_ratio", "gauge", 0.98),
-        )
+        for name, kind, value in COUNTED
     ]
     take_points(spec=spec, points=points, by=scene.mara, now=at)
 

@@ -126,7 +126,7 @@ def test_fault_27_a_used_approval_does_not_start_anything_again(scene):
 @pytest.mark.parametrize("column", ["payload", "sig"])
 def test_fault_27_a_changed_approval_starts_nothing(scene, column):
     plan = an_approved(scene)
-    grant = Grant.objects.filter(plan=plan).first()
+    grant = Grant.objects.filter(plan=plan)[0]
     data = bytearray(base64.b64decode(getattr(grant, column)))
     data[5] ^= 1
     Grant.objects.filter(pk=grant.pk).update(**{column: base64.b64encode(data).decode()})
@@ -177,7 +177,7 @@ def test_fault_27_an_approval_kept_under_another_id_starts_nothing(scene):
 )
 def test_fault_27_a_genuine_grant_for_something_else_starts_nothing(scene, changes, code):
     plan = an_approved(scene)
-    resealed(Grant.objects.filter(plan=plan).first(), **changes)
+    resealed(Grant.objects.filter(plan=plan)[0], **changes)
     assert why_not(scene, plan) == code
 
 
@@ -500,7 +500,7 @@ def test_the_commands_verify_grants_without_the_database(scene, tmp_path, capsys
 
 def test_a_public_key_from_elsewhere_verifies_them_too(scene, tmp_path, capsys):
     plan = an_approved(scene)
-    grant = Grant.objects.filter(plan=plan).first()
+    grant = Grant.objects.filter(plan=plan)[0]
     file, pem = tmp_path / "grants.json", tmp_path / "key.pem"
     file.write_text(json.dumps(grant.to_json()))
     key = public_key(grant.kid)

@@ -31,7 +31,7 @@ def committed(transactional_db, settings, tmp_path) -> Scene:
 
 def test_fault_27_of_twenty_who_use_one_approval_one_wins(committed):
     plan = an_approved(committed)
-    grant = Grant.objects.filter(plan=plan).first()
+    grant = Grant.objects.filter(plan=plan)[0]
     claims = opened(SealedGrant(grant.payload, grant.sig, grant.kid), public_key)
     bound = Bound(**{one.name: getattr(claims, one.name) for one in fields(Bound)})
 

@@ -29,8 +29,13 @@ pytestmark = pytest.mark.django_db
 
 def look(plan: Plan, number: int, *, bad: float = 1, ok: bool = True) -> None:
     at = NOON + timedelta(seconds=5 * number)
-    points = {"canary": {"acorn": RatioPoint(bad, 100)}, "control": {"fir": RatioPoint(1, 200)}}
-    sample = LookSample("error_rate", at, source="fleet", ok=ok, **(points if ok else {}))
+    sample = LookSample(
+        "error_rate",
+        at,
+        canary={"acorn": RatioPoint(bad, 100)},
+        control={"fir": RatioPoint(1, 200)},
+        source="fleet",
+    )
     KpiSample.objects.create(
         plan=plan,
         kpi="error_rate",

@@ -126,7 +126,10 @@ def test_single_test_cases_count_but_do_not_flood_a_timeline(scene, sender):
 def test_whoever_may_push_for_some_tenants_only_reaches_no_other_plan(scene, sender):
     a_draft(scene)
     RoleBinding.objects.filter(user=sender).update(selector={"region": "mars"})
-    assert tell(sender, news("service", "deployed", plan="pay-7"))["plans"] == []
+    with pytest.raises(NotAllowed, match="region=mars only"):
+        tell(sender, news("service", "deployed", plan="pay-7"))
+    assert not PipelineEvent.objects.exists()
+    assert tell(sender, news("service", "deployed", plan="pay-7", tenant=""))["plans"] == []
 
 
 def test_sending_takes_a_permission_of_its_own(scene):

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from io import StringIO
+from typing import Any
 
 import pytest
 import time_machine
@@ -43,11 +44,11 @@ def bela(scene) -> User:
         return person("Bela", console="administrator")
 
 
-def given(scene: Scene, user: User, role: str = "operator", **more: object) -> RoleBinding:
-    made = give_role(**{
-        "user": user, "kind": "console", "role": role, "by": scene.ada, "now": now(),
-        "via": "page", **more,
-    })  # fmt: skip
+def given(scene: Scene, user: User, role: str = "operator", **more: Any) -> RoleBinding:
+    wanted: dict[str, Any] = {
+        "kind": "console", "by": scene.ada, "now": now(), "via": "page", **more,
+    }  # fmt: skip
+    made = give_role(user=user, role=role, **wanted)
     assert isinstance(made, RoleBinding)
     return made
 

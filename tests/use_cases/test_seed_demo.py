@@ -86,7 +86,7 @@ def test_every_tenant_has_an_owner_and_runs_the_version_that_all_start_from(seed
 def test_the_releases_are_signed_for_the_artifacts_that_the_fleet_knows(seeded):
     releases = {release.version: release for release in Release.objects.all()}
 
-    assert set(releases) == {"1.5.0", "1.5.1", "1.5.2", "1.6.0"}
+    assert set(releases) == {BASELINE, "1.5.0", "1.5.1", "1.5.2", "1.6.0"}
     for version, release in releases.items():
         assert release.digest == digest_of(version)
         verify_again(release=release, now=now())

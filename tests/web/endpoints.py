@@ -111,7 +111,7 @@ PAGES: dict[str, Endpoint] = {
     "live-plan-settle": _act("settle", given=REASON | KEYS | {"as": "excluded"}),
     "live-plan-ask": Endpoint(get="retry", about=PLAN, kwargs={"act": "retry"}, given=KEYS),
     "live-plan-do": _act("retry", given=REASON | KEYS, kwargs={"act": "retry"}),
-    "live-plan-retry": _act("retry", given=REASON | KEYS),
+    "live-plan-retry": _act("rollback"),
     "kpi-list": _seen(),
     "kpi-probe-all": _act("probe", ""),
     "kpi": _seen(kwargs={"name": "error_rate"}),
@@ -164,7 +164,13 @@ API: dict[str, Endpoint] = {
     "api-plan-report": _seen(PLAN),
     "api-replay": _seen(given={"threshold": "error_rate=3"}),
     "api-kpi-history": _seen(),
-    "api-policy-placebo": Endpoint(get="view", post="measure", kwargs={"name": "safe-rollout"}),
+    # Nobody has measured it yet.
+    "api-policy-placebo": Endpoint(
+        get="view",
+        post="measure",
+        kwargs={"name": "safe-rollout"},
+        own_is=frozenset({404}),
+    ),
     "api-kpis": _seen(),
     "api-kpis-probe": _act("probe", ""),
     "api-kpi": _seen(kwargs={"kpi": "error_rate"}),

@@ -125,7 +125,9 @@ class Asker:
 
     def status(self, name: str, method: str, side: str, who: User, *, csrf: bool = True) -> int:
         client = self.browser(who)
-        headers = {"HTTP_ACCEPT": "application/json" if name.startswith("live-") else "*/*"}
+        headers: dict[str, Any] = {
+            "HTTP_ACCEPT": "application/json" if name.startswith("live-") else "*/*"
+        }
         if csrf:
             headers["HTTP_X_CSRFTOKEN"] = TOKEN
         given = {key: self.sample(value) for key, value in ENDPOINTS[name].given.items()}
@@ -267,6 +269,7 @@ def test_other_methods_are_not_allowed(asker):
 
 def test_a_narrower_role_reaches_no_further(asker):
     """Somebody of eu and gold sees neither the plan of all of eu nor that of us."""
-    both = asker.scene.holder("viewer", EU | {"tier": "gold"})
+    both = asker.scene.people["viewer"]
+    both.role_bindings.update(selector=EU | {"tier": "gold"})
     assert asker.status("live-plan", "GET", OWN, both) == 404
     assert asker.status("live-plan", "GET", OTHER, both) == 404

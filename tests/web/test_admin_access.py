@@ -86,7 +86,7 @@ def test_what_belongs_to_a_plan_is_seen_with_it(scene, carl):
 def test_staff_see_the_events_of_their_plans_and_no_system_trail(scene, carl):
     shown = browser(carl).get(list_of(Event)).context["cl"].queryset
     streams = set(shown.values_list("stream__key", flat=True))
-    assert streams == {scene.plans[OWN].stream_key}
+    assert streams == {scene.plans[OWN].stream_key, scene.waiting[OWN].stream_key}
     rita = scene.rita
     User.objects.filter(pk=rita.pk).update(is_staff=True)
     everything = browser(User.objects.get(pk=rita.pk)).get(list_of(Event))

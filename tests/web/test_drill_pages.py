@@ -141,7 +141,8 @@ def test_a_schedule_is_made_agreed_to_run_and_switched_off(scene, mara):
     assert "not ended yet" in said(act(browser(scene.olga), schedule, "run"))
     assert "off" in said(act(mara, schedule, "switch", on="0"))
     assert not DrillSchedule.objects.get().enabled
-    assert "You may not" in said(act(browser(scene.olga), schedule, "switch", on="1"))
+    refused = act(browser(scene.olga), schedule, "switch", on="1")
+    assert (refused.status_code, "You may not" in text_of(refused)) == (403, True)
 
 
 @pytest.mark.parametrize("name", ["approve", "switch", "run"])
@@ -265,6 +266,7 @@ def test_a_schedule_is_made_agreed_to_run_and_switched_off_over_rest(scene):
     [
         ({"days": ["someday"]}, 400, "someday"),
         ({"injects": []}, 400, "injects"),
+        ({"injects": ["earthquake"]}, 422, "earthquake"),
         ({"timezone": "Middle/Earth"}, 422, "IANA"),
         ({"to_version": "9.9"}, 422, "not registered"),
         ({"colour": "red"}, 400, "colour"),

@@ -81,7 +81,7 @@ def test_the_page_of_signed_approvals_lists_and_checks_each(scene):
     assert page in shown(scene.rita, plan)
     listed = text_of(browser(scene.rita).get(page))
     assert "Aram" in listed
-    assert "1of2" in listed
+    assert "1 of 2" in listed
     first = Grant.objects.filter(plan=plan).first()
     Grant.objects.filter(pk=first.pk).update(sig=Grant.objects.exclude(pk=first.pk).get().sig)
     assert "not genuine" in text_of(browser(scene.rita).get(page))

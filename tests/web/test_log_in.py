@@ -1,6 +1,7 @@
 """Logging in: locks that lock nobody out, sessions that end, passwords that are long."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import time_machine
@@ -18,8 +19,8 @@ from tests.web.factors import PASSWORD, App, give_password, logged_in, with_pass
 from tests.web.page_scene import text_of
 
 pytestmark = pytest.mark.django_db
-ELSEWHERE = {"REMOTE_ADDR": "10.0.0.66"}
-OFFICE = {"REMOTE_ADDR": "10.0.0.7"}
+ELSEWHERE: Any = {"REMOTE_ADDR": "10.0.0.66"}
+OFFICE: Any = {"REMOTE_ADDR": "10.0.0.7"}
 
 
 @pytest.fixture
@@ -140,6 +141,16 @@ def test_an_address_that_tries_everybody_is_locked(scene):
     assert give_password(Client(), scene.olga, PASSWORD, **OFFICE).status_code == 302
 
 
+def test_an_address_that_tries_too_fast_is_told_to_wait(scene, settings):
+    settings.ACCOUNT_RATE_LIMITS = {"login": "1/m/ip"}
+    give_password(Client(), scene.olga, "a wrong password", **ELSEWHERE)
+
+    answer = give_password(Client(), scene.olga, "a wrong password", **ELSEWHERE)
+
+    assert answer.status_code == 429
+    assert "Too many tries from this address" in text_of(answer)
+
+
 # ---- the trail
 
 
@@ -174,7 +185,7 @@ def test_the_session_gets_a_new_name_at_log_in_and_is_gone_at_log_out(scene):
     session = browser.session
     session["before"] = True
     session.save()
-    browser.cookies["sessionid"] = session.session_key
+    browser.cookies["sessionid"] = str(session.session_key)
     give_password(browser, with_password(scene.olga))
     key = browser.session.session_key
 

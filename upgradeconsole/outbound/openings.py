@@ -16,7 +16,7 @@ from upgradeconsole.outbound.addresses import (
     unmapped,
 )
 
-Purpose = Literal["deployers", "metrics", "webhooks"]
+Purpose = Literal["deployers", "metrics", "webhooks", "sign_on"]
 PURPOSES: Final[tuple[Purpose, ...]] = get_args(Purpose)
 PUBLIC_PORTS: Final = (80, 443, 8080, 8443)
 """Where HTTP is spoken on public addresses; any other port is opened by the file."""

@@ -101,22 +101,26 @@ class Outlet:
         await self.close()
 
     def _checked(self, url: str | URL) -> URL:
-        text = str(url)
-        parsed = url if isinstance(url, URL) else None
-        # Most calls go where the last one went; whom they connect to is checked anyway.
-        if (
-            parsed is not None
-            and (parsed.scheme, parsed.raw_authority) in self._known
-            and text.isascii()
-            and text.isprintable()
-            and " " not in text
-        ):
-            return parsed
+        if isinstance(url, URL) and self._is_known(url):
+            return url
         check_destination(url, self._rules(), self._purpose)
-        parsed = parsed if parsed is not None else URL(text)
+        parsed = url if isinstance(url, URL) else URL(url)
         if len(self._known) < MOST_DESTINATIONS:
             self._known.add((parsed.scheme, parsed.raw_authority))
         return parsed
+
+    def _is_known(self, url: URL) -> bool:
+        """Tell whether a call went there before; whom it connects to is checked anyway.
+
+        Asked for every call, so only of what the client works out too.
+        """
+        sent = url.raw_path_qs
+        return (
+            (url.scheme, url.raw_authority) in self._known
+            and sent.isascii()
+            and sent.isprintable()
+            and " " not in sent
+        )
 
 
 class Asking:
