@@ -47,7 +47,7 @@ class OpenSockets:
         self._open: dict[int, set[OpenSocket]] = {}
 
     def add(self, socket: OpenSocket) -> bool:
-        """Note a socket; False, and it is not noted, when the person has as many as there may be."""
+        """Note a socket; return False, and note none, when the person has too many."""
         with self._lock:
             theirs = self._open.setdefault(socket.person, set())
             if len(theirs) >= MOST_PER_PERSON:

@@ -76,7 +76,7 @@ COUNTS = Counts()
 
 
 class AskedTooOften(BaseThrottle):
-    """Refuse with 429 and Retry-After whoever asks more often than UPGRADECONSOLE_API_PER_MINUTE."""
+    """Refuse with 429 whoever asks more often than UPGRADECONSOLE_API_PER_MINUTE."""
 
     def __init__(self) -> None:
         self._left = 0.0

@@ -26,6 +26,8 @@ class AnswerHeadersMiddleware:
         """Add what a view has not said otherwise."""
         response = self.get_response(request)
         response.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+        # Also where the middlewares further in were not reached.
+        response.setdefault("X-Frame-Options", "DENY")
         response.setdefault("Permissions-Policy", NOTHING_OF_THE_DEVICE)
         # Files of ours hold nothing of anybody, and are kept. All else may: also a page that looks
         # the same to strangers today.

@@ -50,7 +50,7 @@ class RequestLimitsMiddleware:
         length = request.META.get("CONTENT_LENGTH") or "0"
         if largest is None or (length.isascii() and length.isdecimal() and int(length) <= largest):
             return None
-        sentence = f"The body is larger than {largest:,} bytes, which is the most that is taken here."
+        sentence = f"The body is larger than {largest:,} bytes; no more is taken here."
         return _refused(request, 413, sentence, "too_large")
 
 

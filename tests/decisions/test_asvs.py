@@ -27,7 +27,7 @@ JUNIT = """<testsuites><testsuite>
 
 
 @cache
-def tests_of(name: str) -> frozenset[str]:
+def found_in(name: str) -> frozenset[str]:
     path = ROOT / name
     if not path.is_file():
         return frozenset()
@@ -38,7 +38,7 @@ def tests_of(name: str) -> frozenset[str]:
 
 def not_there(nodes: list[str]) -> list[str]:
     pairs = [(node, *node.split("::")) for node in nodes]
-    return [node for node, name, test in pairs if test not in tests_of(name)]
+    return [node for node, name, test in pairs if test not in found_in(name)]
 
 
 def test_every_test_that_a_requirement_names_exists():

@@ -1,11 +1,14 @@
 """Sockets: of which sites, of which sessions, and how many of them."""
 
+import asyncio
+from collections.abc import AsyncIterator
+
 import pytest
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.test import Client
 
-from batches import consumers, open_sockets
+from batches import consumers, live_updates, open_sockets
 from plans.models import Plan, User
 from tests.live.live_scene import Scene, configure, upgraded
 from upgradeconsole.asgi import application
@@ -27,6 +30,14 @@ def browser(plan) -> Client:
     return client
 
 
+@pytest.fixture(autouse=True)
+async def _tailer_ends() -> AsyncIterator[None]:
+    """Wait for the reader of events, which would ask a database that is gone."""
+    yield
+    if (thread := live_updates.TAILER.thread) is not None:
+        await asyncio.to_thread(thread.join, 10)
+
+
 def socket(plan: Plan, browser: Client, *, origin: str | None = OURS) -> WebsocketCommunicator:
     cookie = "; ".join(f"{name}={morsel.value}" for name, morsel in browser.cookies.items())
     headers = [(b"host", b"testserver"), (b"cookie", cookie.encode())]
@@ -40,7 +51,9 @@ async def code_of(opened: WebsocketCommunicator) -> int:
     for _message in range(20):
         told = await opened.receive_output(timeout=5)
         if told["type"] == "websocket.close":
-            return int(told["code"])
+            code = int(told["code"])
+            await opened.disconnect(code)
+            return code
     raise AssertionError("it stays open")
 
 

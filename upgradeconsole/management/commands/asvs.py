@@ -51,7 +51,7 @@ class Command(BaseCommand):
             told = ", ".join(f"{count} {word}" for word, count in sorted(sums.items()))
             self.stdout.write(f"{len(chosen)} requirements: {told}.")
         if wrong := sums["missing"] + sums["broken"]:
-            raise CommandError(f"{wrong} of {len(chosen)} requirements are not held by their tests.")
+            raise CommandError(f"{wrong} requirements are not held by their tests.")
 
     def _tell(self, one: Requirement, word: str, known: set[str], ran: dict[str, str]) -> None:
         self.stdout.write(f"{one.number:8}{word:10}{one.why_none or f'{len(one.tests)} tests'}")
