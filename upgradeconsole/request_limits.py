@@ -1,6 +1,7 @@
 """What is refused before anything of a request is read: methods that nobody needs, large bodies."""
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
@@ -57,9 +58,14 @@ class RequestLimitsMiddleware:
 def _refused(request: HttpRequest, status: int, sentence: str, code: str) -> HttpResponse:
     if not request.path.startswith(MACHINE_PATHS):
         return render(request, "too_large.html", {"sentence": sentence}, status=status)
-    body = {
+    return problem_answer(status, code, sentence)
+
+
+def problem_answer(status: int, code: str, sentence: str) -> HttpResponse:
+    """Return a problem document, for where no endpoint of the API has been reached."""
+    body: dict[str, Any] = {
         "type": f"/api/docs/#problem-{code}",
-        "title": "Content Too Large" if status == 413 else "Length Required",
+        "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": sentence,
         "code": code,

@@ -1,5 +1,7 @@
 """How much of a request is read, and how often one may ask; holding back is never refused."""
 
+from typing import Any
+
 import pytest
 from django.core.cache import cache
 from rest_framework.test import APIClient
@@ -19,7 +21,7 @@ def scene(settings, tmp_path) -> Scene:
 
 
 @pytest.fixture
-def still(monkeypatch) -> None:
+def still(monkeypatch):
     """Let the minute of the counts not end meanwhile."""
     monkeypatch.setattr(api_throttle.time, "time", lambda: 6_000_006.0)
     COUNTS.forget()
@@ -27,7 +29,7 @@ def still(monkeypatch) -> None:
     COUNTS.forget()
 
 
-def client_of(person) -> APIClient:
+def client_of(person) -> Any:
     client = APIClient()
     client.force_login(person)
     return client
