@@ -95,6 +95,15 @@ class RulingOutput(serializers.ModelSerializer[Ruling]):
         read_only_fields = fields
 
 
+class RulingList(serializers.Serializer[Any]):
+    """One page of rulings."""
+
+    count = serializers.IntegerField()
+    next = serializers.CharField(allow_null=True)
+    previous = serializers.CharField(allow_null=True)
+    results = RulingOutput(many=True)
+
+
 class RulingQuery(serializers.Serializer[Any]):
     """Which rulings."""
 
@@ -118,7 +127,7 @@ class PlanRulings(ConsoleView):
     @extend_schema(
         summary="List the rulings of a plan, the newest first",
         parameters=[PLAN_PARAMETER, RulingQuery],
-        responses={200: RulingOutput(many=True), **PROBLEMS},
+        responses={200: RulingList, **PROBLEMS},
     )
     def get(self, request: Request, plan: str) -> Response:
         """Return one page."""

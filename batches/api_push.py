@@ -27,6 +27,14 @@ PUSH_PROBLEMS = PROBLEMS | {
 }
 
 
+# Refusals speak the protocol too: a status message in the form of the request.
+OTLP_ANSWERS = {
+    (status, kind): OpenApiTypes.BINARY if kind == PROTOBUF else dict
+    for status in (200, 400, 403, 409, 413, 422, 429, 503)
+    for kind in (PROTOBUF, "application/json")
+}
+
+
 class SampleInput(serializers.Serializer[Any]):
     """One sample."""
 
@@ -133,7 +141,7 @@ class OtlpMetrics(ConsoleView):
         " /otlp/SOURCE where the dictionary has several sources of kind push. Protobuf and JSON,"
         " plain or gzip. Points that cannot be used are counted and named as a partial success.",
         request={PROTOBUF: OpenApiTypes.BINARY, "application/json": OpenApiTypes.OBJECT},
-        responses={(200, PROTOBUF): OpenApiTypes.BINARY, (200, "application/json"): dict},
+        responses=OTLP_ANSWERS,
     )
     def post(self, request: Request, source: str | None = None) -> HttpResponse:
         """Take an export request in."""

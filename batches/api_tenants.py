@@ -34,13 +34,22 @@ class TenantQuery(serializers.Serializer[Any]):
     offset = serializers.IntegerField(min_value=0, required=False)
 
 
+class TenantList(serializers.Serializer[Any]):
+    """One page of a plan's tenants."""
+
+    count = serializers.IntegerField()
+    next = serializers.CharField(allow_null=True)
+    previous = serializers.CharField(allow_null=True)
+    results = TenantRow(many=True)
+
+
 class PlanTenants(ConsoleView):
     """What became of each tenant."""
 
     @extend_schema(
         summary="List the tenants of a plan",
         parameters=[PLAN_PARAMETER, TenantQuery],
-        responses={200: TenantRow(many=True), **PROBLEMS},
+        responses={200: TenantList, **PROBLEMS},
     )
     def get(self, request: Request, plan: str) -> Response:
         """Return one page."""

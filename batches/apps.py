@@ -12,6 +12,7 @@ class BatchesConfig(AppConfig):
     def ready(self) -> None:
         """Let the field-level diff watch batches, and changes of running plans end in time."""
         from auditlog.registry import auditlog
+        from django.contrib.auth.signals import user_logged_out
 
         # Importing adjust_ends also names what an approved loosening does.
         from batches import (
@@ -20,6 +21,7 @@ class BatchesConfig(AppConfig):
             drill_schedules,
             history_recording,
             looks_retention,
+            open_sockets,
             pushed_retention,
             readiness,
             rehearsing,
@@ -28,6 +30,9 @@ class BatchesConfig(AppConfig):
         from batches.models import Batch, DrillSchedule
         from plans import kpi_advice
 
+        user_logged_out.connect(
+            open_sockets.end_with_log_out, dispatch_uid="console.sockets_logged_out"
+        )
         # The quote at the gate is a fact of the trail already.
         auditlog.register(Batch, exclude_fields=["quote"])
         auditlog.register(DrillSchedule)

@@ -9,16 +9,20 @@ from urllib.parse import parse_qs
 
 from asgiref.sync import sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import AnonymousUser
+from django.utils.crypto import constant_time_compare
 
 from batches import live_messages
 from batches.live_updates import FRAME_EVENTS, TAILER, Client
+from batches.open_sockets import OPEN_SOCKETS, OpenSocket
 from batches.plan_tables import recent_answers
 from batches.snapshot import plan_snapshot
 from plans.models import Event, Plan, User
 
 NOT_LOGGED_IN = 4401
 NOT_ALLOWED = 4403
+TOO_MANY = 4429
 RECHECK_SECONDS = 30.0
 
 
@@ -26,11 +30,13 @@ class LivePlanConsumer(AsyncJsonWebsocketConsumer):
     """Sends one plan's news from `since` on; `{"type": "snapshot"}` asks for the whole picture.
 
     Closes with 4401 for nobody, and with 4403 for people who may not see the plan as for a plan
-    that there is not, after accepting: only then does a browser learn the code.
+    that there is not, after accepting: only then does a browser learn the code. With 4429 when the
+    person has too many open already. Asked again every 30 s, and ended with the session.
     """
 
     client: Client | None = None
     pump: asyncio.Task[None] | None = None
+    place: OpenSocket | None = None
 
     async def connect(self) -> None:
         """Check the person, then send what was missed and everything new."""
@@ -39,6 +45,11 @@ class LivePlanConsumer(AsyncJsonWebsocketConsumer):
         if refusal := await self._refusal():
             await self.close(code=refusal)
             return
+        place = OpenSocket(self.scope["user"].pk, self._session_key(), self._log_out)
+        if not OPEN_SOCKETS.add(place):
+            await self.close(code=TOO_MANY)
+            return
+        self.place = place
         client = self.client = Client(self.plan_id, asyncio.get_running_loop())
         # Joined before the past is read: whatever is committed in between comes twice, never not.
         await sync_to_async(TAILER.join)(client)
@@ -48,7 +59,9 @@ class LivePlanConsumer(AsyncJsonWebsocketConsumer):
         self.pump = asyncio.create_task(self._pump(client))
 
     async def disconnect(self, code: int) -> None:
-        """Leave the registry."""
+        """Leave the registries."""
+        if self.place is not None:
+            OPEN_SOCKETS.remove(self.place)
         if self.pump is not None:
             self.pump.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -82,6 +95,12 @@ class LivePlanConsumer(AsyncJsonWebsocketConsumer):
                     return
             await self.send(text_data=frame)
 
+    async def _log_out(self) -> None:
+        await self.close(code=NOT_LOGGED_IN)
+
+    def _session_key(self) -> str | None:
+        return getattr(self.scope.get("session"), "session_key", None)
+
     def _since(self) -> int | None:
         given = parse_qs(self.scope.get("query_string", b"").decode("ascii", "replace"))
         word = given.get("since", [""])[0]
@@ -94,10 +113,21 @@ class LivePlanConsumer(AsyncJsonWebsocketConsumer):
             return NOT_LOGGED_IN
         # Fetched again: rights and accounts end while pages stay open.
         user = User.objects.filter(pk=person.pk, is_active=True).first()
-        if user is None:
+        if user is None or not self._session_holds(user):
             return NOT_LOGGED_IN
         seen = Plan.objects.visible_to(user).filter(pk=self.plan_id).exists()
         return None if seen else NOT_ALLOWED
+
+    def _session_holds(self, user: User) -> bool:
+        """Tell whether the session by which the socket came is there still, and still theirs."""
+        session = self.scope.get("session")
+        if session is None:
+            return True
+        kept = type(getattr(session, "_wrapped", session))(self._session_key())
+        theirs = kept.get(SESSION_KEY) == str(user.pk)
+        # A new password ends the sessions of the old one.
+        same = constant_time_compare(kept.get(HASH_SESSION_KEY, ""), user.get_session_auth_hash())
+        return theirs and same
 
     @sync_to_async
     def _snapshot(self) -> str:

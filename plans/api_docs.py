@@ -39,3 +39,16 @@ def _operation(path: str, method: str, described: dict[str, Any]) -> dict[str, A
         "body": ", ".join(sorted(body)),
         "answers": ", ".join(sorted(described["responses"])),
     }
+
+
+def write_null_as_a_type(result: Any, **kwargs: Any) -> Any:
+    """Return the document with null as OpenAPI 3.1 writes it; pagination still writes 3.0."""
+    if isinstance(result, dict):
+        told = {name: write_null_as_a_type(inner) for name, inner in result.items()}
+        if told.get("nullable") is True and isinstance(told.get("type"), str):
+            del told["nullable"]
+            told["type"] = [told["type"], "null"]
+        return told
+    if isinstance(result, list):
+        return [write_null_as_a_type(inner) for inner in result]
+    return result

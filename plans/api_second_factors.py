@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from plans.api_access import ConsoleView, asking, taken, via
+from plans.api_output import PROBLEMS
 from plans.client_address import client_address
 from plans.models import ApiToken, User
 from plans.permissions import approval_roles, console_roles, require
@@ -109,7 +110,7 @@ class ResetFactors(ConsoleView):
         operation_id="people_reset_factors",
         parameters=[PERSON_PARAMETER],
         request=ResetFactorsInput,
-        responses=ResetFactorsOutput,
+        responses={200: ResetFactorsOutput, **PROBLEMS},
         tags=["people"],
     )
     def post(self, request: Request, person: str) -> Response:

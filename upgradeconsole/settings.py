@@ -84,9 +84,11 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "upgradeconsole.answer_headers.AnswerHeadersMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "plans.trace_middleware.TraceMiddleware",
     "csp.middleware.CSPMiddleware",
+    "upgradeconsole.request_limits.RequestLimitsMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -220,13 +222,31 @@ WHITENOISE_MAX_AGE = 300
 SERVED_OVER_TLS = CONSOLE_URL.startswith("https://")
 SESSION_COOKIE_SECURE = SERVED_OVER_TLS
 CSRF_COOKIE_SECURE = SERVED_OVER_TLS
+# With the prefix, a browser takes them from this very host over https alone.
+_COOKIE_PREFIX = "__Host-" if SERVED_OVER_TLS else ""
+SESSION_COOKIE_NAME = f"{_COOKIE_PREFIX}sessionid"
+CSRF_COOKIE_NAME = f"{_COOKIE_PREFIX}csrftoken"
 SESSION_COOKIE_HTTPONLY = True
+# Forms and pages carry the token; no script reads the cookie.
+CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+# What a message says to somebody stays with their session.
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 SECURE_HSTS_SECONDS = 31_536_000 if SERVED_OVER_TLS else 0
 X_FRAME_OPTIONS = "DENY"
+SILENCED_SYSTEM_CHECKS = [
+    # What else lives under this host's domain is not ours to decide.
+    "security.W005",
+    "security.W021",
+    # The proxy that has the certificate redirects; behind it we are spoken to by http.
+    "security.W008",
+    # How the names in the OpenAPI document were told apart; they are unique.
+    "drf_spectacular.W001",
+]
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'none'"],
@@ -243,11 +263,14 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
+# How often one person or token may ask the API; 0 sets no limit. Never for pausing and taking back.
+API_PER_MINUTE = env_int("UPGRADECONSOLE_API_PER_MINUTE", 1200)
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "plans.api_token.TokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
+    "DEFAULT_THROTTLE_CLASSES": ["plans.api_throttle.AskedTooOften"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
@@ -260,6 +283,10 @@ SPECTACULAR_SETTINGS = {
     "VERSION": __version__,
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "plans.api_docs.write_null_as_a_type",
+    ],
     "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
 }
 

@@ -182,6 +182,7 @@ def _children(port: int, data: Path, fleet_port: int | None) -> list[ChildSpec]:
     manage = [sys.executable, str(ROOT / "manage.py")]
     application = "upgradeconsole.asgi:application"
     web = [sys.executable, "-m", "daphne", "-v", "0", "-b", HOST, "-p", str(port)]
+    web.append("--no-server-name")
     fleet = [
         *(sys.executable, "-m", "upgradeconsole.demo.fleet", "--port", str(fleet_port)),
         *("--state", str(data / "fleet.json"), "--log", str(data / "fleet-calls.jsonl")),

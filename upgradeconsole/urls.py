@@ -5,9 +5,12 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.templatetags.static import static
 from django.urls import include, path
 from django.views.decorators.http import require_safe
+from django.views.defaults import page_not_found
 from django.views.generic import RedirectView
 
 from plans import sso_provider
+from plans.factor_gate import MACHINE_PATHS
+from upgradeconsole.request_limits import problem_answer
 
 
 @require_safe
@@ -20,6 +23,16 @@ def closed(request: HttpRequest) -> HttpResponse:
     """Answer for pages of the library that this console does not have."""
     raise Http404("There is no such page here.")
 
+
+def not_there(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer for what there is not: a machine gets a problem, a person a page."""
+    if not request.path.startswith(MACHINE_PATHS):
+        return page_not_found(request, exception)
+    sentence = "There is no such address. The addresses that there are stand in /api/docs/."
+    return problem_answer(404, "not_found", sentence)
+
+
+handler404 = not_there
 
 to_step_up = RedirectView.as_view(pattern_name="step-up", query_string=True)
 # Before the library's own of the same addresses. Administrators write people's addresses; a

@@ -298,6 +298,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterato
     logins = data / "logins.txt"
     logins.write_text("administrator ada@example.org Correct-Horse-9-Battery\n", encoding="utf-8")
     daphne = [sys.executable, "-m", "daphne", "-v", "0", "-b", HOST, "-p", str(port)]
+    daphne.append("--no-server-name")
     with (data / "web.txt").open("wb") as out:
         web = subprocess.Popen(
             [*daphne, "upgradeconsole.asgi:application"],

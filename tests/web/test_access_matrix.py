@@ -107,14 +107,14 @@ class Asker:
 
     def address(self, name: str, side: str, who: User) -> str:
         endpoint = ENDPOINTS[name]
-        kwargs = {key: self._sample(value) for key, value in endpoint.kwargs.items()}
+        kwargs = {key: self.sample(value) for key, value in endpoint.kwargs.items()}
         if endpoint.about:
             route = OURS[name][0]
             named = next(k for k in KWARG_OF[endpoint.about] if f":{k}>" in route)
             kwargs[named] = self.scene.named(endpoint.about, side, who)
         return reverse(name, kwargs=kwargs)
 
-    def _sample(self, value: Any) -> Any:
+    def sample(self, value: Any) -> Any:
         samples = {
             "release": self.scene.release.pk,
             "key": TrustKey.objects.get().key_id,
@@ -132,7 +132,7 @@ class Asker:
         }
         if csrf:
             headers["HTTP_X_CSRFTOKEN"] = TOKEN
-        given = {key: self._sample(value) for key, value in ENDPOINTS[name].given.items()}
+        given = {key: self.sample(value) for key, value in ENDPOINTS[name].given.items()}
         with transaction.atomic():
             where = self.address(name, side, who)
             if method == "GET":

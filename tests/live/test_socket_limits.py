@@ -1,0 +1,127 @@
+"""Sockets: of which sites, of which sessions, and how many of them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from asgiref.sync import sync_to_async
+from channels.testing import WebsocketCommunicator
+from django.test import Client
+
+from batches import consumers, live_updates, open_sockets
+from plans.models import Plan, User
+from tests.live.live_scene import Scene, configure, upgraded
+from upgradeconsole.asgi import application
+
+pytestmark = pytest.mark.django_db(transaction=True)
+OURS = "http://testserver"
+
+
+@pytest.fixture
+def plan(settings, tmp_path) -> Plan:
+    configure(settings, tmp_path)
+    return upgraded(Scene())
+
+
+@pytest.fixture
+def browser(plan) -> Client:
+    client = Client()
+    client.force_login(User.objects.get(email="olga@example.org"))
+    return client
+
+
+@pytest.fixture(autouse=True)
+async def _tailer_ends() -> AsyncIterator[None]:
+    """Wait for the reader of events, which would ask a database that is gone."""
+    yield
+    if (thread := live_updates.TAILER.thread) is not None:
+        await asyncio.to_thread(thread.join, 10)
+
+
+def socket(plan: Plan, browser: Client, *, origin: str | None = OURS) -> WebsocketCommunicator:
+    cookie = "; ".join(f"{name}={morsel.value}" for name, morsel in browser.cookies.items())
+    headers = [(b"host", b"testserver"), (b"cookie", cookie.encode())]
+    if origin is not None:
+        headers.append((b"origin", origin.encode()))
+    return WebsocketCommunicator(application, f"/ws/plans/{plan.pk}/", headers=headers)
+
+
+async def code_of(opened: WebsocketCommunicator) -> int:
+    """Return the code with which the socket closes, past what it tells before."""
+    for _message in range(20):
+        told = await opened.receive_output(timeout=5)
+        if told["type"] == "websocket.close":
+            code = int(told["code"])
+            await opened.disconnect(code)
+            return code
+    raise AssertionError("it stays open")
+
+
+async def opened(plan: Plan, browser: Client) -> WebsocketCommunicator:
+    one = socket(plan, browser)
+    connected, _protocol = await one.connect(timeout=5)
+    assert connected
+    first = await one.receive_output(timeout=5)
+    assert first["type"] == "websocket.send", first
+    return one
+
+
+@pytest.mark.parametrize("origin", ["https://elsewhere.example", "null", None])
+async def test_a_page_of_another_site_opens_no_socket(origin, plan, browser):
+    connected, _code = await socket(plan, browser, origin=origin).connect(timeout=5)
+    assert not connected
+
+
+async def test_a_socket_without_a_session_is_closed(plan):
+    one = socket(plan, Client())
+    await one.connect(timeout=5)
+    assert await code_of(one) == 4401
+
+
+async def test_a_socket_ends_with_its_session(plan, browser):
+    one = await opened(plan, browser)
+    await sync_to_async(browser.logout)()
+    # At once: nobody looks again within the seconds that this takes.
+    assert await code_of(one) == 4401
+
+
+async def test_another_persons_log_out_ends_nothing(plan, browser):
+    one = await opened(plan, browser)
+    other = Client()
+    await sync_to_async(other.force_login)(await User.objects.aget(email="mara@example.org"))
+    await sync_to_async(other.logout)()
+    told = await one.receive_output(timeout=5)
+    assert told["type"] == "websocket.send"
+    await one.disconnect()
+
+
+@pytest.mark.parametrize("how", ["the session is gone", "a new password", "the role has ended"])
+async def test_a_socket_is_asked_about_again(how, plan, browser, monkeypatch):
+    """What ended elsewhere, in another process, ends the socket when it is looked at again."""
+    monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0.0)
+    one = await opened(plan, browser)
+
+    def end() -> None:
+        olga = User.objects.get(email="olga@example.org")
+        if how == "the session is gone":
+            browser.session.delete()
+        elif how == "a new password":
+            olga.set_password("Another-Horse-9-Battery")
+            olga.save()
+        else:
+            olga.role_bindings.all().delete()
+
+    await sync_to_async(end)()
+    assert await code_of(one) == (4403 if how == "the role has ended" else 4401)
+
+
+async def test_one_person_has_so_many_sockets_and_no_more(plan, browser, monkeypatch):
+    monkeypatch.setattr(open_sockets, "MOST_PER_PERSON", 2)
+    first, second = await opened(plan, browser), await opened(plan, browser)
+    third = socket(plan, browser)
+    await third.connect(timeout=5)
+    assert await code_of(third) == 4429
+    await first.disconnect()
+    again = await opened(plan, browser)
+    for one in (second, again):
+        await one.disconnect()
