@@ -15,7 +15,7 @@ from django.test import Client
 from drf_spectacular.generators import SchemaGenerator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from tests.web.access_scene import OTHER, OWN, TwoSides
 from tests.web.api_scene import configure
@@ -111,7 +111,7 @@ class Sender:
     def __init__(self, scene: TwoSides, who: Any) -> None:
         self.client = Client(raise_request_exception=False)
         self.client.force_login(who)
-        self.names = {
+        self.names: dict[str, list[Any]] = {
             "plan": [scene.plans[OWN].pk, scene.plans[OTHER].pk, scene.waiting[OWN].pk, "in-eu"],
             "release": [scene.release.pk],
             "schedule": [scene.schedules[OWN].pk],
@@ -133,8 +133,9 @@ class Sender:
             if given_as["in"] == "path":
                 # Half of them are there: else little but 404 would be tried.
                 odd = st.one_of(fitting(schema), MALICE).map(str).filter(names_something)
-                known = st.sampled_from(self.names.get(name, ["nowhere"])).map(str)
-                value = draw(st.booleans().flatmap(lambda there, k=known, o=odd: k if there else o))
+                there: list[Any] = self.names.get(name, ["nowhere"])
+                known = st.sampled_from(there).map(str)
+                value = draw(known) if draw(st.booleans()) else draw(odd)
                 part_of = quote(value.encode(errors="replace"), safe="")
                 where = where.replace(f"{{{name}}}", part_of)
             elif given_as["in"] == "query" and draw(st.booleans()):
