@@ -15,6 +15,7 @@ from batches.models import Batch, JudgedLook, TenantUpgrade
 from plans import approval, drafting, events
 from plans.models import Event, Plan, Tenant
 from plans.policies import save_policy_text
+from plans.step_up import StepUp
 from tests.web.api_scene import Scene, now
 
 FOREST = ("acorn", "birch", "cedar", "dogwood", "elm", "fir")
@@ -62,8 +63,12 @@ def an_approved(scene: Scene, **choice: Any) -> Plan:
     at = choice.get("at") or now()
     plan = a_draft(scene, **choice)
     approval.submit(plan_id=plan.pk, by=scene.mara, now=at, via="page")
-    approval.approve(plan_id=plan.pk, approver=scene.aram, now=at, via="page")
-    return approval.approve(plan_id=plan.pk, approver=scene.sona, now=at, via="page")
+    proof = StepUp(("totp",), at)
+    for approver in (scene.aram, scene.sona):
+        plan = approval.approve(
+            plan_id=plan.pk, approver=approver, now=at, via="page", step_up=proof
+        )
+    return plan
 
 
 def a_started(scene: Scene, **choice: Any) -> Plan:
