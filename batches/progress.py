@@ -1,5 +1,6 @@
 """Move a plan on: settle a batch's calls, pass its soak, complete the plan, hand it to a person."""
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from batches.launch import free_reservations
 from batches.models import Batch, TenantUpgrade
 from batches.models.batch import TenantUpgradeQuerySet
 from plans import events
+from plans.commit_notice import notify
 from plans.models import Installation, Plan
 from plans.refusal import Refused
 
@@ -24,6 +26,7 @@ def _refuse_unfinished(upgrades: TenantUpgradeQuerySet) -> None:
 
 WORDS = 300
 """How much of what a plan waits for is shown."""
+NUMBER = re.compile(r"\d[\d.,]*")
 
 
 @transaction.atomic
@@ -150,13 +153,20 @@ def need_a_hand(*, plan_id: Any, now: datetime) -> Plan:
 
 
 def say_waiting(*, plan_id: Any, sentence: str, now: datetime) -> None:
-    """Say what an approved or running plan waits for, once per reason."""
+    """Say what an approved or running plan waits for; tell the trail once per reason.
+
+    Numbers that only grow, such as the requests that were seen, are the same reason.
+    """
     words = sentence[:WORDS]
     if Plan.objects.filter(pk=plan_id, waiting_for=words).exists():
         return
     with transaction.atomic():
         plan = Plan.objects.locked(plan_id)
         if plan.waiting_for == words or str(plan.state) not in {"approved", "running"}:
+            return
+        if _reason(plan.waiting_for) == _reason(words):
+            Plan.objects.filter(pk=plan_id).update(waiting_for=words)
+            notify()
             return
         plan.waiting_for = words
         plan.save()
@@ -168,6 +178,10 @@ def say_waiting(*, plan_id: Any, sentence: str, now: datetime) -> None:
             via="watch",
             now=now,
         )
+
+
+def _reason(words: str) -> str:
+    return NUMBER.sub("#", words)
 
 
 def stop_waiting(*, plan_id: Any) -> None:

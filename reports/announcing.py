@@ -5,12 +5,12 @@ an alert is announced exactly once; each delivery is then sent until it arrives.
 """
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 
 from batches.alerts import UNTIL_REVIEWED
 from batches.break_glass import OVERDUE
@@ -19,6 +19,7 @@ from plans.models import BreakGlass, Plan, RoleBinding, Tenant, User
 from plans.permissions import ROLES_OF_ACTION
 from reports.models import Announcement, Delivery, Endpoint
 
+AT_ONCE = timedelta(seconds=5)
 EVENT_TYPE = "plugin.version.gray.alert"
 AT_ONCE = 20
 ROWS_AT_ONCE = 500
@@ -102,7 +103,7 @@ def cloud_event(alert: Alert, status: str, tenants: list[str]) -> dict[str, Any]
             "tenants": tenants,
             "owner": owner_address(plan),
             "sentence": alert.sentence,
-            "deadline": _deadline(plan),
+            "deadline": _deadline(plan, alert),
             "url": plan_url(plan),
             **({"irreversible": True} if plan is not None and plan.release.irreversible else {}),
         },
@@ -182,10 +183,12 @@ def _versions_before(plan: Plan | None) -> list[str]:
     return sorted(versions.values_list("version_before", flat=True).distinct())
 
 
-def _deadline(plan: Plan | None) -> str | None:
+def _deadline(plan: Plan | None, alert: Alert) -> str | None:
     if plan is None:
         return None
-    rollback = Rollback.objects.filter(plan=plan, finished_at=None).first()
+    # One that the alert began may be over before anybody is told.
+    going_back = Q(finished_at=None) | Q(triggered_at__gte=alert.opened_at - AT_ONCE)
+    rollback = Rollback.objects.filter(going_back, plan=plan).order_by("-triggered_at").first()
     at = rollback.deadline if rollback is not None else plan.pause_deadline
     return _rfc3339(at) if at is not None else None
 

@@ -49,6 +49,7 @@ from batches.drill_schedules import NewSchedule, approve_schedule, make_schedule
 from batches.models import DrillSchedule
 from plans.drafting import TenantChoice
 from plans.models import User
+from plans.step_up import StepUp
 order, now = json.load(sys.stdin), timezone.now()
 who = User.objects.in_bulk([f"{n}@example.org" for n in ("mara", "aram", "sona")],
                            field_name="email")
@@ -59,7 +60,7 @@ made = make_schedule(given=NewSchedule(
 ), by=who["mara@example.org"], now=now, via="command")
 for name in ("aram", "sona"):
     approve_schedule(schedule_id=made.pk, by=who[f"{name}@example.org"], comment="", now=now,
-                     via="command")
+                     via="command", step_up=StepUp(("totp",), now))
 DrillSchedule.objects.filter(pk=made.pk).update(next_at=now)
 """
 

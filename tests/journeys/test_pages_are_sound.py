@@ -63,7 +63,7 @@ policies:
       - {name: canary, percentage: 40, soak_minutes: 0.1}
       - {name: rest, percentage: 60, soak_minutes: 0.1}
     limits: {look_seconds: 1}
-    evidence: {kpis: [error_rate], action: rollback, max_false_rollback_risk: 1}
+    evidence: {kpis: [error_rate], action: rollback, max_false_rollback_risk: 1, detect: 60}
 approvals:
   default: {required_roles: [system_admin, role_admin], max_pending_minutes: 60}
 """

@@ -20,6 +20,7 @@ from batches.models import (
     Ruling,
     TenantUpgrade,
 )
+from batches.progress import say_waiting
 from batches.readiness import missing_names
 from batches.snapshot import plan_snapshot
 from batches.taking_looks import tenants_now
@@ -331,3 +332,18 @@ def _browser(user):
     client = Client()
     client.force_login(user)
     return client
+
+
+def test_what_a_plan_waits_for_is_told_once_however_its_numbers_grow(scene):
+    plan = began(scene)
+
+    def say(sentence: str) -> None:
+        say_waiting(plan_id=plan.pk, sentence=sentence, now=now())
+
+    told = Event.objects.filter(kind="plan_waits", stream__key=plan.stream_key)
+    say("126 of 8,399 requests seen, 0.541 % in control")
+    say("154 of 8,582 requests seen, 0.469 % in control")
+    assert told.count() == 1
+    assert Plan.objects.get(pk=plan.pk).waiting_for.startswith("154 of 8,582")
+    say("no look has come for 20 s")
+    assert told.count() == 2

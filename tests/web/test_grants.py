@@ -133,7 +133,7 @@ def test_a_code_that_is_right_stands_in_the_grant(scene, settings, monkeypatch):
     settings.REQUIRE_MFA = True
     asked = []
 
-    def by_code(user, code, *, now):
+    def by_code(user, code, *, now, **_where):
         asked.append((user, code))
         return StepUp(("totp",), now)
 

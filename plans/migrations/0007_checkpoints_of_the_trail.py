@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("plans", "0131_events_say_where_they_come_from")]
+    dependencies = [("plans", "0006_events_say_where_they_come_from")]
 
     operations = [
         migrations.CreateModel(

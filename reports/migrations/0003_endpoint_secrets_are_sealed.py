@@ -26,7 +26,7 @@ def open_all(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("reports", "0131_checkpoints_are_announced"),
+        ("reports", "0002_checkpoints_are_announced"),
     ]
 
     operations = [

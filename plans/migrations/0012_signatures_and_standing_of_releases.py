@@ -15,7 +15,7 @@ def _person() -> models.ForeignKey:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("plans", "0111_approval_grants"),
+        ("plans", "0011_approval_grants"),
     ]
 
     operations = [

@@ -5,7 +5,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('batches', '0101_evidence_replays'),
+        ('batches', '0013_evidence_replays'),
         ('plans', '0005_adjustments'),
     ]
 

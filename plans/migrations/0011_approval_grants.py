@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('plans', '0141_log_ins'),
+        ('plans', '0010_log_ins'),
     ]
 
     operations = [

@@ -3,8 +3,8 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("batches", "0111_kept_courses"),
-        ("plans", "0121_signatures_and_standing_of_releases"),
+        ("batches", "0014_kept_courses"),
+        ("plans", "0012_signatures_and_standing_of_releases"),
     ]
 
     operations = [

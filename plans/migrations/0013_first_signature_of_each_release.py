@@ -24,7 +24,7 @@ def forget_nothing(apps: Any, schema_editor: Any) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("plans", "0121_signatures_and_standing_of_releases"),
+        ("plans", "0012_signatures_and_standing_of_releases"),
     ]
 
     operations = [migrations.RunPython(keep_first_signatures, forget_nothing)]

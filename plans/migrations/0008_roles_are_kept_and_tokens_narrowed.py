@@ -16,7 +16,7 @@ PERSON = {
 
 
 class Migration(migrations.Migration):
-    dependencies = [("plans", "0132_checkpoints_of_the_trail")]
+    dependencies = [("plans", "0007_checkpoints_of_the_trail")]
 
     operations = [
         migrations.AlterField(

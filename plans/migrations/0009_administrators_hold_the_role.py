@@ -30,6 +30,6 @@ def move_rights(apps: Any, schema_editor: Any) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("plans", "0101_roles_are_kept_and_tokens_narrowed")]
+    dependencies = [("plans", "0008_roles_are_kept_and_tokens_narrowed")]
 
     operations = [migrations.RunPython(move_rights, migrations.RunPython.noop)]

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("plans", "0102_administrators_hold_the_role")]
+    dependencies = [("plans", "0009_administrators_hold_the_role")]
 
     operations = [
         migrations.CreateModel(
