@@ -19,7 +19,7 @@ from plans.models import BreakGlass, Plan, RoleBinding, Tenant, User
 from plans.permissions import ROLES_OF_ACTION
 from reports.models import Announcement, Delivery, Endpoint
 
-AT_ONCE = timedelta(seconds=5)
+SOON_AFTER = timedelta(seconds=5)
 EVENT_TYPE = "plugin.version.gray.alert"
 AT_ONCE = 20
 ROWS_AT_ONCE = 500
@@ -187,7 +187,7 @@ def _deadline(plan: Plan | None, alert: Alert) -> str | None:
     if plan is None:
         return None
     # One that the alert began may be over before anybody is told.
-    going_back = Q(finished_at=None) | Q(triggered_at__gte=alert.opened_at - AT_ONCE)
+    going_back = Q(finished_at=None) | Q(triggered_at__gte=alert.opened_at - SOON_AFTER)
     rollback = Rollback.objects.filter(going_back, plan=plan).order_by("-triggered_at").first()
     at = rollback.deadline if rollback is not None else plan.pause_deadline
     return _rfc3339(at) if at is not None else None
