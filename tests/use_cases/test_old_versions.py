@@ -18,11 +18,9 @@ THREE = ("acorn", "birch", "cedar")
 
 def running(scene: Scene, *keys: str, version: str) -> None:
     for key in keys:
-        Installation.objects.update_or_create(
-            tenant=Tenant.objects.get(key=key),
-            plugin=scene.plugin,
-            defaults={"version": version},
-        )
+        tenant = Tenant.objects.get(key=key)
+        Installation.objects.filter(tenant=tenant, plugin=scene.plugin).delete()
+        Installation.objects.create(tenant=tenant, plugin=scene.plugin, version=version)
 
 
 def test_old_versions_that_nobody_signed_are_told_before_the_start(scene):

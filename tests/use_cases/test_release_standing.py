@@ -96,10 +96,10 @@ def changed_in_the_database(scene, **fields) -> None:
 
 def running(*keys: str, version: str = "1.5.0", digest: str = "", scene) -> None:
     for key in keys:
-        Installation.objects.update_or_create(
-            tenant=Tenant.objects.get(key=key),
-            plugin=scene.plugin,
-            defaults={"version": version, "digest": digest},
+        tenant = Tenant.objects.get(key=key)
+        Installation.objects.filter(tenant=tenant, plugin=scene.plugin).delete()
+        Installation.objects.create(
+            tenant=tenant, plugin=scene.plugin, version=version, digest=digest
         )
 
 
