@@ -95,7 +95,7 @@ def test_with_the_server_away_a_look_is_due_each_second(monkeypatch):
 def test_the_trail_cannot_be_truncated():
     tell()
     with pytest.raises(DatabaseError, match="append-only"), connection.cursor() as cursor:
-        cursor.execute("TRUNCATE plans_event")
+        cursor.execute("TRUNCATE plans_event CASCADE")
 
 
 def test_the_rows_of_a_process_that_stands_still_come_free():
