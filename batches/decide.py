@@ -194,8 +194,9 @@ def _over_budget(live: BatchFacts, size: int, limits: Limits) -> str:
 
 def _failure_budget(facts: PlanFacts) -> Action | None:
     live = facts.live
-    if live is None or live.state not in {"deploying", "soaking"}:
+    if live is None or live.state not in {"deploying", "soaking", "held"}:
         return None
+    held = live.state == "held"
     size, limits = live.size - live.left_out, facts.limits
     allowed = allowed_failures(size, limits.failure_rate, limits.failures)
     if live.failures > allowed and "failure_rate" not in live.acknowledged:
@@ -205,7 +206,11 @@ def _failure_budget(facts: PlanFacts) -> Action | None:
         if facts.scope == "tenant" and not live.stragglers:
             # Whoever failed is back already: there is nobody to take back, and no more may fail.
             what = "hold"
-        return _alert_and("failure_rate", what, "failure_rate", sentence, live)
+        # Calls that were under way may fail after the batch was held for less.
+        if not held or what == "rollback":
+            return _alert_and("failure_rate", what, "failure_rate", sentence, live)
+    if held:
+        return None
     totals = facts.totals()
     drilled = sum(batch.drilled for batch in facts.batches)
     totals["needs_hand"] = totals.get("needs_hand", 0) - drilled
@@ -235,8 +240,9 @@ RULES: tuple[Rule, ...] = (
     _data_back,
     _batch_clock,
     _pause_deadline,
-    _hold_deadline,
+    # Before the rule by which a held batch does nothing.
     _failure_budget,
+    _hold_deadline,
     *FORWARD_RULES,
 )
 

@@ -401,6 +401,14 @@ def test_more_failures_than_allowed_take_the_plan_back():
     assert does(plan(failed, rollback_on=False)) == ("hold", "failure_rate")
 
 
+def test_a_batch_that_is_held_for_less_goes_back_all_the_same():
+    held = batch("held", held_kind="success_rate", failures=6, size=20)
+    assert does(plan(held)) == ("rollback", "failure_rate")
+    assert does(plan(held, on=Conditions(failure_rate="hold")))[0] != "hold"
+    let_pass = replace(held, acknowledged={"failure_rate": NOW})
+    assert does(plan(let_pass))[0] != "rollback"
+
+
 def test_exactly_the_allowed_failures_do_not():
     at_limit = deploying(failures=1, size=20, forward_left=5)
     assert does(plan(at_limit)) == ("call_batch", "")

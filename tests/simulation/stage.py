@@ -10,6 +10,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.test import override_settings
 
+from plans.console_keys import PURPOSES, signing_key
 from plans.models import RoleBinding, Tenant
 from plans.policies import save_policy_text
 from plans.releases import register_release
@@ -48,6 +49,9 @@ class Stage:
             call_command("migrate", verbosity=0)
             # The migrations asked for them before all were there.
             ContentType.objects.clear_cache()
+            for purpose in PURPOSES:
+                # Made at first use: the first world would go another way than all after it.
+                signing_key(purpose)
             with time_machine.travel(BEGAN, tick=False), seeded_entropy(0):
                 self._cast = _first_rows()
         self._database.keep()
