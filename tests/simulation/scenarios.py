@@ -81,7 +81,7 @@ OTHERS: tuple[Family, ...] = (
     families_of_trouble.busy,
     families.drifting,
     families_of_trouble.clocks,
-    families.weighed,
+    families.agreed,
     families_of_choices.left_out,
     families_of_trouble.messages,
     families.handed,
