@@ -55,7 +55,9 @@ class BreakGlassOutput(serializers.Serializer[BreakGlass]):
     reason = serializers.CharField()
     grant = serializers.UUIDField(source="grant_id")
     review_due = serializers.DateTimeField()
-    reviewed_by = serializers.CharField(source="reviewed_by.get_full_name", default=None)
+    reviewed_by = serializers.CharField(
+        source="reviewed_by.get_full_name", default=None, allow_null=True
+    )
     reviewed_at = serializers.DateTimeField(allow_null=True)
     verdict = serializers.CharField(allow_blank=True)
     review = serializers.CharField(allow_blank=True)

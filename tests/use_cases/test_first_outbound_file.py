@@ -18,6 +18,7 @@ def test_a_new_console_reaches_platforms_of_this_machine(tmp_path: Path) -> None
     assert refusal_of(PLATFORM, rules, "deployers") == ""
     assert refusal_of(PLATFORM, rules, "metrics") == ""
     assert "loopback" in refusal_of(RECEIVER, rules, "webhooks")
+    assert "loopback" in refusal_of(RECEIVER, rules, "sign_on")
     assert "loopback" in refusal_of("http://127.0.0.1:22/", rules, "deployers")
     assert "private" in refusal_of("http://10.0.0.1:9700/", rules, "deployers")
 

@@ -10,6 +10,7 @@ from typing import Final
 DEFAULT_PORT: Final = 9700
 SHIPPED: Final = Path(__file__).parent / "config"
 _ADDRESS: Final = "http://127.0.0.1:{}"
+_ONLY_A_DEMO_NEEDS: Final = ", webhooks, sign_on]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def ready_outbound(folder: Path, *, demo: bool) -> Path:
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         text = (SHIPPED / path.name).read_text(encoding="utf-8")
-        _write_whole(path, text if demo else text.replace(", webhooks]", "]"))
+        _write_whole(path, text if demo else text.replace(_ONLY_A_DEMO_NEEDS, "]"))
     return path
 
 
