@@ -262,6 +262,8 @@ def agreed(scenario: Scenario, dice: random.Random) -> None:
         ("submit", "approve_as_sona", "break_glass_start", "approve_as_aram"),
         ("submit", "approve_as_sona", "approve_as_aram", "start", "start", "cancel"),
     ]
+    # Hardly any other story comes to a refusal.
+    ways += [way for way in ways if "reject" in way]
     scenario.plans.append(
         PlanSpec(some(dice, 3, 4), dice.choice(["two", "hasty", "closing"]), acts=dice.choice(ways))
     )

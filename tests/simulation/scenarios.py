@@ -16,11 +16,15 @@ LED: tuple[tuple[Family, tuple[str, ...]], ...] = (
     (base_for_trouble, ("hands.ending",)),
 )
 """Stories that lead to points which most others miss, and those points."""
+CHECKPOINTED = "trail.checkpointed"
 ANYWHERE = tuple(
     point for point in (*POINTS, *TOUCHES) if all(point not in points for _, points in LED)
 )
 """Points that nearly every story comes to."""
-RARE = ("rollback.", "hands.", "lease.", "adjust.", "aftermath.", "drill.", "effects.looks_noted")
+RARE = (
+    *("rollback.", "hands.", "lease.", "adjust.", "aftermath.", "drill.", "effects.looks_noted"),
+    CHECKPOINTED,
+)
 
 
 def crashes(scenario: Scenario, dice: random.Random) -> None:
@@ -43,6 +47,8 @@ def crashes(scenario: Scenario, dice: random.Random) -> None:
             # Hands that died before would never come to their end.
             strike.kind = "watch"
         scenario.strikes.append(strike)
+    if any(strike.at == CHECKPOINTED for strike in scenario.strikes):
+        scenario.chores = (*scenario.chores, "checkpoints")
     scenario.watches = dice.choice([1, 2, 2, 3])
     scenario.hands = dice.choice([1, 1, 2])
 
@@ -94,6 +100,8 @@ OTHERS: tuple[Family, ...] = (
     families_of_choices.lost,
     families_of_choices.settled,
     families_of_choices.called_off,
+    families.weighed,
+    families.lapsed,
 )
 EVERY = 3
 """Every third world is about crashes."""

@@ -186,7 +186,11 @@ class World:
         ready = [p for p in others if p.alive and not p.frozen and p.born < since]
         disturbed = any(
             end > since and begin < self.loop.time() for begin, end in self.locks
-        ) or any(end > since and name != lost.name for _begin, end, name in self.downs)
+        ) or any(
+            # One that woke up in between and was lost again is judged from then on.
+            begin > since if name == lost.name else end > since
+            for begin, end, name in self.downs
+        )
         if ready and not disturbed and not lost.alive and self.leader() == lost.name:
             self.problems.append(f"nobody took over from {lost.name} within {TAKEOVER} s")
 
