@@ -13,6 +13,8 @@ from django.db import connection, transaction
 from tests.lock_order import LockOrder, watched_locks
 from upgradeconsole import known_secrets
 
+LONG_ONES = ("chaos", "journeys", "simulation")
+
 
 def _empty(truncate: list[str]) -> None:
     """Delete the rows of the named tables, past all triggers; TRUNCATE is slow."""
@@ -33,8 +35,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--world-seed", type=int, default=None, help="play only the world of this seed")
 
 
+def _turn(item: pytest.Item) -> int:
+    """Return where the tests of the item's folder come."""
+    return next((n for n, name in enumerate(LONG_ONES) if name in item.path.parts), len(LONG_ONES))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the long chaos tests out unless they were asked for."""
+    """Begin with what takes long; leave the long chaos tests out unless they were asked for."""
+    # What takes long and begins late is what everybody waits for at the end.
+    items.sort(key=_turn)
     if config.getoption("--chaos-long"):
         return
     long = [item for item in items if item.get_closest_marker("chaos_long")]

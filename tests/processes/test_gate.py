@@ -28,3 +28,8 @@ def test_what_fails_twice_fails(suite):
 
 def test_a_run_that_could_not_begin_is_not_begun_again(suite):
     assert gate.run([str(suite / "not_there.py")]) not in {0, gate.TESTS_FAILED}
+
+
+def test_what_goes_the_same_way_each_time_is_not_run_again(suite, monkeypatch):
+    monkeypatch.setattr(gate, "TIMELESS", "")
+    assert gate.run([str(suite)]) == gate.TESTS_FAILED

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 SETTLING = ("settle_rolled_back", "settle_excluded", "retry")
 PATIENCE = 40.0
 """How long people let a plan wait at the end before they take it back."""
+RELEASES = 3
+"""How often people let a held batch go on at the end before they take the plan back."""
 
 
 class People:
@@ -36,6 +38,7 @@ class People:
         self._cues = list(world.scenario.cues)
         self.about_to_act = 0
         self._restored: list[str] = []
+        self._released: Counter[int] = Counter()
 
     def hear(self, entry: TrailEntry) -> None:
         """Act on what the trail tells."""
@@ -176,8 +179,14 @@ class People:
             if state == "paused" or (state == "running" and waits):
                 self.act(way_out, number)
             if state == "running" and (plan_id.hex,) in held:
-                self.act("stop_here" if way_out == "stop_here" else "release_hold", number)
+                self._release(number, way_out)
             elif state == "running" and spec.policy == "manual":
                 self.act("promote", number)
             elif state in needs:
                 self.act(needs[state], number)
+
+    def _release(self, number: int, way_out: str) -> None:
+        """Let a held batch go on; not for ever: a clock that stays wrong holds it again."""
+        self._released[number] += 1
+        goes_on = way_out == "roll_back" and self._released[number] <= RELEASES
+        self.act("release_hold" if goes_on else way_out, number)
