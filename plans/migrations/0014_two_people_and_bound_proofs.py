@@ -1,4 +1,4 @@
-"""A request for a role says of which kind it is and who asked: not only for oneself any more."""
+"""A request for a role says which kind it is and who asked; grants keep what a key answered."""
 
 from typing import Any
 
@@ -21,6 +21,13 @@ class Migration(migrations.Migration):
     dependencies = [("plans", "0013_first_signature_of_each_release")]
 
     operations = [
+        migrations.AddField(
+            model_name="grant",
+            name="answer",
+            field=models.JSONField(
+                blank=True, help_text="What the approver's security key answered.", null=True
+            ),
+        ),
         migrations.RemoveConstraint(
             model_name="rolerequest", name="one_open_request_per_person_role_and_tenants"
         ),
