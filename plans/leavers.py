@@ -7,6 +7,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from plans import events
+from plans.login_sessions import end_sessions
 from plans.models import ApiToken, RoleBinding, RoleRequest, User
 from plans.permissions import require
 from plans.refusal import BadInput, NotFound, Refused
@@ -32,6 +33,8 @@ def let_go(*, user_id: uuid.UUID, why: str, by: User | None, now: datetime, via:
     refuse_last_administrator({binding.pk for binding in held}, now)
     user.is_active = False
     user.save(update_fields=["is_active"])
+    # Else a session of theirs would live on for who lets them in again.
+    end_sessions(user)
     end_bindings(held, why.strip(), by, now)
     tokens = ApiToken.objects.good(now).filter(user=user).update(revoked_at=now, revoked_by=by)
     open_requests = RoleRequest.objects.filter(Q(user=user) | Q(asked_by=user), outcome="")
