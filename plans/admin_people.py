@@ -28,6 +28,7 @@ from plans.role_confirming import confirm_role, refuse_role
 from plans.role_giving import end_role, give_role
 from plans.role_records import KNOWN_CONSOLE_ROLES
 from plans.second_factors import reset_factors
+from plans.step_up import require_step_up
 from plans.token_scopes import SCOPES
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ class RoleBindingAdmin(IntakeAdmin):
 
     def take_in(self, request: HttpRequest, given: dict[str, Any]) -> RoleBinding | RoleRequest:
         """Give the role, or keep the request for it."""
+        require_step_up(request, now=timezone.now())
         by = administrator(request)
         made = give_role(**given, by=by, now=timezone.now(), via="admin")
         request.given_role = made  # type: ignore[attr-defined]
@@ -189,7 +191,8 @@ class RoleRequestAdmin(HistoryAdmin):
                 name="confirm",
                 label="Confirm",
                 meaning="These people hold these roles from now on.",
-                run=lambda asked, by, _reason, now: confirm_role(
+                steps_up=True,
+                run=lambda asked, by, _reason, now, _proof: confirm_role(
                     request_id=asked.pk, by=by, now=now, via="admin"
                 ),
             )
@@ -280,6 +283,7 @@ class ApiTokenAdmin(IntakeAdmin):
 
     def take_in(self, request: HttpRequest, given: dict[str, Any]) -> ApiToken:
         """Make the token."""
+        require_step_up(request, now=timezone.now())
         made = make_token(**given, by=administrator(request), now=timezone.now(), via="admin")
         request.made_token = made  # type: ignore[attr-defined]
         return made.token

@@ -11,10 +11,12 @@ from rest_framework.response import Response
 
 from plans.access_review import access_review, asked_time
 from plans.api_access import ConsoleView, asking, taken, via
-from plans.api_input import NeededReasonInput, NothingInput, StrictSerializer
+from plans.api_input import NeededReasonInput, NothingInput
 from plans.api_output import PROBLEMS
+from plans.api_step_up import CodeInput, require_proof
 from plans.leavers import let_go, let_in
 from plans.models import RoleBinding, RoleRequest, User
+from plans.permissions import require
 from plans.refusal import BadInput, NotFound
 from plans.role_confirming import confirm_role, open_requests_for, refuse_role
 from plans.role_giving import end_role, give_role
@@ -25,7 +27,7 @@ PERSON_PARAMETER = OpenApiParameter(
 )
 
 
-class RoleInput(StrictSerializer):
+class RoleInput(CodeInput):
     """A role to give."""
 
     person = serializers.EmailField()
@@ -129,17 +131,20 @@ class Roles(ConsoleView):
     )
     def post(self, request: Request) -> Response:
         """Give it."""
-        by = asking(request)
+        by, now = asking(request), timezone.now()
+        require(by, "administer")
         given = taken(RoleInput, request)
+        user = _found(given["person"])
+        require_proof(request, given, now=now)
         made = give_role(
-            user=_found(given["person"]),
+            user=user,
             kind=given["kind"],
             role=given["role"],
             selector=given["labels"],
             expires_at=given["expires_at"],
             why=given["why"],
             by=by,
-            now=timezone.now(),
+            now=now,
             via=via(request),
         )
         if isinstance(made, RoleRequest):
@@ -186,15 +191,16 @@ class RoleRequestConfirm(ConsoleView):
     token_actions: ClassVar[dict[str, str]] = {"POST": "administer"}
 
     @extend_schema(
-        summary="Confirm a role as the second administrator",
-        request=NothingInput,
+        summary="Confirm a role as the second administrator; takes a fresh second factor",
+        request=CodeInput,
         responses={200: RoleOutput, **PROBLEMS},
     )
     def post(self, request: Request, asked: uuid.UUID) -> Response:
         """Confirm it."""
-        by = asking(request)
-        taken(NothingInput, request)
-        made = confirm_role(request_id=asked, by=by, now=timezone.now(), via=via(request))
+        by, now = asking(request), timezone.now()
+        require(by, "administer")
+        require_proof(request, taken(CodeInput, request), now=now)
+        made = confirm_role(request_id=asked, by=by, now=now, via=via(request))
         return Response(RoleOutput(made).data)
 
 

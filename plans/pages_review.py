@@ -18,6 +18,7 @@ from plans.reach import selector_words
 from plans.refusal import BadInput
 from plans.role_confirming import confirm_role, open_requests_for, refuse_role
 from plans.role_records import shown
+from plans.step_up import require_step_up
 
 
 def _row(waiting: RoleRequest, may_confirm: bool, user: User) -> dict[str, Any]:
@@ -96,6 +97,8 @@ def review_csv(request: HttpRequest) -> HttpResponse:
 def role_confirm(request: HttpRequest, request_id: uuid.UUID) -> HttpResponse:
     """Confirm a role as the second administrator."""
     by = person(request)
+    require(by, "administer")
+    require_step_up(request, now=timezone.now())
     binding = confirm_role(request_id=request_id, by=by, now=timezone.now(), via="page")
     messages.success(
         request,
