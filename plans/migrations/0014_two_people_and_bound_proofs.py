@@ -1,4 +1,4 @@
-"""A request for a role says which kind it is and who asked; grants keep what a key answered."""
+"""Requests for roles say who asked, grants keep what a key answered, streams whose act goes on."""
 
 from typing import Any
 
@@ -21,6 +21,16 @@ class Migration(migrations.Migration):
     dependencies = [("plans", "0013_first_signature_of_each_release")]
 
     operations = [
+        migrations.AddField(
+            model_name="stream",
+            name="mandate",
+            field=models.CharField(blank=True, default="", max_length=200),
+        ),
+        migrations.AddField(
+            model_name="stream",
+            name="mandate_trace",
+            field=models.CharField(blank=True, default="", max_length=32),
+        ),
         migrations.AddField(
             model_name="grant",
             name="answer",
