@@ -67,7 +67,7 @@ def asked(request: HttpRequest, name: str, *, now: datetime) -> Asked | None:
 def begin(user: User, question: Asked | None) -> dict[str, Any]:
     """Return the options for the key, whose challenge is the content that was asked about."""
     if question is None:
-        return webauthn.begin_authentication(user)
+        return dict(webauthn.begin_authentication(user))
     options, state = webauthn.get_server().authenticate_begin(
         credentials=webauthn.get_credentials(user),
         user_verification=UserVerificationRequirement(app_settings.WEBAUTHN_USER_VERIFICATION),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -107,7 +108,7 @@ async def test_a_socket_ends_at_once_with_whatever_ends_its_session(how, plan, b
 
     def end() -> None:
         olga = User.objects.get(email="olga@example.org")
-        said = {"by": None, "now": timezone.now(), "via": "command"}
+        said: dict[str, Any] = {"by": None, "now": timezone.now(), "via": "command"}
         if how == "a second factor was reset":
             App(olga)
             reset_factors(user=olga, reason="both phones are gone", **said)

@@ -15,7 +15,8 @@ from fido2.webauthn import AttestationObject, AttestedCredentialData, Authentica
 from plans.models import User
 
 HOST = "testserver"
-PRESENT_AND_VERIFIED = 0x01 | 0x04
+FLAG = AuthenticatorData.FLAG
+PRESENT_AND_VERIFIED = FLAG.UP | FLAG.UV
 
 
 class SecurityKey:
@@ -26,7 +27,9 @@ class SecurityKey:
         self.id = os.urandom(16)
         public = ES256.from_cryptography_key(self.private.public_key())
         credential = AttestedCredentialData.create(b"\0" * 16, self.id, public)
-        attested = AuthenticatorData.create(self._host, PRESENT_AND_VERIFIED | 0x40, 0, credential)
+        attested = AuthenticatorData.create(
+            self._host, PRESENT_AND_VERIFIED | FLAG.AT, 0, credential
+        )
         self.row = Authenticator.objects.create(
             user=user,
             type=Authenticator.Type.WEBAUTHN,
