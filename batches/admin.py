@@ -67,7 +67,7 @@ PLAN_ACTS = (
         "Approve",
         "Each plan is approved in your approval role.",
         _approve,
-        steps_up=True,
+        signs=True,
     ),
     Act("reject", "Reject", "The plans end; their authors read why.", _reject, reason_needed=True),
     Act("start", "Start", "The first batch of each plan begins.", _start),

@@ -13,6 +13,8 @@ class BatchesConfig(AppConfig):
         """Let the field-level diff watch batches, and changes of running plans end in time."""
         from auditlog.registry import auditlog
         from django.contrib.auth.signals import user_logged_out
+        from django.contrib.sessions.models import Session
+        from django.db.models.signals import post_delete
 
         # Importing adjust_ends also names what an approved loosening does.
         from batches import (
@@ -32,6 +34,9 @@ class BatchesConfig(AppConfig):
 
         user_logged_out.connect(
             open_sockets.end_with_log_out, dispatch_uid="console.sockets_logged_out"
+        )
+        post_delete.connect(
+            open_sockets.end_with_session, sender=Session, dispatch_uid="console.sockets_ended"
         )
         # The quote at the gate is a fact of the trail already.
         auditlog.register(Batch, exclude_fields=["quote"])

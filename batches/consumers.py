@@ -11,6 +11,7 @@ from asgiref.sync import sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import AnonymousUser
+from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from batches import live_messages
@@ -19,6 +20,7 @@ from batches.open_sockets import OPEN_SOCKETS, OpenSocket
 from batches.plan_tables import recent_answers
 from batches.snapshot import plan_snapshot
 from plans.models import Event, Plan, User
+from plans.session_life import has_ended
 
 NOT_LOGGED_IN = 4401
 NOT_ALLOWED = 4403
@@ -127,7 +129,8 @@ class LivePlanConsumer(AsyncJsonWebsocketConsumer):
         theirs = kept.get(SESSION_KEY) == str(user.pk)
         # A new password ends the sessions of the old one.
         same = constant_time_compare(kept.get(HASH_SESSION_KEY, ""), user.get_session_auth_hash())
-        return theirs and same
+        # A page that only listens must not outlive what any click of it would end.
+        return theirs and same and not has_ended(kept, now=timezone.now())
 
     @sync_to_async
     def _snapshot(self) -> str:

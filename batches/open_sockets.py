@@ -1,8 +1,8 @@
-"""The sockets that are open in this process: how many each person has, and their end at log-out.
+"""The sockets that are open in this process: how many each person has, and their end.
 
-Channels keeps whoever opened a socket for as long as it is open. So a log-out ends the sockets of
-its session at once in the process that answers it; those in other processes look again by
-themselves (consumers.RECHECK_SECONDS).
+Channels keeps whoever opened a socket for as long as it is open. So the end of a session (log-out,
+a second factor that was reset, somebody who left) ends its sockets at once in the process that ends
+it; those in other processes look again by themselves (consumers.RECHECK_SECONDS).
 """
 
 import asyncio
@@ -10,7 +10,10 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
+
+from django.db import transaction
 
 logger = logging.getLogger(__name__)
 
@@ -79,3 +82,8 @@ def end_with_log_out(sender: object, request: Any, **kwargs: Any) -> None:
     """End the sockets of a session that is logged out; it still has its name then."""
     if key := getattr(getattr(request, "session", None), "session_key", None):
         OPEN_SOCKETS.end_session(key)
+
+
+def end_with_session(sender: object, instance: Any, **kwargs: Any) -> None:
+    """End the sockets of a session that was deleted, whoever did it, once that is committed."""
+    transaction.on_commit(partial(OPEN_SOCKETS.end_session, str(instance.session_key)))

@@ -2,6 +2,7 @@
 
 Roles and tokens are never changed or deleted, so the rows of today answer for any day. What a role
 may do is told as this version of the console has it, and labels are counted as they are today.
+Roles that waited for a second person stand in lines of their own: they gave nothing.
 """
 
 import csv
@@ -10,14 +11,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 
+from django.db.models import Q
 from django.utils.dateparse import parse_date, parse_datetime
 
-from plans.models import CONSOLE_ROLES, ApiToken, RoleBinding, Tenant, User
+from plans.models import CONSOLE_ROLES, ApiToken, RoleBinding, RoleRequest, Tenant, User
 from plans.permissions import ROLES_OF_ACTION, WORDS
 from plans.reach import EVERYTHING, selector_words
 from plans.refusal import BadInput
 
-KINDS = {"console": "Console role", "approval": "Approval role", "token": "API token"}
+ASKED = "asked"
+KINDS = {
+    "console": "Console role",
+    "approval": "Approval role",
+    "token": "API token",
+    ASKED: "Requested role",
+}
+GIVES_NOTHING = ("nothing until another administrator confirms it",)
 FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r", "\n")
 COLUMNS = (
     *("on", "name", "email", "kind", "held", "may", "tenants", "tenants_today", "since", "until"),
@@ -61,7 +70,7 @@ class AccessReview:
     @property
     def people(self) -> int:
         """Return how many people held anything."""
-        return len({line.email for line in self.held})
+        return len({line.email for line in self.held if line.kind != ASKED})
 
 
 def asked_time(written: str, *, now: datetime) -> datetime:
@@ -96,6 +105,10 @@ def access_review(at: datetime) -> AccessReview:
     # A token of somebody without any right at the time opened nothing.
     holders = {binding.user_id for binding in bindings}
     lines += [_token_line(token, at, count) for token in tokens if token.user_id in holders]
+    waiting = RoleRequest.objects.filter(
+        Q(outcome="") | Q(decided_at__gt=at), asked_at__lte=at
+    ).select_related("user", "asked_by")
+    lines += [_request_line(request, count) for request in waiting]
     order = list(KINDS)
     lines.sort(key=lambda one: (one.name.lower(), one.email, order.index(one.kind), one.held))
     return AccessReview(at, tuple(lines))
@@ -119,7 +132,7 @@ def _binding_line(binding: RoleBinding, count: Callable[[dict[str, str]], int]) 
         name=binding.user.get_full_name(),
         email=binding.user.email,
         kind=binding.kind,
-        held=dict(CONSOLE_ROLES).get(binding.role, binding.role) if console else binding.role,
+        held=_role_words(binding),
         may=acts_of(binding.role) if console else ("look at this", f"approve as {binding.role}"),
         tenants=selector_words(binding.selector),
         tenants_today=count(binding.selector),
@@ -129,6 +142,27 @@ def _binding_line(binding: RoleBinding, count: Callable[[dict[str, str]], int]) 
         confirmed_by=_name(binding.confirmed_by) if binding.confirmed_by else "",
         why=binding.why,
         ended_at=binding.ended_at,
+    )
+
+
+def _role_words(row: RoleBinding | RoleRequest) -> str:
+    console = row.kind == RoleBinding.CONSOLE
+    return dict(CONSOLE_ROLES).get(row.role, row.role) if console else row.role
+
+
+def _request_line(request: RoleRequest, count: Callable[[dict[str, str]], int]) -> Held:
+    return Held(
+        name=request.user.get_full_name(),
+        email=request.user.email,
+        kind=ASKED,
+        held=_role_words(request),
+        may=GIVES_NOTHING,
+        tenants=selector_words(request.selector),
+        tenants_today=count(request.selector),
+        since=request.asked_at,
+        until=request.expires_at,
+        given_by=_name(request.asked_by),
+        why=request.why,
     )
 
 

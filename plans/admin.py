@@ -44,6 +44,7 @@ from plans.models import (
 from plans.permissions import may, reach_of, require_over
 from plans.policies import save_policy_text
 from plans.releases import register_release, revoke_key, trust_key
+from plans.step_up import require_step_up
 
 admin.site.site_header = "Upgrade Console administration"
 admin.site.site_title = "Upgrade Console"
@@ -162,7 +163,8 @@ class TrustKeyAdmin(IntakeAdmin):
                 label="Revoke",
                 meaning="Releases signed with these keys are refused at their next check.",
                 reason_needed=True,
-                run=lambda key, by, reason, now: revoke_key(
+                steps_up=True,
+                run=lambda key, by, reason, now, _proof: revoke_key(
                     key_id=key.key_id, reason=reason, by=by, now=now, via="admin"
                 ),
             )
@@ -171,6 +173,7 @@ class TrustKeyAdmin(IntakeAdmin):
 
     def take_in(self, request: HttpRequest, given: dict[str, Any]) -> TrustKey:
         """Add the key to the trust store."""
+        require_step_up(request, now=timezone.now())
         return trust_key(**given, by=administrator(request), now=timezone.now(), via="admin")
 
 
@@ -229,6 +232,8 @@ class FlagAdmin(EditableHistoryAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Turn the switch by its use case, which tells the trail."""
+        if flags.lets_more_happen(obj.name, on=obj.enabled):
+            require_step_up(request, now=timezone.now())
         turned = flags.turn(
             name=obj.name,
             on=obj.enabled,

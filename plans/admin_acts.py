@@ -15,7 +15,7 @@ from django.utils import timezone
 from plans.admin_rights import AnyModelAdmin, administrator
 from plans.refusal import Refused
 from plans.refusal_trail import note_refusal
-from plans.step_up import require_step_up
+from plans.step_up import StepUp, StepUpRequired, require_step_up, step_up_of
 
 MOST_AT_ONCE = 50
 
@@ -33,6 +33,8 @@ class Act:
     reason_needed: bool = False
     steps_up: bool = False
     """Whether `run` takes, after row, person, reason and time, what the session proves."""
+    signs: bool = False
+    """The same of an act that is signed: it asks by itself for a proof that is for it alone."""
 
 
 def as_action(act: Act) -> Performer:
@@ -63,8 +65,12 @@ def as_action(act: Act) -> Performer:
 def _perform_on(act: Act, request: HttpRequest, row: Any, reason: str) -> None:
     try:
         now = timezone.now()
-        more = [require_step_up(request, now=now)] if act.steps_up else []
+        more: list[StepUp | None] = [require_step_up(request, now=now)] if act.steps_up else []
+        more += [step_up_of(request, now=now)] if act.signs else []
         act.run(row, administrator(request), reason, now, *more)
+    except StepUpRequired:
+        # What was posted waits, and is posted again with the proof.
+        raise
     except Refused as refusal:
         note_refusal(request, refusal, via="admin")
         possible = f" Possible now: {', '.join(refusal.possible)}." if refusal.possible else ""

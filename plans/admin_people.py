@@ -24,14 +24,11 @@ from plans.leavers import let_go, let_in
 from plans.machine_access import LONGEST_DAYS, NewToken, make_token, revoke_token
 from plans.models import ApiToken, RoleBinding, RoleRequest, User
 from plans.reach import selector_problems
-from plans.role_giving import (
-    KNOWN_CONSOLE_ROLES,
-    confirm_role,
-    end_role,
-    give_role,
-    refuse_role,
-)
+from plans.role_confirming import confirm_role, refuse_role
+from plans.role_giving import end_role, give_role
+from plans.role_records import KNOWN_CONSOLE_ROLES
 from plans.second_factors import reset_factors
+from plans.step_up import require_step_up
 from plans.token_scopes import SCOPES
 
 if TYPE_CHECKING:
@@ -157,6 +154,7 @@ class RoleBindingAdmin(IntakeAdmin):
 
     def take_in(self, request: HttpRequest, given: dict[str, Any]) -> RoleBinding | RoleRequest:
         """Give the role, or keep the request for it."""
+        require_step_up(request, now=timezone.now())
         by = administrator(request)
         made = give_role(**given, by=by, now=timezone.now(), via="admin")
         request.given_role = made  # type: ignore[attr-defined]
@@ -170,27 +168,31 @@ class RoleBindingAdmin(IntakeAdmin):
             return super().response_add(request, obj, post_url_continue)
         messages.warning(
             request,
-            "Another administrator has to confirm this: nobody gives themselves an approval role."
-            " It does not count until then.",
+            "Another administrator has to confirm this: nobody alone makes somebody an approver,"
+            " an administrator, or lets them break glass. It does not count until then.",
         )
         return redirect("admin:plans_rolerequest_changelist")
 
 
 @admin.register(RoleRequest)
 class RoleRequestAdmin(HistoryAdmin):
-    """Approval roles that administrators want for themselves: another one decides."""
+    """Roles that take two: asked for by one administrator, decided by another."""
 
     looked_at_by = "review_access"
-    list_display = ("user", "role", "selector", "asked_at", "why", "outcome", "decided_by")
-    list_select_related = ("user", "decided_by")
+    list_display = (
+        *("user", "kind", "role", "selector", "asked_by", "asked_at", "why"),
+        *("outcome", "decided_by"),
+    )
+    list_select_related = ("user", "asked_by", "decided_by")
     list_filter = ("outcome",)
     actions = (
         as_action(
             Act(
                 name="confirm",
                 label="Confirm",
-                meaning="These administrators hold these approval roles from now on.",
-                run=lambda asked, by, _reason, now: confirm_role(
+                meaning="These people hold these roles from now on.",
+                steps_up=True,
+                run=lambda asked, by, _reason, now, _proof: confirm_role(
                     request_id=asked.pk, by=by, now=now, via="admin"
                 ),
             )
@@ -281,6 +283,7 @@ class ApiTokenAdmin(IntakeAdmin):
 
     def take_in(self, request: HttpRequest, given: dict[str, Any]) -> ApiToken:
         """Make the token."""
+        require_step_up(request, now=timezone.now())
         made = make_token(**given, by=administrator(request), now=timezone.now(), via="admin")
         request.made_token = made  # type: ignore[attr-defined]
         return made.token

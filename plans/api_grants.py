@@ -36,6 +36,11 @@ class GrantOutput(serializers.Serializer[Grant]):
     op = serializers.CharField(allow_blank=True, help_text="The operation that used it up.")
     voided_at = serializers.DateTimeField(allow_null=True)
     voided_why = serializers.CharField(allow_blank=True)
+    answer = serializers.DictField(
+        allow_null=True,
+        help_text="What the approver's security key answered; its challenge is SHA-256 of the"
+        " RFC 8785 JSON of jti and content as the payload has them. Null for other factors.",
+    )
     grant = SealedOutput(source="to_json")
 
 

@@ -11,26 +11,23 @@ from rest_framework.response import Response
 
 from plans.access_review import access_review, asked_time
 from plans.api_access import ConsoleView, asking, taken, via
-from plans.api_input import NeededReasonInput, NothingInput, StrictSerializer
+from plans.api_input import NeededReasonInput, NothingInput
 from plans.api_output import PROBLEMS
+from plans.api_step_up import CodeInput, require_proof
 from plans.leavers import let_go, let_in
 from plans.models import RoleBinding, RoleRequest, User
+from plans.permissions import require
 from plans.refusal import BadInput, NotFound
-from plans.role_giving import (
-    KNOWN_CONSOLE_ROLES,
-    confirm_role,
-    end_role,
-    give_role,
-    open_requests_for,
-    refuse_role,
-)
+from plans.role_confirming import confirm_role, open_requests_for, refuse_role
+from plans.role_giving import end_role, give_role
+from plans.role_records import KNOWN_CONSOLE_ROLES
 
 PERSON_PARAMETER = OpenApiParameter(
     "person", str, OpenApiParameter.PATH, description="The person's e-mail."
 )
 
 
-class RoleInput(StrictSerializer):
+class RoleInput(CodeInput):
     """A role to give."""
 
     person = serializers.EmailField()
@@ -61,12 +58,14 @@ class RoleOutput(serializers.Serializer[Any]):
 
 
 class RoleRequestOutput(serializers.Serializer[Any]):
-    """An approval role that an administrator wants: it counts once another one confirms it."""
+    """A role that takes two: it counts once another administrator confirms it."""
 
     request_id = serializers.UUIDField(source="pk")
     person = serializers.EmailField(source="user.email")
+    kind = serializers.CharField()
     role = serializers.CharField()
     labels = serializers.DictField(child=serializers.CharField(), source="selector")
+    asked_by = serializers.EmailField(source="asked_by.email")
     asked_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField(allow_null=True)
     why = serializers.CharField()
@@ -78,7 +77,7 @@ class HeldOutput(serializers.Serializer[Any]):
 
     name = serializers.CharField()
     email = serializers.EmailField()
-    kind = serializers.ChoiceField(choices=["console", "approval", "token"])
+    kind = serializers.ChoiceField(choices=["console", "approval", "token", "asked"])
     held = serializers.CharField(help_text="The role, or the token's name.")
     may = serializers.ListField(child=serializers.CharField())
     tenants = serializers.CharField()
@@ -126,23 +125,26 @@ class Roles(ConsoleView):
         )
 
     @extend_schema(
-        summary="Give a role; one's own approval role waits for a second administrator (202)",
+        summary="Give a role; what lets somebody approve waits for a second administrator (202)",
         request=RoleInput,
         responses={201: RoleOutput, 202: RoleRequestOutput, **PROBLEMS},
     )
     def post(self, request: Request) -> Response:
         """Give it."""
-        by = asking(request)
+        by, now = asking(request), timezone.now()
+        require(by, "administer")
         given = taken(RoleInput, request)
+        user = _found(given["person"])
+        require_proof(request, given, now=now)
         made = give_role(
-            user=_found(given["person"]),
+            user=user,
             kind=given["kind"],
             role=given["role"],
             selector=given["labels"],
             expires_at=given["expires_at"],
             why=given["why"],
             by=by,
-            now=timezone.now(),
+            now=now,
             via=via(request),
         )
         if isinstance(made, RoleRequest):
@@ -167,12 +169,12 @@ class RoleEnd(ConsoleView):
 
 
 class RoleRequests(ConsoleView):
-    """Approval roles that wait for a second administrator."""
+    """Roles that wait for a second administrator."""
 
     token_actions: ClassVar[dict[str, str]] = {"GET": "administer"}
 
     @extend_schema(
-        summary="List the approval roles that wait for a second administrator",
+        summary="List the roles that wait for a second administrator",
         operation_id="role_requests_list",
         responses={200: RoleRequestOutput(many=True), **PROBLEMS},
     )
@@ -189,15 +191,16 @@ class RoleRequestConfirm(ConsoleView):
     token_actions: ClassVar[dict[str, str]] = {"POST": "administer"}
 
     @extend_schema(
-        summary="Confirm an approval role as the second administrator",
-        request=NothingInput,
+        summary="Confirm a role as the second administrator; takes a fresh second factor",
+        request=CodeInput,
         responses={200: RoleOutput, **PROBLEMS},
     )
     def post(self, request: Request, asked: uuid.UUID) -> Response:
         """Confirm it."""
-        by = asking(request)
-        taken(NothingInput, request)
-        made = confirm_role(request_id=asked, by=by, now=timezone.now(), via=via(request))
+        by, now = asking(request), timezone.now()
+        require(by, "administer")
+        require_proof(request, taken(CodeInput, request), now=now)
+        made = confirm_role(request_id=asked, by=by, now=now, via=via(request))
         return Response(RoleOutput(made).data)
 
 
@@ -207,7 +210,7 @@ class RoleRequestRefuse(ConsoleView):
     token_actions: ClassVar[dict[str, str]] = {"POST": "administer"}
 
     @extend_schema(
-        summary="Refuse an approval role that was asked for, or take one's own request back",
+        summary="Refuse a role that was asked for, or take one's own request back",
         request=NeededReasonInput,
         responses={200: RoleRequestOutput, **PROBLEMS},
     )

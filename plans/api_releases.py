@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from plans.api_access import ConsoleView, asking, taken, via
 from plans.api_input import DigestInput, KeyInput, NeededReasonInput, ReleaseInput, RetireInput
 from plans.api_output import PROBLEMS, ReleaseOutput
+from plans.api_step_up import CodeInput, ProvedReasonInput, require_proof
 from plans.models import Release, TrustKey
 from plans.permissions import require
 from plans.refusal import BadInput, NotFound
@@ -264,26 +265,33 @@ class ReleaseQuarantine(ConsoleView):
         return _detail(release, request)
 
 
+class KeyTrustInput(KeyInput, CodeInput):
+    """A public key to trust, and the proof that whoever asks is there."""
+
+
+class KeyRetireInput(RetireInput, CodeInput):
+    """When a key shall end, and the proof that whoever asks is there."""
+
+
 class ReleaseLift(ConsoleView):
     """End a quarantine."""
 
     token_actions: ClassVar[dict[str, str]] = {"POST": "administer"}
 
     @extend_schema(
-        summary="Lift the quarantine of a release",
-        request=NeededReasonInput,
+        summary="Lift the quarantine of a release; takes a fresh second factor",
+        request=ProvedReasonInput,
         responses={200: ReleaseDetail, **PROBLEMS},
     )
     def post(self, request: Request, release: uuid.UUID) -> Response:
         """Lift it."""
-        by = asking(request)
-        require(by, "view")
+        by, now = asking(request), timezone.now()
+        require(by, "administer")
+        given = taken(ProvedReasonInput, request)
+        _found(release)
+        require_proof(request, given, now=now)
         lift_quarantine(
-            release_id=release,
-            reason=taken(NeededReasonInput, request)["reason"],
-            by=by,
-            now=timezone.now(),
-            via=via(request),
+            release_id=release, reason=given["reason"], by=by, now=now, via=via(request)
         )
         return _detail(release, request)
 
@@ -303,17 +311,20 @@ class Keys(ConsoleView):
         return Response(rows)
 
     @extend_schema(
-        summary="Trust a public key", request=KeyInput, responses={201: KeyDetail, **PROBLEMS}
+        summary="Trust a public key; takes a fresh second factor",
+        request=KeyTrustInput,
+        responses={201: KeyDetail, **PROBLEMS},
     )
     def post(self, request: Request) -> Response:
         """Trust it."""
         by = asking(request)
-        require(by, "view")
-        given = taken(KeyInput, request)
+        require(by, "administer")
+        given = taken(KeyTrustInput, request)
         try:
             key_id = key_id_of(given["public_key"])
         except ValueError as error:
             raise BadInput([f"public_key: {error}"]) from error
+        require_proof(request, given, now=timezone.now())
         made = trust_key(
             key_id=key_id,
             public_key=given["public_key"],
@@ -352,15 +363,17 @@ class KeyRevoke(ConsoleView):
 
     @extend_schema(
         summary="Revoke a key from now on; what it alone signed is not installed any more",
-        request=NeededReasonInput,
+        request=ProvedReasonInput,
         responses={200: KeyDetail, **PROBLEMS},
     )
     def post(self, request: Request, key: str) -> Response:
         """Revoke it."""
-        by = asking(request)
-        require(by, "view")
-        reason = taken(NeededReasonInput, request)["reason"]
-        revoked = revoke_key(key_id=key, reason=reason, by=by, now=timezone.now(), via=via(request))
+        by, now = asking(request), timezone.now()
+        require(by, "administer")
+        given = taken(ProvedReasonInput, request)
+        _key(key)
+        require_proof(request, given, now=now)
+        revoked = revoke_key(key_id=key, reason=given["reason"], by=by, now=now, via=via(request))
         return Response(KeyDetail(revoked).data)
 
 
@@ -371,13 +384,15 @@ class KeyRetire(ConsoleView):
 
     @extend_schema(
         summary="Let a key end earlier than it would",
-        request=RetireInput,
+        request=KeyRetireInput,
         responses={200: KeyDetail, **PROBLEMS},
     )
     def post(self, request: Request, key: str) -> Response:
         """Set its end."""
-        by = asking(request)
-        require(by, "view")
-        given = taken(RetireInput, request)
-        retired = retire_key(key_id=key, **given, by=by, now=timezone.now(), via=via(request))
+        by, now = asking(request), timezone.now()
+        require(by, "administer")
+        given = taken(KeyRetireInput, request)
+        _key(key)
+        require_proof(request, given, now=now)
+        retired = retire_key(key_id=key, **given, by=by, now=now, via=via(request))
         return Response(KeyDetail(retired).data)

@@ -12,8 +12,8 @@ from rest_framework.response import Response
 
 from plans.api_access import ConsoleView, asking, taken, via
 from plans.api_output import PROBLEMS
-from plans.client_address import client_address
-from plans.models import ApiToken, User
+from plans.api_step_up import proof_of
+from plans.models import User
 from plans.permissions import approval_roles, console_roles, require
 from plans.second_factors import (
     find_person,
@@ -22,7 +22,7 @@ from plans.second_factors import (
     recovery_codes_left,
     reset_factors,
 )
-from plans.step_up import StepUp, require_step_up, step_up_by_code, step_up_of
+from plans.step_up import step_up_of
 
 PERSON_PARAMETER = OpenApiParameter(
     "person", str, OpenApiParameter.PATH, description="The person's id or e-mail address."
@@ -123,12 +123,3 @@ class ResetFactors(ConsoleView):
         proof_of(request, given["code"], now=now)
         kinds = reset_factors(user=user, by=by, reason=given["reason"], now=now, via=via(request))
         return Response(ResetFactorsOutput({"person": user.pk, "factors": kinds}).data)
-
-
-def proof_of(request: Request, code: str, *, now: datetime) -> StepUp:
-    """Return the step-up of the session, or of the code that came along; raise what is missing."""
-    if code or isinstance(request.auth, ApiToken):
-        return step_up_by_code(
-            asking(request), code, now=now, address=client_address(request), via=via(request)
-        )
-    return require_step_up(request, now=now)

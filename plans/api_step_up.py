@@ -7,9 +7,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from plans.api_access import asking, via
-from plans.api_input import StrictSerializer
+from plans.api_input import NeededReasonInput, StrictSerializer
 from plans.client_address import client_address
-from plans.step_up import StepUp, step_up_by_code, step_up_of
+from plans.models import ApiToken
+from plans.step_up import StepUp, require_step_up, step_up_by_code, step_up_of
 
 
 class CodeInput(StrictSerializer):
@@ -21,6 +22,10 @@ class CodeInput(StrictSerializer):
         default="",
         help_text="A code of your second factor, or a recovery code; each can be used once.",
     )
+
+
+class ProvedReasonInput(NeededReasonInput, CodeInput):
+    """A critical act that is refused without a reason."""
 
 
 class CommentInput(CodeInput):
@@ -57,3 +62,21 @@ def proved(request: Request, given: dict[str, Any], *, now: datetime) -> StepUp 
             asking(request), code, now=now, address=client_address(request), via=via(request)
         )
     return step_up_of(request, now=now)
+
+
+def proof_of(request: Request, code: str, *, now: datetime) -> StepUp:
+    """Return the step-up of the session, or of the code that came along; raise what is missing."""
+    if code or isinstance(request.auth, ApiToken):
+        return step_up_by_code(
+            asking(request), code, now=now, address=client_address(request), via=via(request)
+        )
+    return require_step_up(request, now=now)
+
+
+def require_proof(request: Request, given: dict[str, Any], *, now: datetime) -> None:
+    """Take the code out of what was given; raise unless it, or the session, proves the person.
+
+    For critical acts that nobody signs. Ask first whether the person may do it at all: a code is
+    used up.
+    """
+    proof_of(request, str(given.pop("code", "")).strip(), now=now)

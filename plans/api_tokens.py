@@ -12,10 +12,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from plans.api_access import ConsoleView, asking, taken, via
-from plans.api_input import NothingInput, StrictSerializer
+from plans.api_input import NothingInput
 from plans.api_output import PROBLEMS
+from plans.api_step_up import CodeInput, require_proof
 from plans.machine_access import LONGEST_DAYS, make_token, revoke_token, tokens_for
 from plans.models import ApiToken
+from plans.permissions import require
 from plans.refusal import BadInput
 from plans.token_scopes import SCOPES
 
@@ -54,7 +56,7 @@ class NewTokenOutput(TokenOutput):
     secret = serializers.CharField(help_text="Told this once; only its hash is kept.")
 
 
-class TokenInput(StrictSerializer):
+class TokenInput(CodeInput):
     """A token to make."""
 
     name = serializers.CharField(max_length=120)
@@ -105,7 +107,11 @@ class Tokens(ConsoleView, ListAPIView):  # type: ignore[type-arg]
     def post(self, request: Request) -> Response:
         """Make it; by a token only one that reaches no further and ends no later."""
         user = asking(request)
+        require(user, "hold_tokens")
         given = taken(TokenInput, request)
+        # What a token makes opens nothing that it does not open itself; a session's outlives it.
+        if not isinstance(request.auth, ApiToken):
+            require_proof(request, given, now=timezone.now())
         made = make_token(
             user=user,
             name=given["name"],

@@ -165,7 +165,8 @@ def approve(
         # Nobody agrees to what could not be started.
         verify_again(release=plan.release, now=now)
     _require_unchanged(plan, request)
-    proved = grants.stepped_up(step_up, now=now)
+    bound = grants.bound_by_request(plan, request)
+    proof = grants.proof_for(step_up, plan, bound, now=now)
     given = Approval.objects.create(
         request=request,
         user=approver,
@@ -175,7 +176,7 @@ def approve(
         method=via,
         at=now,
     )
-    grant = grants.give_for_verdict(plan, request, given, step_up=proved, now=now)
+    grant = grants.give_for_verdict(plan, request, given, bound=bound, proof=proof, now=now)
     missing = request.missing_roles(request.approvals.all())
     sentence = f"{approver.get_full_name()} approved as {chosen}"
     if missing:

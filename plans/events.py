@@ -12,8 +12,17 @@ from plans.chain import address_digest, link
 from plans.commit_notice import notify
 from plans.failpoints import reach
 from plans.models import SYSTEM_STREAM, ZERO_HASH, Event, EventAddress, Plan, Stream, User
-from plans.trace import origin
+from plans.trace import NOWHERE, Origin, origin
 from upgradeconsole.known_secrets import masked, masked_json
+
+DIRECTING = frozenset(
+    {
+        *("plan_submitted", "plan_started", "plan_resumed", "plan_paused", "plan_adjusted"),
+        *("plan_stopped_here", "batch_promoted", "batch_unskipped", "hold_released"),
+        *("tenants_retried", "rollback_begun", "drill_handed_in"),
+    }
+)
+"""What people do that the console carries out afterwards, by itself and in their name."""
 
 
 def _actor_name(actor: User | None, via: str) -> str:
@@ -36,8 +45,9 @@ def record(
     """Append one event; must run in the transaction of the change that it tells of.
 
     Where the act comes from is known to `plans.trace`. The reason is the person's words; a payload
-    that holds it, or the grants that were used up, need not say it twice. The stream's head row is
-    locked, so call this last: every writer of the plan waits on it.
+    that holds it, or the grants that were used up, need not say it twice. What the console does by
+    itself on a plan is on behalf of whoever directed it last, in the trace of that act. The head
+    row of the stream is locked, so call this last: every writer of the plan waits on it.
     """
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("An event is recorded in the transaction of its change.")
@@ -50,6 +60,10 @@ def record(
     sentence, reason = masked(sentence), masked(reason)
     facts = {name: masked_json(value) for name, value in (payload or {}).items()}
     come = origin()
+    if stream is not None and actor is None and come == NOWHERE:
+        come = Origin(
+            on_behalf=head.mandate, trace_id=head.mandate_trace or f"{stream.pk}".replace("-", "")
+        )
     salt = secrets.token_hex(16) if come.ip else ""
     event = Event(
         stream=head,
@@ -73,10 +87,19 @@ def record(
     event.save(force_insert=True)
     if salt:
         EventAddress.objects.create(event=event, address=come.ip, salt=salt)
-    Stream.objects.filter(pk=head.pk).update(head_seq=event.seq, head_hash=event.hash)
+    moved = {"head_seq": event.seq, "head_hash": event.hash}
+    if stream is not None and actor is not None and kind in DIRECTING:
+        moved |= {"mandate": _mandate(actor, come), "mandate_trace": come.trace_id}
+    Stream.objects.filter(pk=head.pk).update(**moved)
     notify()
     reach("trail.recorded")
     return event
+
+
+def _mandate(actor: User, come: Origin) -> str:
+    """Return in whose name the console goes on, with whom a machine said that it acts for."""
+    for_whom = f", for {come.on_behalf}" if come.on_behalf else ""
+    return f"{actor.get_full_name()} <{actor.email}>{for_whom}"[:200]
 
 
 def _first_of(facts: Mapping[str, Any]) -> str:

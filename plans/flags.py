@@ -25,6 +25,11 @@ def is_on(name: str) -> bool:
     return not turned_off(name).exists()
 
 
+def lets_more_happen(name: str, *, on: bool) -> bool:
+    """Tell whether turning the switch so takes a safety away, rather than adding one."""
+    return on != (name == ROLLBACK)
+
+
 def turned_off(name: str) -> QuerySet[Flag]:
     """Return the switch if it is off, nobody else: to be asked within another question."""
     return Flag.objects.filter(name=name, enabled=False)

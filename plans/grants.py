@@ -33,9 +33,10 @@ from plans.grant_signing import SealedGrant, opened, seal
 from plans.models import Approval, ApprovalRequest, Grant, Plan, PlanRevision, User
 from plans.permissions import approval_roles
 from plans.policies import policy_digest
+from plans.proof_of_content import content_digest
 from plans.refusal import Refused
 from plans.revision_writing import placed_digest, plan_digest
-from plans.step_up import GOOD_FOR, WITHOUT_FACTORS, StepUp, StepUpRequired
+from plans.step_up import GOOD_FOR, WITHOUT_FACTORS, About, BoundProof, StepUp, StepUpRequired
 
 KEY = "grant"
 OWN_ACT = timedelta(minutes=5)
@@ -50,6 +51,37 @@ class GrantNotGood(Refused):
     """A grant does not allow what it was shown for; its code says why."""
 
     default_code = "grant_missing"
+
+
+def proof_for(step_up: StepUp | None, plan: Plan, bound: Bound, *, now: datetime) -> BoundProof:
+    """Return the proof that the person means exactly this; raise StepUpRequired without one.
+
+    A code that came along with the act was given for it. Of a session counts what was given for
+    this act on this content, and only until the grant with its id is there.
+    """
+    if step_up is not None and step_up.bound is not None:
+        proof = step_up.bound.get(content_digest(bound))
+        if proof is not None and not Grant.objects.filter(pk=proof.jti).exists():
+            return proof
+    try:
+        if step_up is not None and step_up.bound is not None and settings.REQUIRE_MFA:
+            raise StepUpRequired(
+                "This needs your second factor for this alone: what you confirm with it is bound to"
+                " this act and its content."
+            )
+        proved = stepped_up(step_up, now=now)
+    except StepUpRequired as required:
+        required.about = About(bound, _asked_in_words(plan, bound))
+        raise
+    return BoundProof(uuid.uuid4(), tuple(proved.methods), proved.at)
+
+
+def _asked_in_words(plan: Plan, bound: Bound) -> str:
+    batch = f", batch {bound.batch}" if bound.batch is not None else ""
+    return (
+        f"{bound.action.replace('_', ' ')}, plan {plan.external_id or plan.pk}{batch}, content"
+        f" {bound.plan_digest[:12]}"
+    )
 
 
 def stepped_up(step_up: StepUp | None, *, now: datetime) -> StepUp:
@@ -148,14 +180,14 @@ def give(
     approver: User,
     role: str,
     quorum: str,
-    step_up: StepUp,
+    proof: BoundProof,
     now: datetime,
     expires_at: datetime,
     request: ApprovalRequest | None = None,
     approval: Approval | None = None,
 ) -> Grant:
     """Sign and keep one grant."""
-    key, jti = signing_key(KEY), uuid.uuid4()
+    key, jti = signing_key(KEY), proof.jti
     members: dict[str, Any] = asdict(bound)
     claims = GrantClaims(
         **members,
@@ -165,8 +197,8 @@ def give(
         approver=str(approver.pk),
         role=role,
         quorum=quorum,
-        amr=tuple(step_up.methods),
-        auth_time=seconds(step_up.at),
+        amr=proof.methods,
+        auth_time=seconds(proof.at),
         iat=seconds(now),
         nbf=seconds(now),
         exp=seconds(expires_at),
@@ -180,7 +212,8 @@ def give(
         action=bound.action,
         approver=approver,
         role=role,
-        methods=list(step_up.methods),
+        methods=list(proof.methods),
+        answer=proof.answer,
         payload=sealed.payload,
         sig=sealed.sig,
         kid=sealed.kid,
@@ -190,18 +223,24 @@ def give(
 
 
 def give_for_verdict(
-    plan: Plan, request: ApprovalRequest, approval: Approval, *, step_up: StepUp, now: datetime
+    plan: Plan,
+    request: ApprovalRequest,
+    approval: Approval,
+    *,
+    bound: Bound,
+    proof: BoundProof,
+    now: datetime,
 ) -> Grant:
     """Sign the yes that somebody has just given to a request."""
     nth = request.approvals.filter(verdict=Approval.APPROVED).count()
     return give(
         plan=plan,
-        bound=bound_by_request(plan, request),
+        bound=bound,
         requester=request.opened_by,
         approver=approval.user,
         role=approval.role,
         quorum=f"{nth}of{len(request.roles)}",
-        step_up=step_up,
+        proof=proof,
         now=now,
         expires_at=counts_until(plan, request, now=now),
         request=request,
@@ -324,9 +363,9 @@ def own_act(
     request: ApprovalRequest | None = None,
 ) -> Grant:
     """Sign and use up, in one go, the grant of an act that the person may do alone."""
-    proved = stepped_up(step_up, now=now)
     revision = request.revision if request is not None else None
     bound = bound_by(plan, action, revision=revision, tenants=tenants, batch=batch, subject=subject)
+    proof = proof_for(step_up, plan, bound, now=now)
     grant = give(
         plan=plan,
         bound=bound,
@@ -334,7 +373,7 @@ def own_act(
         approver=by,
         role=role,
         quorum=quorum,
-        step_up=proved,
+        proof=proof,
         now=now,
         expires_at=now + OWN_ACT,
     )

@@ -4,12 +4,15 @@ import uuid
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import Q
 
 from plans import events
+from plans.login_sessions import end_sessions
 from plans.models import ApiToken, RoleBinding, RoleRequest, User
 from plans.permissions import require
 from plans.refusal import BadInput, NotFound, Refused
-from plans.role_giving import because, end_bindings, refuse_last_administrator, who
+from plans.role_giving import refuse_last_administrator
+from plans.role_records import because, end_bindings, who
 
 
 @transaction.atomic
@@ -30,9 +33,11 @@ def let_go(*, user_id: uuid.UUID, why: str, by: User | None, now: datetime, via:
     refuse_last_administrator({binding.pk for binding in held}, now)
     user.is_active = False
     user.save(update_fields=["is_active"])
+    # Else a session of theirs would live on for who lets them in again.
+    end_sessions(user)
     end_bindings(held, why.strip(), by, now)
     tokens = ApiToken.objects.good(now).filter(user=user).update(revoked_at=now, revoked_by=by)
-    open_requests = RoleRequest.objects.filter(user=user, outcome="")
+    open_requests = RoleRequest.objects.filter(Q(user=user) | Q(asked_by=user), outcome="")
     open_requests.update(
         outcome=RoleRequest.WITHDRAWN, decided_by=by, decided_at=now, decided_why=why.strip()
     )

@@ -11,8 +11,10 @@ from django import forms
 from django.utils import timezone
 
 from plans import failed_logins, second_factors
+from plans.bound_step_up import Asked
 from plans.client_address import client_address
 from plans.models import FailedLogIn, User
+from plans.proof_of_content import challenge_in
 
 
 class CodeForm(forms.Form):
@@ -66,6 +68,12 @@ class StepUpCodeForm(CodeForm):
     """A code that is asked for within a session."""
 
     reauthenticated = True
+    answer = None
+
+    @property
+    def factor(self) -> Authenticator:
+        """Return the factor that was given."""
+        return self.authenticator
 
 
 class KeyForm(AuthenticateWebAuthnForm):
@@ -85,9 +93,40 @@ class KeyForm(AuthenticateWebAuthnForm):
 
 
 class StepUpKeyForm(KeyForm):
-    """A key that is asked for within a session."""
+    """A key that is asked for within a session; `about` is what it has to answer for, if any."""
 
     reauthenticated = True
+
+    def __init__(self, *args: Any, about: Asked | None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.about = about
+        self.answer: dict[str, Any] | None = None
+
+    def clean_credential(self) -> Authenticator:
+        """Return the key; refuse an answer that was given for something else."""
+        answer = self.cleaned_data["credential"]
+        factor = super().clean_credential()
+        if self.about is not None:
+            if challenge_in(answer) != self.about.challenge:
+                raise forms.ValidationError(
+                    "The key answered for something else. Load the page again and try once more."
+                )
+            self.answer = {
+                "id": answer["id"],
+                "type": "public-key",
+                "response": {
+                    name: answer["response"][name]
+                    for name in ("clientDataJSON", "authenticatorData", "signature")
+                },
+                "registered": str(factor.data["credential"]["response"]["attestationObject"]),
+            }
+        return factor
+
+    @property
+    def factor(self) -> Authenticator:
+        """Return the key that answered."""
+        factor: Authenticator = self.cleaned_data["credential"]
+        return factor
 
 
 def _note(user: User, step: str) -> None:

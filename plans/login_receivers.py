@@ -133,4 +133,6 @@ def _used(
 ) -> None:
     if reauthenticated:
         stepped_up = StepUp((str(authenticator.type),), timezone.now())
-        tell_step_up(user, stepped_up, via="page")
+        question = getattr(request, "step_up_for", None)
+        words, jti = (question.words, question.jti) if question is not None else ("", "")
+        tell_step_up(user, stepped_up, via="page", words=words, grant=jti)

@@ -21,6 +21,7 @@ from plans.release_reach import (
 )
 from plans.releases import retire_key, revoke_key, trust_key
 from plans.signing_keys import KINDS, read_public_key
+from plans.step_up import require_step_up
 
 
 @login_required
@@ -94,8 +95,10 @@ def key_new(request: HttpRequest) -> HttpResponse:
     """Trust a public key."""
     require(person(request), "administer")
     form = KeyForm(request.POST or None)
-    if request.method == "POST" and form.is_valid() and (made := _trusted(request, form)):
-        return redirect("key", made.key_id)
+    if request.method == "POST" and form.is_valid():
+        require_step_up(request, now=timezone.now())
+        if made := _trusted(request, form):
+            return redirect("key", made.key_id)
     return render(request, "plans/key_new.html", {"form": form})
 
 
@@ -128,6 +131,7 @@ def key_retire(request: HttpRequest, key_id: str) -> HttpResponse:
     require(user, "administer")
     found, form = _found(key_id), RetireForm(request.POST)
     if form.is_valid():
+        require_step_up(request, now=timezone.now())
         try:
             found = retire_key(
                 key_id=key_id, **form.cleaned_data, by=user, now=timezone.now(), via="page"
@@ -150,6 +154,7 @@ def key_revoke(request: HttpRequest, key_id: str) -> HttpResponse:
     reason = request.POST.get("reason", "").strip()
     if not reason:
         raise BadInput(["Say why the key is revoked; whoever runs what it signed reads it."])
+    require_step_up(request, now=timezone.now())
     revoke_key(key_id=key_id, reason=reason, by=user, now=timezone.now(), via="page")
     messages.success(request, "It is revoked; what it alone signed is not installed any more.")
     return redirect("key", key_id)

@@ -26,6 +26,7 @@ from plans.release_reach import (
 )
 from plans.release_standing import check_release, lift_quarantine, quarantine_release
 from plans.releases import register_release
+from plans.step_up import require_step_up
 
 RELEASES_PER_PAGE = 50
 TENANTS_SHOWN = 50
@@ -162,6 +163,8 @@ def release_quarantine(request: HttpRequest, release_id: uuid.UUID) -> HttpRespo
 def release_lift(request: HttpRequest, release_id: uuid.UUID) -> HttpResponse:
     """End a quarantine."""
     user = viewer(request)
+    require(user, "administer")
+    require_step_up(request, now=timezone.now())
     found = lift_quarantine(
         release_id=release_id,
         reason=_reason(request),

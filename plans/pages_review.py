@@ -11,27 +11,35 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from plans.access_review import KINDS, access_review, as_csv, asked_time
-from plans.models import RoleRequest, User
+from plans.models import CONSOLE_ROLES, RoleBinding, RoleRequest, User
 from plans.page_access import asked, person
 from plans.permissions import may, require
 from plans.reach import selector_words
 from plans.refusal import BadInput
-from plans.role_giving import confirm_role, open_requests_for, refuse_role
+from plans.role_confirming import confirm_role, open_requests_for, refuse_role
+from plans.role_records import shown
+from plans.step_up import require_step_up
 
 
 def _row(waiting: RoleRequest, may_confirm: bool, user: User) -> dict[str, Any]:
-    whose = waiting.user.get_full_name()
-    own = waiting.user_id == user.pk
+    whose, tenants = waiting.user.get_full_name(), selector_words(waiting.selector)
+    own = waiting.asked_by_id == user.pk
+    approves = waiting.kind == RoleBinding.APPROVAL
+    role = waiting.role if approves else dict(CONSOLE_ROLES)[waiting.role]
+    then = f"may then approve as {role}" if approves else f"holds the console role {role} then,"
     return {
         "request": waiting,
         "may_confirm": may_confirm,
         "own": own,
-        "tenants": selector_words(waiting.selector),
+        "role": role,
+        "tenants": tenants,
+        "why_not": "it is for you"
+        if waiting.user_id == user.pk
+        else "asked before you administered",
         "confirm": f"confirm-{waiting.pk}",
         "refuse": f"refuse-{waiting.pk}",
-        "confirm_question": f"{whose}, who administers the console, may then approve as"
-        f" {waiting.role} for {selector_words(waiting.selector)}.",
-        "refuse_question": f"{whose} does not become {waiting.role}.",
+        "confirm_question": f"{whose} {then} for {tenants}.",
+        "refuse_question": f"{whose} does not become {role}.",
         "refuse_title": "Take the request back?" if own else "Refuse this role?",
         "refuse_label": "Take it back" if own else "Refuse it",
     }
@@ -87,11 +95,15 @@ def review_csv(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_POST
 def role_confirm(request: HttpRequest, request_id: uuid.UUID) -> HttpResponse:
-    """Confirm an approval role as the second administrator."""
+    """Confirm a role as the second administrator."""
     by = person(request)
+    require(by, "administer")
+    require_step_up(request, now=timezone.now())
     binding = confirm_role(request_id=request_id, by=by, now=timezone.now(), via="page")
     messages.success(
-        request, f"{binding.user.get_full_name()} holds the approval role {binding.role} now."
+        request,
+        f"{binding.user.get_full_name()} holds the {binding.get_kind_display().lower()}"
+        f" {shown(binding.role)} now.",
     )
     return redirect("access-review")
 
@@ -99,7 +111,7 @@ def role_confirm(request: HttpRequest, request_id: uuid.UUID) -> HttpResponse:
 @login_required
 @require_POST
 def role_refuse(request: HttpRequest, request_id: uuid.UUID) -> HttpResponse:
-    """Refuse an approval role, or take one's own request back."""
+    """Refuse a role, or take one's own request back."""
     why = request.POST.get("reason", "")
     refuse_role(request_id=request_id, why=why, by=person(request), now=timezone.now(), via="page")
     messages.success(request, "The role is not given.")

@@ -4,7 +4,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 from allauth.mfa.models import Authenticator
-from allauth.mfa.webauthn.internal import auth as webauthn
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
@@ -15,6 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from plans import suspended_form
+from plans.bound_step_up import Asked, asked, begin, note
 from plans.factor_gate import SENTENCE
 from plans.login_forms import StepUpCodeForm, StepUpKeyForm
 from plans.models import User
@@ -44,22 +44,29 @@ def step_up(request: HttpRequest) -> HttpResponse:
     user = person(request)
     if not has_factor(user):
         return HttpResponseRedirect(f"{reverse('enrol')}?{urlencode({'next': _next(request)})}")
-    posted = _posted_form(request, user)
+    now = timezone.now()
+    name = request.POST.get("about") or request.GET.get("about") or ""
+    question = asked(request, name, now=now)
+    posted = _posted_form(request, user, question)
     if posted is not None and posted.is_valid():
+        request.step_up_for = question  # type: ignore[attr-defined]
         posted.save()
+        if question is not None:
+            note(request, question, posted.factor, answer=posted.answer, now=now)
         return _go_on(request)
     kinds = set(Authenticator.objects.filter(user=user).values_list("type", flat=True))
     context: dict[str, Any] = {
         "next": _next(request),
         "waiting": _waiting(request),
+        "about": question,
     }
     if kinds & set(CODES):
         is_code = isinstance(posted, StepUpCodeForm)
         context["form"] = posted if is_code else StepUpCodeForm(user=user)
     if Authenticator.Type.WEBAUTHN in kinds:
         is_key = isinstance(posted, StepUpKeyForm)
-        context["key_form"] = posted if is_key else StepUpKeyForm(user=user)
-        context["key_options"] = {"request_options": webauthn.begin_authentication(user)}
+        context["key_form"] = posted if is_key else StepUpKeyForm(user=user, about=question)
+        context["key_options"] = {"request_options": begin(user, question)}
     return render(request, "account/step_up.html", context)
 
 
@@ -76,11 +83,13 @@ def resume(request: HttpRequest) -> HttpResponse:
     return render(request, "account/step_up_resume.html", {"waiting": waiting})
 
 
-def _posted_form(request: HttpRequest, user: User) -> StepUpCodeForm | StepUpKeyForm | None:
+def _posted_form(
+    request: HttpRequest, user: User, question: Asked | None
+) -> StepUpCodeForm | StepUpKeyForm | None:
     if request.method != "POST":
         return None
     if "credential" in request.POST:
-        return StepUpKeyForm(user=user, data=request.POST)
+        return StepUpKeyForm(user=user, about=question, data=request.POST)
     return StepUpCodeForm(user=user, data=request.POST)
 
 

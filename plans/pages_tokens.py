@@ -15,6 +15,7 @@ from plans.page_access import asked, one_page, person
 from plans.permissions import may, require
 from plans.reach import selector_words
 from plans.refusal import BadInput
+from plans.step_up import require_step_up
 from plans.token_forms import TokenForm
 
 TOKENS_PER_PAGE = 50
@@ -58,6 +59,7 @@ def token_new(request: HttpRequest) -> HttpResponse:
     form = TokenForm(request.POST or None)
     context: dict[str, Any] = {"form": form}
     if request.method == "POST" and form.is_valid():
+        require_step_up(request, now=timezone.now())
         try:
             made = make_token(
                 user=user, **form.cleaned_data, by=user, now=timezone.now(), via="page"

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 
+from plans.bound_step_up import ask
 from plans.database_away import DATABASE_AWAY
 from plans.refusal import NO_ANSWER, NotAllowed, NotFound, Refused
 from plans.refusal_trail import note_refusal
@@ -58,15 +59,18 @@ def _origin(request: HttpRequest) -> str:
 def _step_up(request: HttpRequest, error: StepUpRequired) -> HttpResponse:
     """Keep what was posted, ask for the second factor, and come back with it."""
     then = {"next": _origin(request)}
+    if error.about is not None:
+        then["about"] = ask(request, error.about, now=timezone.now())
     where = f"{reverse('step-up')}?{urlencode(then)}"
+    name = suspend(request, now=timezone.now())
+    if name:
+        where = f"{where}&{urlencode({'form': name})}"
     if request.headers.get("Accept", "").startswith("application/json"):
         told = {"refused": True, "sentence": error.sentence, "code": error.code, "go_to": where}
         return JsonResponse(told, status=error.status)
-    name = suspend(request, now=timezone.now())
     if not name:
         messages.info(request, f"{error.sentence} Then do again what you wanted to do.")
-        return HttpResponseRedirect(where)
-    return HttpResponseRedirect(f"{where}&{urlencode({'form': name})}")
+    return HttpResponseRedirect(where)
 
 
 def _database_away(request: HttpRequest) -> HttpResponse:

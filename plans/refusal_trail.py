@@ -108,12 +108,16 @@ def tell_refusal(
     sentence: str,
     what: str,
     user: User | None,
+    nobody: str = "somebody unknown",
     via: str,
     now: datetime,
     plan: Callable[[], Plan | None] = lambda: None,
     about: dict[str, Any] | None = None,
 ) -> None:
-    """Count a refusal and write it down when it is the first, tenth, hundredth ... of its kind."""
+    """Count a refusal and write it down when it is the first, tenth, hundredth ... of its kind.
+
+    `nobody` is how to call whoever it was, where it was nobody that the console knows.
+    """
     who = str(user.pk) if user is not None else origin().ip
     times, among_others = TALLY.count((who, code, what), now)
     if not _told(times):
@@ -126,7 +130,7 @@ def tell_refusal(
                 kind=KIND,
                 sentence=words,
                 actor=None if among_others else user,
-                actor_name="several" if among_others else "" if user else "somebody unknown",
+                actor_name="several" if among_others else "" if user else nobody,
                 via=via,
                 now=now,
                 payload={"code": code, "what": what, "times": times} | (about or {}),

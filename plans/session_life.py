@@ -1,7 +1,8 @@
 """How long a session lives: until nobody has used it for a while, and never beyond a limit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
@@ -33,6 +34,19 @@ def why_over(began: datetime, seen: datetime, *, now: datetime) -> str:
     return ""
 
 
+def _moments(session: Mapping[str, Any]) -> tuple[datetime, datetime]:
+    """Return when the session began, and when it was last used."""
+    began, seen = (
+        datetime.fromtimestamp(float(session.get(name, 0)), tz=UTC) for name in (BEGAN, SEEN)
+    )
+    return began, seen
+
+
+def has_ended(session: Mapping[str, Any], *, now: datetime) -> bool:
+    """Tell whether the session's time is over, though nobody has ended it yet."""
+    return BEGAN in session and bool(why_over(*_moments(session), now=now))
+
+
 class SessionLifeMiddleware:
     """End sessions that are over, and note that a session is in use."""
 
@@ -49,10 +63,7 @@ class SessionLifeMiddleware:
             # A session from before sessions had a life begins it now.
             note_beginning(request, now=now)
             return
-        began, seen = (
-            datetime.fromtimestamp(float(request.session.get(name, 0)), tz=UTC)
-            for name in (BEGAN, SEEN)
-        )
+        began, seen = _moments(request.session)
         why = why_over(began, seen, now=now)
         if why:
             logout(request)

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from plans import events
 from plans.models import MappedRole, RoleBinding, User
-from plans.role_giving import end_bindings
+from plans.role_records import end_bindings
 from plans.sso_mapping import RoleMapping, RoleRule
 
 

@@ -1,8 +1,11 @@
 """Step-up: proof, not older than five minutes, that whoever acts holds the person's second factor.
 
-A password or single sign-on alone never is: both may be a session that somebody else sits at.
+A password or single sign-on alone never is: both may be a session that somebody else sits at. What
+is signed by a grant takes more: a factor of a session counts there only for the act and the content
+for which it was asked (`plans/bound_step_up.py`); a code that comes along is bound to its request.
 """
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,20 +19,31 @@ from django.http import HttpRequest
 from rest_framework.request import Request
 
 from plans import events, failed_logins, second_factors
+from plans.grant_claims import Bound
 from plans.models import ApiToken, FailedLogIn, User
 from plans.refusal import NotAllowed
 
 GOOD_FOR = timedelta(minutes=5)
 # A clock that was set back a little must not make the proof one of the future.
 CLOCK_SLACK = timedelta(seconds=5)
+PROVED = "step_up_proved"
 WITHOUT_FACTORS = ("pwd",)
 """What is kept as the method where the installation asks for no second factor."""
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a second factor is asked for: all that a grant will be bound to, and in words."""
+
+    bound: Bound
+    words: str
+
+
 class StepUpRequired(NotAllowed):
-    """The act needs the second factor once more."""
+    """The act needs the second factor once more; `about` where it has to be for that act alone."""
 
     default_code = "step_up_required"
+    about: About | None = None
 
 
 class TooManyTries(NotAllowed):
@@ -39,11 +53,27 @@ class TooManyTries(NotAllowed):
 
 
 @dataclass(frozen=True, slots=True)
+class BoundProof:
+    """A second factor that was given for one act on one content: for the grant of that id."""
+
+    jti: uuid.UUID
+    methods: tuple[str, ...]
+    at: datetime
+    answer: dict[str, Any] | None = None
+    """What a security key answered: evidence of what it was asked."""
+
+
+@dataclass(frozen=True, slots=True)
 class StepUp:
-    """How a person proved who they are, and when: `totp`, `webauthn`, `recovery_codes` or `pwd`."""
+    """How a person proved who they are, and when: `totp`, `webauthn`, `recovery_codes` or `pwd`.
+
+    `bound` are the proofs of a session, by the digest of the content for which each was given; None
+    where the proof came along with the act itself.
+    """
 
     methods: tuple[str, ...]
     at: datetime
+    bound: Mapping[str, BoundProof] | None = None
 
 
 def step_up_of(request: HttpRequest | Request, *, now: datetime) -> StepUp | None:
@@ -57,7 +87,9 @@ def step_up_of(request: HttpRequest | Request, *, now: datetime) -> StepUp | Non
     if not isinstance(getattr(request, "auth", None), ApiToken):
         for record in reversed(_records(request, user)):
             if is_proof(record, now=now) and _still_has(user, record):
-                return StepUp((str(record["type"]),), _moment(record))
+                return StepUp(
+                    (str(record["type"]),), _moment(record), _bound_proofs(request, user, now)
+                )
     return None if settings.REQUIRE_MFA else StepUp(WITHOUT_FACTORS, now)
 
 
@@ -65,6 +97,23 @@ def is_proof(record: Mapping[str, Any], *, now: datetime) -> bool:
     """Tell whether an entry of the session's log is a second factor that was used just now."""
     if record.get("method") != "mfa" or record.get("enrolled"):
         return False
+    return still_good(record, now=now)
+
+
+def _bound_proofs(
+    request: HttpRequest | Request, user: User, now: datetime
+) -> dict[str, BoundProof]:
+    return {
+        kept["content"]: BoundProof(
+            uuid.UUID(kept["jti"]), (kept["type"],), _moment(kept), kept["answer"]
+        )
+        for kept in request.session.get(PROVED, [])
+        if kept["user"] == str(user.pk) and still_good(kept, now=now) and _still_has(user, kept)
+    }
+
+
+def still_good(record: Mapping[str, Any], *, now: datetime) -> bool:
+    """Tell whether a proof is of the last five minutes."""
     return -CLOCK_SLACK <= now - _moment(record) <= GOOD_FOR
 
 
@@ -111,17 +160,20 @@ def step_up_by_code(
 
 
 @transaction.atomic
-def tell_step_up(user: User, stepped_up: StepUp, *, via: str) -> None:
-    """Tell the trail."""
+def tell_step_up(
+    user: User, stepped_up: StepUp, *, via: str, words: str = "", grant: str = ""
+) -> None:
+    """Tell the trail, with the words of what it was for and the grant that it allows, if any."""
+    purpose = f", for this alone: {words}" if words else ""
     events.record(
         stream=None,
         kind="stepped_up",
         sentence=f"{user.get_full_name()} confirmed who they are with"
-        f" {second_factors.words_of(stepped_up.methods)}.",
+        f" {second_factors.words_of(stepped_up.methods)}{purpose}.",
         actor=user,
         via=via,
         now=stepped_up.at,
-        payload={"methods": list(stepped_up.methods)},
+        payload={"methods": list(stepped_up.methods)} | ({"for_grant": grant} if grant else {}),
     )
 
 

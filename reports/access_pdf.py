@@ -4,7 +4,7 @@ from datetime import datetime
 
 from django.template.loader import render_to_string
 
-from plans.access_review import AccessReview, Held, acts_of, as_csv
+from plans.access_review import ASKED, AccessReview, Held, acts_of, as_csv
 from plans.models import CONSOLE_ROLES
 from plans.refusal import Refused
 from reports.pdf import PACKAGED_STYLESHEET, Attachment, PdfFailed, render_pdf
@@ -67,6 +67,8 @@ def _row(line: Held) -> tuple[Cell, ...]:
 
 
 def _until(line: Held) -> str:
+    if line.kind == ASKED:
+        return "not confirmed"
     if line.ended_at is not None:
         return f"ended {line.ended_at:%Y-%m-%d}"
     return f"{line.until:%Y-%m-%d}" if line.until is not None else "no end"

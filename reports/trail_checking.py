@@ -1,4 +1,4 @@
-"""Check the whole trail of this console: links, heads, checkpoints, and anchors outside of it.
+"""Check the whole trail of this console: links, heads, checkpoints, anchors outside of it, grants.
 
 The check itself is `verify_trail.py`, the very file that auditors run elsewhere; here it is fed
 from the database, row by row and past the models: a row that somebody has spoilt must be named.
@@ -23,7 +23,7 @@ from plans import events
 from plans.chain import timestamp
 from plans.checkpoints import heads_at
 from plans.console_keys import public_keys
-from plans.models import Checkpoint, Stream, TrailCheck
+from plans.models import Checkpoint, Grant, Stream, TrailCheck
 from reports.verify_trail import (
     Outcome,
     TrailVerifier,
@@ -58,6 +58,7 @@ def check_trail(
 ) -> Outcome:
     """Walk everything and return what was found; `since` a checkpoint that is trusted already.
 
+    `keys` are believed alone; without them those that the console keeps, each for its purpose.
     May run while events are written: what came meanwhile is no finding.
     """
     begin = heads_at(since) if since is not None else {}
@@ -68,6 +69,7 @@ def check_trail(
     _take_events(verifier, begin)
     for stream, (seq, head_hash) in _heads().items():
         verifier.head(stream, seq, head_hash, earlier=earlier.get(stream))
+    _take_grants(verifier, own_keys=keys is None)
     return verifier.finish(now=now if last else None)
 
 
@@ -98,6 +100,17 @@ def _take_anchors(verifier: TrailVerifier, anchors: Sequence[Path], last: int) -
                 last += 1
                 continue
             verifier.anchor(text, path.name)
+
+
+def _take_grants(verifier: TrailVerifier, *, own_keys: bool) -> None:
+    """Take every signed approval, also those that were used or are void."""
+    keys = public_keys("grant") if own_keys else None
+    rows = Grant.objects.order_by("issued_at", "jti").values_list("payload", "sig", "kid")
+    for payload, signature, kid in rows.iterator(chunk_size=ROWS_AT_ONCE):
+        if keys is not None and kid not in keys:
+            # A key that began to sign while this was reading is no stranger.
+            keys = public_keys("grant")
+        verifier.grant(str(payload), str(signature), str(kid), keys=keys)
 
 
 def _take_events(verifier: TrailVerifier, begin: Mapping[str, tuple[int, str]]) -> None:

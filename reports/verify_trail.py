@@ -341,7 +341,16 @@ class Outcome:
         return (
             f"{said}: {_count(self.events, 'event')} in {_count(self.streams, 'stream')},"
             f" {_count(self.checkpoints, 'checkpoint')}"
+            + (f", {_count(self.grants, 'signed approval')}" if self.grants else "")
         )
+
+
+def grant_words(signed: bytes) -> str:
+    """Return how to call a grant: by the id that it says it has, signed or not."""
+    try:
+        return f"grant {str(json.loads(signed)['jti'])[:36]}"
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return "a grant that cannot be read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -629,10 +638,16 @@ class TrailVerifier:
         if stream == self._stream:
             self._bad = True
 
-    def grant(self, payload: str, signature: str, kid: str) -> None:
-        """Check the signature of one approval grant."""
+    def grant(
+        self, payload: str, signature: str, kid: str, *, keys: Mapping[str, bytes] | None = None
+    ) -> None:
+        """Check the signature of one approval grant.
+
+        `keys` are all with which this console ever signed approvals, where that is known: a grant
+        by any other is forged then. Without it only the given keys are there to try.
+        """
         self.outcome.grants += 1
-        public = self._keys.get(kid)
+        public = (self._keys if keys is None else keys).get(kid)
         if Ed25519PublicKey is None:
             self._problem(UNCHECKED, NO_CRYPTOGRAPHY)
             return
@@ -642,9 +657,14 @@ class TrailVerifier:
             signed, packed = b"", b""
         if public is None:
             # Another key than that of checkpoints; not everybody was given both.
-            self._problem(UNCHECKED, f"a grant is signed by a key that is not known here ({kid})")
+            self._problem(
+                UNCHECKED if keys is None else BAD_SIGNATURE,
+                f"{grant_words(signed)} is signed by a key that is not known here ({kid})",
+            )
         elif not signature_holds(public, packed, signed):
-            self._problem(BAD_SIGNATURE, f"the signature of a grant by key {kid} is wrong")
+            self._problem(
+                BAD_SIGNATURE, f"the signature of {grant_words(signed)} by key {kid} is wrong"
+            )
 
     def proof(self, text: str, told: Mapping[str, Any]) -> None:
         """Check that a checkpoint was signed over one stream's head."""

@@ -15,11 +15,16 @@ SYSTEM_STREAM = "system"
 
 
 class Stream(models.Model):
-    """One chain: `plan:<uuid>` or `system`. Its head is kept here and taken under its row lock."""
+    """One chain: `plan:<uuid>` or `system`. Its head is kept here and taken under its row lock.
+
+    `mandate` says in whose name the console carries the plan out, `mandate_trace` since which act.
+    """
 
     key = models.CharField(max_length=64, unique=True)
     head_seq = models.PositiveBigIntegerField(default=0)
     head_hash = models.CharField(max_length=64, default=ZERO_HASH)
+    mandate = models.CharField(max_length=200, blank=True, default="")
+    mandate_trace = models.CharField(max_length=32, blank=True, default="")
 
     def __str__(self) -> str:
         return self.key

@@ -46,6 +46,9 @@ class Grant(models.Model):
     )
     role = models.CharField(max_length=64, blank=True)
     methods = models.JSONField(default=list, help_text="How the approver stepped up.")
+    answer = models.JSONField(
+        null=True, blank=True, help_text="What the approver's security key answered."
+    )
     payload = models.TextField(help_text="Base64 of the canonical JSON that is signed.")
     sig = models.CharField(max_length=128, help_text="Base64 of the Ed25519 signature.")
     kid = models.CharField(max_length=64)

@@ -97,12 +97,11 @@ class RoleBinding(models.Model):
 
     CONSOLE = "console"
     APPROVAL = "approval"
+    KINDS = ((CONSOLE, "Console role"), (APPROVAL, "Approval role"))
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="role_bindings")
-    kind = models.CharField(
-        max_length=16, choices=[(CONSOLE, "Console role"), (APPROVAL, "Approval role")]
-    )
+    kind = models.CharField(max_length=16, choices=KINDS)
     role = models.CharField(max_length=64, help_text="For an approval role: the policy's label.")
     selector = models.JSONField(
         default=dict, blank=True, help_text='Tenant labels, e.g. {"region": "eu"}; empty = all.'
@@ -138,7 +137,7 @@ class RoleBinding(models.Model):
 
 
 class RoleRequest(models.Model):
-    """An administrator wants an approval role: it counts once another administrator confirms it."""
+    """A role that one person alone must not give: it counts once another administrator agrees."""
 
     CONFIRMED = "confirmed"
     REFUSED = "refused"
@@ -146,10 +145,12 @@ class RoleRequest(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="role_requests")
+    kind = models.CharField(max_length=16, choices=RoleBinding.KINDS, default=RoleBinding.APPROVAL)
     role = models.CharField(max_length=64)
     selector = models.JSONField(default=dict, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     why = models.CharField(max_length=300, blank=True)
+    asked_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     asked_at = models.DateTimeField()
     outcome = models.CharField(
         max_length=16,
@@ -166,14 +167,14 @@ class RoleRequest(models.Model):
         ordering = ("-asked_at",)
         constraints = (
             models.UniqueConstraint(
-                fields=["user", "role", "selector"],
+                fields=["user", "kind", "role", "selector"],
                 condition=models.Q(outcome=""),
                 name="one_open_request_per_person_role_and_tenants",
             ),
         )
 
     def __str__(self) -> str:
-        return f"{self.user_id} wants to be {self.role}"
+        return f"{self.user_id} is to be {self.role}"
 
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):

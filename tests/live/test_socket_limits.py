@@ -2,15 +2,22 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.test import Client
+from django.utils import timezone
 
 from batches import consumers, live_updates, open_sockets
+from plans.leavers import let_go
+from plans.login_sessions import end_sessions
 from plans.models import Plan, User
+from plans.second_factors import reset_factors
+from plans.session_life import BEGAN, SEEN
 from tests.live.live_scene import Scene, configure, upgraded
+from tests.web.factors import App
 from upgradeconsole.asgi import application
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -95,7 +102,38 @@ async def test_another_persons_log_out_ends_nothing(plan, browser):
     await one.disconnect()
 
 
-@pytest.mark.parametrize("how", ["the session is gone", "a new password", "the role has ended"])
+@pytest.mark.parametrize("how", ["a second factor was reset", "their person left", "elsewhere"])
+async def test_a_socket_ends_at_once_with_whatever_ends_its_session(how, plan, browser):
+    one = await opened(plan, browser)
+
+    def end() -> None:
+        olga = User.objects.get(email="olga@example.org")
+        said: dict[str, Any] = {"by": None, "now": timezone.now(), "via": "command"}
+        if how == "a second factor was reset":
+            App(olga)
+            reset_factors(user=olga, reason="both phones are gone", **said)
+        elif how == "their person left":
+            let_go(user_id=olga.pk, why="left", **said)
+        else:
+            end_sessions(olga)
+
+    await sync_to_async(end)()
+    assert await code_of(one) == 4401
+
+
+async def test_who_was_let_in_again_logs_in_again(plan, browser):
+    def leave_and_return() -> int:
+        olga, at = User.objects.get(email="olga@example.org"), timezone.now()
+        let_go(user_id=olga.pk, why="left", by=None, now=at, via="command")
+        User.objects.filter(pk=olga.pk).update(is_active=True)
+        return int(browser.get("/plans/").status_code)
+
+    assert await sync_to_async(leave_and_return)() == 302
+
+
+@pytest.mark.parametrize(
+    "how", ["a new password", "the role has ended", "too long ago", "used by nobody"]
+)
 async def test_a_socket_is_asked_about_again(how, plan, browser, monkeypatch):
     """What ended elsewhere, in another process, ends the socket when it is looked at again."""
     monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0.0)
@@ -103,8 +141,10 @@ async def test_a_socket_is_asked_about_again(how, plan, browser, monkeypatch):
 
     def end() -> None:
         olga = User.objects.get(email="olga@example.org")
-        if how == "the session is gone":
-            browser.session.delete()
+        if how in {"too long ago", "used by nobody"}:
+            session = browser.session
+            session[BEGAN if how == "too long ago" else SEEN] -= 25 * 3600
+            session.save()
         elif how == "a new password":
             olga.set_password("Another-Horse-9-Battery")
             olga.save()

@@ -10,10 +10,10 @@ from django.core.management import CommandError, call_command
 from plans.checkpoint_text import verifier_key
 from plans.checkpoints import take_checkpoint
 from plans.console_keys import rotate, signing_key
-from plans.models import Checkpoint, Stream, TrailCheck
+from plans.models import Checkpoint, Grant, Stream, TrailCheck
 from reports import verify_trail
 from reports.anchor_files import Anchor, write
-from tests.builders import a_draft
+from tests.builders import a_draft, an_approved
 from tests.web.api_scene import now
 
 
@@ -63,6 +63,49 @@ def test_3_a_bad_signature(signed):
     text = signed.text.replace(signed.kid, other)
     Checkpoint.objects.filter(pk=signed.pk).update(text=text)
     assert run()[0] == 3
+
+
+@pytest.fixture
+def approved(scene) -> Grant:
+    """One of the two signed approvals of a plan."""
+    plan = an_approved(scene)
+    take_checkpoint(why="test", now=now())
+    return Grant.objects.filter(plan=plan)[0]
+
+
+def test_0_signed_approvals_are_counted_also_those_of_an_older_key(approved):
+    rotate("grant")
+    code, said = run()
+    assert (code, said.strip().endswith(", 2 signed approvals")) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "why"),
+    [
+        ({"sig": "AAAA"}, "the signature of grant {jti} by key {kid} is wrong"),
+        ({"payload": "e30="}, "the signature of a grant that cannot be read by key {kid} is wrong"),
+        ({"payload": "no base64"}, "a grant that cannot be read"),
+        ({"kid": "ab" * 8}, "grant {jti} is signed by a key that is not known here (abab"),
+    ],
+)
+def test_3_a_grant_that_somebody_spoilt_is_named(approved, spoilt, why):
+    Grant.objects.filter(pk=approved.pk).update(**spoilt)
+    code, said = run()
+    assert code == 3
+    assert why.format(jti=approved.jti, kid=approved.kid) in said
+
+
+def test_3_the_key_for_checkpoints_signs_no_grant(approved):
+    Grant.objects.filter(pk=approved.pk).update(kid=signing_key("checkpoint").kid)
+    assert run()[0] == 3
+
+
+def test_5_grants_whose_key_was_not_given_were_not_checked(approved):
+    """As the file that auditors run says it: no finding, and no clean bill either."""
+    keys = [verifier_key("console", signing_key(what).public) for what in ("checkpoint", "grant")]
+    code, said = run("--pubkey", keys[0])
+    assert (code, "not everything could be checked" in said) == (verify_trail.UNCHECKED, True)
+    assert run("--pubkey", keys[0], "--pubkey", keys[1])[0] == 0
 
 
 def test_4_a_gap_in_the_checkpoints(signed):

@@ -9,12 +9,14 @@ from django.core.management import CommandError, call_command
 from django.db import transaction
 
 import manage
+from batches import alerts, launch
+from batches.rollback import request_rollback
 from plans import addresses, approval, events
 from plans.chain import address_digest
 from plans.models import Event, EventAddress, Plan
 from plans.refusal import BadInput, NotAllowed
 from plans.trace import acting_from
-from tests.builders import a_draft
+from tests.builders import a_draft, an_approved, opened
 from tests.web.api_scene import now
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -49,6 +51,32 @@ def test_where_nothing_is_known_nothing_is_written(scene):
     event = told(scene)
     assert (event.ip, event.trace_id, event.token, event.reason) == ("", "", "", "")
     assert not EventAddress.objects.filter(event=event).exists()
+
+
+def test_what_the_console_does_by_itself_is_on_behalf_of_who_directed_it_last(scene):
+    plan = an_approved(scene)
+    with acting_from(ip="192.0.2.7", trace_id=TRACE, on_behalf="Jo", token="pipeline"):
+        launch.start(plan_id=plan.pk, by=scene.olga, now=now(), via="api")
+    opened(plan)
+    event = Event.objects.get(kind="batch_opened")
+    assert (event.actor, event.on_behalf) == (None, "Olga <olga@example.org>, for Jo")
+    # Its trace, and neither its address nor its token: those were of that request.
+    assert (event.trace_id, event.ip, event.token) == (TRACE, "", "")
+    request_rollback(plan_id=plan.pk, by=scene.mara, reason="odd", now=now(), via="page")
+    with transaction.atomic():
+        alerts.fire(plan=plan, kind="batch_overrun", sentence="it takes long", now=now())
+    event = Event.objects.get(kind="alert_firing")
+    assert event.on_behalf == "Mara <mara@example.org>"
+    # That act came with no trace: then the plan's own.
+    assert event.trace_id == plan.pk.hex
+    assert events.check_chain(plan.stream_key).intact
+
+
+def test_an_approval_directs_nothing(scene):
+    plan = an_approved(scene)
+    with transaction.atomic():
+        alerts.fire(plan=plan, kind="cannot_start", sentence="it cannot", now=now())
+    assert Event.objects.get(kind="alert_firing").on_behalf == "Mara <mara@example.org>"
 
 
 def test_a_use_case_s_reason_stands_in_its_event(scene):

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -27,9 +28,10 @@ from plans.models import (
     RoleBinding,
     User,
 )
+from plans.proof_of_content import content_digest
 from plans.refusal import NotAllowed, Refused
 from plans.signature import new_key
-from plans.step_up import StepUp, StepUpRequired
+from plans.step_up import BoundProof, StepUp, StepUpRequired
 from tests.builders import (
     BATCHES,
     a_draft,
@@ -471,6 +473,26 @@ def test_without_a_fresh_second_factor_nothing_is_signed(scene, settings, name):
     claims = claims_of(Grant.objects.latest("issued_at"))
     assert claims.amr == TOTP
     assert claims.auth_time == int((at - timedelta(minutes=4)).timestamp())
+
+
+def test_a_proof_of_a_session_is_good_for_its_own_content_and_one_grant(scene, settings):
+    settings.REQUIRE_MFA = True
+    plan, other = an_approved(scene), a_draft(scene, external_id="pay-8")
+    bound = grants.bound_by(plan, "promote", batch=1)
+    proof = BoundProof(uuid.uuid4(), ("webauthn",), now())
+    session = StepUp(("webauthn",), now(), {content_digest(bound): proof})
+    assert grants.proof_for(session, plan, bound, now=now()) == proof
+    for meant in (
+        grants.bound_by(plan, "promote", batch=2),
+        grants.bound_by(plan, "unquarantine", batch=1),
+        grants.bound_by(other, "promote", batch=1),
+    ):
+        with pytest.raises(StepUpRequired) as refused:
+            grants.proof_for(session, plan, meant, now=now())
+        assert refused.value.about.bound == meant
+    Grant.objects.filter(pk=Grant.objects.filter(plan=plan)[0].pk).update(jti=proof.jti)
+    with pytest.raises(StepUpRequired):
+        grants.proof_for(session, plan, bound, now=now())
 
 
 def test_the_event_of_a_yes_names_its_grant_and_how_it_was_proved(scene):

@@ -15,17 +15,16 @@ from plans.machine_access import make_token
 from plans.models import ApiToken, Event, RoleBinding, RoleRequest, User
 from plans.permissions import approval_roles, may
 from plans.refusal import BadInput, NotAllowed, NotFound, Refused
-from plans.role_giving import (
+from plans.role_confirming import (
+    AskerGone,
     DecidedAlready,
-    HasEnded,
-    HoldsItAlready,
-    LastAdministrator,
+    NoSecondPerson,
     confirm_role,
-    end_role,
-    give_role,
     open_requests_for,
     refuse_role,
 )
+from plans.role_giving import HasEnded, LastAdministrator, end_role, give_role
+from plans.role_records import HoldsItAlready
 from tests.builders import a_draft
 from tests.web.api_scene import Scene, now, person
 
@@ -53,11 +52,12 @@ def given(scene: Scene, user: User, role: str = "operator", **more: Any) -> Role
     return made
 
 
-def asked(scene: Scene) -> RoleRequest:
-    made = give_role(
-        user=scene.ada, kind="approval", role="system_admin", by=scene.ada, now=now(), via="page",
-        why="Aram is on leave",
-    )  # fmt: skip
+def asked(scene: Scene, **more: Any) -> RoleRequest:
+    wanted: dict[str, Any] = {
+        "user": scene.ada, "kind": "approval", "role": "system_admin", "by": scene.ada,
+        "now": now(), "via": "page", "why": "Aram is on leave", **more,
+    }  # fmt: skip
+    made = give_role(**wanted)
     assert isinstance(made, RoleRequest)
     return made
 
@@ -125,10 +125,10 @@ def test_an_own_approval_role_waits_for_a_second_administrator(scene, bela):
         confirm_role(request_id=request.pk, by=bela, now=now(), via="page")
 
 
-def test_who_became_an_administrator_after_the_request_is_not_the_second(scene):
+def test_who_became_an_administrator_after_the_request_is_not_the_second(scene, bela):
     """Else whoever asks would make the second person, too."""
     request = asked(scene)
-    given(scene, scene.nils, "administrator")
+    given(scene, scene.nils, "administrator", by=None)
     with pytest.raises(NotAllowed, match="after this was asked"):
         confirm_role(request_id=request.pk, by=scene.nils, now=now(), via="page")
     assert approval_roles(scene.ada, at=now()) == set()
@@ -153,10 +153,76 @@ def test_a_request_is_refused_with_a_reason_or_taken_back(scene, bela):
     assert approval_roles(scene.ada, at=now()) == set()
 
 
-def test_the_same_request_is_made_once(scene):
+def test_the_same_request_is_made_once(scene, bela):
     asked(scene)
     with pytest.raises(HoldsItAlready):
         asked(scene)
+
+
+OF_TWO = [
+    ("approval", "system_admin"), ("console", "break_glass"), ("console", "administrator"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "role"), OF_TWO)
+def test_nobody_alone_lets_somebody_else_approve_either(scene, bela, kind, role):
+    """Two accounts of one person would be one person who acts alone."""
+    request = asked(scene, user=scene.nils, kind=kind, role=role, selector={"region": "eu"})
+    assert not RoleBinding.objects.filter(user=scene.nils).exists()
+    assert "Ada asked that Nils becomes" in last_event().sentence
+    for alone in (scene.ada, person("Cora", console="administrator")):
+        with pytest.raises(NotAllowed):
+            confirm_role(request_id=request.pk, by=alone, now=now(), via="page")
+    binding = confirm_role(request_id=request.pk, by=bela, now=now(), via="page")
+    assert (binding.user, binding.kind, binding.role) == (scene.nils, kind, role)
+    assert (binding.selector, binding.given_by) == ({"region": "eu"}, scene.ada)
+    assert check_chain("system").intact
+
+
+def test_who_is_to_hold_a_role_does_not_confirm_it(scene, bela):
+    cora = person("Cora", console="administrator")
+    request = asked(scene, user=bela)
+    with pytest.raises(NotAllowed, match="is for you"):
+        confirm_role(request_id=request.pk, by=bela, now=now(), via="page")
+    confirm_role(request_id=request.pk, by=cora, now=now(), via="page")
+    assert approval_roles(bela, at=now()) == {"system_admin"}
+
+
+@pytest.mark.parametrize(("kind", "role"), OF_TWO)
+def test_without_a_second_administrator_the_machine_gives_it_and_the_trail_tells(scene, kind, role):
+    with pytest.raises(NoSecondPerson) as refused:
+        asked(scene, user=scene.nils, kind=kind, role=role, selector={"region": "eu"})
+    assert not RoleRequest.objects.exists()
+    command = refused.value.sentence.partition("./console manage ")[2].split()
+    call_command(*command, stdout=StringIO())
+    held = RoleBinding.objects.get(user=scene.nils)
+    assert (held.kind, held.role, held.selector) == (kind, role, {"region": "eu"})
+    told = last_event()
+    assert (told.kind, told.actor, told.via) == ("role_given", None, "command")
+
+
+def test_who_asked_and_administers_no_more_is_not_half_of_two(scene, bela):
+    request = asked(scene, user=scene.nils)
+    end_role(
+        binding_id=RoleBinding.objects.get(user=scene.ada).pk, why="moved", by=bela, now=now(),
+        via="page",
+    )  # fmt: skip
+    with pytest.raises(AskerGone, match="Ada, who asked for this, administers no more"):
+        confirm_role(request_id=request.pk, by=bela, now=now(), via="page")
+
+
+def test_what_a_leaver_asked_for_others_waits_no_more(scene, bela):
+    request = asked(scene, user=scene.nils)
+    let_go(user_id=scene.ada.pk, why="left", by=bela, now=now(), via="page")
+    assert RoleRequest.objects.get(pk=request.pk).outcome == "withdrawn"
+
+
+def test_what_the_machine_gave_meanwhile_is_not_confirmed_again(scene, bela):
+    request = asked(scene, user=scene.nils)
+    given(scene, scene.nils, "system_admin", kind="approval", by=None)
+    with pytest.raises(HoldsItAlready):
+        confirm_role(request_id=request.pk, by=bela, now=now(), via="page")
+    assert RoleRequest.objects.get(pk=request.pk).outcome == ""
 
 
 def test_an_administrator_as_such_approves_nothing(scene):
@@ -198,10 +264,10 @@ def test_the_last_administrator_stays(scene, bela):
     with pytest.raises(LastAdministrator):
         end_role(binding_id=mine.pk, why="x", by=scene.ada, now=now(), via="page")
     # One whose role ends next week is nobody to rely on.
-    given(scene, scene.nils, "administrator", expires_at=now() + timedelta(days=7))
+    given(scene, scene.nils, "administrator", by=None, expires_at=now() + timedelta(days=7))
     with pytest.raises(LastAdministrator):
         let_go(user_id=scene.ada.pk, why="x", by=scene.ada, now=now(), via="page")
-    given(scene, scene.olga, "administrator")
+    given(scene, scene.olga, "administrator", by=None)
     end_role(binding_id=mine.pk, why="x", by=scene.ada, now=now(), via="page")
     assert not may(scene.ada, "administer")
 

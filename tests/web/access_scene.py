@@ -65,6 +65,7 @@ class TwoSides(Scene):
         self.request = RoleRequest.objects.create(
             # Asked after all of them became what they are: each administrator may be the second.
             user=self.ada,
+            asked_by=self.ada,
             role="system_admin",
             asked_at=now() + timedelta(minutes=5),
         )

@@ -210,6 +210,28 @@ def test_the_second_administrator_confirms_on_the_page(scene, bela):
     assert browser(bela).get(where).status_code == 405
 
 
+def test_what_waits_stands_in_lines_of_its_own_and_gives_nothing(scene, bela):
+    request = give_role(
+        user=scene.nils, kind="console", role="break_glass", by=scene.ada, now=now(), via="page"
+    )
+    before = access_review(now())
+    (line,) = [one for one in before.held if one.kind == "asked"]
+    assert (line.name, line.held, line.given_by) == ("Nils", "Break glass", "Ada")
+    assert line.may == ("nothing until another administrator confirms it",)
+    assert before.people == len({one.email for one in before.held}) - 1
+    page = text_of(browser(scene.rita).get(PAGE, {"kind": "asked"}))
+    assert "waits for a second administrator" in page
+    told = scene.client(scene.rita).get(API).json()["held"]
+    assert [one["email"] for one in told if one["kind"] == "asked"] == ["nils@example.org"]
+    assert "Requested role" in browser(scene.rita).get(CSV).content.decode()
+    browser(bela).post(f"/access/requests/{request.pk}/confirm/")
+    after = access_review(now())
+    assert "asked" not in {one.kind for one in after.held}
+    (held,) = [one for one in after.held if one.name == "Nils"]
+    assert (held.kind, held.given_by, held.confirmed_by) == ("console", "Ada", "Bela")
+    assert "asked" in {one.kind for one in access_review(before.at).held}
+
+
 def test_the_second_administrator_refuses_with_a_reason(scene, bela):
     request = asked(scene)
     where = f"/access/requests/{request.pk}/refuse/"

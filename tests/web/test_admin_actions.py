@@ -17,10 +17,12 @@ from plans.models import (
     Policy,
     Release,
     RoleBinding,
+    RoleRequest,
     Tenant,
     TrustKey,
     User,
 )
+from plans.role_giving import end_role
 from tests.web.api_scene import POLICY_TEXT, Scene, configure, now, person
 
 pytestmark = pytest.mark.django_db
@@ -176,13 +178,22 @@ def test_a_person_is_made_and_the_trail_never_holds_the_password(ada):
     assert "horse" not in str(event.payload)
 
 
-def test_nobody_gives_an_approval_role_to_oneself(ada, scene):
+def test_nobody_alone_gives_an_approval_role(ada, scene):
+    bela = person("Bela", console="administrator")
     where = reverse("admin:plans_rolebinding_add")
     given = {"user": scene.ada.pk, "kind": "approval", "role": "system_admin", "selector": "{}"}
     assert "Another administrator has to confirm" in said(ada.post(where, given, follow=True))
-    assert not RoleBinding.objects.filter(user=scene.ada, kind="approval").exists()
     ada.post(where, given | {"user": scene.nils.pk})
-    assert RoleBinding.objects.filter(user=scene.nils, role="system_admin").exists()
+    waiting = RoleRequest.objects.order_by("asked_at").values_list("user", "asked_by")
+    assert list(waiting) == [(scene.ada.pk, scene.ada.pk), (scene.nils.pk, scene.ada.pk)]
+    assert not RoleBinding.objects.filter(user__in=(scene.ada, scene.nils), kind="approval")
+    end_role(
+        binding_id=bela.role_bindings.get().pk, why="left", by=scene.ada, now=now(), via="page"
+    )
+    # Alone she is told what to type on the machine, and nothing is kept.
+    assert "console manage give_role" in said(
+        ada.post(where, given | {"user": scene.olga.pk}, follow=True)
+    )
 
 
 def test_a_role_is_taken_away_and_that_is_told(ada, scene):

@@ -1,15 +1,19 @@
 """Where a request came from stands in its events; refusals that matter are events as well."""
 
 from datetime import timedelta
+from io import StringIO
 
 import pytest
 from auditlog.models import LogEntry
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
 from plans import refusal_trail
 from plans.models import ApiToken, Event, Plan
 from plans.refusal_trail import MOST_DIFFERENT, Tally
+from plans.releases import revoke_key
+from plans.trace import acting_from
 from tests.web.api_scene import (
     HAND_IN,
     Scene,
@@ -198,3 +202,39 @@ def test_more_different_ones_than_are_kept_count_as_one(tally):
     assert len(tally.counts) == MOST_DIFFERENT + 1
     later = at + refusal_trail.WINDOW
     assert tally.count(("one more", "login_failed", ""), later) == (1, False)
+
+
+# ---- commands
+
+
+def test_what_a_person_may_not_do_by_a_command_is_told_of_that_person(scene):
+    where = ("--deployer", "fleet", "--plugin", "pay", "--to", "1.5.0", "--tenants", "acorn")
+    with (
+        acting_from(on_behalf="root@host", trace_id=TRACE),
+        pytest.raises(CommandError) as refused,
+    ):
+        call_command("rollback_drill", *where, "--by", "rita@example.org", "--no-wait")
+    (event,) = refusals()
+    assert (event.actor, event.via, event.on_behalf) == (scene.rita, "command", "root@host")
+    assert event.payload["what"] == "manage.py rollback_drill"
+    assert str(refused.value) in event.sentence
+    assert not Plan.objects.exists()
+
+
+def test_a_release_that_a_command_finds_not_to_be_trusted_is_told(scene):
+    revoke_key(key_id=scene.key.key_id, reason="lost", by=scene.ada, now=now(), via="page")
+    with pytest.raises(CommandError):
+        call_command("verify_release", stdout=StringIO(), stderr=StringIO())
+    (event,) = refusals()
+    assert (event.actor, event.actor_name) == (None, "a command on the machine")
+    assert event.payload["what"] == "manage.py verify_release"
+
+
+def test_a_typing_error_in_a_command_is_no_event(scene):
+    for wrong in (
+        ["give_role", "nils@example.org", "king"],
+        ["reset_mfa", "no@x.org", "--reason=x"],
+    ):
+        with pytest.raises(CommandError):
+            call_command(*wrong)
+    assert refusals() == []

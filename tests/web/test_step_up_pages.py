@@ -1,20 +1,33 @@
 """Enrolling, and proving oneself before an act: nothing that was typed is lost."""
 
 import base64
+import hashlib
+import json
 import re
 import time
+from dataclasses import replace
 
 import pytest
+import rfc8785
 from allauth.mfa.models import Authenticator
 from django.core import mail
 from django.core.cache import cache
 from django.test import Client
+from django.urls import reverse
+from fido2.utils import websafe_decode
 
-from plans.models import Approval, Event
+from plans import approval
+from plans.console_keys import public_key
+from plans.grant_signing import SealedGrant, opened
+from plans.models import Approval, Event, Grant, User
 from plans.one_time_code import code_of, period_at
-from tests.web.api_scene import Scene, configure
+from plans.proof_of_content import answers_for
+from plans.step_up import PROVED
+from tests.builders import a_draft
+from tests.web.api_scene import Scene, configure, now
 from tests.web.factors import App, logged_in
 from tests.web.page_scene import submitted, text_of
+from tests.web.security_key import SecurityKey
 
 pytestmark = pytest.mark.django_db
 STEP_UP = "/accounts/step-up/"
@@ -82,14 +95,100 @@ def test_an_approval_asks_for_the_factor_and_then_goes_on_with_what_was_typed(sc
     assert Event.objects.filter(kind="stepped_up").count() == 1
 
 
-def test_within_five_minutes_it_is_not_asked_for_again(scene, aram):
+def test_a_code_that_was_given_for_nothing_approves_nothing(scene, aram):
     browser, app = aram
     browser.post(STEP_UP, {"code": app.code(), "next": "/approvals/"})
 
     answer = approve(browser, submitted(scene))
 
-    assert answer["Location"].startswith("/plans/")
-    assert Approval.objects.count() == 1
+    assert answer["Location"].startswith(STEP_UP)
+    assert not Approval.objects.exists()
+
+
+def test_a_code_that_was_given_for_one_plan_approves_no_other(scene, aram):
+    browser, app = aram
+    one = submitted(scene)
+    other = approval.submit(
+        plan_id=a_draft(scene, external_id="pay-8").pk, by=scene.mara, now=now(), via="page"
+    )
+    page = browser.get(approve(browser, one)["Location"])
+    assert f"start, plan {one.external_id or one.pk}, content" in text_of(page)
+    browser.post(STEP_UP, {**fields(page), "code": app.code()})
+
+    assert approve(browser, other)["Location"].startswith(STEP_UP)
+    assert not Approval.objects.exists()
+    assert approve(browser, one)["Location"] == f"/plans/{one.pk}/"
+    grant = Grant.objects.get()
+    assert (grant.plan, grant.methods) == (one, ["totp"])
+    told = Event.objects.get(kind="stepped_up")
+    assert told.payload["for_grant"] == str(grant.jti)
+    assert one.approval_requests.get().plan_digest[:12] in told.sentence
+
+
+def test_an_approval_in_the_admin_is_bound_too(scene, aram):
+    browser, app = aram
+    plan = submitted(scene)
+    User.objects.filter(pk=scene.aram.pk).update(is_staff=True)
+    where = reverse("admin:plans_plan_changelist")
+    chosen = {"action": "approve", "_selected_action": [str(plan.pk)], "confirmed": "approve"}
+    page = browser.get(browser.post(where, chosen)["Location"])
+    assert "It counts for this alone" in text_of(page)
+    going_on = browser.post(STEP_UP, {**fields(page), "code": app.code()})
+    form = browser.get(going_on["Location"]).context["waiting"]
+    browser.post(form.path, dict(form.fields))
+    assert Approval.objects.get().user == scene.aram
+
+
+def test_a_proof_that_is_six_minutes_old_is_asked_for_again(scene, aram):
+    browser, app = aram
+    plan = submitted(scene)
+    page = browser.get(approve(browser, plan)["Location"])
+    browser.post(STEP_UP, {**fields(page), "code": app.code()})
+    session = browser.session
+    for proof in session[PROVED]:
+        proof["at"] -= 301
+    session.save()
+
+    assert approve(browser, plan)["Location"].startswith(STEP_UP)
+
+
+def test_a_security_key_signs_what_is_approved_and_its_answer_is_kept(scene, aram):
+    browser, _app = aram
+    key, plan = SecurityKey(scene.aram), submitted(scene)
+    page = browser.get(approve(browser, plan)["Location"])
+    asked = page.context["key_options"]["request_options"]["publicKey"]["challenge"]
+    answer = key.answer(websafe_decode(asked))
+    browser.post(STEP_UP, {**fields(page), "credential": json.dumps(answer)})
+    assert approve(browser, plan)["Location"] == f"/plans/{plan.pk}/"
+
+    grant = Grant.objects.get()
+    kept = grant.answer or {}
+    claims = opened(SealedGrant(**grant.to_json()), public_key)
+    assert claims.amr == ("webauthn",)
+    assert answers_for(claims, kept)
+    # An auditor with the payload alone finds the very challenge.
+    content = {name: getattr(claims, name) for name in
+               ("aud", "action", "plan_id", "plan_digest", "tenants_digest", "policy_digest",
+                "artifact_sha256", "batch", "subject")}  # fmt: skip
+    signed = hashlib.sha256(rfc8785.dumps({"jti": claims.jti, **content})).digest()
+    assert websafe_decode(asked) == signed
+    assert not answers_for(replace(claims, plan_digest="0" * 64), kept)
+    assert not answers_for(replace(claims, jti=str(plan.pk)), kept)
+    listed = scene.client(scene.rita).get(f"/api/v1/plans/{plan.pk}/grants").json()
+    assert listed[0]["answer"]["response"]["clientDataJSON"]
+
+
+def test_a_key_s_answer_to_another_question_is_refused(scene, aram):
+    browser, _app = aram
+    key, plan = SecurityKey(scene.aram), submitted(scene)
+    page = browser.get(approve(browser, plan)["Location"])
+    plain = browser.get(STEP_UP).context["key_options"]["request_options"]["publicKey"]
+    answer = json.dumps(key.answer(websafe_decode(plain["challenge"])))
+
+    refused = browser.post(STEP_UP, {**fields(page), "credential": answer})
+
+    assert "answered for something else" in text_of(refused)
+    assert approve(browser, plan)["Location"].startswith(STEP_UP)
 
 
 def test_a_wrong_code_and_a_used_one_are_refused(scene, aram):
@@ -139,8 +238,9 @@ def test_a_script_is_told_where_to_go(scene, aram):
     browser, _app = aram
     plan = submitted(scene)
 
+    digest = plan.approval_requests.get().plan_digest
     answer = browser.post(
-        f"/plans/{plan.pk}/approve/", {"digest": "x"}, headers={"accept": "application/json"}
+        f"/plans/{plan.pk}/approve/", {"digest": digest}, headers={"accept": "application/json"}
     )
 
     assert answer.status_code == 403

@@ -22,6 +22,7 @@ from upgradeconsole.cli import (
     replays,
     reports,
 )
+from upgradeconsole.cli.access import role, token
 from upgradeconsole.cli.adjusting import ChangeRejected
 from upgradeconsole.cli.client import Console, Refusal, Unreachable, plan_path
 from upgradeconsole.cli.console_options import (
@@ -56,6 +57,8 @@ commands.add_typer(drill, name="drill")
 commands.add_typer(kpi, name="kpi")
 commands.add_typer(release, name="release")
 commands.add_typer(key, name="key")
+commands.add_typer(token, name="token")
+commands.add_typer(role, name="role")
 commands.add_typer(trail, name="trail")
 for topic in (pushes, replays, placebos):
     topic.add_to(commands)

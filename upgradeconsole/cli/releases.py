@@ -11,7 +11,14 @@ from rich.table import Table
 
 from upgradeconsole.cli import render
 from upgradeconsole.cli.client import Console, Refusal
-from upgradeconsole.cli.console_options import BadUse, Output, OutputAs, open_console
+from upgradeconsole.cli.console_options import (
+    BadUse,
+    Code,
+    Output,
+    OutputAs,
+    open_console,
+    with_code,
+)
 from upgradeconsole.cli.exit_codes import ExitCode
 
 LARGEST_TEXT = 256 * 1024
@@ -102,10 +109,12 @@ def quarantine(name: ReleaseName, reason: NeededReason, output: OutputAs = Outpu
 
 
 @release.command()
-def lift(name: ReleaseName, reason: NeededReason, output: OutputAs = Output.table) -> int:
+def lift(
+    name: ReleaseName, reason: NeededReason, code: Code = None, output: OutputAs = Output.table
+) -> int:
     """End the quarantine of a release."""
     console = open_console()
-    answer = console.post(f"{_path(console, name)}lift", {"reason": reason})
+    answer = console.post(f"{_path(console, name)}lift", {"reason": reason} | with_code(code))
     _show(answer, output, f"{answer['plugin']}@{answer['version']} is out of quarantine")
     return ExitCode.COMPLETED
 
@@ -140,6 +149,7 @@ def trust(
     plugin: Annotated[
         list[str] | None, typer.Option(help="A plugin it may sign; repeatable; without: every.")
     ] = None,
+    code: Code = None,
     output: OutputAs = Output.table,
 ) -> int:
     """Trust a public key, beside those that are trusted already."""
@@ -152,15 +162,18 @@ def trust(
         "not_after": (datetime.now(UTC) + timedelta(days=days)).isoformat(),
         "plugins": plugin or [],
     }
-    answer = open_console().post("/api/v1/keys/", body)
+    answer = open_console().post("/api/v1/keys/", body | with_code(code))
     _show(answer, output, f"{answer['key_id']} ({answer['name']}) is trusted")
     return ExitCode.COMPLETED
 
 
 @key.command()
-def revoke(name: KeyName, reason: NeededReason, output: OutputAs = Output.table) -> int:
+def revoke(
+    name: KeyName, reason: NeededReason, code: Code = None, output: OutputAs = Output.table
+) -> int:
     """Revoke a key: what it alone signed is not installed any more."""
-    answer = open_console().post(f"{_key_path(name)}revoke", {"reason": reason})
+    body = {"reason": reason} | with_code(code)
+    answer = open_console().post(f"{_key_path(name)}revoke", body)
     _show(answer, output, f"{answer['key_id']} is revoked")
     return ExitCode.COMPLETED
 
@@ -172,11 +185,12 @@ def retire(
         datetime, typer.Option(help="When it ends (UTC).", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"])
     ],
     reason: Annotated[str, typer.Option("--reason", help="Its successor, for example.")] = "",
+    code: Code = None,
     output: OutputAs = Output.table,
 ) -> int:
     """Let a key end earlier than it would."""
     body = {"not_after": until.replace(tzinfo=UTC).isoformat(), "reason": reason}
-    answer = open_console().post(f"{_key_path(name)}retire", body)
+    answer = open_console().post(f"{_key_path(name)}retire", body | with_code(code))
     _show(answer, output, f"{answer['key_id']} ends at {render.moment(answer['not_after'])}")
     return ExitCode.COMPLETED
 

@@ -3,15 +3,16 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
+from plans.management.console_command import ConsoleCommand
 from plans.models import RoleBinding, User
 from plans.refusal import BadInput, Refused
 from plans.role_giving import give_role
 
 
-class Command(BaseCommand):
+class Command(ConsoleCommand):
     """`manage.py give_role EMAIL ROLE [--approval] [--label NAME=VALUE]`."""
 
     help = "Give a person a console role, or an approval role with --approval."

@@ -4,16 +4,17 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
 from plans.kpi_advice import advice
+from plans.management.console_command import ConsoleCommand
 from plans.policies import save_policy_text
 from plans.policy_yaml import parse_policy_file
 from plans.refusal import BadInput
 
 
-class Command(BaseCommand):
+class Command(ConsoleCommand):
     """`manage.py load_policies FILE`."""
 
     help = "Save every policy of a file that is new or changed."

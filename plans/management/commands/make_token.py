@@ -3,16 +3,17 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
 from plans.machine_access import make_token
+from plans.management.console_command import ConsoleCommand
 from plans.models import User
 from plans.refusal import BadInput
 from plans.token_scopes import SCOPES
 
 
-class Command(BaseCommand):
+class Command(ConsoleCommand):
     """`manage.py make_token EMAIL`: for `powerx` and other machines."""
 
     help = "Make an API token for a person and print it; it is not shown again."

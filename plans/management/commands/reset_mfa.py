@@ -3,14 +3,15 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
+from plans.management.console_command import ConsoleCommand
 from plans.refusal import Refused
 from plans.second_factors import find_person, reset_factors
 
 
-class Command(BaseCommand):
+class Command(ConsoleCommand):
     """`manage.py reset_mfa EMAIL --reason WHY`."""
 
     help = (

@@ -3,14 +3,15 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
+from plans.management.console_command import ConsoleCommand
 from plans.refusal import Refused
 from plans.releases import revoke_key
 
 
-class Command(BaseCommand):
+class Command(ConsoleCommand):
     """`manage.py revoke_key KEY --reason WHY`."""
 
     help = "Stop trusting a key from now on; what it alone signed is not installed any more."

@@ -7,9 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
+from plans.management.console_command import ConsoleCommand
 from plans.refusal import Refused
 from plans.releases import trust_key
 from plans.signing_keys import ED25519, KINDS, key_id_of, new_key
@@ -17,7 +18,7 @@ from plans.signing_keys import ED25519, KINDS, key_id_of, new_key
 LONGEST_DAYS = 3650
 
 
-class Command(BaseCommand):
+class Command(ConsoleCommand):
     """`manage.py trust_key --new NAME`, or `--public FILE --name NAME`."""
 
     help = "Add a public key to the trust store; --new makes the pair first."

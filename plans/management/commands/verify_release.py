@@ -6,15 +6,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
+from plans.management.console_command import ConsoleCommand
 from plans.models import Release
 from plans.refusal import Refused
 from plans.release_standing import check_artifact, check_release
 
 
-class Command(BaseCommand):
+class Command(ConsoleCommand):
     """`manage.py verify_release [--plugin P --version V [--artifact FILE]]`."""
 
     help = (
@@ -66,6 +67,7 @@ class Command(BaseCommand):
             else:
                 check_release(release_id=release.pk, by=None, now=now, via="command")
         except Refused as refused:
+            self.note(refused)
             self.stderr.write(f"{release.plugin.key}@{release.version}: {refused.sentence}")
             return False
         self.stdout.write(f"{release.plugin.key}@{release.version}: holds")

@@ -3,14 +3,15 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from plans.addresses import erase_addresses
+from plans.management.console_command import ConsoleCommand
 from plans.refusal import BadInput
 
 
-class Command(BaseCommand):
+class Command(ConsoleCommand):
     """Erase addresses, and write into the trail that it was done."""
 
     help = "Erase the addresses of all events before a day; the chain keeps salted digests."

@@ -4,17 +4,18 @@ import json
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from batches.fit_probing import probe
 from batches.models import KpiFit
+from plans.management.console_command import ConsoleCommand
 from plans.refusal import BadInput, Refused
 
 FITS, DOES_NOT_FIT, BAD = 0, 1, 5
 
 
-class Command(BaseCommand):
+class Command(ConsoleCommand):
     """Probe Kpis; what is found is kept and counts at submit like a probe of the page."""
 
     help = (

@@ -4,14 +4,15 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
 from batches.placebo_runs import USUAL_ROLLOUTS, measure_placebo
+from plans.management.console_command import ConsoleCommand
 from plans.refusal import BadInput, Refused
 
 
-class Command(BaseCommand):
+class Command(ConsoleCommand):
     """Lay rollouts of a policy over the recorded history."""
 
     help = (

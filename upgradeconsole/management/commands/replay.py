@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from batches.counterfactual import Counterfactual, own_policy, replay_under, scaled, with_thresholds
 from batches.course_replay import differences, left_out
@@ -19,12 +19,13 @@ from batches.other_rules import (
 )
 from batches.past_replays import Tally, tally
 from batches.replay_answers import counterfactual_answer, tally_answer
+from plans.management.console_command import ConsoleCommand
 from plans.models import Plan
 from plans.policy import UpgradePolicy
 from plans.refusal import BadInput, Refused
 
 
-class Command(BaseCommand):
+class Command(ConsoleCommand):
     """Replay one plan, or all past ones."""
 
     help = (

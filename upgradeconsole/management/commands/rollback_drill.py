@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import OperationalError, close_old_connections
 from django.utils import timezone
 
@@ -18,6 +18,7 @@ from batches.models import RollbackDrill
 from batches.rehearsal_policy import INJECTS
 from batches.rehearsing import Wanted, begin_rehearsal
 from plans.drafting import TenantChoice
+from plans.management.console_command import ConsoleCommand
 from plans.models import Plan, User
 from plans.refusal import BadInput, Refused
 
@@ -25,7 +26,7 @@ PASSED, FAILED, NEEDS_HAND, TIMED_OUT, NOT_ALLOWED, BAD = 0, 1, 2, 3, 4, 5
 LOOK_SECONDS = 0.5
 
 
-class Command(BaseCommand):
+class Command(ConsoleCommand):
     """Hand a drill in and follow it to its end."""
 
     help = (

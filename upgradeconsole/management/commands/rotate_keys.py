@@ -3,15 +3,16 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
+from plans.management.console_command import ConsoleCommand
 from plans.refusal import Refused
 from upgradeconsole.key_rotation import rotate_sealing_keys
 from upgradeconsole.sealing import KeysUnusable
 
 
-class Command(BaseCommand):
+class Command(ConsoleCommand):
     """Make a key, seal every stored secret by it, and forget the old keys when told to."""
 
     help = (
