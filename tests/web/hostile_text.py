@@ -15,6 +15,7 @@ from django.db import DatabaseError, models, transaction
 from batches.models import Batch, TenantUpgrade
 from plans import events, flags
 from plans.models import Flag, Plan, RoleBinding, User
+from plans.policies import save_policy_text
 from plans.trace import acting_from
 from tests.web.access_scene import APPROVES, CONSOLE, OWN
 from tests.web.api_scene import now
@@ -117,22 +118,27 @@ JSON: dict[str, Any] = {
 }
 """What people and machines write inside of JSON."""
 JSON_KEPT = frozenset(
-    """
-    Adjustment.changes AftermathCursor.cursors AftermathSample.asked AftermathSample.look
-    Alert.payload Announcement.event ApiToken.scopes ApiToken.selector ApprovalRequest.roles
-    Batch.acknowledged Batch.metrics Batch.quote BreakGlass.roles BreakGlass.told Checkpoint.heads
-    Delivery.tenants DeployerMeasurement.durations DrillSchedule.days DrillSchedule.injects
-    DrillSchedule.roles DrillSchedule.tenant_choice Endpoint.kinds EvidenceBaseline.rates
-    EvidenceState.state Freeze.overriders Freeze.tenants Grant.methods GuardrailState.recent
-    GuardrailState.state GuardrailState.told Heartbeat.detail JudgedLook.baselines JudgedLook.looks
-    JudgedLook.states JudgedLook.upgraded KpiBaseline.means KpiCourse.points KpiCursor.cursor
-    KpiFit.facts KpiFit.findings KpiFit.without KpiHistoryCursor.cursor KpiSample.asked
-    KpiSample.look PipelineEvent.plans PlaceboRun.result Plan.metric_bindings Plan.old_versions
-    PlanRevision.tenant_choice PushReceipt.answer PushedSeries.base PushedSeries.bounds
-    PushedSeries.raw RoleBinding.selector RoleRequest.selector Rollback.aftermath_kpis
-    Rollback.quote_terms Rollback.superseded Rollback.tenants Rollback.unverified
-    RollbackDrill.tenants Ruling.evidence SoakOutlook.outlook Tenant.labels TrustKey.plugins
-    """.split()
+    (
+        *("Adjustment.changes", "AftermathCursor.cursors", "AftermathSample.asked"),
+        *("AftermathSample.look", "Alert.payload", "Announcement.event", "ApiToken.scopes"),
+        *("ApiToken.selector", "ApprovalRequest.roles", "Batch.acknowledged", "Batch.metrics"),
+        *("Batch.quote", "BreakGlass.roles", "BreakGlass.told", "Checkpoint.heads"),
+        *("Delivery.tenants", "DeployerMeasurement.durations", "DrillSchedule.days"),
+        *("DrillSchedule.injects", "DrillSchedule.roles", "DrillSchedule.tenant_choice"),
+        *("Endpoint.kinds", "EvidenceBaseline.rates", "EvidenceState.state"),
+        *("Freeze.overriders", "Freeze.tenants", "Grant.methods", "GuardrailState.recent"),
+        *("GuardrailState.state", "GuardrailState.told", "Heartbeat.detail"),
+        *("JudgedLook.baselines", "JudgedLook.looks", "JudgedLook.states"),
+        *("JudgedLook.upgraded", "KpiBaseline.means", "KpiCourse.points", "KpiCursor.cursor"),
+        *("KpiFit.facts", "KpiFit.findings", "KpiFit.without", "KpiHistoryCursor.cursor"),
+        *("KpiSample.asked", "KpiSample.look", "PipelineEvent.plans", "PlaceboRun.result"),
+        *("Plan.metric_bindings", "Plan.old_versions", "PlanRevision.tenant_choice"),
+        *("PushReceipt.answer", "PushedSeries.base", "PushedSeries.bounds", "PushedSeries.raw"),
+        *("RoleBinding.selector", "RoleRequest.selector", "Rollback.aftermath_kpis"),
+        *("Rollback.quote_terms", "Rollback.superseded", "Rollback.tenants"),
+        *("Rollback.unverified", "RollbackDrill.tenants", "Ruling.evidence"),
+        *("SoakOutlook.outlook", "Tenant.labels", "TrustKey.plugins"),
+    )
 )
 """Numbers and checked names that the console reads back; `Event.payload` is filled by `say`."""
 
@@ -217,6 +223,11 @@ def say(plan: Plan | None, text: str = "") -> None:
             reason=words, payload={"note": words, words[:60]: [words]},
             actor_name=text or hostile(200),
         )  # fmt: skip
+
+
+def save_policy(scene: Any) -> None:
+    """Have a policy whose free words are hostile."""
+    save_policy_text(text=POLICY, source="test", by=scene.ada, now=now(), via="page")
 
 
 def be_everything(person: User) -> None:
