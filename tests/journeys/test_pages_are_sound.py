@@ -449,3 +449,37 @@ def test_a_letter_that_is_typed_into_a_field_is_no_command(busy):
     expect(search).to_have_value("pR")
     expect(page.get_by_role("dialog", name="Roll back?")).to_be_hidden()
     assert busy.stack.state(busy.plans["running"]) == "running"
+
+
+# ---------------------------------------------------------------- the navigation
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+def test_what_is_under_more_is_sound_and_leads_on(empty, size):
+    page = empty.page_of("ada", reduced_motion="reduce")
+    page.set_viewport_size(size)
+    page.goto(f"{empty.url}/plans/")
+    if size is NARROW:
+        page.get_by_role("button", name="Navigation").click()
+    nav = page.get_by_role("navigation", name="Main")
+    nav.get_by_text("More").click()
+
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert violations(Axe().run(page, options=AXE_OPTIONS).response) == []
+    assert too_wide(page) == []
+    nav.get_by_role("link", name="Trail").click()
+    expect(page.get_by_role("heading", name="Trail of the system")).to_be_visible()
+    page.close()
+
+
+def test_the_navigation_needs_no_script(empty):
+    page = empty.page_of("ada", java_script_enabled=False)
+    page.set_viewport_size(NARROW)
+    page.goto(f"{empty.url}/plans/")
+    nav = page.get_by_role("navigation", name="Main")
+    expect(page.get_by_role("button", name="Navigation")).to_be_hidden()
+    nav.get_by_text("More").click()
+    nav.get_by_role("link", name="Sources").click()
+    expect(page.get_by_role("heading", name="Sources", exact=True)).to_be_visible()
+    page.close()
