@@ -1,7 +1,7 @@
 """Who may get in, and what allauth does our way: accounts, second factors, sessions."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.mfa.adapter import DefaultMFAAdapter
@@ -23,6 +23,13 @@ from upgradeconsole.sealing import is_sealed
 
 class ClosedSignupAdapter(DefaultAccountAdapter):
     """No sign-up, locks by person and address, and the way to a second factor."""
+
+    error_messages: ClassVar[dict[str, Any]] = DefaultAccountAdapter.error_messages | {
+        "too_many_login_attempts": (
+            "Too many failed login attempts. Wait five minutes, then try again, or let the"
+            " password be set anew. Where you are logged in already, nothing changes."
+        )
+    }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Return False: accounts are made by administrators."""

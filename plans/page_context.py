@@ -39,6 +39,7 @@ def console(request: HttpRequest) -> dict[str, Any]:
         "rollback_flag_off": any(flag.name == flags.ROLLBACK for flag in off),
         "trail_alarm": check if check is not None and check.alarming else None,
         "may_review_access": may(user, "review_access"),
+        "may_read_trail": may(user, "read_trail"),
         "approvals_waiting": len(waiting_for(user, now=now)) + len(to_review(user, now=now)),
         "server_now": timezone.now(),
         "factors_optional": optional,

@@ -51,8 +51,13 @@ class RequestLimitsMiddleware:
         length = request.META.get("CONTENT_LENGTH") or "0"
         if largest is None or (length.isascii() and length.isdecimal() and int(length) <= largest):
             return None
-        sentence = f"The body is larger than {largest:,} bytes; no more is taken here."
+        sentence = f"What was sent is larger than {_size(largest)}; no more is taken here."
         return _refused(request, 413, sentence, "too_large")
+
+
+def _size(largest: int) -> str:
+    """Return the limit as people name it, rounded down: what fits into it is taken."""
+    return f"{largest // 1_000_000} MB" if largest >= 1_000_000 else f"{largest // 1_000} kB"
 
 
 def _refused(request: HttpRequest, status: int, sentence: str, code: str) -> HttpResponse:

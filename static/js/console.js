@@ -47,7 +47,7 @@
     } else if ("closes" in target.dataset) {
       target.closest("dialog")?.close();
     } else if (target.dataset.copies) {
-      navigator.clipboard?.writeText(target.dataset.copies);
+      navigator.clipboard?.writeText(target.dataset.copies).then(() => (target.textContent = "Copied"));
     } else if (target.classList.contains("nav-toggle")) {
       const open = document.getElementById("nav-main").classList.toggle("is-open");
       target.setAttribute("aria-expanded", String(open));

@@ -20,17 +20,13 @@ from plans import urls as plan_urls
 from reports import urls as report_urls
 from tests.journeys.stack import (
     GOOD,
-    HOST,
     ROOT,
     Stack,
-    ask,
     clean_environ,
-    ends_with_us,
-    free_port,
     running,
-    wait_until,
 )
 from tests.journeys.visitors import People, browsing
+from tests.journeys.web_alone import web_alone
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -41,6 +37,7 @@ AXE_OPTIONS = {
 }
 WIDE: ViewportSize = {"width": 1280, "height": 900}
 NARROW: ViewportSize = {"width": 360, "height": 740}
+ONE_LINE_PX = 60
 POLICIES = """
 policies:
   at-once:
@@ -287,43 +284,17 @@ def releases_and_keys(stack: Stack) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[People]:
     """Yield the one person of a console that holds nothing yet."""
-    data, port = tmp_path_factory.mktemp("empty"), free_port()
+    data = tmp_path_factory.mktemp("empty")
     (data / "static").mkdir()
-    url = f"http://{HOST}:{port}"
-    environ = clean_environ(
-        UPGRADECONSOLE_DATA=str(data), UPGRADECONSOLE_URL=url, UPGRADECONSOLE_REQUIRE_MFA="0"
-    )
+    environ = clean_environ(UPGRADECONSOLE_DATA=str(data), UPGRADECONSOLE_REQUIRE_MFA="0")
     for argv in (["manage.py", "prepare", "--no-demo"], ["-c", _MAKE_ADMINISTRATOR]):
         subprocess.run([sys.executable, *argv], cwd=ROOT, env=environ, check=True)
     logins = data / "logins.txt"
     logins.write_text("administrator ada@example.org Correct-Horse-9-Battery\n", encoding="utf-8")
-    daphne = [sys.executable, "-m", "daphne", "-v", "0", "-b", HOST, "-p", str(port)]
-    daphne.append("--no-server-name")
-    with (data / "web.txt").open("wb") as out:
-        web = subprocess.Popen(
-            [*daphne, "upgradeconsole.asgi:application"],
-            cwd=ROOT,
-            env=environ,
-            stdout=out,
-            stderr=out,
-            preexec_fn=ends_with_us,
-        )
-    try:
-        wait_until(lambda: answers(url), 60, f"web answers; see {data}")
+    with web_alone(data, environ) as url:
         people = People(browser, url, logins)
         yield people
         people.end()
-    finally:
-        web.terminate()
-        web.wait(20)
-
-
-def answers(url: str) -> bool:
-    """Say whether a console answers there."""
-    try:
-        return ask("GET", f"{url}/livez")[0] == 200
-    except OSError:
-        return False
 
 
 # ---------------------------------------------------------------- the pages
@@ -393,7 +364,7 @@ def look_at(page: Page, people: People, path: str) -> list[str]:
             found = Axe().run(page, options=AXE_OPTIONS)
             where = f"{scheme}, {size['width']} px"
             problems += [f"{where}: {line}" for line in violations(found.response)]
-        problems += too_wide(page)
+        problems += too_wide(page) + in_two_lines(page)
     # The answer to a page that is not there or not allowed is an error on purpose.
     return problems + [line for line in people.complaints if "the server responded" not in line]
 
@@ -423,6 +394,12 @@ def too_wide(page: Page) -> list[str]:
     over = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     width = page.evaluate("window.innerWidth")
     return [f"{width} px: {over} px too wide: {widest(page)}"] if over > 0 else []
+
+
+def in_two_lines(page: Page) -> list[str]:
+    """Return that the bar at the top has grown: its places have no room beside each other."""
+    height = page.locator(".topbar").evaluate("bar => bar.offsetHeight")
+    return [f"the bar at the top is {height} px high"] if height > ONE_LINE_PX else []
 
 
 def widest(page: Page) -> str:
@@ -472,3 +449,37 @@ def test_a_letter_that_is_typed_into_a_field_is_no_command(busy):
     expect(search).to_have_value("pR")
     expect(page.get_by_role("dialog", name="Roll back?")).to_be_hidden()
     assert busy.stack.state(busy.plans["running"]) == "running"
+
+
+# ---------------------------------------------------------------- the navigation
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+def test_what_is_under_more_is_sound_and_leads_on(empty, size):
+    page = empty.page_of("ada", reduced_motion="reduce")
+    page.set_viewport_size(size)
+    page.goto(f"{empty.url}/plans/")
+    if size is NARROW:
+        page.get_by_role("button", name="Navigation").click()
+    nav = page.get_by_role("navigation", name="Main")
+    nav.get_by_text("More").click()
+
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert violations(Axe().run(page, options=AXE_OPTIONS).response) == []
+    assert too_wide(page) == []
+    nav.get_by_role("link", name="Trail").click()
+    expect(page.get_by_role("heading", name="Trail of the system")).to_be_visible()
+    page.close()
+
+
+def test_the_navigation_needs_no_script(empty):
+    page = empty.page_of("ada", java_script_enabled=False)
+    page.set_viewport_size(NARROW)
+    page.goto(f"{empty.url}/plans/")
+    nav = page.get_by_role("navigation", name="Main")
+    expect(page.get_by_role("button", name="Navigation")).to_be_hidden()
+    nav.get_by_text("More").click()
+    nav.get_by_role("link", name="Sources").click()
+    expect(page.get_by_role("heading", name="Sources", exact=True)).to_be_visible()
+    page.close()

@@ -45,6 +45,7 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(scene):
     assert answer.json()["code"] == "too_large"
     page = client.post("/policies/check/", {"text": "x" * LARGEST_BODY})
     assert page.status_code == 413
+    assert "larger than 1 MB; no more is taken here" in page.content.decode()
     assert "Nothing was carried out" in page.content.decode()
 
 

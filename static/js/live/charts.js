@@ -9,6 +9,11 @@ function token(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
+// Plotly takes <a>, <b> and %{...} in its texts for markup; here all of them are words.
+function plain(words) {
+  return String(words).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/%\{/g, "&#37;{");
+}
+
 function loadPlotly(url) {
   return new Promise((resolve, reject) => {
     const script = document.createElement("script");
@@ -134,12 +139,12 @@ export class Charts {
       return {
         x: points.map((point) => new Date(point.at)),
         y: points.map((point) => point.value),
-        name: line.label, type: "scatter", connectgaps: false,
+        name: plain(line.label), type: "scatter", connectgaps: false,
         // One look alone makes no line.
         mode: points.filter((point) => point.value !== null).length === 1 ? "markers" : "lines",
         line: { color: colours[index % colours.length], width: line.width ?? 2, dash: line.dashed ? "dot" : "solid", shape: "linear" },
-        customdata: points.map((point) => (point.said ? `, ${point.said}` : "")),
-        hovertemplate: `%{y:.4~g} ${chart.unit}%{customdata}<extra>${line.label}</extra>`,
+        customdata: points.map((point) => (point.said ? `, ${plain(point.said)}` : "")),
+        hovertemplate: `%{y:.4~g} ${plain(chart.unit)}%{customdata}<extra>${plain(line.label)}</extra>`,
       };
     });
     this.tellNow(chart);
@@ -168,7 +173,7 @@ export class Charts {
     const limits = shown.map((limit) => ({
       type: "line", x0: limit.from && new Date(limit.from) > range[0] ? new Date(limit.from) : range[0], x1: limit.until ? new Date(limit.until) : range[1], y0: limit.value, y1: limit.value,
       line: { color: token("--chart-limit"), width: 1.5, dash: limit.until ? "dot" : "dash" },
-      label: { text: limit.label, textposition: limit.until ? "start" : "end", yanchor: "bottom", font: { size: 10, color: token("--chart-limit") } },
+      label: { text: plain(limit.label), textposition: limit.until ? "start" : "end", yanchor: "bottom", font: { size: 10, color: token("--chart-limit") } },
     }));
     const marks = this.marks.filter((mark) => new Date(mark.at).getTime() >= from).map((mark) => ({
       type: "line", yref: "paper", y0: 0, y1: 1, x0: new Date(mark.at), x1: new Date(mark.at),
