@@ -93,8 +93,10 @@ def answers(url: str, seconds: float) -> bool:
             return
 
     # No time-out holds for the look-up of a name.
-    threading.Thread(target=ask, daemon=True).start()
-    return heard.wait(seconds)
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(seconds)
+    return heard.is_set()
 
 
 def findings(report: dict[str, Any]) -> list[str]:

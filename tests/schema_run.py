@@ -13,7 +13,7 @@ from django.test.client import ClientHandler
 from schemathesis.checks import not_a_server_error
 from schemathesis.config import SchemathesisConfig
 from schemathesis.core.failures import FailureGroup
-from schemathesis.engine import events, from_schema
+from schemathesis.engine import StopReason, events, from_schema
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
@@ -38,19 +38,50 @@ NOT_TRUE_HERE = {
 }
 
 
+EVERYBODY, NOBODY = "EverybodyIsAnswered", "NobodyElseGetsIt"
+Known = Mapping[str, Iterable[object]]
+"""Names of what is there, by where they are asked for: `path.plan`, `body.plugin`."""
+
+
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def config(
+def in_process(
+    token: str, known: Known, *, others: Mapping[str, str], examples: int
+) -> SchemathesisConfig:
+    """Return how to ask the application in this process everything, as one and as the others."""
+    coverage = {
+        "enabled": True,
+        # Each address with each method is in tests/web/test_access_matrix.py.
+        "unexpected-methods": ["DELETE", "TRACE"],
+        # The fuzzing asks everybody; this asks thousands of things, once.
+        "checks": {EVERYBODY: {"enabled": False}},
+    }
+    checks = {
+        "ignored_auth": {"enabled": False},
+        NOBODY: {"at_least": 35},
+        EVERYBODY: {"tokens": dict(others)},
+    }
+    return _config(token, known, examples=examples, coverage=coverage, checks=checks)
+
+
+def over_the_network(
+    token: str, known: Known, *, others: Mapping[str, str], examples: int
+) -> SchemathesisConfig:
+    """Return how to ask a console that runs, as one and as the others."""
+    checks = {NOBODY: {"enabled": False}, EVERYBODY: {"tokens": dict(others)}}
+    return _config(token, known, examples=examples, coverage={"enabled": False}, checks=checks)
+
+
+def _config(
     token: str,
-    known: Mapping[str, Iterable[object]],
+    known: Known,
     *,
     examples: int,
-    coverage: bool,
-    in_process: bool,
+    coverage: dict[str, Any],
+    checks: dict[str, Any],
 ) -> SchemathesisConfig:
-    """Return how to ask: by which token, with which known names, how often each operation."""
     told = {where: [str(value) for value in values] for where, values in known.items()}
     return SchemathesisConfig.from_dict(
         {
@@ -58,6 +89,7 @@ def config(
             "workers": 1,
             "continue-on-failure": True,
             "headers": bearer(token),
+            "request-timeout": 60,
             "dictionaries": {where: {"values": values} for where, values in told.items()},
             "parameters": {where: {"dictionary": where, "probability": KNOWN} for where in told},
             "generation": {
@@ -68,20 +100,11 @@ def config(
             },
             "phases": {
                 "examples": {"enabled": False},
-                "coverage": {
-                    "enabled": coverage,
-                    # Each address with each method is in tests/web/test_access_matrix.py.
-                    "unexpected-methods": ["DELETE", "TRACE"],
-                    # The fuzzing asks everybody; this asks thousands of things, once.
-                    "checks": {
-                        "everybody_is_answered": {"enabled": False},
-                        "nobody_else_gets_it": {"enabled": False},
-                    },
-                },
-                "fuzzing": {"enabled": examples > 0},
+                "coverage": coverage,
+                "fuzzing": {"enabled": True},
                 "stateful": {"enabled": False},
             },
-            "checks": {**NOT_TRUE_HERE, "ignored_auth": {"enabled": not in_process}},
+            "checks": NOT_TRUE_HERE | checks,
             # It would read the product's own source for values that it compares with.
             "analysis": {"constants": {"enabled": False}},
             "cache": {"enabled": False},
@@ -92,9 +115,7 @@ def config(
 class TakenBack:
     """The application in this process; what a request changes is taken back before the next."""
 
-    def __init__(self, others: Mapping[str, str] | None = None) -> None:
-        self.others = dict(others or {})
-        self.closed: set[str] = set()
+    def __init__(self) -> None:
         self._handler = ClientHandler()
         # The engine asks from a thread of its own; what is asked about is in this transaction.
         self._connection = connections["default"]
@@ -124,45 +145,69 @@ class TakenBack:
 
 
 @schemathesis.check
-def nobody_else_gets_it(_ctx: Any, response: Any, case: Any) -> None:
+class NobodyElseGetsIt:
     """Check that what was answered is not answered without a token, and not by a made-up one.
 
     schemathesis' own `ignored_auth` does this over the network alone: inside of the process, its
     probes are sent with options that only a network has.
     """
-    app, label = case.operation.app, case.operation.label
-    if isinstance(app, TakenBack) and response.status_code < 300 and label not in app.closed:
-        # It holds for the operation, whatever it was asked.
-        app.closed.add(label)
+
+    def __init__(self, *, at_least: int = 0) -> None:
+        self._at_least = at_least
+        self._closed: set[str] = set()
+
+    def after_response(self, _ctx: Any, response: Any, case: Any) -> None:
+        """Ask again without the token; it holds for the operation, whatever it was asked."""
+        if response.status_code >= 300 or case.operation.label in self._closed:
+            return
+        self._closed.add(case.operation.label)
         for authorization in ("", "Bearer nobody-gave-this"):
             answer = case.call(headers={"Authorization": authorization})
             assert answer.status_code == 401, f"{answer.status_code} with '{authorization}'"
 
+    def after_run(self, _ctx: Any) -> None:
+        """Check that much was answered at all, and not only refused."""
+        answered = len(self._closed)
+        assert answered >= self._at_least, f"only {answered} operations have ever succeeded"
+
 
 @schemathesis.check
-def everybody_is_answered(_ctx: Any, _response: Any, case: Any) -> None:
+class EverybodyIsAnswered:
     """Check the answer to the same question from each other person and token."""
-    for who, token in getattr(case.operation.app, "others", {}).items():
-        answer = case.call(headers=bearer(token))
-        try:
-            case.validate_response(answer, checks=TO_EVERYBODY)
-        except FailureGroup as wrong:
-            told = "; ".join(f"{one.title}: {one.message}" for one in wrong.exceptions)
-            raise AssertionError(f"as {who}: {told}") from None
+
+    def __init__(self, *, tokens: Mapping[str, str] | None = None) -> None:
+        self._tokens = dict(tokens or {})
+
+    def after_response(self, _ctx: Any, _response: Any, case: Any) -> None:
+        """Ask in the name of each of them."""
+        for who, token in self._tokens.items():
+            answer = case.call(headers=bearer(token))
+            try:
+                case.validate_response(answer, checks=list(TO_EVERYBODY))
+            except FailureGroup as wrong:
+                told = "; ".join(f"{one.title}: {one.message}" for one in wrong.exceptions)
+                raise AssertionError(f"as {who}: {told}") from None
 
 
 def wrong_answers(schema: Any) -> list[str]:
     """Return a line for each kind of wrong answer of each operation, and for what did not run."""
-    wrong: dict[tuple[str, str, str], str] = {}
+    wrong: dict[tuple[str, ...], str] = {}
     for event in from_schema(schema).execute():
         if isinstance(event, events.ScenarioFinished):
             for case_id, nodes in event.recorder.checks.items():
+                asked = event.recorder.cases[case_id].value.as_curl_command()
                 for node in nodes:
                     if node.failure_info is not None:
                         failure = node.failure_info.failure
-                        asked = event.recorder.cases[case_id].value.as_curl_command()
-                        key = (str(event.label), node.name, failure.title)
-                        wrong.setdefault(key, f"{failure.message[:400]}\n    {asked[:600]}")
-        elif isinstance(event, events.NonFatalError | events.FatalError):
-            wrong[type(event).__name__, str(event), ""] = "the run itself failed"
-    return [f"{': '.join(key)}: {told}" for key, told in wrong.items()]
+                        kind = (str(event.label), node.name, failure.title)
+                        wrong.setdefault(kind, f"{failure.message[:400]}\n    {asked[:600]}")
+        elif isinstance(event, events.NonFatalError):
+            wrong[event.label, "could not be asked"] = repr(event.value)
+        elif isinstance(event, events.FatalError):
+            wrong["nothing", "could be asked"] = repr(event.exception)
+        elif isinstance(event, events.EngineFinished):
+            for failure in event.failures:
+                wrong["all", failure.title] = failure.message
+            if event.stop_reason is not StopReason.COMPLETED:
+                wrong["all", "was not asked"] = event.stop_reason.value
+    return [f"{': '.join(kind)}: {told}" for kind, told in wrong.items()]

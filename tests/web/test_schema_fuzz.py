@@ -3,7 +3,6 @@
 schemathesis makes of the document what is sent, right and wrong; tests/schema_run.py sets it up.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from drf_spectacular.generators import SchemaGenerator
 
 from plans.machine_access import make_token
 from plans.models import RoleBinding, User
-from tests.schema_run import TakenBack, config, wrong_answers
+from tests.schema_run import Known, TakenBack, in_process, wrong_answers
 from tests.web.access_scene import OTHER, OWN, TwoSides
 from tests.web.api_scene import configure, now
 
@@ -40,7 +39,7 @@ def token(user: User, *scopes: str) -> str:
     return made.secret
 
 
-def known(scene: TwoSides) -> dict[str, Iterable[object]]:
+def known(scene: TwoSides) -> Known:
     """Return names that lead somewhere, by where they are asked for."""
     plans = [scene.plans[OWN].pk, scene.plans[OTHER].pk, scene.waiting[OWN].pk, "in-eu"]
     hers = make_token(user=scene.ada, name="hers", days=1, by=None, now=now(), via="command")
@@ -86,13 +85,11 @@ def scene(settings, tmp_path) -> TwoSides:
 def test_the_api_answers_everybody_as_its_document_says(scene):
     others = {role: token(scene.people[role]) for role in ROLES}
     others["a token that may only read"] = token(scene.people["operator"], "read")
-    asking = config(token(scene.ada), known(scene), examples=2, coverage=True, in_process=True)
+    asking = in_process(token(scene.ada), known(scene), others=others, examples=2)
     schema = schemathesis.openapi.from_dict(document(), config=asking)
-    with TakenBack(others) as schema.app:
+    with TakenBack() as schema.app:
         wrong = wrong_answers(schema)
     assert not wrong, f"{len(wrong)} answers are wrong:\n" + "\n".join(wrong)
-    # That much was answered at all, and not only refused.
-    assert len(schema.app.closed) > 30
 
 
 def test_a_token_that_nobody_gave_opens_nothing(scene):
