@@ -30,7 +30,7 @@ PUSH_PROBLEMS = PROBLEMS | {
 # Refusals speak the protocol too: a status message in the form of the request.
 OTLP_ANSWERS = {
     (status, kind): OpenApiTypes.BINARY if kind == PROTOBUF else dict
-    for status in (200, 400, 403, 409, 413, 422, 429, 503)
+    for status in (200, 400, 401, 403, 409, 413, 415, 422, 429, 503)
     for kind in (PROTOBUF, "application/json")
 }
 
@@ -145,7 +145,7 @@ class OtlpMetrics(ConsoleView):
     )
     def post(self, request: Request, source: str | None = None) -> HttpResponse:
         """Take an export request in."""
-        as_json = request.content_type.split(";")[0].strip().lower() != PROTOBUF
+        as_json = _speaks_json(request)
         try:
             body = self._take(request, source, as_json=as_json)
         except NotOtlp as broken:
@@ -157,6 +157,18 @@ class OtlpMetrics(ConsoleView):
                 answer["Retry-After"] = str(max(1, round(wait)))
             return answer
         return _answer(200, body, as_json=as_json)
+
+    def handle_exception(self, exc: Exception) -> Any:
+        """Answer what the door refuses in the form of the protocol, too."""
+        refused = super().handle_exception(exc)
+        as_json = _speaks_json(self.request)
+        answer = _answer(
+            refused.status_code, failure(refused.data["detail"], as_json=as_json), as_json=as_json
+        )
+        for name in ("WWW-Authenticate", "Retry-After", "Allow"):
+            if name in refused:
+                answer[name] = refused[name]
+        return answer
 
     @staticmethod
     def _take(request: Request, source: str | None, *, as_json: bool) -> bytes:
@@ -175,6 +187,10 @@ class OtlpMetrics(ConsoleView):
 @extend_schema_view(post=extend_schema(operation_id="otlp_v1_metrics_to_source"))
 class OtlpMetricsToSource(OtlpMetrics):
     """The same where the dictionary has several sources of kind push."""
+
+
+def _speaks_json(request: Request) -> bool:
+    return request.content_type.split(";")[0].strip().lower() != PROTOBUF
 
 
 def _answer(status: int, body: bytes, *, as_json: bool) -> HttpResponse:

@@ -69,6 +69,7 @@ class Drills(ConsoleView):
     token_actions: ClassVar[dict[str, str]] = {"GET": "view", "POST": "draft"}
 
     @extend_schema(
+        operation_id="api_v1_drills_list",
         summary="List the drills of rollbacks, the newest first",
         parameters=[OpenApiParameter("limit", int), OpenApiParameter("offset", int)],
         responses={200: DrillPage, **PROBLEMS},

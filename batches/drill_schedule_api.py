@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -24,6 +24,14 @@ from plans.permissions import require
 from plans.refusal import NotFound
 
 
+@extend_schema_field({"type": "string", "pattern": r"^[0-2]\d:[0-5]\d(:[0-5]\d)?$"})
+class ClockField(serializers.TimeField):
+    """A time of day without a zone; what the document calls "time" has one."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(input_formats=["%H:%M", "%H:%M:%S"], **options)
+
+
 class ScheduleInput(StrictSerializer):
     """A drill that comes again on its days."""
 
@@ -38,7 +46,7 @@ class ScheduleInput(StrictSerializer):
         help_text=f"What goes wrong on purpose, one each time in turn: {', '.join(INJECTS)}.",
     )
     days = serializers.ListField(child=serializers.ChoiceField(choices=DAYS), min_length=1)
-    at = serializers.TimeField(help_text="In the timezone, such as 03:00.")
+    at = ClockField(help_text="In the timezone, such as 03:00.")
     timezone = serializers.CharField(max_length=63, default="UTC")
 
 
@@ -65,7 +73,7 @@ class ScheduleOutput(serializers.Serializer[Any]):
     tenants = serializers.DictField(source="tenant_choice")
     injects = serializers.ListField(child=serializers.CharField())
     days = serializers.ListField(child=serializers.CharField())
-    at = serializers.TimeField()
+    at = ClockField()
     timezone = serializers.CharField()
     enabled = serializers.BooleanField()
     next_at = serializers.DateTimeField()

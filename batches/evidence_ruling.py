@@ -206,7 +206,7 @@ def recent(looks: Sequence[LookSample], tested: KpiUnderTest) -> Recent:
             tally = tally_of(point, tested)
             if tally is not None:
                 errors[tenant] = errors.get(tenant, 0.0) + tally[0]
-                requests[tenant] = requests.get(tenant, 0.0) + tally[1]
+                requests[tenant] = requests.get(tenant, 0.0) + tally[1]  # nosec B113 # a dict
         for point in look.control.values():
             tally = tally_of(point, tested)
             if tally is not None:

@@ -105,6 +105,7 @@ class Kpis(ConsoleView):
     """The dictionary."""
 
     @extend_schema(
+        operation_id="api_v1_kpis_list",
         summary="List the Kpis with their mappings and newest probes",
         responses={200: KpiOutput(many=True), **PROBLEMS},
     )
@@ -155,6 +156,7 @@ class KpisProbe(ConsoleView):
     token_actions: ClassVar[dict[str, str]] = {"POST": "probe"}
 
     @extend_schema(
+        operation_id="api_v1_kpis_probe_all",
         summary="Probe every mapping of the Kpi dictionary at its source",
         request=NothingInput,
         responses={200: KpiOutput(many=True), **PROBLEMS},

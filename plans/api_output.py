@@ -28,7 +28,7 @@ class OwnerOutput(serializers.Serializer[Plan]):
     """Who answers for a plan."""
 
     name = serializers.CharField(source="owner_name")
-    email = serializers.EmailField(source="owner_email")
+    email = serializers.CharField(source="owner_email", help_text="Empty where none is known.")
 
 
 class PlanRow(serializers.Serializer[Plan]):

@@ -302,7 +302,9 @@ class Keys(ConsoleView):
     token_actions: ClassVar[dict[str, str]] = {"GET": "view", "POST": "administer"}
 
     @extend_schema(
-        summary="List the trusted keys", responses={200: KeyOutput(many=True), **PROBLEMS}
+        operation_id="api_v1_keys_list",
+        summary="List the trusted keys",
+        responses={200: KeyOutput(many=True), **PROBLEMS},
     )
     def get(self, request: Request) -> Response:
         """Return all keys, those that count now first."""

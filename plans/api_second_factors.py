@@ -57,7 +57,7 @@ class MeOutput(serializers.Serializer[Any]):
 class Me(ConsoleView):
     """Who asks, and what they have enrolled."""
 
-    @extend_schema(operation_id="me", responses=MeOutput, tags=["people"])
+    @extend_schema(operation_id="me", responses={200: MeOutput, **PROBLEMS}, tags=["people"])
     def get(self, request: Request) -> Response:
         """Return the person behind this request."""
         return Response(_me(asking(request), request, timezone.now()))

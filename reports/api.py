@@ -9,6 +9,7 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 
 from plans.api_access import PLAN_PARAMETER, ConsoleView, find_plan
+from plans.api_output import PROBLEMS, Problem
 from reports.handing_out import InTheMaking, report_of
 from reports.views import download
 
@@ -38,9 +39,13 @@ class PlanReport(ConsoleView):
         parameters=[PLAN_PARAMETER],
         responses={
             (200, "application/pdf"): OpenApiTypes.BINARY,
-            202: OpenApiResponse(description="Being made; ask again after Retry-After seconds."),
-            409: OpenApiResponse(description="The plan has not ended."),
-            503: OpenApiResponse(description="It could not be made; the problem says why."),
+            (202, "text/plain"): OpenApiResponse(
+                OpenApiTypes.STR, "Being made; ask again after Retry-After seconds."
+            ),
+            **PROBLEMS,
+            (500, "application/problem+json"): OpenApiResponse(
+                Problem, "The file is not the one that was issued."
+            ),
         },
     )
     def get(self, request: Request, plan: str) -> HttpResponse:

@@ -19,10 +19,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import schemathesis
 from cryptography.fernet import Fernet
 
 from tests.journeys.stack import GOOD, OLD, Stack, ask, running, wait_until
 from tests.journeys.talkative_platform import TalkativePlatform, talkative_platform
+from tests.schema_run import bearer, over_the_network, wrong_answers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 
@@ -190,6 +192,26 @@ def test_no_secret_is_found_outside_of_where_it_is_kept(stack, platform, canarie
         (place, where) for where, text in read for place, secret in wanted.items() if secret in text
     ]
     assert found == []
+
+    # However wrongly everybody asks, the answers are as the document says, and tell nothing.
+    assert wrongly_answered(stack, plan) == []
+    left = [*rows_of(stack.data / "console.sqlite3"), *files_of(stack.data)]
+    assert not [
+        (place, where) for where, text in left for place, secret in wanted.items() if secret in text
+    ]
+
+
+def wrongly_answered(stack: Stack, plan: str) -> list[str]:
+    """Return what is wrong with the answers to whatever anybody may send."""
+    tokens = dict(stack.tokens)
+    ada = tokens.pop("ada")
+    known = {"path.plan": [plan], "path.kpi": ["error_rate"], "path.source": ["page"]}
+    schema = schemathesis.openapi.from_url(
+        f"{stack.url}/api/schema/?format=json",
+        config=over_the_network(ada, known, others=tokens, examples=1),
+        headers=bearer(ada),
+    )
+    return wrong_answers(schema)
 
 
 def _report(stack: Stack, plan: str) -> bytes | None:

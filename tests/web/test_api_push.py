@@ -138,7 +138,9 @@ def test_sending_takes_a_token_with_the_right(scene, teo):
         (scene.client(scene.olga, scopes=["push"]), 200),
     ):
         assert post(client, METRICS, {"samples": [SAMPLE]}).status_code == status
-        assert client.post(OTLP, b"", content_type=PROTOBUF).status_code == status
+        answer = client.post(OTLP, b"", content_type=PROTOBUF)
+        # The door's refusals speak the protocol too.
+        assert (answer.status_code, answer["Content-Type"]) == (status, PROTOBUF)
     assert teo.get(METRICS).status_code == 405
     assert teo.get("/api/v1/plans/").status_code == 403
 

@@ -136,7 +136,7 @@ class Command(BaseCommand):
         program = [sys.executable, str(ROOT / "manage.py"), "smoke_upgrade", *self._argv]
         sys.stdout.flush()
         sys.stderr.flush()
-        os.execve(sys.executable, program, environ)  # noqa: S606 - this very program
+        os.execve(sys.executable, program, environ)  # noqa: S606  # nosec B606 # this very program
 
     def _rehearse(self, rehearsal: Rehearsal, *, as_json: bool) -> int:
         """Rehearse with this process's settings; return the exit code."""
