@@ -1,6 +1,7 @@
 """Rollouts and rollbacks beside a bare aiohttp script, in the same run, trail and journal on.
 
-`./console bench rollout [--rows good,back,live,faulty,hooks] [--rounds 5] [--large] [--json FILE]`.
+`./console bench rollout [--rows good,back,live,faulty,trail,hooks] [--rounds 5] [--large]
+[--json FILE]`.
 Ratios are to the bare script of the same round (it keeps no journal and reads nothing back); a
 rollback is measured from its trigger to the last read-back, by the console's own record of it.
 """
@@ -16,10 +17,11 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from benchmarks import scene
 from benchmarks.results import Found
@@ -44,6 +46,7 @@ LIVE_TENANTS = 25
 LIVE_GOAL_SECONDS = 10
 FAULT_TIME_OUT = 10.0
 GOAL_OVER_FLOOR = 1.5
+MOST_FOR_TRAIL = 1.10
 
 
 @contextmanager
@@ -194,6 +197,33 @@ def back(bench: Bench, found: Found, rounds: int, *, large: bool) -> None:
         found.add(f"decided to all read back, {tenants}", "x raw", ratios, MOST_OVER_RAW, told)
 
 
+@contextmanager
+def untold() -> Iterator[None]:
+    """Let nothing be written into the trail: what the same work costs without it."""
+    from plans import events
+
+    with mock.patch.object(events, "record"):
+        yield
+
+
+def trail(bench: Bench, found: Found, rounds: int, *, large: bool) -> None:
+    """The trail's part: the same rollout and way back with it and without, in turns."""
+    bench.configure(in_flight=IN_FLIGHT, latency=HOOK, call_timeout=10)
+    tenants = 2_000
+    forth: dict[str, list[float]] = {"with": [], "without": []}
+    home: dict[str, list[float]] = {"with": [], "without": []}
+    for _round in range(rounds):
+        for name, block in (("with", nullcontext()), ("without", untold())):
+            with block:
+                plan, seconds = bench.forward(tenants)
+                forth[name].append(seconds)
+                home[name].append(bench.back(plan, tenants).seconds() or 0.0)
+    for what, spent in (("good rollout", forth), ("all read back", home)):
+        ratios = [one / bare for one, bare in zip(spent["with"], spent["without"], strict=True)]
+        told = ", ".join(f"{statistics.median(all_of):.2f} s {n}" for n, all_of in spent.items())
+        found.add(f"{what}, {tenants} tenants", "x without trail", ratios, MOST_FOR_TRAIL, told)
+
+
 def watched(until: Callable[[], bool], seconds: float) -> None:
     """Run a real watch in a thread until something is so."""
     from batches.watch import Watch
@@ -282,7 +312,7 @@ def hooks(bench: Bench, found: Found, rounds: int, *, large: bool) -> None:
         found.add(f"{label}: later than the promise", "rollbacks", [late], 0)
 
 
-ROWS = {"good": good, "back": back, "live": live, "faulty": faulty, "hooks": hooks}
+ROWS = {"good": good, "back": back, "live": live, "faulty": faulty, "trail": trail, "hooks": hooks}
 
 
 def main() -> None:
