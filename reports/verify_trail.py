@@ -371,12 +371,15 @@ class TrailVerifier:
         *,
         since: Mapping[str, tuple[int, str]] | None = None,
         whole: bool = True,
+        signed: bool = False,
         ends: datetime | None = None,
         longest_gap: float = LONGEST_GAP_SECONDS,
     ) -> None:
+        """Begin. `signed`: all checkpoints are to be here, so that none are is a finding, too."""
         self.outcome = Outcome()
         self._keys = dict(keys)
         self._whole = whole
+        self._signed = signed
         self._ends = ends
         self._longest_gap = longest_gap
         self._begin = dict(since or {})
@@ -450,11 +453,11 @@ class TrailVerifier:
     def _take_heads(
         self, note: Note, heads: Mapping[str, Sequence[Any]] | None, *, whole: bool
     ) -> None:
-        if heads is None:
+        if heads is None or (self._heads is None and not whole):
+            # Without them the signature is over nothing that could be compared.
+            self._problem(BAD_SIGNATURE, f"the heads of checkpoint {note.number} are missing")
             return
         told = {stream: (int(seq), str(head)) for stream, (seq, head) in heads.items()}
-        if whole:
-            self._heads = {}
         for stream, (seq, head) in told.items():
             wanted = self._wanted.setdefault(stream, {})
             if wanted.setdefault(seq, (head, note.number))[0] != head:
@@ -464,9 +467,9 @@ class TrailVerifier:
                     stream,
                     seq,
                 )
-        if self._heads is None:
-            return
-        self._heads.update(told)
+        heads_now = {} if whole or self._heads is None else self._heads
+        heads_now.update(told)
+        self._heads = heads_now
         if told or not self._root:
             self._root = root_of(self._heads)
         if sum(seq for seq, _head in self._heads.values()) != note.size or self._root != note.root:
@@ -493,9 +496,7 @@ class TrailVerifier:
         elif note.number in self._proved:
             self._problem(FORKED, f"checkpoint {note.number} of {source} is not the report's")
         elif not self._known:
-            self.outcome.notes.append(
-                f"checkpoint {note.number} of {source} holds; this excerpt cannot be compared"
-            )
+            self._cannot_compare(note, source)
         elif note.origin != self._log:
             self._fork(note, None, source)
         elif self._ends is not None and note.at > self._ends:
@@ -508,6 +509,18 @@ class TrailVerifier:
                 f"checkpoint {note.number} of {source} ({note.at:%Y-%m-%d %H:%M:%S}) is not in the"
                 " trail any more: it was cut off, or is an older copy",
             )
+
+    def _cannot_compare(self, note: Note, source: str) -> None:
+        if not self._signed:
+            self.outcome.notes.append(
+                f"checkpoint {note.number} of {source} holds; this excerpt cannot be compared"
+            )
+            return
+        self._problem(
+            FORKED,
+            f"checkpoint {note.number} of {source} ({note.at:%Y-%m-%d %H:%M:%S}) is not in the"
+            " trail, which holds none any more",
+        )
 
     def _check_sequence(self, now: datetime | None) -> None:
         """Nothing between two checkpoints is missing, neither a number nor time."""
@@ -694,6 +707,8 @@ class TrailVerifier:
                         self._begin.get(stream, (0, ZERO))[0] + 1,
                     )  # fmt: skip
         self._check_sequence(now)
+        if self._signed and self.outcome.events and not self._known:
+            self._problem(UNCHECKED, "no checkpoint is there that vouches for these events")
         return self.outcome
 
 
@@ -740,7 +755,12 @@ def verify_files(
     """Check what the files hold, against the anchors."""
     scope, ends, told_keys = _first_look(files)
     own_keys = not keys
-    verifier = TrailVerifier(keys or told_keys, whole=scope in {"everything", ""}, ends=ends)
+    verifier = TrailVerifier(
+        keys or told_keys,
+        whole=scope in {"everything", ""},
+        signed=scope == "everything",
+        ends=ends,
+    )
     if own_keys and told_keys:
         verifier.outcome.notes.append(
             "the keys are those that the file itself names: compare their ids with what you were"
