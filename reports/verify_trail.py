@@ -55,6 +55,8 @@ ED25519_DER = bytes.fromhex("302a300506032b6570032100")
 LONGEST_GAP_SECONDS = 660.0
 """Twice the five minutes between checkpoints, and a minute for a machine that is busy."""
 MOST_PROBLEMS = 100
+LENGTH_OF_UUID = 36
+"""So long is the id of an approval, by which an event names it."""
 NO_CRYPTOGRAPHY = "signatures were not checked: install the package cryptography"
 
 
@@ -356,6 +358,14 @@ def grant_words(signed: bytes) -> str:
         return "a grant that cannot be read"
 
 
+def id_in(payload: str) -> str:
+    """Return the id that a grant says it has, '' where it says none."""
+    try:
+        return str(json.loads(base64.b64decode(payload))["jti"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """What is kept of a checkpoint."""
@@ -394,6 +404,9 @@ class TrailVerifier:
         self._wanted: dict[str, dict[int, tuple[str, int]]] = {}
         self._stream, self._seq, self._hash, self._bad = "", 0, ZERO, False
         self._seen: dict[str, tuple[int, str]] = {}
+        self._first: dict[str, int] = {}
+        self._named: dict[str, tuple[str, int]] = {}
+        self._granted: set[str] = set()
 
     def _problem(self, code: int, why: str, stream: str = "", seq: int = 0) -> None:
         worse = not self.outcome.problems or code < self.outcome.exit
@@ -569,6 +582,9 @@ class TrailVerifier:
             self._bad = True
             self._problem(BROKEN, why, stream, min(seq, self._seq + 1))
             return
+        named = str(body.get("grant", ""))
+        if len(named) == LENGTH_OF_UUID:
+            self._named.setdefault(named, (stream, seq))
         wanted = self._wanted.get(stream, {}).get(seq)
         if wanted is not None and wanted[0] != self._hash:
             self._bad = True
@@ -581,6 +597,7 @@ class TrailVerifier:
             self._problem(BROKEN, "its events do not stand together", stream, seq)
         self.outcome.streams += 1
         self._stream, self._bad = stream, False
+        self._first[stream] = seq
         self._seq, self._hash = self._begin.get(stream, (0, ZERO))
         if not self._whole and seq > 1:
             # An excerpt begins somewhere; what came before is vouched for by its first hash.
@@ -647,6 +664,25 @@ class TrailVerifier:
             why = "the stream's head was changed"
         self._problem(BROKEN, why, stream, min(found[0], seq) + 1)
 
+    def vouch(self) -> None:
+        """Tell which events of an excerpt no checkpoint vouches for; after all events.
+
+        Links that fit each other anybody can make: what is signed is a checkpoint.
+        """
+        self._end_stream()
+        for stream, (last, _hash) in self._seen.items():
+            signed = max(self._wanted.get(stream, {}), default=0)
+            if last < 0:
+                continue
+            if signed < self._first[stream]:
+                self._problem(
+                    UNCHECKED, "no checkpoint is there that vouches for its events", stream, last
+                )
+            elif signed < last:
+                self.outcome.notes.append(
+                    f"{stream}: events after {signed} are newer than the checkpoint"
+                )
+
     def broken(self, stream: str, seq: int, why: str) -> None:
         """Tell of an event that cannot even be read."""
         if not (self._bad and stream == self._stream):
@@ -663,6 +699,7 @@ class TrailVerifier:
         by any other is forged then. Without it only the given keys are there to try.
         """
         self.outcome.grants += 1
+        self._granted.add(id_in(payload))
         public = (self._keys if keys is None else keys).get(kid)
         if Ed25519PublicKey is None:
             self._problem(UNCHECKED, NO_CRYPTOGRAPHY)
@@ -710,6 +747,11 @@ class TrailVerifier:
                         self._begin.get(stream, (0, ZERO))[0] + 1,
                     )  # fmt: skip
         self._check_sequence(now)
+        if self._signed:
+            for jti in self._named.keys() - self._granted:
+                self._problem(
+                    BAD_SIGNATURE, f"its signed approval {jti} is missing", *self._named[jti]
+                )
         if self._signed and self.outcome.events and not self._known:
             self._problem(UNCHECKED, "no checkpoint is there that vouches for these events")
         return self.outcome
@@ -780,6 +822,9 @@ def verify_files(
     heads = [told for line in _all_lines(files) if (told := _take(verifier, line)) is not None]
     for head in heads:
         verifier.head(head["stream"], head["seq"], head["hash"])
+    if scope == "everything":
+        return verifier.finish(now=ends)
+    verifier.vouch()
     return verifier.finish()
 
 

@@ -136,6 +136,12 @@ def test_3_a_grant_that_somebody_spoilt_is_named(approved, spoilt, why):
     assert why.format(jti=approved.jti, kid=approved.kid) in said
 
 
+def test_3_a_signed_approval_that_was_taken_out_is_missed(approved):
+    Grant.objects.filter(pk=approved.pk).delete()
+    code, said = run()
+    assert (code, f"its signed approval {approved.jti} is missing" in said) == (3, True)
+
+
 def test_3_the_key_for_checkpoints_signs_no_grant(approved):
     Grant.objects.filter(pk=approved.pk).update(kid=signing_key("checkpoint").kid)
     assert run()[0] == 3
