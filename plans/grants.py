@@ -302,7 +302,9 @@ def spend_quorum(
                 code="approver_twice",
             )
         roles[claims.role] = claims.approver
-    missing = [role for role in request.roles if role not in roles]
+    # Of the signed policy, not of the request's row: whoever writes that row signs nothing.
+    rule = pinned_file(request.revision).approvals[request.revision.approvals]
+    missing = [role for role in rule.required_roles if role not in roles]
     if missing:
         raise GrantNotGood(
             f"No signed approval by {', '.join(missing)} is there for this content; change the plan"

@@ -52,6 +52,12 @@ def takes_two(kind: str, role: str) -> bool:
     return kind == RoleBinding.APPROVAL or role in CONSOLE_ROLES_OF_TWO
 
 
+def holds_one_of_two(user: User, *, at: datetime) -> bool:
+    """Tell whether the person holds a role that takes two: nobody alone may log in as them."""
+    held = RoleBinding.objects.in_force(at).filter(user=user).values_list("kind", "role")
+    return any(takes_two(kind, role) for kind, role in held)
+
+
 def ask(request: RoleRequest, *, via: str) -> RoleRequest:
     """Keep the request and tell of it; raise HoldsItAlready, NoSecondPerson."""
     user, by, now = request.user, request.asked_by, request.asked_at

@@ -62,7 +62,9 @@ def check_trail(
     May run while events are written: what came meanwhile is no finding.
     """
     begin = heads_at(since) if since is not None else {}
-    verifier = TrailVerifier(public_keys("checkpoint") if keys is None else keys, since=begin)
+    verifier = TrailVerifier(
+        public_keys("checkpoint") if keys is None else keys, since=begin, signed=True
+    )
     last = _take_checkpoints(verifier, since)
     _take_anchors(verifier, anchors, last)
     earlier = _heads()
@@ -82,7 +84,11 @@ def _take_checkpoints(verifier: TrailVerifier, since: Checkpoint | None) -> int:
     rows = Checkpoint.objects.order_by("number")
     if since is not None:
         rows = rows.filter(number__gt=since.number)
-    last = since.number if since is not None else 0
+    last = 0
+    if since is not None:
+        # What is skipped is what it has signed, not what its row says.
+        verifier.checkpoint(since.text, heads_at(since), whole=True, source="the database")
+        last = since.number
     wanted = rows.values_list("number", "text", "heads", "whole")
     for number, text, heads, whole in wanted.iterator(chunk_size=ROWS_AT_ONCE):
         verifier.checkpoint(text, heads, whole=whole, source="the database")

@@ -37,7 +37,6 @@ from typing import Any
 try:
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
 except ImportError:  # pragma: no cover - said below, and by the exit code
     Ed25519PublicKey = None  # type: ignore[assignment,misc]
 
@@ -51,9 +50,13 @@ WORDS = {
     UNCHECKED: "not everything could be checked",
 }
 ZERO = "0" * 64
+ED25519_DER = bytes.fromhex("302a300506032b6570032100")
+"""What stands before the 32 bytes of a public key in a PEM file."""
 LONGEST_GAP_SECONDS = 660.0
 """Twice the five minutes between checkpoints, and a minute for a machine that is busy."""
 MOST_PROBLEMS = 100
+LENGTH_OF_UUID = 36
+"""So long is the id of an approval, by which an event names it."""
 NO_CRYPTOGRAPHY = "signatures were not checked: install the package cryptography"
 
 
@@ -260,8 +263,10 @@ def read_key(text: str) -> bytes:
     text = text.strip()
     try:
         if text.startswith("-----BEGIN"):
-            key: Any = load_pem_public_key(text.encode())
-            return bytes(key.public_bytes_raw())
+            # Read by hand: to tell what was not checked, no package is needed.
+            der = base64.b64decode("".join(text.splitlines()[1:-1]), validate=True)
+            if len(der) == 44 and der.startswith(ED25519_DER):
+                return der[12:]
         if "+" in text:
             _name, _key_id, packed = text.split("+", 2)
             told = unpacked(packed)
@@ -269,7 +274,7 @@ def read_key(text: str) -> bytes:
                 return told[1:]
         if len(text) == 64:
             return bytes.fromhex(text)
-    except (ValueError, AttributeError, NameError) as error:
+    except ValueError as error:
         raise ValueError(f"this is no Ed25519 public key: {error}") from error
     raise ValueError("this is no Ed25519 public key: give a PEM file, name+id+key or 64 hex digits")
 
@@ -353,6 +358,14 @@ def grant_words(signed: bytes) -> str:
         return "a grant that cannot be read"
 
 
+def id_in(payload: str) -> str:
+    """Return the id that a grant says it has, '' where it says none."""
+    try:
+        return str(json.loads(base64.b64decode(payload))["jti"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """What is kept of a checkpoint."""
@@ -371,12 +384,15 @@ class TrailVerifier:
         *,
         since: Mapping[str, tuple[int, str]] | None = None,
         whole: bool = True,
+        signed: bool = False,
         ends: datetime | None = None,
         longest_gap: float = LONGEST_GAP_SECONDS,
     ) -> None:
+        """Begin. `signed`: all checkpoints are to be here, so that none are is a finding, too."""
         self.outcome = Outcome()
         self._keys = dict(keys)
         self._whole = whole
+        self._signed = signed
         self._ends = ends
         self._longest_gap = longest_gap
         self._begin = dict(since or {})
@@ -388,6 +404,9 @@ class TrailVerifier:
         self._wanted: dict[str, dict[int, tuple[str, int]]] = {}
         self._stream, self._seq, self._hash, self._bad = "", 0, ZERO, False
         self._seen: dict[str, tuple[int, str]] = {}
+        self._first: dict[str, int] = {}
+        self._named: dict[str, tuple[str, int]] = {}
+        self._granted: set[str] = set()
 
     def _problem(self, code: int, why: str, stream: str = "", seq: int = 0) -> None:
         worse = not self.outcome.problems or code < self.outcome.exit
@@ -450,11 +469,11 @@ class TrailVerifier:
     def _take_heads(
         self, note: Note, heads: Mapping[str, Sequence[Any]] | None, *, whole: bool
     ) -> None:
-        if heads is None:
+        if heads is None or (self._heads is None and not whole):
+            # Without them the signature is over nothing that could be compared.
+            self._problem(BAD_SIGNATURE, f"the heads of checkpoint {note.number} are missing")
             return
         told = {stream: (int(seq), str(head)) for stream, (seq, head) in heads.items()}
-        if whole:
-            self._heads = {}
         for stream, (seq, head) in told.items():
             wanted = self._wanted.setdefault(stream, {})
             if wanted.setdefault(seq, (head, note.number))[0] != head:
@@ -464,9 +483,9 @@ class TrailVerifier:
                     stream,
                     seq,
                 )
-        if self._heads is None:
-            return
-        self._heads.update(told)
+        heads_now = {} if whole or self._heads is None else self._heads
+        heads_now.update(told)
+        self._heads = heads_now
         if told or not self._root:
             self._root = root_of(self._heads)
         if sum(seq for seq, _head in self._heads.values()) != note.size or self._root != note.root:
@@ -493,9 +512,7 @@ class TrailVerifier:
         elif note.number in self._proved:
             self._problem(FORKED, f"checkpoint {note.number} of {source} is not the report's")
         elif not self._known:
-            self.outcome.notes.append(
-                f"checkpoint {note.number} of {source} holds; this excerpt cannot be compared"
-            )
+            self._cannot_compare(note, source)
         elif note.origin != self._log:
             self._fork(note, None, source)
         elif self._ends is not None and note.at > self._ends:
@@ -508,6 +525,18 @@ class TrailVerifier:
                 f"checkpoint {note.number} of {source} ({note.at:%Y-%m-%d %H:%M:%S}) is not in the"
                 " trail any more: it was cut off, or is an older copy",
             )
+
+    def _cannot_compare(self, note: Note, source: str) -> None:
+        if not self._signed:
+            self.outcome.notes.append(
+                f"checkpoint {note.number} of {source} holds; this excerpt cannot be compared"
+            )
+            return
+        self._problem(
+            FORKED,
+            f"checkpoint {note.number} of {source} ({note.at:%Y-%m-%d %H:%M:%S}) is not in the"
+            " trail, which holds none any more",
+        )
 
     def _check_sequence(self, now: datetime | None) -> None:
         """Nothing between two checkpoints is missing, neither a number nor time."""
@@ -553,6 +582,9 @@ class TrailVerifier:
             self._bad = True
             self._problem(BROKEN, why, stream, min(seq, self._seq + 1))
             return
+        named = str(body.get("grant", ""))
+        if len(named) == LENGTH_OF_UUID:
+            self._named.setdefault(named, (stream, seq))
         wanted = self._wanted.get(stream, {}).get(seq)
         if wanted is not None and wanted[0] != self._hash:
             self._bad = True
@@ -565,6 +597,7 @@ class TrailVerifier:
             self._problem(BROKEN, "its events do not stand together", stream, seq)
         self.outcome.streams += 1
         self._stream, self._bad = stream, False
+        self._first[stream] = seq
         self._seq, self._hash = self._begin.get(stream, (0, ZERO))
         if not self._whole and seq > 1:
             # An excerpt begins somewhere; what came before is vouched for by its first hash.
@@ -631,6 +664,25 @@ class TrailVerifier:
             why = "the stream's head was changed"
         self._problem(BROKEN, why, stream, min(found[0], seq) + 1)
 
+    def vouch(self) -> None:
+        """Tell which events of an excerpt no checkpoint vouches for; after all events.
+
+        Links that fit each other anybody can make: what is signed is a checkpoint.
+        """
+        self._end_stream()
+        for stream, (last, _hash) in self._seen.items():
+            signed = max(self._wanted.get(stream, {}), default=0)
+            if last < 0:
+                continue
+            if signed < self._first[stream]:
+                self._problem(
+                    UNCHECKED, "no checkpoint is there that vouches for its events", stream, last
+                )
+            elif signed < last:
+                self.outcome.notes.append(
+                    f"{stream}: events after {signed} are newer than the checkpoint"
+                )
+
     def broken(self, stream: str, seq: int, why: str) -> None:
         """Tell of an event that cannot even be read."""
         if not (self._bad and stream == self._stream):
@@ -647,6 +699,7 @@ class TrailVerifier:
         by any other is forged then. Without it only the given keys are there to try.
         """
         self.outcome.grants += 1
+        self._granted.add(id_in(payload))
         public = (self._keys if keys is None else keys).get(kid)
         if Ed25519PublicKey is None:
             self._problem(UNCHECKED, NO_CRYPTOGRAPHY)
@@ -694,6 +747,13 @@ class TrailVerifier:
                         self._begin.get(stream, (0, ZERO))[0] + 1,
                     )  # fmt: skip
         self._check_sequence(now)
+        if self._signed:
+            for jti in self._named.keys() - self._granted:
+                self._problem(
+                    BAD_SIGNATURE, f"its signed approval {jti} is missing", *self._named[jti]
+                )
+        if self._signed and self.outcome.events and not self._known:
+            self._problem(UNCHECKED, "no checkpoint is there that vouches for these events")
         return self.outcome
 
 
@@ -740,7 +800,12 @@ def verify_files(
     """Check what the files hold, against the anchors."""
     scope, ends, told_keys = _first_look(files)
     own_keys = not keys
-    verifier = TrailVerifier(keys or told_keys, whole=scope in {"everything", ""}, ends=ends)
+    verifier = TrailVerifier(
+        keys or told_keys,
+        whole=scope in {"everything", ""},
+        signed=scope == "everything",
+        ends=ends,
+    )
     if own_keys and told_keys:
         verifier.outcome.notes.append(
             "the keys are those that the file itself names: compare their ids with what you were"
@@ -757,6 +822,9 @@ def verify_files(
     heads = [told for line in _all_lines(files) if (told := _take(verifier, line)) is not None]
     for head in heads:
         verifier.head(head["stream"], head["seq"], head["hash"])
+    if scope == "everything":
+        return verifier.finish(now=ends)
+    verifier.vouch()
     return verifier.finish()
 
 

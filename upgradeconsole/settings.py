@@ -19,7 +19,8 @@ from upgradeconsole.single_sign_on import read_single_sign_on
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env_str("UPGRADECONSOLE_DATA", str(BASE_DIR / "data"))).resolve()
-DATA_DIR.mkdir(parents=True, exist_ok=True)
+# As `./console up` makes it: the database in it holds sessions.
+DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
 VERSION = __version__
 
 DEBUG = env_bool("UPGRADECONSOLE_DEBUG", default=False)

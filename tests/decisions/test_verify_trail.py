@@ -263,7 +263,8 @@ def test_nothing_of_the_console_and_no_django_is_needed(tmp_path):
         )
         return done.returncode, done.stdout + done.stderr
 
-    assert run(trail)[0] == verify_trail.HOLDS
+    code, said = run(trail)
+    assert (code, "no checkpoint is there" in said) == (verify_trail.UNCHECKED, True)
     lines = [{"event": b, "prev_hash": p, "hash": h} for b, p, h in good]
     lines[1]["event"] = a_body(2, sentence="Nothing.")
     trail.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -274,6 +275,13 @@ def test_nothing_of_the_console_and_no_django_is_needed(tmp_path):
     code, said = run(trail)
     assert code == verify_trail.UNCHECKED
     assert "install the package cryptography" in said
+    pem = tmp_path / "key.pem"
+    pem.write_bytes(
+        Ed25519PrivateKey.generate()
+        .public_key()
+        .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
+    assert run(trail, "--pubkey", pem)[0] == verify_trail.UNCHECKED
     trail.write_text("{")
     assert run(trail)[0] == verify_trail.UNREADABLE
     assert run()[0] == verify_trail.UNREADABLE

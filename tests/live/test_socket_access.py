@@ -11,6 +11,7 @@ from batches.routing import websocket_urlpatterns
 from plans.permissions import ROLES_OF_ACTION
 from tests.web.access_scene import APPROVES, HOLDERS, OTHER, OWN, TwoSides
 from tests.web.api_scene import configure
+from upgradeconsole.routing import websocket_urlpatterns as all_sockets
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ROUTER = URLRouter(websocket_urlpatterns)
@@ -24,6 +25,11 @@ def test_every_socket_is_classified():
         "name the new socket in SOCKETS of tests/live/test_socket_access.py, with the address that"
         " takes a plan"
     )
+
+
+async def test_an_address_without_a_socket_is_refused_without_an_error():
+    socket = WebsocketCommunicator(URLRouter(all_sockets), "/ws/plans/")
+    assert (await socket.connect())[0] is False
 
 
 async def answered(address: str, who: object) -> int | None:

@@ -6,11 +6,12 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from plans.checkpoint_text import verifier_key
 from plans.checkpoints import take_checkpoint
 from plans.console_keys import rotate, signing_key
-from plans.models import Checkpoint, Grant, Stream, TrailCheck
+from plans.models import Checkpoint, Event, Grant, Stream, TrailCheck
 from reports import verify_trail
 from reports.anchor_files import Anchor, write
 from tests.builders import a_draft, an_approved
@@ -58,6 +59,46 @@ def test_2_a_fork_against_an_anchor(signed, tmp_path):
     assert run("--anchors", anchors)[0] == 2
 
 
+def rewritten() -> None:
+    """Change an event and chain everything after it anew, as whoever holds the database can."""
+    row = Event.objects.filter(stream__key="system").order_by("-seq").first()
+    stream = Stream.objects.get(key="system")
+    assert row is not None
+    row.sentence = "Nothing happened."
+    row.hash = verify_trail.chained(row.prev_hash, row.body("system"))
+    drops = {
+        "sqlite": "DROP TRIGGER plans_event_no_update",
+        "postgresql": "DROP FUNCTION plans_event_refuse() CASCADE",
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(drops[connection.vendor])
+    Event.objects.filter(pk=row.pk).update(sentence=row.sentence, hash=row.hash)
+    Stream.objects.filter(pk=stream.pk).update(head_hash=row.hash)
+
+
+@pytest.mark.parametrize("gone", ["heads", "checkpoints"])
+def test_nobody_hides_a_rewritten_trail_from_the_anchors(signed, tmp_path, gone):
+    """Neither the heads that a checkpoint was signed over nor all checkpoints can be taken out."""
+    anchors = anchored(tmp_path, signed)
+    rewritten()
+    if gone == "heads":
+        Checkpoint.objects.update(heads={}, whole=False)
+    else:
+        Checkpoint.objects.all().delete()
+    assert run("--anchors", anchors)[0] in {2, 3}
+
+
+def test_what_a_trusted_checkpoint_skips_is_what_it_has_signed(signed):
+    heads = {stream: [seq + 5, head] for stream, (seq, head) in signed.heads.items()}
+    Checkpoint.objects.update(heads=heads)
+    assert run("--since", str(signed.number))[0] in {1, 3}
+
+
+def test_5_events_for_which_no_checkpoint_vouches(signed):
+    Checkpoint.objects.all().delete()
+    assert run()[0] == verify_trail.UNCHECKED
+
+
 def test_3_a_bad_signature(signed):
     other = rotate("grant")[1]
     text = signed.text.replace(signed.kid, other)
@@ -93,6 +134,12 @@ def test_3_a_grant_that_somebody_spoilt_is_named(approved, spoilt, why):
     code, said = run()
     assert code == 3
     assert why.format(jti=approved.jti, kid=approved.kid) in said
+
+
+def test_3_a_signed_approval_that_was_taken_out_is_missed(approved):
+    Grant.objects.filter(pk=approved.pk).delete()
+    code, said = run()
+    assert (code, f"its signed approval {approved.jti} is missing" in said) == (3, True)
 
 
 def test_3_the_key_for_checkpoints_signs_no_grant(approved):

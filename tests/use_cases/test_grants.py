@@ -19,6 +19,8 @@ from plans.console_keys import public_key, signing_key
 from plans.grant_claims import LOOSEN, Bound, GrantClaims
 from plans.grant_signing import SealedGrant, opened, seal
 from plans.models import (
+    Approval,
+    ApprovalRequest,
     Event,
     Grant,
     Plan,
@@ -206,6 +208,22 @@ def test_fault_27_a_policy_text_that_was_changed_in_its_row_starts_nothing(scene
     assert text != revision.policy_text
     PlanRevision.objects.filter(pk=revision.pk).update(policy_text=text)
     assert why_not(scene, plan) == "grant_wrong_content"
+
+
+@pytest.mark.parametrize("roles", [[], ["system_admin"]])
+def test_fault_27_a_request_whose_roles_were_changed_in_its_row_starts_nothing(scene, roles):
+    """How many have to agree is said by the policy that was signed, not by the request."""
+    plan = a_draft(scene)
+    approval.submit(plan_id=plan.pk, by=scene.mara, now=now(), via="page")
+    if roles:
+        approval.approve(
+            plan_id=plan.pk, approver=scene.aram, now=now(), via="page", step_up=StepUp(TOTP, now())
+        )
+    ApprovalRequest.objects.filter(plan=plan).update(
+        roles=roles, closed_at=now(), outcome=Approval.APPROVED
+    )
+    Plan.objects.filter(pk=plan.pk).update(state="approved")
+    assert why_not(scene, plan) == "grant_missing"
 
 
 def test_a_plan_whose_rows_were_changed_is_not_approved_either(scene):

@@ -214,3 +214,16 @@ def test_a_switch_is_turned_back_only_with_the_factor():
     for name in (flags.ORCHESTRATOR, flags.POLICY):
         assert flags.lets_more_happen(name, on=on)
         assert not flags.lets_more_happen(name, on=off)
+
+
+def test_a_password_for_somebody_takes_the_factor_and_waits_in_no_session(scene, app):
+    browser = logged_in(scene.ada, app, ahead=-1)
+    session = browser.session
+    for record in session["account_authentication_methods"]:
+        record["at"] -= 360
+    session.save()
+    where = reverse("admin:auth_user_password_change", args=[scene.nils.pk])
+    given = {"usable_password": "true", "password1": "correct horse 9", "password2": "x"}
+    asked = browser.post(where, given)
+    assert asked["Location"].startswith(STEP_UP)
+    assert "correct horse" not in str(dict(browser.session))
