@@ -190,6 +190,39 @@ def nobody_debugs(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
 
 
 @register(deploy=True)
+def data_folder_is_ours_alone(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """W053: others on this machine can read sessions, password hashes and mails."""
+    folder = settings.DATA_DIR
+    try:
+        open_to_others = bool(folder.stat().st_mode & 0o077)
+    except OSError:
+        return []
+    if not open_to_others:
+        return []
+    return [
+        CheckWarning(
+            f"{folder} can be read by others on this machine.",
+            hint=f"chmod 700 {folder}",
+            id="upgradeconsole.W053",
+        )
+    ]
+
+
+@register(deploy=True)
+def mail_is_sent(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """W054: mails about accounts, approvals and broken glass reach nobody."""
+    if not settings.EMAIL_BACKEND.endswith("filebased.EmailBackend"):
+        return []
+    return [
+        CheckWarning(
+            f"Mail is written into {settings.EMAIL_FILE_PATH} and sent to nobody.",
+            hint="Set EMAIL_BACKEND and EMAIL_HOST; see docs/people.md.",
+            id="upgradeconsole.W054",
+        )
+    ]
+
+
+@register(deploy=True)
 def database_is_reached_by_tls(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """W006: the database is on another host and may be spoken to without TLS."""
     address = settings.DATABASE_ADDRESS

@@ -180,3 +180,20 @@ def test_nobody_deploys_a_console_that_is_debugged(settings: Any) -> None:
     settings.DEBUG = True
     (found,) = checks.nobody_debugs()
     assert (found.id, found.level) == ("upgradeconsole.E054", ERROR)
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o700, False), (0o750, True), (0o755, True)])
+def test_a_data_folder_that_others_can_read_is_named(
+    tmp_path: Path, settings: Any, mode: int, warned: bool
+) -> None:
+    tmp_path.chmod(mode)
+    settings.DATA_DIR = tmp_path
+    found = [message.id for message in checks.data_folder_is_ours_alone()]
+    assert found == (["upgradeconsole.W053"] if warned else [])
+
+
+def test_mail_that_is_sent_to_nobody_is_named(settings: Any) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    assert [message.id for message in checks.mail_is_sent()] == ["upgradeconsole.W054"]
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    assert checks.mail_is_sent() == []

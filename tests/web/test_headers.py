@@ -59,6 +59,7 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "UPGRADECONSOLE_HOSTS": "console.example.org",
         # The shipped example of a platform names it.
         "FLEET_TOKEN": "given-by-the-platform",
+        "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
     }
 
 
