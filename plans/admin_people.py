@@ -20,11 +20,12 @@ from plans.admin_rights import (
     IntakeAdmin,
     administrator,
 )
+from plans.admin_ways_in import WaysInAdmin, waits_line
 from plans.leavers import let_go, let_in
 from plans.machine_access import LONGEST_DAYS, NewToken, make_token, revoke_token
 from plans.models import ApiToken, RoleBinding, RoleRequest, User
 from plans.reach import selector_problems
-from plans.role_confirming import confirm_role, refuse_role
+from plans.role_confirming import confirm_role, refuse_role, warning_of
 from plans.role_giving import end_role, give_role
 from plans.role_records import KNOWN_CONSOLE_ROLES
 from plans.second_factors import reset_factors
@@ -52,11 +53,11 @@ class PersonCreationForm(CreationForm):
 
 
 @admin.register(User)
-class PersonAdmin(EditableAdmin, PeopleAdmin):
+class PersonAdmin(WaysInAdmin, PeopleAdmin):
     """People; somebody who leaves is made inactive, since the trail names them for ever."""
 
     add_form = PersonCreationForm
-    list_display = ("email", "name", "is_active", "is_staff", "last_login")
+    list_display = ("email", "name", "is_active", "is_staff", "last_login", "waits")
     list_filter = ("is_active", "is_staff")
     search_fields = ("email", "name")
     ordering = ("email",)
@@ -80,6 +81,7 @@ class PersonAdmin(EditableAdmin, PeopleAdmin):
                 run=lambda user, by, reason, now, _proof: reset_factors(
                     user=user, by=by, reason=reason, now=now, via="admin"
                 ),
+                warns=waits_line,
                 reason_needed=True,
                 steps_up=True,
             )
@@ -191,6 +193,7 @@ class RoleRequestAdmin(HistoryAdmin):
                 name="confirm",
                 label="Confirm",
                 meaning="These people hold these roles from now on.",
+                warns=lambda asked, _request: warning_of(asked),
                 steps_up=True,
                 run=lambda asked, by, _reason, now, _proof: confirm_role(
                     request_id=asked.pk, by=by, now=now, via="admin"
