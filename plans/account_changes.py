@@ -20,7 +20,7 @@ from plans.models import User
 from plans.permissions import require
 from plans.refusal import BadInput, NotFound
 from plans.role_records import who
-from plans.ways_in import CHANGE_EMAIL, SET_PASSWORD, let_roles_wait, waiting_words
+from plans.ways_in import WayIn, let_roles_wait, waiting_words
 
 
 @transaction.atomic
@@ -63,7 +63,8 @@ def set_password(
         payload={"user": str(user.pk), "reason": reason.strip(), "sessions_ended": ended},
     )
     if password is not None:
-        let_roles_wait(user=user, way=SET_PASSWORD, reason=reason, by=by, now=now, via=via)
+        way = WayIn("set the password", f"set_password {user.email} --reason WHY")
+        let_roles_wait(user=user, way=way, reason=reason, by=by, now=now, via=via)
     tell_person(
         user,
         subject="Your password was changed",
@@ -121,7 +122,8 @@ def change_email(
         },
     )
     said = f"from {old} to {new}{why}"
-    let_roles_wait(user=user, way=CHANGE_EMAIL, reason=said, by=by, now=now, via=via)
+    way = WayIn("changed the e-mail address", f"change_email {old} {new} --reason WHY")
+    let_roles_wait(user=user, way=way, reason=said, by=by, now=now, via=via)
     tell_person(
         user, subject="Your e-mail address was changed", text=f"{text} {waiting_words(user)}"
     )

@@ -23,7 +23,7 @@ from plans.models import RoleBinding, RoleRequest, User
 from plans.one_time_code import as_typed, matching_period, period_at
 from plans.permissions import require
 from plans.refusal import BadInput, NotAllowed, NotFound, Refused
-from plans.ways_in import RESET_FACTORS, let_roles_wait, waiting_words
+from plans.ways_in import WayIn, let_roles_wait, waiting_words
 
 # Who holds nothing but these only looks: a factor is offered to them and not asked for.
 LOOKING_ONLY = frozenset({"viewer", "auditor", "telemetry"})
@@ -187,7 +187,8 @@ def reset_factors(
             "sessions_ended": ended,
         },
     )
-    let_roles_wait(user=user, way=RESET_FACTORS, reason=reason, by=by, now=now, via=via)
+    way = WayIn("reset the second factors", f"reset_mfa {user.email} --reason WHY")
+    let_roles_wait(user=user, way=way, reason=reason, by=by, now=now, via=via)
     tell_person(
         user,
         subject="Your second factor was reset",

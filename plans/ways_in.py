@@ -20,15 +20,10 @@ LONGEST_WHY = 300
 
 @dataclass(frozen=True, slots=True)
 class WayIn:
-    """One act that opens an account: what was done, and the machine's own line for it."""
+    """One act that opens an account: what was done, and the machine's own command for it."""
 
     done: str
     command: str
-
-
-RESET_FACTORS = WayIn("reset the second factors", "reset_mfa {email} --reason WHY")
-SET_PASSWORD = WayIn("set the password", "set_password {email} --reason WHY")
-CHANGE_EMAIL = WayIn("changed the e-mail address", "change_email {email} NEW --reason WHY")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +104,7 @@ def let_roles_wait(
         raise NoSecondPerson(
             f"{user.get_full_name()} is {' and '.join(affected.to_confirm)}. Another administrator"
             " would have to confirm that again, and there is none who could. On the machine itself"
-            f" it can be done, which the trail tells: ./console manage"
-            f" {way.command.format(email=user.email)}"
+            f" it can be done, which the trail tells: ./console manage {way.command}"
         )
     refuse_last_administrator({one.pk for one in held}, now)
     why = f"{by.get_full_name()} {way.done}: {' '.join(reason.split())}"[:LONGEST_WHY]

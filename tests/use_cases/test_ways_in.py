@@ -126,7 +126,10 @@ def test_the_machine_and_people_themselves_open_nothing_to_others(scene, done):
     [
         ("reset the second factors", "manage reset_mfa aram@example.org --reason WHY"),
         ("set the password", "manage set_password aram@example.org --reason WHY"),
-        ("changed the e-mail address", "manage change_email "),
+        (
+            "changed the e-mail address",
+            "manage change_email aram@example.org new-aram@example.org --reason WHY",
+        ),
     ],
 )
 def test_without_anybody_to_confirm_it_is_the_machines_to_do(scene, done, line):
