@@ -23,10 +23,10 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from plans.account_changes import change_email, set_password
 from plans.admin_rights import AnyModelForm, EditableAdmin, administrator
-from plans.models import RoleRequest, User
+from plans.models import User
 from plans.role_records import shown
 from plans.step_up import require_step_up, step_up_of
-from plans.ways_in import what_waits
+from plans.ways_in import waiting_roles, what_waits
 
 if TYPE_CHECKING:
     PasswordForm = AdminPasswordChangeForm[User]
@@ -58,8 +58,7 @@ class WaysInAdmin(EditableAdmin):
     @admin.display(description="Waits for a second administrator")
     def waits(self, user: User) -> str:
         """Return the roles that do not count until somebody else confirms them."""
-        waiting = RoleRequest.objects.filter(user=user, outcome="").order_by("asked_at", "pk")
-        return ", ".join(shown(one.role) for one in waiting) or "-"
+        return ", ".join(shown(one.role) for one in waiting_roles(user)) or "-"
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Say above the address what becomes of the person's roles with another one."""

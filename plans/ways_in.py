@@ -48,11 +48,13 @@ def affected_by(user: User, *, now: datetime) -> Affected:
     from_company = set(
         MappedRole.objects.filter(binding__in=two).values_list("binding_id", flat=True)
     )
-    asked = RoleRequest.objects.filter(user=user, outcome="").order_by("asked_at", "pk")
+    asked = RoleRequest.objects.filter(user=user, outcome="").order_by(
+        "asked_at", "kind", "role", "pk"
+    )
     return Affected(
         held=tuple(one for one in two if one.pk not in from_company),
         mapped=tuple(one for one in two if one.pk in from_company),
-        asked=tuple(one for one in asked if takes_two(one.kind, one.role)),
+        asked=tuple(one for one in waiting_roles(user) if takes_two(one.kind, one.role)),
     )
 
 
@@ -163,7 +165,9 @@ def _tell(
 
 def waiting_roles(user: User) -> list[RoleRequest]:
     """Return the roles of the person that wait for another administrator."""
-    return list(RoleRequest.objects.filter(user=user, outcome="").order_by("asked_at", "pk"))
+    return list(
+        RoleRequest.objects.filter(user=user, outcome="").order_by("asked_at", "kind", "role", "pk")
+    )
 
 
 def waiting_words(user: User) -> str:
