@@ -48,9 +48,6 @@ def affected_by(user: User, *, now: datetime) -> Affected:
     from_company = set(
         MappedRole.objects.filter(binding__in=two).values_list("binding_id", flat=True)
     )
-    asked = RoleRequest.objects.filter(user=user, outcome="").order_by(
-        "asked_at", "kind", "role", "pk"
-    )
     return Affected(
         held=tuple(one for one in two if one.pk not in from_company),
         mapped=tuple(one for one in two if one.pk in from_company),
