@@ -13,7 +13,6 @@ from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.forms import AdminPasswordChangeForm
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -32,9 +31,9 @@ if TYPE_CHECKING:
     PasswordForm = AdminPasswordChangeForm[User]
 else:
     PasswordForm = AdminPasswordChangeForm
-EMAIL_OPENS = (
-    "Another e-mail address is a way into this account: its old one, and the log-in at the company"
-    " that was found by it, let in no more."
+WITH_ANOTHER_ADDRESS = (
+    "With another e-mail address the old one lets in no more, nor does the log-in at the company"
+    " that was found by it."
 )
 
 
@@ -55,7 +54,7 @@ def waits_line(user: User, request: HttpRequest) -> str:
 class WaysInAdmin(EditableAdmin):
     """People's passwords and addresses, written by administrators with a fresh second factor."""
 
-    @admin.display(description="Waits for a second administrator")
+    @admin.display(description="Roles that wait")
     def waits(self, user: User) -> str:
         """Return the roles that do not count until somebody else confirms them."""
         return ", ".join(shown(one.role) for one in waiting_roles(user)) or "-"
@@ -66,7 +65,7 @@ class WaysInAdmin(EditableAdmin):
         if not isinstance(obj, User) or not self.has_change_permission(request, obj):
             return fieldsets
         (name, options), *others = fieldsets
-        told = f"{EMAIL_OPENS} {waits_line(obj, request)}".strip()
+        told = f"{WITH_ANOTHER_ADDRESS} {waits_line(obj, request)}".strip()
         return [(name, {**options, "description": told}), *others]
 
     def save_model(self, request: HttpRequest, obj: Any, form: AnyModelForm, change: bool) -> None:
@@ -84,7 +83,7 @@ class WaysInAdmin(EditableAdmin):
     @method_decorator(sensitive_post_parameters())
     def user_change_password(
         self, request: HttpRequest, id: str, form_url: str = ""
-    ) -> HttpResponseBase:
+    ) -> HttpResponse:
         """Ask for another password and why, and set it.
 
         The second factor is asked for before anything is typed: no form with a password in it

@@ -5,6 +5,7 @@ person. So what takes two to give (`takes_two`) ends with it and is asked for ag
 administrator to confirm. All else the person keeps: who operates pauses and rolls back at once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -55,12 +56,26 @@ def affected_by(user: User, *, now: datetime) -> Affected:
     )
 
 
-def _named(roles: tuple[RoleBinding | RoleRequest, ...]) -> list[str]:
+def _named(roles: Sequence[RoleBinding | RoleRequest]) -> list[str]:
     return [
-        f"{'the approval role ' if one.kind == RoleBinding.APPROVAL else ''}{shown(one.role)}"
+        f"the {'approval ' if one.kind == RoleBinding.APPROVAL else ''}role {shown(one.role)}"
         f" for {selector_words(one.selector)}"
         for one in roles
     ]
+
+
+def _wait(names: Sequence[str]) -> str:
+    """Return what becomes of roles of these names, as a part of a sentence."""
+    one = len(names) == 1
+    return (
+        f"{' and '.join(names)} {'waits' if one else 'wait'} until another administrator has"
+        f" confirmed {'it' if one else 'them'}"
+    )
+
+
+def _come_back(names: Sequence[str]) -> str:
+    verb = "comes" if len(names) == 1 else "come"
+    return f"{' and '.join(names)} {verb} back with the next log-in at the company"
 
 
 def what_waits(user: User, *, by: User, now: datetime) -> str:
@@ -70,17 +85,11 @@ def what_waits(user: User, *, by: User, now: datetime) -> str:
     affected, name = affected_by(user, now=now), user.get_full_name()
     told = []
     if affected.to_confirm:
-        told.append(
-            f"{name} is not {' and '.join(affected.to_confirm)} until another administrator has"
-            " confirmed it again."
-        )
+        told.append(f"Of {name}'s roles, {_wait(affected.to_confirm)}.")
         if not has_second(user, by, now):
             told.append("There is nobody who could: this can be done on the machine alone.")
     if affected.mapped:
-        told.append(
-            f"{name} is {' and '.join(_named(affected.mapped))} again with the next log-in at the"
-            " company."
-        )
+        told.append(f"Of {name}'s roles, {_come_back(_named(affected.mapped))}.")
     return " ".join(told)
 
 
@@ -101,18 +110,16 @@ def let_roles_wait(
         return []
     if affected.to_confirm and not has_second(user, by, now):
         raise NoSecondPerson(
-            f"{user.get_full_name()} is {' and '.join(affected.to_confirm)}. Another administrator"
-            " would have to confirm that again, and there is none who could. On the machine itself"
-            f" it can be done, which the trail tells: ./console manage {way.command}"
+            f"With this, of {user.get_full_name()}'s roles {_wait(affected.to_confirm)}, and there"
+            " is nobody who could. On the machine itself it can be done, which the trail tells:"
+            f" ./console manage {way.command}"
         )
     refuse_last_administrator({one.pk for one in held}, now)
     why = f"{by.get_full_name()} {way.done}: {' '.join(reason.split())}"[:LONGEST_WHY]
     end_bindings(held, why, by, now)
     withdraw(affected.asked, why=why, by=by, now=now)
-    wanted = {
-        (one.kind, one.role, selector_words(one.selector)): one
-        for one in (*affected.asked, *affected.held)
-    }
+    again: list[RoleBinding | RoleRequest] = [*affected.asked, *affected.held]
+    wanted = {(one.kind, one.role, selector_words(one.selector)): one for one in again}
     requests = [
         RoleRequest(
             user=user, kind=one.kind, role=one.role, selector=one.selector,
@@ -133,22 +140,15 @@ def _tell(
     affected: Affected,
     requests: list[RoleRequest],
 ) -> None:
-    name = user.get_full_name()
     told = []
     if requests:
-        told.append(
-            f"{name} is not {' and '.join(_named(tuple(requests)))} until another administrator"
-            " has confirmed it again"
-        )
+        told.append(_wait(_named(requests)))
     if affected.mapped:
-        told.append(
-            f"{name} is {' and '.join(_named(affected.mapped))} again with the next log-in at the"
-            " company"
-        )
+        told.append(_come_back(_named(affected.mapped)))
     events.record(
         stream=None,
         kind="roles_wait",
-        sentence=f"{by.get_full_name()} {way.done} of {name}: {'; '.join(told)}.",
+        sentence=f"{by.get_full_name()} {way.done} of {user.get_full_name()}: {'; '.join(told)}.",
         actor=by,
         via=via,
         now=now,
@@ -168,8 +168,6 @@ def waiting_roles(user: User) -> list[RoleRequest]:
 
 
 def waiting_words(user: User) -> str:
-    """Return in words what of the person's waits, as their own mail says it; empty for nothing."""
-    waiting = tuple(waiting_roles(user))
-    if not waiting:
-        return ""
-    return f"Until another administrator confirms it, you are not {' and '.join(_named(waiting))}."
+    """Return in words what of the person's waits, as they read it themselves; empty for nothing."""
+    waiting = waiting_roles(user)
+    return f"Of your roles, {_wait(_named(waiting))}." if waiting else ""
