@@ -57,7 +57,7 @@ class PersonAdmin(WaysInAdmin, PeopleAdmin):
     """People; somebody who leaves is made inactive, since the trail names them for ever."""
 
     add_form = PersonCreationForm
-    list_display = ("email", "name", "is_active", "is_staff", "last_login", "waits")
+    list_display = ("email", "name", "waits", "is_active", "is_staff", "last_login")
     list_filter = ("is_active", "is_staff")
     search_fields = ("email", "name")
     ordering = ("email",)
