@@ -33,6 +33,8 @@ class Act:
     reason_needed: bool = False
     steps_up: bool = False
     """Whether `run` takes, after row, person, reason and time, what the session proves."""
+    warns: Callable[[Any, HttpRequest], str] | None = None
+    """What its page says of one row beforehand, empty for nothing."""
     signs: bool = False
     """The same of an act that is signed: it asks by itself for a proof that is for it alone."""
 
@@ -94,7 +96,7 @@ def _confirmation(
             **model_admin.admin_site.each_context(request),
             "title": act.label,
             "act": act,
-            "rows": rows,
+            "rows": [(row, act.warns(row, request) if act.warns else "") for row in rows],
             "opts": model_admin.opts,
             "checkbox_name": ACTION_CHECKBOX_NAME,
             "reason_missing": asked_before,

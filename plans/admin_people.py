@@ -6,15 +6,12 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import BaseUserCreationForm
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 
-from plans import events
-from plans.account_mail import tell_person
 from plans.admin_acts import Act, as_action
 from plans.admin_rights import (
     AnyModelForm,
@@ -23,14 +20,12 @@ from plans.admin_rights import (
     IntakeAdmin,
     administrator,
 )
+from plans.admin_ways_in import WaysInAdmin, waits_line
 from plans.leavers import let_go, let_in
-from plans.login_sessions import end_sessions
 from plans.machine_access import LONGEST_DAYS, NewToken, make_token, revoke_token
 from plans.models import ApiToken, RoleBinding, RoleRequest, User
-from plans.permissions import require
 from plans.reach import selector_problems
-from plans.refusal import NotAllowed
-from plans.role_confirming import confirm_role, holds_one_of_two, refuse_role
+from plans.role_confirming import confirm_role, refuse_role, warning_of
 from plans.role_giving import end_role, give_role
 from plans.role_records import KNOWN_CONSOLE_ROLES
 from plans.second_factors import reset_factors
@@ -58,11 +53,11 @@ class PersonCreationForm(CreationForm):
 
 
 @admin.register(User)
-class PersonAdmin(EditableAdmin, PeopleAdmin):
+class PersonAdmin(WaysInAdmin, PeopleAdmin):
     """People; somebody who leaves is made inactive, since the trail names them for ever."""
 
     add_form = PersonCreationForm
-    list_display = ("email", "name", "is_active", "is_staff", "last_login")
+    list_display = ("email", "name", "waits", "is_active", "is_staff", "last_login")
     list_filter = ("is_active", "is_staff")
     search_fields = ("email", "name")
     ordering = ("email",)
@@ -86,6 +81,7 @@ class PersonAdmin(EditableAdmin, PeopleAdmin):
                 run=lambda user, by, reason, now, _proof: reset_factors(
                     user=user, by=by, reason=reason, now=now, via="admin"
                 ),
+                warns=waits_line,
                 reason_needed=True,
                 steps_up=True,
             )
@@ -111,57 +107,6 @@ class PersonAdmin(EditableAdmin, PeopleAdmin):
                 ),
             )
         ),
-    )
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Keep the address to which a new password would be sent, where it opens an approval."""
-        shown = super().get_readonly_fields(request, obj)
-        guarded = obj is not None and holds_one_of_two(obj, at=timezone.now())
-        return (*shown, "email") if guarded else shown
-
-    def user_change_password(
-        self, request: HttpRequest, id: str, form_url: str = ""
-    ) -> HttpResponse:
-        """Set a password, told to the person and the trail; never of who approves or administers.
-
-        With it, and with their second factors reset, one administrator would be two people.
-        """
-        user = self.get_object(request, id)
-        by, now = administrator(request), timezone.now()
-        require(by, "administer")
-        if holds_one_of_two(user, at=now):
-            raise NotAllowed(
-                f"{user.get_full_name()} approves, breaks glass or administers, so nobody else sets"
-                " their password: they use 'Forgot password' on the log-in page, or somebody runs"
-                f" './console manage changepassword {user.email}' on the machine.",
-                code="own_password",
-            )
-        require_step_up(request, now=now)
-        before = user.password
-        with transaction.atomic():
-            answer: HttpResponse = super().user_change_password(request, id, form_url)
-            user.refresh_from_db()
-            if user.password != before:
-                _tell_password(user, by)
-        return answer
-
-
-def _tell_password(user: User, by: User) -> None:
-    end_sessions(user)
-    events.record(
-        stream=None,
-        kind="password_set",
-        sentence=f"{by.get_full_name()} set the password of {user.get_full_name()}.",
-        actor=by,
-        via="admin",
-        now=timezone.now(),
-        payload={"user": str(user.pk)},
-    )
-    tell_person(
-        user,
-        subject="Your password was set anew",
-        text=f"{by.get_full_name()} has set your password for the Upgrade Console, and your"
-        " sessions have ended. If you did not ask for this, tell your administrators at once.",
     )
 
 
@@ -248,6 +193,7 @@ class RoleRequestAdmin(HistoryAdmin):
                 name="confirm",
                 label="Confirm",
                 meaning="These people hold these roles from now on.",
+                warns=lambda asked, _request: warning_of(asked),
                 steps_up=True,
                 run=lambda asked, by, _reason, now, _proof: confirm_role(
                     request_id=asked.pk, by=by, now=now, via="admin"

@@ -18,7 +18,7 @@ from plans.leavers import let_go, let_in
 from plans.models import RoleBinding, RoleRequest, User
 from plans.permissions import require
 from plans.refusal import BadInput, NotFound
-from plans.role_confirming import confirm_role, open_requests_for, refuse_role
+from plans.role_confirming import confirm_role, open_requests_for, refuse_role, warning_of
 from plans.role_giving import end_role, give_role
 from plans.role_records import KNOWN_CONSOLE_ROLES
 
@@ -70,6 +70,13 @@ class RoleRequestOutput(serializers.Serializer[Any]):
     expires_at = serializers.DateTimeField(allow_null=True)
     why = serializers.CharField()
     outcome = serializers.CharField(help_text="Empty while it waits.")
+    warning = serializers.SerializerMethodField(
+        help_text="What whoever confirms has to make sure of first; empty for nothing special."
+    )
+
+    def get_warning(self, request: RoleRequest) -> str:
+        """Return what the second administrator has to make sure of."""
+        return warning_of(request)
 
 
 class HeldOutput(serializers.Serializer[Any]):

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from plans.api_access import ConsoleView, asking, taken, via
 from plans.api_output import PROBLEMS
+from plans.api_people import RoleRequestOutput
 from plans.api_step_up import proof_of
 from plans.models import User
 from plans.permissions import approval_roles, console_roles, require
@@ -23,6 +24,7 @@ from plans.second_factors import (
     reset_factors,
 )
 from plans.step_up import step_up_of
+from plans.ways_in import waiting_roles
 
 PERSON_PARAMETER = OpenApiParameter(
     "person", str, OpenApiParameter.PATH, description="The person's id or e-mail address."
@@ -52,6 +54,10 @@ class MeOutput(serializers.Serializer[Any]):
         help_text="Their roles need a second factor, and they have none."
     )
     step_up = StepUpOutput(allow_null=True)
+    waiting_roles = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="Roles of theirs that do not count until another administrator confirms them.",
+    )
 
 
 class Me(ConsoleView):
@@ -76,6 +82,7 @@ def _me(user: User, request: Request, now: datetime) -> dict[str, Any]:
         "recovery_codes_left": recovery_codes_left(user),
         "must_enrol": must_have_factor(user, at=now) and not has_factor(user),
         "step_up": stepped_up,
+        "waiting_roles": [one.role for one in waiting_roles(user)],
     }
     return dict(MeOutput(shaped).data)
 
@@ -99,6 +106,9 @@ class ResetFactorsOutput(serializers.Serializer[Any]):
 
     person = serializers.UUIDField()
     factors = serializers.ListField(child=serializers.CharField())
+    waiting = RoleRequestOutput(
+        many=True, help_text="Roles of theirs that do not count until another administrator agrees."
+    )
 
 
 class ResetFactors(ConsoleView):
@@ -122,4 +132,5 @@ class ResetFactors(ConsoleView):
         user = find_person(person)
         proof_of(request, given["code"], now=now)
         kinds = reset_factors(user=user, by=by, reason=given["reason"], now=now, via=via(request))
-        return Response(ResetFactorsOutput({"person": user.pk, "factors": kinds}).data)
+        done = {"person": user.pk, "factors": kinds, "waiting": waiting_roles(user)}
+        return Response(ResetFactorsOutput(done).data)

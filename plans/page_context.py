@@ -16,7 +16,7 @@ def console(request: HttpRequest) -> dict[str, Any]:
     """Return the frame's variables; templates/base.html names them.
 
     `factors_optional` where the installation asks for no second factor, `must_enrol` where this
-    person needs one and has none.
+    person needs one and has none, `own_roles_wait` says which of their roles do not count yet.
     """
     user = getattr(request, "user", None)
     optional = not settings.REQUIRE_MFA
@@ -30,6 +30,7 @@ def console(request: HttpRequest) -> dict[str, Any]:
         }
     from plans.approval import waiting_for
     from plans.break_glass_reviewers import to_review
+    from plans.ways_in import waiting_words
 
     check = TrailCheck.objects.order_by("-at").first()
     now = timezone.now()
@@ -44,6 +45,7 @@ def console(request: HttpRequest) -> dict[str, Any]:
         "server_now": timezone.now(),
         "factors_optional": optional,
         "must_enrol": getattr(request, "must_enrol", False),
+        "own_roles_wait": waiting_words(user),
     }
 
 

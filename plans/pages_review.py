@@ -16,14 +16,20 @@ from plans.page_access import asked, person
 from plans.permissions import may, require
 from plans.reach import selector_words
 from plans.refusal import BadInput
-from plans.role_confirming import confirm_role, open_requests_for, refuse_role
+from plans.role_confirming import (
+    confirm_role,
+    has_opened,
+    open_requests_for,
+    refuse_role,
+    warning_of,
+)
 from plans.role_records import shown
 from plans.step_up import require_step_up
 
 
 def _row(waiting: RoleRequest, may_confirm: bool, user: User) -> dict[str, Any]:
     whose, tenants = waiting.user.get_full_name(), selector_words(waiting.selector)
-    own = waiting.asked_by_id == user.pk
+    own, warning = waiting.asked_by_id == user.pk, warning_of(waiting)
     approves = waiting.kind == RoleBinding.APPROVAL
     role = waiting.role if approves else dict(CONSOLE_ROLES)[waiting.role]
     then = f"may then approve as {role}" if approves else f"holds the console role {role} then,"
@@ -33,16 +39,23 @@ def _row(waiting: RoleRequest, may_confirm: bool, user: User) -> dict[str, Any]:
         "own": own,
         "role": role,
         "tenants": tenants,
-        "why_not": "it is for you"
-        if waiting.user_id == user.pk
-        else "asked before you administered",
+        "why_not": _why_not(waiting, user),
         "confirm": f"confirm-{waiting.pk}",
         "refuse": f"refuse-{waiting.pk}",
-        "confirm_question": f"{whose} {then} for {tenants}.",
+        "warning": warning,
+        "confirm_question": f"{whose} {then} for {tenants}. {warning}".strip(),
         "refuse_question": f"{whose} does not become {role}.",
         "refuse_title": "Take the request back?" if own else "Refuse this role?",
         "refuse_label": "Take it back" if own else "Refuse it",
     }
+
+
+def _why_not(waiting: RoleRequest, user: User) -> str:
+    if waiting.user_id == user.pk:
+        return "it is for you"
+    if has_opened(user, waiting.user):
+        return "you have opened a way into this account"
+    return "asked before you administered"
 
 
 @login_required

@@ -5,12 +5,13 @@ friend's. The same holds for who may pass over the approvers, and for who confir
 """
 
 import uuid
+from collections.abc import Iterable
 from datetime import datetime
 
 from django.db import transaction
 
 from plans import events
-from plans.models import RoleBinding, RoleRequest, User
+from plans.models import Event, RoleBinding, RoleRequest, User
 from plans.models.people import RoleBindingQuerySet
 from plans.permissions import may, require
 from plans.reach import selector_words
@@ -27,6 +28,8 @@ from plans.role_records import (
 
 ADMINISTRATOR = "administrator"
 CONSOLE_ROLES_OF_TWO = frozenset({"break_glass", ADMINISTRATOR})
+OPENINGS = ("factor_reset", "person_password_set", "person_email_changed")
+"""The events of acts after which whoever did them may come in as that person."""
 
 
 class DecidedAlready(Refused):
@@ -52,12 +55,6 @@ def takes_two(kind: str, role: str) -> bool:
     return kind == RoleBinding.APPROVAL or role in CONSOLE_ROLES_OF_TWO
 
 
-def holds_one_of_two(user: User, *, at: datetime) -> bool:
-    """Tell whether the person holds a role that takes two: nobody alone may log in as them."""
-    held = RoleBinding.objects.in_force(at).filter(user=user).values_list("kind", "role")
-    return any(takes_two(kind, role) for kind, role in held)
-
-
 def ask(request: RoleRequest, *, via: str) -> RoleRequest:
     """Keep the request and tell of it; raise HoldsItAlready, NoSecondPerson."""
     user, by, now = request.user, request.asked_by, request.asked_at
@@ -70,14 +67,15 @@ def ask(request: RoleRequest, *, via: str) -> RoleRequest:
             f"It was asked already that {user.get_full_name()} becomes {words}; another"
             " administrator has to confirm it."
         )
-    if not _administrators(now).exclude(user__in=(user, by)).exists():
+    if not has_second(user, by, now):
         options = [f"--label {name}={value}" for name, value in request.selector.items()]
         if request.kind == RoleBinding.APPROVAL:
             options.append("--approval")
         command = " ".join(("give_role", user.email, request.role, *options))
         raise NoSecondPerson(
             f"A second administrator has to confirm that {user.get_full_name()} becomes {words},"
-            " and there is none. On the machine itself it can be given, which the trail tells:"
+            " and there is none; who opened a way into that account does not count. On the machine"
+            " itself it can be given, which the trail tells:"
             f" ./console manage {command}"
         )
     request.save()
@@ -105,6 +103,37 @@ def _administrators(now: datetime) -> RoleBindingQuerySet:
     )
 
 
+def has_second(user: User, by: User, now: datetime) -> bool:
+    """Tell whether somebody is there who could confirm a role of `user` that `by` asks for now."""
+    others = _administrators(now).exclude(user__in=(user, by)).select_related("user")
+    return any(not has_opened(one.user, user) for one in others)
+
+
+def has_opened(by: User, user: User) -> bool:
+    """Tell whether `by` may be able to come in as `user`, by a factor, password or address.
+
+    Since the last time that another administrator has confirmed a role of theirs: who confirms has
+    made sure of the person.
+    """
+    opened = Event.objects.told_of(None).filter(
+        actor=by, kind__in=OPENINGS, payload__user=str(user.pk)
+    )
+    sure = RoleRequest.objects.filter(user=user, outcome=RoleRequest.CONFIRMED)
+    last = sure.order_by("-decided_at").values_list("decided_at", flat=True).first()
+    return by.pk != user.pk and (opened.filter(at__gt=last) if last else opened).exists()
+
+
+def warning_of(request: RoleRequest) -> str:
+    """Return what the second administrator has to make sure of; empty for nothing special."""
+    if not has_opened(request.asked_by, request.user):
+        return ""
+    whose, asker = request.user.get_full_name(), request.asked_by.get_full_name()
+    return (
+        f"{asker} has opened a way into {whose}'s account. Speak with {whose} first: confirm only"
+        " when you know that they have come in themselves and that the second factor is theirs."
+    )
+
+
 @transaction.atomic
 def confirm_role(*, request_id: uuid.UUID, by: User, now: datetime, via: str) -> RoleBinding:
     """Confirm as the second administrator; it counts from now on.
@@ -119,6 +148,12 @@ def confirm_role(*, request_id: uuid.UUID, by: User, now: datetime, via: str) ->
     if by.pk in (asker.pk, user.pk):
         own = "You asked for this role yourself" if by.pk == asker.pk else "This role is for you"
         raise NotAllowed(f"{own}; another administrator confirms it.")
+    if has_opened(by, user):
+        raise NotAllowed(
+            f"You have opened a way into {user.get_full_name()}'s account: another administrator"
+            " confirms this. If there is none, refuse it and ask for it yourself; then"
+            f" {asker.get_full_name()} can confirm."
+        )
     if not may_second(request, by, now):
         raise NotAllowed(
             "You have become an administrator after this was asked; somebody who was one then has"
@@ -151,7 +186,8 @@ def confirm_role(*, request_id: uuid.UUID, by: User, now: datetime, via: str) ->
 def may_second(request: RoleRequest, by: User, now: datetime) -> bool:
     """Tell whether the person is another administrator, and was one when it was asked."""
     held = _administrators(now).filter(user=by, created_at__lte=request.asked_at)
-    return by.pk not in (request.user_id, request.asked_by_id) and held.exists()
+    concerned = by.pk in (request.user_id, request.asked_by_id)
+    return not concerned and held.exists() and not has_opened(by, request.user)
 
 
 @transaction.atomic
@@ -194,7 +230,13 @@ def _open_request(request_id: uuid.UUID) -> RoleRequest:
     return request
 
 
-def _decide(request: RoleRequest, outcome: str, by: User, why: str, now: datetime) -> None:
+def withdraw(requests: Iterable[RoleRequest], *, why: str, by: User | None, now: datetime) -> None:
+    """Close requests that are asked for anew; the caller tells the trail."""
+    for request in requests:
+        _decide(request, RoleRequest.WITHDRAWN, by, why, now)
+
+
+def _decide(request: RoleRequest, outcome: str, by: User | None, why: str, now: datetime) -> None:
     request.outcome, request.decided_by, request.decided_at = outcome, by, now
     request.decided_why = why.strip()
     request.save()

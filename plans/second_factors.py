@@ -19,10 +19,11 @@ from django.db import transaction
 from plans import events
 from plans.account_mail import tell_person
 from plans.login_sessions import end_sessions
-from plans.models import RoleBinding, User
+from plans.models import RoleBinding, RoleRequest, User
 from plans.one_time_code import as_typed, matching_period, period_at
 from plans.permissions import require
 from plans.refusal import BadInput, NotAllowed, NotFound, Refused
+from plans.ways_in import WayIn, let_roles_wait, waiting_words
 
 # Who holds nothing but these only looks: a factor is offered to them and not asked for.
 LOOKING_ONLY = frozenset({"viewer", "auditor", "telemetry"})
@@ -60,6 +61,9 @@ def must_have_factor(user: User, *, at: datetime) -> bool:
     if not settings.REQUIRE_MFA:
         return False
     if user.is_superuser or user.is_staff:
+        return True
+    if RoleRequest.objects.filter(user=user, outcome="").exists():
+        # Whoever is to confirm it asks first whether the person has come in, with a factor.
         return True
     bindings = RoleBinding.objects.in_force(at).filter(user=user)
     return bindings.exclude(kind=RoleBinding.CONSOLE, role__in=LOOKING_ONLY).exists()
@@ -142,9 +146,11 @@ def reset_factors(
 ) -> list[str]:
     """Take away all second factors of somebody who has lost them; return which they were.
 
-    The person's sessions end, a mail tells them, and the next log-in leads to enrolling anew. `by`
-    None is a command run on the machine itself. Raise BadInput without a reason, NotAllowed unless
-    `by` administers and is somebody else, NoFactor when there is nothing to take.
+    The person's sessions end, a mail tells them, and the next log-in leads to enrolling anew. What
+    they approve with waits for another administrator (`let_roles_wait`). `by` None is a command run
+    on the machine itself. Raise BadInput without a reason, NotAllowed unless `by` administers and
+    is somebody else, NoFactor when there is nothing to take, NoSecondPerson where nobody could
+    confirm.
     """
     if by is not None:
         require(by, "administer")
@@ -156,6 +162,7 @@ def reset_factors(
             )
     if not reason.strip():
         raise BadInput(["reason: say how you know that it is really this person who asks"])
+    events.lock_system_stream()
     theirs = Authenticator.objects.filter(user=user).order_by("pk")
     rows = list(theirs.select_for_update(no_key=True))
     if not rows:
@@ -180,11 +187,14 @@ def reset_factors(
             "sessions_ended": ended,
         },
     )
+    way = WayIn("reset the second factors", f"reset_mfa {user.email} --reason WHY")
+    let_roles_wait(user=user, way=way, reason=reason, by=by, now=now, via=via)
     tell_person(
         user,
         subject="Your second factor was reset",
         text=f"{who[0].upper()}{who[1:]} has taken your second factor for the Upgrade Console"
         f" away ({lost}), and your sessions have ended.\n\nThe reason given: {reason.strip()}\n\n"
+        f"{waiting_words(user)} "
         "Log in and enrol a new one. If you did not ask for this, tell your administrators at"
         " once: somebody may be trying to act in your name.",
     )

@@ -101,7 +101,7 @@ def test_a_role_that_takes_two_is_not_said_to_be_given(console, capsys):
 
 def test_the_second_administrator_lists_confirms_and_refuses(console, capsys):
     where = f"/api/v1/role-requests/{ID}/"
-    console.will("/api/v1/role-requests/", (200, [REQUEST]))
+    console.will("/api/v1/role-requests/", (200, [REQUEST | {"warning": "Speak with Nils"}]))
     console.will(f"{where}confirm", (200, {**ROLE, "role": "system_admin"}))
     console.will(f"{where}refuse", (200, REQUEST))
     assert run(["role", "requests"]) == 0
@@ -109,6 +109,7 @@ def test_the_second_administrator_lists_confirms_and_refuses(console, capsys):
     assert run(["role", "refuse", ID, "--reason", "Sona can"]) == 0
     printed = capsys.readouterr().out
     assert "ada@example.org" in printed
+    assert "Speak" in printed
     assert "nils@example.org is system_admin now." in printed
     assert "nils@example.org does not become system_admin." in printed
     assert console.bodies(f"{where}confirm") == [{"code": "123456"}]

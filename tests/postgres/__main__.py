@@ -33,6 +33,7 @@ USE_CASES = (
     "role_giving",
     "trail",
     "trail_tampering",
+    "ways_in",
 )
 """Those about locks, claims, constraints and the SQL that differs; the worlds play all the others
 there, and by name each of them runs there."""

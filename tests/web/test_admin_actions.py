@@ -178,36 +178,6 @@ def test_a_person_is_made_and_the_trail_never_holds_the_password(ada):
     assert "horse" not in str(event.payload)
 
 
-NEW_PASSWORD = {
-    "usable_password": "true",
-    "password1": "correct horse 9",
-    "password2": "correct horse 9",
-}
-
-
-def test_a_password_that_is_set_for_somebody_is_told_to_them_and_to_the_trail(
-    ada, scene, mailoutbox, django_capture_on_commit_callbacks
-):
-    where = reverse("admin:auth_user_password_change", args=[scene.nils.pk])
-    with django_capture_on_commit_callbacks(execute=True):
-        ada.post(where, NEW_PASSWORD)
-    assert User.objects.get(pk=scene.nils.pk).check_password("correct horse 9")
-    assert Event.objects.get(kind="password_set").sentence == "Ada set the password of Nils."
-    assert [mail.to for mail in mailoutbox] == [[scene.nils.email]]
-
-
-def test_nobody_alone_gets_the_log_in_of_who_approves(ada, scene):
-    """With it, and their second factors reset, one administrator would be every approver."""
-    where = reverse("admin:auth_user_password_change", args=[scene.aram.pk])
-    for answer in (ada.get(where), ada.post(where, NEW_PASSWORD)):
-        assert answer.status_code == 403
-    assert not User.objects.get(pk=scene.aram.pk).check_password("correct horse 9")
-    changed = {"email": "ada+aram@example.org", "name": "Aram the elder"}
-    ada.post(reverse("admin:plans_user_change", args=[scene.aram.pk]), changed)
-    aram = User.objects.get(pk=scene.aram.pk)
-    assert (aram.email, aram.name) == (scene.aram.email, "Aram the elder")
-
-
 def test_nobody_alone_gives_an_approval_role(ada, scene):
     bela = person("Bela", console="administrator")
     where = reverse("admin:plans_rolebinding_add")

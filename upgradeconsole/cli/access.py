@@ -187,7 +187,7 @@ def requests(output: OutputAs = Output.table) -> int:
             _tenants(row["labels"]),
             row["asked_by"],
             render.moment(row["asked_at"]),
-            row["why"],
+            " ".join(said for said in (row["why"], row.get("warning")) if said),
         )
         for row in rows
     ]
