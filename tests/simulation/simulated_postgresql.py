@@ -188,7 +188,6 @@ class OnServer:
         options = {key: value for key, value in settings["OPTIONS"].items() if key != "pool"}
         kept = {"OPTIONS": options, "CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": False}
         self.shared = SharedServer({**settings, **kept})
-        self._server = psycopg.connect(**self.shared.get_connection_params(), autocommit=True)
         self._first, self._copy = (f"{name}_{os.getpid()}" for name in ("stage", "world"))
         self._drop()
         self._say(f"CREATE DATABASE {self._first}")
@@ -206,14 +205,16 @@ class OnServer:
     def close(self) -> None:
         self.shared.leave()
         self._drop()
-        self._server.close()
 
     def _drop(self) -> None:
         for name in (self._copy, self._first):
             self._say(f"DROP DATABASE IF EXISTS {name}")
 
     def _say(self, statement: str) -> None:
-        self._server.execute(statement.encode())
+        # A connection that is kept would be ended by tests whose server goes away.
+        where = {**self.shared.get_connection_params(), "dbname": "postgres"}
+        with psycopg.connect(**where, autocommit=True) as server:
+            server.execute(statement.encode())
 
 
 class WorldOnServer(World):
