@@ -8,7 +8,6 @@ from django.utils import timezone
 
 from plans.management.console_command import ConsoleCommand
 from plans.models import RoleBinding, User
-from plans.refusal import BadInput, Refused
 from plans.role_giving import give_role
 
 
@@ -31,19 +30,14 @@ class Command(ConsoleCommand):
         if user is None:
             raise CommandError(f"There is no person with the e-mail {options['email']}.")
         pairs = [label.partition("=") for label in options["label"]]
-        try:
-            give_role(
-                user=user,
-                kind=RoleBinding.APPROVAL if options["approval"] else RoleBinding.CONSOLE,
-                role=options["role"],
-                selector={name.strip(): value.strip() for name, _equals, value in pairs},
-                why=options["why"],
-                by=None,
-                now=timezone.now(),
-                via="command",
-            )
-        except BadInput as bad:
-            raise CommandError("\n".join(bad.problems)) from bad
-        except Refused as refused:
-            raise CommandError(refused.sentence) from refused
+        give_role(
+            user=user,
+            kind=RoleBinding.APPROVAL if options["approval"] else RoleBinding.CONSOLE,
+            role=options["role"],
+            selector={name.strip(): value.strip() for name, _equals, value in pairs},
+            why=options["why"],
+            by=None,
+            now=timezone.now(),
+            via="command",
+        )
         self.stdout.write(f"{user.get_full_name()} holds the role {options['role']} now.")

@@ -3,11 +3,9 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import CommandError
 from django.utils import timezone
 
 from plans.management.console_command import ConsoleCommand
-from plans.refusal import Refused
 from plans.releases import revoke_key
 
 
@@ -23,14 +21,11 @@ class Command(ConsoleCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Revoke it and say so."""
-        try:
-            key = revoke_key(
-                key_id=options["key_id"],
-                reason=options["reason"],
-                by=None,
-                now=timezone.now(),
-                via="command",
-            )
-        except Refused as refused:
-            raise CommandError(refused.sentence) from refused
+        key = revoke_key(
+            key_id=options["key_id"],
+            reason=options["reason"],
+            by=None,
+            now=timezone.now(),
+            via="command",
+        )
         self.stdout.write(f"{key.key_id} ({key.name or 'no name'}) is revoked")

@@ -1,6 +1,5 @@
 """Set somebody's password on the machine itself, where the trail tells of it."""
 
-from argparse import ArgumentParser
 from getpass import getpass
 from typing import Any
 
@@ -10,25 +9,17 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from plans.account_changes import set_password
-from plans.management.console_command import ConsoleCommand
-from plans.refusal import Refused
+from plans.management.console_command import PersonCommand
 from plans.second_factors import find_person
 
 
-class Command(ConsoleCommand):
+class Command(PersonCommand):
     """`manage.py set_password EMAIL --reason WHY`."""
 
     help = (
         "Set a person's password; it is asked for twice. Their sessions end, and the trail and a"
         " mail to the person tell of it. Their roles stay as they are."
     )
-
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take whose, and why."""
-        parser.add_argument("email")
-        parser.add_argument(
-            "--reason", required=True, help="How you know that it is really this person who asks."
-        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Ask for it twice, and set it."""
@@ -48,6 +39,4 @@ class Command(ConsoleCommand):
             )
         except ValidationError as error:
             raise CommandError("\n".join(error.messages)) from error
-        except Refused as refusal:
-            raise CommandError(refusal.sentence) from refusal
         self.stdout.write(f"{user.get_full_name()} has another password now.")

@@ -11,7 +11,6 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from plans.management.console_command import ConsoleCommand
-from plans.refusal import Refused
 from plans.releases import trust_key
 from plans.signing_keys import ED25519, KINDS, key_id_of, new_key
 
@@ -46,8 +45,6 @@ class Command(ConsoleCommand):
             public_key, name = self._new(options) if options["new"] else self._given(options)
             key_id = key_id_of(public_key)
             self._trust(key_id, public_key, name, options)
-        except Refused as refused:
-            raise CommandError(refused.sentence) from refused
         except FileExistsError as error:
             raise CommandError(
                 f"{error.filename} is there already; choose another name."

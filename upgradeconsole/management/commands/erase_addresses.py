@@ -8,7 +8,6 @@ from django.utils import timezone
 
 from plans.addresses import erase_addresses
 from plans.management.console_command import ConsoleCommand
-from plans.refusal import BadInput
 
 
 class Command(ConsoleCommand):
@@ -34,6 +33,4 @@ class Command(ConsoleCommand):
             )
         except ValueError as error:
             raise CommandError(f"--before: {error}") from error
-        except BadInput as refused:
-            raise CommandError(refused.sentence) from refused
         self.stdout.write(f"The addresses of {erased:,} events are erased.")

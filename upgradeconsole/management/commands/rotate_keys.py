@@ -7,7 +7,6 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from plans.management.console_command import ConsoleCommand
-from plans.refusal import Refused
 from upgradeconsole.key_rotation import rotate_sealing_keys
 from upgradeconsole.sealing import KeysUnusable
 
@@ -37,8 +36,6 @@ class Command(ConsoleCommand):
                 forget_old=options["forget_old"],
                 now=timezone.now(),
             )
-        except Refused as refused:
-            raise CommandError(refused.sentence) from refused
         except KeysUnusable as unusable:
             raise CommandError(str(unusable)) from unusable
         self.stdout.write(
