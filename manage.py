@@ -15,7 +15,7 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "upgradeconsole.settings")
     from django.core.management import execute_from_command_line
 
-    from plans.trace import acting_from, new_trace_id
+    from plans.trail.trace import acting_from, new_trace_id
     from upgradeconsole.log_lines import mask_tracebacks
 
     mask_tracebacks()

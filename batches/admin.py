@@ -5,8 +5,6 @@ from typing import Any
 
 from django.contrib import admin
 
-from batches import control, launch, planning
-from batches.going_on import go_on
 from batches.models import (
     Alert,
     Batch,
@@ -22,12 +20,14 @@ from batches.models import (
     Ruling,
     TenantUpgrade,
 )
-from batches.rollback import request_rollback
-from plans import approval
-from plans.admin_acts import Act, as_action
-from plans.admin_rights import AnyInline, HistoryAdmin, ReadOnlyAdmin
+from batches.rollback.rollback import request_rollback
+from batches.rollout import control, launch, planning
+from batches.rollout.going_on import go_on
+from plans.admin.acts import Act, as_action
+from plans.admin.rights import AnyInline, HistoryAdmin, ReadOnlyAdmin
+from plans.approvals import approval
+from plans.log_in.step_up import StepUp
 from plans.models import ApprovalRequest, Grant, Plan, PlanRevision, User
-from plans.step_up import StepUp
 
 
 def _submit(plan: Plan, by: User, _reason: str, now: datetime) -> Plan:

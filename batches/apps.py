@@ -17,20 +17,17 @@ class BatchesConfig(AppConfig):
         from django.db.models.signals import post_delete
 
         # Importing adjust_ends also names what an approved loosening does.
-        from batches import (
-            adjust_ends,
-            break_glass_review,
-            drill_schedules,
-            history_recording,
-            looks_retention,
-            open_sockets,
-            pushed_retention,
-            readiness,
-            rehearsing,
-            watch_chores,
-        )
+        from batches.adjust import endings
+        from batches.break_glass import review
+        from batches.drills import rehearsing, schedules
+        from batches.history import recording
+        from batches.live import open_sockets
+        from batches.looks import retention
         from batches.models import Batch, DrillSchedule
-        from plans import kpi_advice
+        from batches.pushes import retention as pushed_retention
+        from batches.rollout import readiness
+        from batches.watch import chores
+        from plans.policies import kpi_advice
 
         user_logged_out.connect(
             open_sockets.end_with_log_out, dispatch_uid="console.sockets_logged_out"
@@ -41,11 +38,11 @@ class BatchesConfig(AppConfig):
         # The quote at the gate is a fact of the trail already.
         auditlog.register(Batch, exclude_fields=["quote"])
         auditlog.register(DrillSchedule)
-        watch_chores.register("rehearsals", rehearsing.end_rehearsals)
-        watch_chores.register("drill schedules", drill_schedules.run_due)
-        watch_chores.register("kpi history", history_recording.hand_out)
-        watch_chores.register("old looks", looks_retention.hand_out)
-        watch_chores.register("adjustments", adjust_ends.end_what_is_over)
-        watch_chores.register("break-glass reviews", break_glass_review.tell_overdue)
+        chores.register("rehearsals", rehearsing.end_rehearsals)
+        chores.register("drill schedules", schedules.run_due)
+        chores.register("kpi history", recording.hand_out)
+        chores.register("old looks", retention.hand_out)
+        chores.register("adjustments", endings.end_what_is_over)
+        chores.register("break-glass reviews", review.tell_overdue)
         kpi_advice.register("dictionary", readiness.kpi_problems)
-        watch_chores.register("pushed data", pushed_retention.forget_what_is_old)
+        chores.register("pushed data", pushed_retention.forget_what_is_old)

@@ -6,7 +6,7 @@ from pathlib import Path
 from django.conf import settings
 
 from batches.deployers.deployers_yaml import DeployerSpec, DeployersRejected, load_deployers
-from batches.dictionary import Dictionary, DictionaryRejected, load_dictionary
+from batches.kpis.dictionary import Dictionary, DictionaryRejected, load_dictionary
 from plans.refusal import BadInput
 from upgradeconsole.outbound import Rules, RulesFile, refusal_of
 from upgradeconsole.secret_environ import SecretEnviron

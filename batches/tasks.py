@@ -4,16 +4,13 @@ import logging
 
 from auditlog.context import set_actor
 
-from batches import (
-    history_recording,
-    history_retention,
-    looks_retention,
-    placebo_runs,
-    surroundings,
-)
-from batches.effects import EffectLoop
-from batches.hands_loop import call_batches
+from batches.effects.hands_loop import call_batches
+from batches.effects.loop import EffectLoop
+from batches.history import recording, retention
+from batches.looks import retention as looks_retention
 from batches.models import Batch, PlaceboRun
+from batches.placebo import runs
+from batches.runtime import surroundings
 from plans.failpoints import reach
 from plans.models import User
 
@@ -33,8 +30,8 @@ def run_batch(batch_id: int, effects: EffectLoop | None = None) -> None:
 def record_history() -> None:
     """Read every Kpi of all tenants once, for the history, and drop what is too old."""
     with set_actor(None):
-        history_recording.record()
-        history_retention.forget_old(surroundings.here().now())
+        recording.record()
+        retention.forget_old(surroundings.here().now())
 
 
 def forget_looks() -> None:
@@ -48,11 +45,11 @@ def measure_placebo(policy: str, rollouts: int, seed: str, by_id: str) -> None:
         return
     user = User.objects.get(pk=by_id)
     with set_actor(user):
-        placebo_runs.measure_placebo(
+        runs.measure_placebo(
             policy=policy,
             rollouts=rollouts,
             seed=seed,
-            patience=placebo_runs.PATIENCE_SECONDS,
+            patience=runs.PATIENCE_SECONDS,
             by=user,
             now=surroundings.here().now(),
             via="page",

@@ -17,14 +17,21 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 
-from batches.dictionary import KpiDefinition
-from batches.evidence import Counts, Process, Tolerance, dispersion, take_look, threshold
-from batches.evidence_calibration import Usual, exposure, fleet_rate
-from batches.evidence_rules import EvidenceTest, KpiUnderTest
-from batches.kpi_points import LookSample, RatioPoint
-from batches.plan_evidence import PlanEvidence, with_look
+from batches.evidence.calibration import Usual, exposure, fleet_rate
+from batches.evidence.plan_evidence import PlanEvidence, with_look
+from batches.evidence.rules import EvidenceTest, KpiUnderTest
+from batches.evidence.sequential_test import (
+    Counts,
+    Process,
+    Tolerance,
+    dispersion,
+    take_look,
+    threshold,
+)
+from batches.kpis.dictionary import KpiDefinition
+from batches.looks.kpi_points import LookSample, RatioPoint
 from benchmarks.results import Found, percentile
-from plans.policy import EvidenceRules
+from plans.policies.policy import EvidenceRules
 
 RISK, TOLERANCE = 0.01, Tolerance(1.2, 0.005)
 LOOK_SECONDS, HORIZON = 5.0, 1800.0

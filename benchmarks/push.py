@@ -27,7 +27,7 @@ import django
 django.setup()
 from django.db import transaction
 from django.utils import timezone
-from plans import events
+from plans.trail import events
 from plans.models import Plan
 plan = Plan.objects.get(pk=sys.argv[1])
 rate, seconds = float(sys.argv[2]), float(sys.argv[3])

@@ -110,7 +110,7 @@ class Bench:
         from django.utils import timezone
 
         from batches.models import DeployerMeasurement
-        from plans.policies import save_policy_text
+        from plans.policies.keeping import save_policy_text
 
         tell(self.base, "_set", latency=latency, faults=False)
         (self.folder / "deployers.yaml").write_text(
@@ -124,10 +124,10 @@ class Bench:
         """Upgrade the first tenants; return the plan and the span that the platform saw."""
         from django.utils import timezone
 
-        from batches import progress
-        from batches.execution import call_batch, new_effect_loop
-        from batches.launch import open_batch
+        from batches.effects.execution import call_batch, new_effect_loop
         from batches.models import Batch, TenantUpgrade
+        from batches.rollout import progress
+        from batches.rollout.launch import open_batch
 
         plan = scene.started(self.name(), keys=tuple(f"t{number}" for number in range(tenants)))
         batch = Batch.objects.get(plan=plan)
@@ -149,9 +149,9 @@ class Bench:
         """Take all of a plan back; return the ended record."""
         from django.utils import timezone
 
-        from batches import rollback, rollback_ending
-        from batches.execution import new_effect_loop, take_back
+        from batches.effects.execution import new_effect_loop, take_back
         from batches.models import Rollback, TenantUpgrade
+        from batches.rollback import ending, rollback
 
         loop = new_effect_loop()
         record = rollback.request_rollback(
@@ -163,7 +163,7 @@ class Bench:
             await loop.close()
 
         asyncio.run(restores())
-        rollback_ending.finish(rollback_id=record.pk, now=timezone.now())
+        ending.finish(rollback_id=record.pk, now=timezone.now())
         assert TenantUpgrade.objects.filter(plan=plan).counts() == {"rolled_back": tenants}
         return Rollback.objects.get(pk=record.pk)
 
@@ -200,7 +200,7 @@ def back(bench: Bench, found: Found, rounds: int, *, large: bool) -> None:
 @contextmanager
 def untold() -> Iterator[None]:
     """Let nothing be written into the trail: what the same work costs without it."""
-    from plans import events
+    from plans.trail import events
 
     with mock.patch.object(events, "record"):
         yield
@@ -226,7 +226,7 @@ def trail(bench: Bench, found: Found, rounds: int, *, large: bool) -> None:
 
 def watched(until: Callable[[], bool], seconds: float) -> None:
     """Run a real watch in a thread until something is so."""
-    from batches.watch import Watch
+    from batches.watch.loop import Watch
 
     watch = Watch()
     thread = threading.Thread(target=watch.run)

@@ -90,9 +90,9 @@ def _fill(policy: str, tenants: int) -> None:
     from django.utils import timezone
 
     from plans.models import RoleBinding, Tenant, User
-    from plans.policies import save_policy_text
-    from plans.releases import register_release, trust_key
-    from plans.signature import new_key, sign_release
+    from plans.policies.keeping import save_policy_text
+    from plans.releases.registering import register_release, trust_key
+    from plans.releases.signature import new_key, sign_release
 
     now = timezone.now()
     author = User.objects.create_user("author@example.org", name="Author", password="bench-bench")
@@ -123,12 +123,12 @@ def approved(name: str, *, policy: str = "bench", keys: tuple[str, ...] = ()) ->
     """Return an approved plan over these tenants, or over all."""
     from django.utils import timezone
 
-    from batches.planning import draft_plan
-    from plans import approval
-    from plans.drafting import PlanDraft, TenantChoice
-    from plans.grants import REHEARSED
+    from batches.rollout.planning import draft_plan
+    from plans.approvals import approval
+    from plans.approvals.grants import REHEARSED
+    from plans.drafting.drafting import PlanDraft, TenantChoice
+    from plans.log_in.step_up import StepUp
     from plans.models import User
-    from plans.step_up import StepUp
 
     now = timezone.now()
     author = User.objects.get(name="Author")
@@ -157,7 +157,7 @@ def started(name: str, *, policy: str = "bench", keys: tuple[str, ...] = ()) -> 
     """Return a running plan of which no batch has begun."""
     from django.utils import timezone
 
-    from batches.launch import start
+    from batches.rollout.launch import start
 
     plan = approved(name, policy=policy, keys=keys)
     return start(plan_id=plan.pk, by=None, now=timezone.now(), via="command")

@@ -40,7 +40,7 @@ def ticks(seconds: float) -> tuple[list[float], list[float]]:
     """Run a real watch; return the seconds of its ticks, and the CPU seconds of its thread."""
     import threading
 
-    from batches.watch import Watch
+    from batches.watch.loop import Watch
 
     took: list[float] = []
     cost: list[float] = []

@@ -11,10 +11,12 @@ class PlansConfig(AppConfig):
 
     def ready(self) -> None:
         """Let the field-level diff watch what people may edit, and the trail hear of log-ins."""
-        from plans import grant_export, login_receivers, sso_login
-        from plans.audited import register
+        from plans.approvals import grant_export
+        from plans.log_in import receivers
+        from plans.sso import login
+        from plans.trail.audited import register
 
         register()
-        login_receivers.connect()
-        sso_login.connect()
+        receivers.connect()
+        login.connect()
         grant_export.connect()

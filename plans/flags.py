@@ -5,8 +5,8 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import QuerySet
 
-from plans import events
 from plans.models import Flag, User
+from plans.trail import events
 
 POLICY = "plugin-upgrade-policy"
 ORCHESTRATOR = "plugin-gray-orchestrator"

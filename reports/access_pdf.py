@@ -4,11 +4,11 @@ from datetime import datetime
 
 from django.template.loader import render_to_string
 
-from plans.access_review import ASKED, AccessReview, Held, acts_of, as_csv
 from plans.models import CONSOLE_ROLES
+from plans.people.access_review import ASKED, AccessReview, Held, acts_of, as_csv
 from plans.refusal import Refused
+from reports.document.blocks import Cell, Table
 from reports.pdf import PACKAGED_STYLESHEET, Attachment, PdfFailed, render_pdf
-from reports.report_blocks import Cell, Table
 
 PDF_SECONDS = 60.0
 

@@ -5,12 +5,12 @@ from datetime import datetime
 from django.contrib import admin
 from django.http import HttpRequest
 
-from plans.admin_acts import Act, as_action
-from plans.admin_rights import AnyModelForm, EditableHistoryAdmin, ReadOnlyAdmin
+from plans.admin.acts import Act, as_action
+from plans.admin.rights import AnyModelForm, EditableHistoryAdmin, ReadOnlyAdmin
 from plans.models import User
-from reports.deliveries import send_again
 from reports.endpoint_form import EndpointForm
 from reports.models import Announcement, Delivery, Endpoint, UpgradeReport
+from reports.telling.deliveries import send_again
 
 
 @admin.register(UpgradeReport)

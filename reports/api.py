@@ -8,8 +8,8 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 
-from plans.api_access import PLAN_PARAMETER, ConsoleView, find_plan
-from plans.api_output import PROBLEMS, Problem
+from plans.api.access import PLAN_PARAMETER, ConsoleView, find_plan
+from plans.api.output import PROBLEMS, Problem
 from reports.handing_out import InTheMaking, report_of
 from reports.views import download
 

@@ -13,9 +13,10 @@ class ReportsConfig(AppConfig):
         """Ask the watch to hand out what is due; let the field-level diff watch endpoints."""
         from auditlog.registry import auditlog
 
-        from batches import watch_chores
-        from reports import anchoring, chores
+        from batches.watch import chores as watch_chores
+        from reports import chores
         from reports.models import Endpoint
+        from reports.trail import anchoring
 
         auditlog.register(Endpoint, mask_fields=["sealed_secret"])
         watch_chores.register("reports", chores.hand_out_reports)

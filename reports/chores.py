@@ -6,12 +6,12 @@ from django.conf import settings
 from django.db import transaction
 from django_q.tasks import async_task
 
-from plans import addresses
 from plans.models import Checkpoint, TrailCheck
-from reports.announcing import announce_alerts
-from reports.deliveries import claim_due
+from plans.trail import addresses
 from reports.issuing import anything_due, due_reports
 from reports.models import Delivery
+from reports.telling.announcing import announce_alerts
+from reports.telling.deliveries import claim_due
 
 CLUSTER = "paperwork"
 CHECK_EACH = timedelta(hours=24)

@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 
 from batches.configured import outbound_rules
-from plans.admin_rights import AnyModelForm
+from plans.admin.rights import AnyModelForm
 from plans.sealed_secrets import keyring
 from reports.models import Endpoint
 from upgradeconsole.known_secrets import remember

@@ -18,16 +18,16 @@ from django.db.models.functions import Coalesce, Greatest
 from django.template.loader import render_to_string
 
 from batches.models import Rollback
-from plans import events
 from plans.lifecycle import PLAN
 from plans.models import Plan
-from reports.anchoring import take_and_tell
-from reports.facts import checkpoint_line, plan_facts, trail_lines
+from plans.trail import events
+from reports.document.compliance_report import compose, digest, report_json
+from reports.document.facts import ReportFacts
 from reports.handing_out import HasNotEnded, file_stamp
 from reports.models import UpgradeReport
 from reports.pdf import PACKAGED_STYLESHEET, Attachment, PdfFailed, render_pdf
-from reports.report_document import compose, digest, report_json
-from reports.report_facts import ReportFacts
+from reports.reading.facts import checkpoint_line, plan_facts, trail_lines
+from reports.trail.anchoring import take_and_tell
 
 logger = logging.getLogger(__name__)
 PDF_SECONDS = 120.0

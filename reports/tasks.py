@@ -6,7 +6,9 @@ from datetime import timedelta
 from auditlog.context import set_actor
 from django.utils import timezone
 
-from reports import deliveries, issuing, trail_checking
+from reports import issuing
+from reports.telling import deliveries
+from reports.trail import checking
 
 NOT_TWICE_WITHIN = timedelta(hours=1)
 
@@ -26,6 +28,6 @@ def deliver(ids: Sequence[int]) -> None:
 def check_trail() -> None:
     """Check the whole trail, unless that was done meanwhile."""
     now = timezone.now()
-    last = trail_checking.newest_check()
+    last = checking.newest_check()
     if last is None or now - last.at > NOT_TWICE_WITHIN:
-        trail_checking.check_and_keep(now=now, via="hands")
+        checking.check_and_keep(now=now, via="hands")

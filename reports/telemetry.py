@@ -19,9 +19,9 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from batches.models import Alert, Batch, Heartbeat, Rollback, RollbackDrill
-from batches.success_rate import DAYS, success_rates
-from plans.checkpoints import newest
+from batches.rollout.success_rate import DAYS, success_rates
 from plans.models import Event, Plan, TrailCheck
+from plans.trail.checkpoints import newest
 
 BATCH_MINUTES = (0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0)
 ROLLBACK_MS = (1_000, 5_000, 10_000, 30_000, 60_000, 120_000, 180_000, 300_000, 600_000)

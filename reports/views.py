@@ -14,10 +14,10 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from plans.access_review import access_review, asked_time
 from plans.models import Plan
-from plans.page_access import asked, person, visible_plan
-from plans.permissions import require
+from plans.pages.access import asked, person, visible_plan
+from plans.people.access_review import access_review, asked_time
+from plans.people.permissions import require
 from plans.refusal import NotFound, Refused
 from reports import handing_out, telemetry, verify_trail
 from reports.access_pdf import access_pdf

@@ -9,14 +9,16 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
-from batches import launch, progress
-from batches.course_replay import differences
 from batches.lifecycle import LIVE_BATCH_STATES
 from batches.models import Batch, JudgedLook, TenantUpgrade
-from plans import approval, drafting, events
+from batches.replay.course import differences
+from batches.rollout import launch, progress
+from plans.approvals import approval
+from plans.drafting import drafting
+from plans.log_in.step_up import StepUp
 from plans.models import Event, Plan, Tenant
-from plans.policies import save_policy_text
-from plans.step_up import StepUp
+from plans.policies.keeping import save_policy_text
+from plans.trail import events
 from tests.web.api_scene import Scene, now
 
 FOREST = ("acorn", "birch", "cedar", "dogwood", "elm", "fir")

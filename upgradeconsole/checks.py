@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from batches.configured import deployers, dictionary
 from plans import failpoints
-from plans.policy_yaml import PolicyRejected, parse_policy_file
+from plans.policies.policy_yaml import PolicyRejected, parse_policy_file
 from plans.refusal import BadInput
 from plans.sealed_secrets import keyring
 from upgradeconsole.configured_addresses import in_files

@@ -10,9 +10,9 @@ from allauth.mfa.models import Authenticator
 from django.db import transaction
 from django.db.models import QuerySet
 
-from plans import events
 from plans.refusal import Refused
 from plans.sealed_secrets import keyring
+from plans.trail import events
 from reports.models import Endpoint
 from upgradeconsole.sealing import SealBroken, is_sealed
 

@@ -7,9 +7,9 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.shortcuts import render
 
-from plans.factor_gate import MACHINE_PATHS
-from plans.tenant_rows import MAX_BYTES as LARGEST_TENANT_FILE
-from plans.trace import origin
+from plans.log_in.factor_gate import MACHINE_PATHS
+from plans.tenants.rows import MAX_BYTES as LARGEST_TENANT_FILE
+from plans.trail.trace import origin
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 LARGEST_BODY = 1_000_000
@@ -18,7 +18,7 @@ AROUND_A_FILE = 100_000
 LARGEST_OF: dict[str, int | None] = {
     "tenant-import": LARGEST_TENANT_FILE + AROUND_A_FILE,
     "api-tenant-import": LARGEST_TENANT_FILE + AROUND_A_FILE,
-    # They count what they read and answer in the words of their protocol (batches.push_bodies).
+    # They count what they read and answer in the words of their protocol (batches.api.push_bodies).
     "api-metrics": None,
     "api-cdevents": None,
     "otlp-metrics": None,

@@ -3,7 +3,7 @@
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.urls import re_path
 
-from batches.routing import websocket_urlpatterns as live
+from batches.live.routing import websocket_urlpatterns as live
 
 
 class NoSocket(AsyncWebsocketConsumer):

@@ -87,7 +87,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "upgradeconsole.answer_headers.AnswerHeadersMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "plans.trace_middleware.TraceMiddleware",
+    "plans.trail.trace_middleware.TraceMiddleware",
     "csp.middleware.CSPMiddleware",
     "upgradeconsole.request_limits.RequestLimitsMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -97,11 +97,11 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    "plans.session_life.SessionLifeMiddleware",
-    "plans.factor_gate.FactorGateMiddleware",
+    "plans.log_in.session_life.SessionLifeMiddleware",
+    "plans.log_in.factor_gate.FactorGateMiddleware",
     "auditlog.middleware.AuditlogMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "plans.refusal_pages.RefusalMiddleware",
+    "plans.pages.refusals.RefusalMiddleware",
 ]
 
 ROOT_URLCONF = "upgradeconsole.urls"
@@ -117,7 +117,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "plans.page_context.console",
+                "plans.pages.context.console",
             ],
         },
     },
@@ -174,7 +174,7 @@ SINGLE_SIGN_ON = read_single_sign_on()
 # Behind so many proxies of ours, each of which adds to X-Forwarded-For; nothing else is believed.
 TRUSTED_PROXIES = env_int("UPGRADECONSOLE_TRUSTED_PROXIES", 0)
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
-ACCOUNT_ADAPTER = "plans.login.ClosedSignupAdapter"
+ACCOUNT_ADAPTER = "plans.log_in.adapters.ClosedSignupAdapter"
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
@@ -182,28 +182,29 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_EMAIL_SUBJECT_PREFIX = "[Upgrade Console] "
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_SESSION_REMEMBER = True
-# By name *and* address (plans/login.py), never by name alone: nobody locks an operator out.
+# By name *and* address (plans/log_in/adapters.py), never by name alone: nobody locks an operator
+# out.
 ACCOUNT_RATE_LIMITS = {"login": "60/m/ip", "login_failed": "30/m/ip,5/5m/key"}
-MFA_ADAPTER = "plans.login.SecondFactorAdapter"
+MFA_ADAPTER = "plans.log_in.adapters.SecondFactorAdapter"
 MFA_FORMS = {
-    "authenticate": "plans.login_forms.CodeForm",
-    "authenticate_webauthn": "plans.login_forms.KeyForm",
+    "authenticate": "plans.log_in.forms.CodeForm",
+    "authenticate_webauthn": "plans.log_in.forms.KeyForm",
 }
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = False
 MFA_TOTP_ISSUER = "Upgrade Console"
-# allauth would let a password take a second factor away; plans/factor_gate.py does not.
+# allauth would let a password take a second factor away; plans/log_in/factor_gate.py does not.
 MFA_REAUTHENTICATION_REQUIRED = False
 # Administrators write the addresses, so nobody has to verify one first.
 MFA_ALLOW_UNVERIFIED_EMAIL = True
 # Browsers allow WebAuthn on plain http only for localhost.
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not CONSOLE_URL.startswith("https://")
-USERSESSIONS_ADAPTER = "plans.login.SessionsAdapter"
-SOCIALACCOUNT_ADAPTER = "plans.sso_login.SingleSignOnAdapter"
+USERSESSIONS_ADAPTER = "plans.log_in.adapters.SessionsAdapter"
+SOCIALACCOUNT_ADAPTER = "plans.sso.login.SingleSignOnAdapter"
 SOCIALACCOUNT_PROVIDERS = (
     SINGLE_SIGN_ON.providers()
     if SINGLE_SIGN_ON
-    else {"openid_connect": {"provider_class": "plans.sso_provider.StrictProvider"}}
+    else {"openid_connect": {"provider_class": "plans.sso.provider.StrictProvider"}}
 )
 SOCIALACCOUNT_REQUESTS_TIMEOUT = 10
 SOCIALACCOUNT_EMAIL_VERIFICATION = "none"
@@ -266,15 +267,15 @@ CONTENT_SECURITY_POLICY = {
 API_PER_MINUTE = env_int("UPGRADECONSOLE_API_PER_MINUTE", 1200)
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "plans.api_token.TokenAuthentication",
+        "plans.api.token_log_in.TokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_THROTTLE_CLASSES": ["plans.api_throttle.AskedTooOften"],
+    "DEFAULT_THROTTLE_CLASSES": ["plans.api.throttle.AskedTooOften"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "plans.api_problem.problem_response",
+    "EXCEPTION_HANDLER": "plans.api.problem.problem_response",
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Upgrade Console",
@@ -290,7 +291,7 @@ SPECTACULAR_SETTINGS = {
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "plans.api_docs.write_null_as_a_type",
+        "plans.api.docs.write_null_as_a_type",
     ],
     "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
 }

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from plans.sso_mapping import MappingRejected, RoleMapping, parse_mapping
+from plans.sso.mapping import MappingRejected, RoleMapping, parse_mapping
 from upgradeconsole.env import env_bool, env_hidden, env_list, env_str
 
 PROVIDER_ID = "company"
@@ -37,7 +37,7 @@ class SingleSignOn:
         """Return allauth's setting."""
         return {
             "openid_connect": {
-                "provider_class": "plans.sso_provider.StrictProvider",
+                "provider_class": "plans.sso.provider.StrictProvider",
                 "APPS": [
                     {
                         "provider_id": self.provider_id,

@@ -8,8 +8,8 @@ from django.views.decorators.http import require_safe
 from django.views.defaults import page_not_found
 from django.views.generic import RedirectView
 
-from plans import sso_provider
-from plans.factor_gate import MACHINE_PATHS
+from plans.log_in.factor_gate import MACHINE_PATHS
+from plans.sso import provider
 from upgradeconsole.request_limits import problem_answer
 
 
@@ -38,13 +38,13 @@ to_step_up = RedirectView.as_view(pattern_name="step-up", query_string=True)
 # Before the library's own of the same addresses. Administrators write people's addresses; a
 # password of one's own would outlive the company's log-in; there is one page for a step-up.
 ACCOUNT_PAGES = [
-    path("oidc/<str:provider_id>/login/", sso_provider.sso_login, name="openid_connect_login"),
+    path("oidc/<str:provider_id>/login/", provider.sso_login, name="openid_connect_login"),
     path(
         "oidc/<str:provider_id>/login/callback/",
-        sso_provider.sso_callback,
+        provider.sso_callback,
         name="openid_connect_callback",
     ),
-    path("oidc/again/", sso_provider.sso_again, name="sso-again"),
+    path("oidc/again/", provider.sso_again, name="sso-again"),
     path("2fa/reauthenticate/", to_step_up),
     path("2fa/webauthn/reauthenticate/", to_step_up),
     path("signup/", closed),
@@ -62,10 +62,10 @@ urlpatterns = [
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
     # The plan form's fixed addresses stand before the pages of one plan.
-    path("", include("batches.plan_form_urls")),
-    path("", include("plans.urls")),
-    path("", include("batches.urls")),
+    path("", include("batches.pages.plan_form_urls")),
+    path("", include("plans.pages.urls")),
+    path("", include("batches.pages.urls")),
     path("", include("reports.urls")),
-    path("", include("plans.api_urls")),
-    path("", include("batches.api_urls")),
+    path("", include("plans.api.urls")),
+    path("", include("batches.api.urls")),
 ]

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from plans.models import User
 from plans.refusal import BadInput, Refused
-from plans.refusal_trail import is_serious, tell_refusal
+from plans.trail.refusals import is_serious, tell_refusal
 
 
 class ConsoleCommand(BaseCommand):

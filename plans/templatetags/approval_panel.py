@@ -6,14 +6,14 @@ from typing import Any
 from django import template
 from django.utils import timezone
 
-from plans import approval
-from plans.approved_acts import START
+from plans.approvals import approval
+from plans.approvals.approved_acts import START
+from plans.approvals.signing_preview import Signs, what_is_signed
+from plans.drafting.revision_changes import RevisionChanges, changes_since_last_request
 from plans.lifecycle import PLAN
 from plans.models import Approval, ApprovalRequest, Grant, Plan, User
-from plans.permissions import may
+from plans.people.permissions import may
 from plans.refusal import Refused
-from plans.revision_changes import RevisionChanges, changes_since_last_request
-from plans.signing_preview import Signs, what_is_signed
 
 register = template.Library()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django import template
 
-from plans.policy_words import span
+from plans.policies.policy_words import span
 
 register = template.Library()
 _ODD_SINGULARS = {"batches": "batch", "people": "person"}

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from batches.dictionary import KpiDefinition, KpiMapping, Selector
-from batches.fit import Fit, judge
-from batches.fit_reading import observe
+from batches.fit.checks import Fit, judge
+from batches.fit.reading import observe
+from batches.kpis.dictionary import KpiDefinition, KpiMapping, Selector
 from batches.metric_sources import SourceSpec, build
 from tests.adapters.metric_servers import MetricPage, real_prometheus
 from tests.adapters.open_here import open_here

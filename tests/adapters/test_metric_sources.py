@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from batches.dictionary import load_dictionary
-from batches.increments import HistogramPoint, RatioPoint, take_look
+from batches.kpis.dictionary import load_dictionary
 from batches.metric_sources import (
     MetricSource,
     MetricUnavailable,
@@ -21,9 +20,10 @@ from batches.metric_sources import (
 from batches.metric_sources.exposition_text import read_exposition
 from batches.metric_sources.prometheus_text_source import PrometheusTextSource
 from batches.metric_sources.simulated_source import SimulatedSource
-from batches.pushed_points import PushedPoint
-from batches.pushed_series import KeptSeries
-from batches.pushing import take_points
+from batches.pushes.points import PushedPoint
+from batches.pushes.pushing import take_points
+from batches.pushes.series import KeptSeries
+from batches.sources.increments import HistogramPoint, RatioPoint, take_look
 from plans.models import User
 from tests.adapters.metric_servers import TOKEN, MetricPage, free_port, real_prometheus
 from tests.adapters.open_here import open_here

@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceResponse,
 )
 
-from batches.otlp_metrics import NotOtlp, failure, read_otlp, success
+from batches.pushes.otlp_metrics import NotOtlp, failure, read_otlp, success
 from tests.adapters.otlp_senders import in_memory, message
 
 NOW = datetime.now(UTC)
@@ -162,7 +162,7 @@ def test_answers_are_those_of_the_protocol():
 
 
 def test_nobody_carries_protobuf_before_the_first_request():
-    told = "import sys, batches.otlp_metrics; print('google.protobuf' in sys.modules)"
+    told = "import sys, batches.pushes.otlp_metrics; print('google.protobuf' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
 

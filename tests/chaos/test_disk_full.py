@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from batches.free_space import RESERVE_FILE
+from batches.runtime.free_space import RESERVE_FILE
 from tests.chaos.own_fleet import OwnFleet, own_fleet
 from tests.chaos.rig import APPROVALS, assert_ended_right
 from tests.journeys.stack import GOOD, OLD, Stack, ask, processes_of, running, wait_until

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from batches.watch_duties import DECIDE_LEASE
+from batches.runtime.watch_duties import DECIDE_LEASE
 from tests.chaos.rig import (
     APPROVALS,
     TAKEOVER_SECONDS,

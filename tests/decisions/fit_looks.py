@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from batches.dictionary import KpiDefinition, KpiMapping
-from batches.fit import Fit, judge
-from batches.fit_findings import Finding
-from batches.fit_observation import Observation
+from batches.fit.checks import Fit, judge
+from batches.fit.findings import Finding
+from batches.fit.observation import Observation
+from batches.kpis.dictionary import KpiDefinition, KpiMapping
 from batches.metric_sources import Selector, Series
 from tests.decisions.kpi_looks import LATENCY, NOON, PASS_RATE
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from batches.dictionary import KpiDefinition, KpiMapping, Selector
-from batches.increments import GaugePoint, HistogramPoint, LookSample, Point, RatioPoint
+from batches.kpis.dictionary import KpiDefinition, KpiMapping, Selector
 from batches.metric_sources import Series
+from batches.sources.increments import GaugePoint, HistogramPoint, LookSample, Point, RatioPoint
 
 NOON = datetime(2031, 3, 5, 12, 0, tzinfo=UTC)
 ERROR_RATE = KpiDefinition("error_rate", "ratio", "%", "lower", (0.0, 100.0))

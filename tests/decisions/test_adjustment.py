@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.verdict import GuardState, judge, measure, promotable
-from plans.adjustment import compare, merged, restored
-from plans.change import Standing
-from plans.exposure import as_careful
-from plans.policy import (
+from batches.guardrails.verdict import GuardState, judge, measure, promotable
+from plans.changes.adjustment import compare, merged, restored
+from plans.changes.change import Standing
+from plans.drafting.exposure import as_careful
+from plans.policies.policy import (
     BatchSpec,
     Conditions,
     Guardrail,
@@ -151,7 +151,7 @@ def test_a_batch_that_waits_for_openings_is_the_tighter_rule():
 
 
 def test_every_limit_and_condition_has_been_thought_of():
-    from plans import adjustment
+    from plans.changes import adjustment
 
     assert set(adjustment._LIMITS) | {"attempts"} == set(Limits.__dataclass_fields__)
     assert set(adjustment._ON) == set(Conditions.__dataclass_fields__)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.back_in_band import Aftermath, GuardLooks, judge_aftermath, watch_plan
-from batches.dictionary import KpiDefinition
-from batches.kpi_points import GaugePoint, HistogramPoint, LookSample, RatioPoint
-from plans.policy import BatchSpec, Guardrail, RollbackRules, UpgradePolicy
+from batches.kpis.dictionary import KpiDefinition
+from batches.looks.kpi_points import GaugePoint, HistogramPoint, LookSample, RatioPoint
+from batches.rollback.back_in_band import Aftermath, GuardLooks, judge_aftermath, watch_plan
+from plans.policies.policy import BatchSpec, Guardrail, RollbackRules, UpgradePolicy
 
 BACK = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 UNTIL = BACK + timedelta(minutes=15)

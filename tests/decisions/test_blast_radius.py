@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.blast_radius import automatic_scope, meeting
-from batches.pacing import (
+from batches.rollout.blast_radius import automatic_scope, meeting
+from batches.rollout.pacing import (
     allowed_failures,
     best_success_rate,
     calls_allowed,

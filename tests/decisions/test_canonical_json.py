@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batches.canonical_json import DIFFERENT, canonical_json
-from batches.kpi_points import compact
+from batches.looks.kpi_points import compact
 
 numbers = st.one_of(
     st.integers(-(2**53) + 1, 2**53 - 1), st.floats(allow_nan=False, allow_infinity=False)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.cdevents import NotACDEvent, PipelineNews, read_cdevent
-from batches.pipeline_metrics import Run, changes_of
+from batches.pushes.cdevents import NotACDEvent, PipelineNews, read_cdevent
+from batches.pushes.pipeline_metrics import Run, changes_of
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DIGEST = "ab" * 32

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.allowed import allowed
-from batches.dictionary import GuardrailUnusable, KpiDefinition, resolve_guardrail
-from batches.verdict import GuardState, judge, measure, promotable
-from plans.policy import Guardrail
+from batches.guardrails.allowed import allowed
+from batches.guardrails.verdict import GuardState, judge, measure, promotable
+from batches.kpis.dictionary import GuardrailUnusable, KpiDefinition, resolve_guardrail
+from plans.policies.policy import Guardrail
 from tests.decisions.kpi_looks import (
     ERROR_RATE,
     LATENCY,

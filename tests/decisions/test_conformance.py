@@ -10,7 +10,8 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from batches.assessment import (
+from batches.conformance.cases import CasesRejected, read_cases, read_deliberate, run_cases
+from batches.guardrails.assessment import (
     Limits,
     Tally,
     Timing,
@@ -20,7 +21,6 @@ from batches.assessment import (
     next_in,
     retained,
 )
-from batches.conformance import CasesRejected, read_cases, read_deliberate, run_cases
 from batches.management.commands.conformance import DELIBERATE
 
 REFERENCE = Path(__file__).parent.parent / "reference"

@@ -8,9 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plans.signature import SignatureRefused, TrustedKey, VerifiedRelease, new_key, verify_release
-from plans.signed_forms import PAYLOAD_TYPE, cosign_text
-from plans.signing_keys import ECDSA_P256, SigningKey, key_id_of
+from plans.releases.signature import (
+    SignatureRefused,
+    TrustedKey,
+    VerifiedRelease,
+    new_key,
+    verify_release,
+)
+from plans.releases.signed_forms import PAYLOAD_TYPE, cosign_text
+from plans.releases.signing_keys import ECDSA_P256, SigningKey, key_id_of
 
 NOW = datetime(2031, 3, 3, 12, tzinfo=UTC)
 DIGEST = "c7c5c1d70c5dec4416ab6158afd0b223ef40c29b1dc1f97ed9428b94d4cadb1c"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.decide import decide, missing_too_long
-from batches.decision_facts import (
+from batches.decisions.decide import decide, missing_too_long
+from batches.decisions.decision_facts import (
     Action,
     BatchFacts,
     BreachFacts,
@@ -17,7 +17,7 @@ from batches.decision_facts import (
     PlanFacts,
     RollbackFacts,
 )
-from plans.policy import Conditions, Limits
+from plans.policies.policy import Conditions, Limits
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 BREACH = BreachFacts("error_rate at_most 5", "error_rate", "rollback", "error_rate is 9 %")

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from batches.decide import decide
-from batches.decision_facts import Action, BatchFacts, BreachFacts, DrillFacts, PlanFacts
-from plans.policy import Conditions, Limits
+from batches.decisions.decide import decide
+from batches.decisions.decision_facts import Action, BatchFacts, BreachFacts, DrillFacts, PlanFacts
+from plans.policies.policy import Conditions, Limits
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 FIRST = BatchFacts(1, 1, "canary", "soaking", 2, {"upgraded": 2})

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.dictionary import (
+from batches.kpis.dictionary import (
     DictionaryRejected,
     GuardrailUnusable,
     KpiDefinition,
@@ -16,7 +16,7 @@ from batches.dictionary import (
     load_dictionary,
     resolve_guardrail,
 )
-from plans.policy import Guardrail
+from plans.policies.policy import Guardrail
 from tests.decisions.kpi_looks import ERROR_RATE, LATENCY, PASS_RATE
 
 SHIPPED = Path(__file__).parents[2] / "config/monitoring/version_upgrade_dashboards.json"

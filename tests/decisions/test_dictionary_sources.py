@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from batches.dictionary import DictionaryRejected, load_dictionary
+from batches.kpis.dictionary import DictionaryRejected, load_dictionary
 
 PROM = {"kind": "prometheus", "url": "https://prom.example.org"}
 VENDOR = {

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.drill_steps import RUN_STATES, Drilled, first_of, next_step, verdict
+from batches.drills.steps import RUN_STATES, Drilled, first_of, next_step, verdict
 from batches.lifecycle import TENANT_UPGRADE
 
 

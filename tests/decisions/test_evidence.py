@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batches.evidence import (
+from batches.evidence.calibration import exposure, fleet_rate
+from batches.evidence.intervals import (
+    rank_sum_tail,
+    ratio_interval,
+    share_interval,
+    zero_error_requests,
+)
+from batches.evidence.sequential_test import (
     FIRST_SHARE,
     KAPPAS,
     Counts,
@@ -24,14 +31,7 @@ from batches.evidence import (
     threshold,
     update,
 )
-from batches.evidence_calibration import exposure, fleet_rate
-from batches.evidence_intervals import (
-    rank_sum_tail,
-    ratio_interval,
-    share_interval,
-    zero_error_requests,
-)
-from batches.soak_planner import requests_needed, soak_plan
+from batches.evidence.soak_planner import requests_needed, soak_plan
 
 USUAL = Tolerance(1.2, 0.005)
 HORIZON = 1800.0

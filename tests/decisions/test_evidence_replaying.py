@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.evidence_calibration import Usual
-from batches.evidence_replaying import EvidenceStep, Weighing, play_evidence
-from batches.evidence_rules import EvidenceTest, KpiUnderTest
-from batches.evidence_ruling import surroundings_of
-from batches.evidence_steps import ANEW, AtHand, Standing, Step, is_over, take_step
-from batches.kpi_points import LookSample, Point, RatioPoint
-from batches.plan_evidence import PlanEvidence
-from batches.replaying import Judging
-from plans.policy import EvidenceRules
+from batches.evidence.calibration import Usual
+from batches.evidence.plan_evidence import PlanEvidence
+from batches.evidence.replaying import EvidenceStep, Weighing, play_evidence
+from batches.evidence.rules import EvidenceTest, KpiUnderTest
+from batches.evidence.ruling import surroundings_of
+from batches.evidence.steps import ANEW, AtHand, Standing, Step, is_over, take_step
+from batches.looks.kpi_points import LookSample, Point, RatioPoint
+from batches.replay.replaying import Judging
+from plans.policies.policy import EvidenceRules
 from tests.decisions.kpi_looks import ERROR_RATE, NOON, after
 
 TEST = EvidenceTest(

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from plans.adjustment import compare, merged
-from plans.change import Standing
-from plans.policy import EvidenceRules, Selection, UpgradePolicy
-from plans.policy_words import meaning
-from plans.policy_yaml import PolicyRejected, parse_policy_file
+from plans.changes.adjustment import compare, merged
+from plans.changes.change import Standing
+from plans.policies.policy import EvidenceRules, Selection, UpgradePolicy
+from plans.policies.policy_words import meaning
+from plans.policies.policy_yaml import PolicyRejected, parse_policy_file
 
 CONTRACT = (
     "{kpis: [error_rate], action: pause, max_false_rollback_risk: 1,"

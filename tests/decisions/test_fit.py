@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.dictionary import KpiDefinition, Selector
-from batches.fit import judge
-from batches.fit_observation import Observation, Past
-from batches.fit_presence import metric_names
+from batches.fit.checks import judge
+from batches.fit.observation import Observation, Past
+from batches.fit.presence import metric_names
+from batches.kpis.dictionary import KpiDefinition, Selector
 from batches.metric_sources import Series
 from tests.decisions.fit_looks import (
     COUNTS,

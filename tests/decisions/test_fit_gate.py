@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from batches.dictionary import Dictionary, SourceSpec
-from batches.fit import Fit
-from batches.fit_findings import NO_ANSWER, Finding
-from batches.fit_gate import AT_ADJUST, AT_START, Probed, Whose, weigh
-from plans.policy import BatchSpec, EvidenceRules, Guardrail, UpgradePolicy
+from batches.fit.checks import Fit
+from batches.fit.findings import NO_ANSWER, Finding
+from batches.fit.gate import AT_ADJUST, AT_START, Probed, Whose, weigh
+from batches.kpis.dictionary import Dictionary, SourceSpec
+from plans.policies.policy import BatchSpec, EvidenceRules, Guardrail, UpgradePolicy
 from tests.decisions.fit_looks import COUNTS, FOREST
 from tests.decisions.kpi_looks import ERROR_RATE
 

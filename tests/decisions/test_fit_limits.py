@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from batches.dictionary import resolve_guardrail
-from batches.fit import Facts
-from batches.fit_limits import coverage_finding, limit_findings, window_finding
-from plans.policy import Guardrail
+from batches.fit.checks import Facts
+from batches.fit.limits import coverage_finding, limit_findings, window_finding
+from batches.kpis.dictionary import resolve_guardrail
+from plans.policies.policy import Guardrail
 from tests.decisions.kpi_looks import ERROR_RATE, LATENCY, PASS_RATE, QUEUE
 
 

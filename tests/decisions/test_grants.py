@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plans.grant_claims import (
+from plans.approvals.grant_claims import (
     CLOCK_LEEWAY,
     Bound,
     GrantClaims,
@@ -21,7 +21,7 @@ from plans.grant_claims import (
     require_fit,
     seconds,
 )
-from plans.grant_signing import SealedGrant, opened, seal
+from plans.approvals.grant_signing import SealedGrant, opened, seal
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 OTHER = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))

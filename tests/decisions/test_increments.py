@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.increments import (
+from batches.metric_sources import Series, SourceSpec
+from batches.sources.increments import (
     LookSample,
     RatioPoint,
     failed_look,
@@ -17,7 +18,6 @@ from batches.increments import (
     oldest_reading,
     take_look,
 )
-from batches.metric_sources import Series, SourceSpec
 from tests.decisions.kpi_looks import (
     BAD,
     BUCKET_MAPPING,

@@ -5,8 +5,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.dictionary import DictionaryRejected, load_dictionary
-from batches.json_places import line_at, lines_of
+from batches.kpis.dictionary import DictionaryRejected, load_dictionary
+from batches.kpis.json_places import line_at, lines_of
 from tests.decisions.test_dictionary import SHIPPED
 
 values = st.recursive(

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.dictionary import load_dictionary
-from batches.kpi_names import did_you_mean, likeliest
+from batches.kpis.dictionary import load_dictionary
+from batches.kpis.names import did_you_mean, likeliest
 from tests.decisions.test_dictionary import SHIPPED
 
 OWNERS = {

@@ -4,12 +4,12 @@ import math
 
 import pytest
 
-from batches.guard_state import GuardState
-from batches.increments import failed_look, take_look
-from batches.measured_words import CAUSES
+from batches.guardrails.guard_state import GuardState
+from batches.guardrails.measured_words import CAUSES
+from batches.guardrails.verdict import judge, measure, promotable
 from batches.metric_sources import Series
-from batches.verdict import judge, measure, promotable
-from plans.policy import Guardrail
+from batches.sources.increments import failed_look, take_look
+from plans.policies.policy import Guardrail
 from tests.decisions.kpi_looks import (
     BAD,
     ERROR_RATE,

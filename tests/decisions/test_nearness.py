@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from batches.guard_state import GuardState
-from batches.increments import failed_look
-from batches.verdict import judge, measure
-from plans.policy import Guardrail
+from batches.guardrails.guard_state import GuardState
+from batches.guardrails.verdict import judge, measure
+from batches.sources.increments import failed_look
+from plans.policies.policy import Guardrail
 from tests.decisions.kpi_looks import ERROR_RATE, NOON, after, look, ratio
 
 RULE = Guardrail("error_rate", at_most=5, unit="%", failure_limit=2)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from batches.offline_file import (
+from batches.break_glass.offline_file import (
     NotOurs,
     OfflinePlan,
     Touched,

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plans.one_time_code import as_typed, code_of, matching_period, period_at
+from plans.log_in.one_time_code import as_typed, code_of, matching_period, period_at
 
 SECRET = b"12345678901234567890"
 # RFC 6238, appendix B: the last six of its eight digits.

@@ -21,9 +21,9 @@ NAMES = frozenset(
 )
 ALLOWED = {
     "upgradeconsole/outbound/outlet.py": "the one client",
-    "plans/sso_transport.py": "gives requests, which allauth speaks, the one client to send with",
-    "plans/sso_login.py": "names the type of that session",
-    "plans/sso_provider.py": "names the error of that session",
+    "plans/sso/transport.py": "gives requests, which allauth speaks, the one client to send with",
+    "plans/sso/login.py": "names the type of that session",
+    "plans/sso/provider.py": "names the error of that session",
     "upgradeconsole/cli/client.py": "powerx runs on its user's own machine, with the user's rights",
     "upgradeconsole/up.py": "asks the console that it has just started, on loopback",
     "upgradeconsole/smoke/processes.py": "asks the rehearsal's own console, on loopback",

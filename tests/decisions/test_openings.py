@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plans.openings import FreezeSpan, opening
-from plans.policy import Window
-from plans.windows import SEARCH, window_state
+from plans.openings.opening import FreezeSpan, opening
+from plans.openings.windows import SEARCH, window_state
+from plans.policies.policy import Window
 
 EVERY_DAY = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 NIGHT = Window("allow", EVERY_DAY, time(22), time(4), "Europe/Berlin")

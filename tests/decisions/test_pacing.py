@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.pacing import best_success_rate, failure_rate, failures, overdue, soak_left
+from batches.rollout.pacing import best_success_rate, failure_rate, failures, overdue, soak_left
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 STATES = st.dictionaries(

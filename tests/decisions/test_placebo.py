@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.evidence_calibration import Usual
-from batches.evidence_rules import EvidenceTest, KpiUnderTest
-from batches.evidence_ruling import KEY
-from batches.kpi_points import GaugePoint, HistogramPoint, LookSample, RatioPoint
-from batches.placebo import ALONE, Judges, backtest, upper_bound
-from batches.placebo_looks import ALL, About, Past, evidence_looks, guardrail_looks
-from batches.plan_evidence import PlanEvidence, Sums, counts_of, with_counts
-from batches.replaying import Judging, Rule, play
-from batches.rollout_history import Leg, Minute, course_of, dealt, shares_of, summed
-from plans.policy import EvidenceRules, Guardrail
+from batches.evidence.calibration import Usual
+from batches.evidence.plan_evidence import PlanEvidence, Sums, counts_of, with_counts
+from batches.evidence.rules import EvidenceTest, KpiUnderTest
+from batches.evidence.ruling import KEY
+from batches.history.rollout_history import Leg, Minute, course_of, dealt, shares_of, summed
+from batches.looks.kpi_points import GaugePoint, HistogramPoint, LookSample, RatioPoint
+from batches.placebo.backtest import ALONE, Judges, backtest, upper_bound
+from batches.placebo.looks import ALL, About, Past, evidence_looks, guardrail_looks
+from batches.replay.replaying import Judging, Rule, play
+from plans.policies.policy import EvidenceRules, Guardrail
 from tests.decisions.kpi_looks import ERROR_RATE, LATENCY, NOON, after, look
 
 NAMES = [f"tenant-{n:02}" for n in range(20)]

@@ -6,23 +6,30 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.decide import decide
-from batches.decision_facts import BatchFacts, BreachFacts, PlanFacts
-from batches.dictionary import Dictionary, KpiMapping
-from batches.evidence import Tolerance
-from batches.evidence_calibration import Usual
-from batches.evidence_rules import EvidenceTest, KpiUnderTest, evidence_test
-from batches.evidence_ruling import (
+from batches.decisions.decide import decide
+from batches.decisions.decision_facts import BatchFacts, BreachFacts, PlanFacts
+from batches.evidence.calibration import Usual
+from batches.evidence.plan_evidence import PlanEvidence, counts_of, with_look
+from batches.evidence.rules import EvidenceTest, KpiUnderTest, evidence_test
+from batches.evidence.ruling import (
     Surroundings,
     needed_requests,
     reached_sentence,
     recent,
     rule,
 )
-from batches.kpi_points import GaugePoint, HistogramPoint, LookSample, Point, RatioPoint
+from batches.evidence.sequential_test import Tolerance
+from batches.kpis.dictionary import Dictionary, KpiMapping
+from batches.looks.kpi_points import GaugePoint, HistogramPoint, LookSample, Point, RatioPoint
 from batches.metric_sources import SourceSpec
-from batches.plan_evidence import PlanEvidence, counts_of, with_look
-from plans.policy import BatchSpec, Conditions, EvidenceRules, Guardrail, Limits, UpgradePolicy
+from plans.policies.policy import (
+    BatchSpec,
+    Conditions,
+    EvidenceRules,
+    Guardrail,
+    Limits,
+    UpgradePolicy,
+)
 from tests.decisions.kpi_looks import ERROR_RATE, LATENCY, NOON, PASS_RATE, after
 
 TEST = EvidenceTest(EvidenceRules(), {"error_rate": KpiUnderTest(ERROR_RATE)})

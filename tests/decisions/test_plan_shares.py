@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.plan_shares import fair_share
+from batches.runtime.plan_shares import fair_share
 
 WATCHES = st.integers(1, 5)
 PLANS = st.sets(st.integers(0, 40).map(lambda n: f"plan-{n}"), max_size=20)

@@ -1,6 +1,6 @@
 """A policy at another scale: what a rehearsal runs in seconds instead of hours."""
 
-from plans.policy import BatchSpec, Guardrail, Limits, UpgradePolicy
+from plans.policies.policy import BatchSpec, Guardrail, Limits, UpgradePolicy
 
 POLICY = UpgradePolicy(
     name="safe-rollout",

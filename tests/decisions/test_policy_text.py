@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plans.policy import (
+from plans.policies.policy import (
     ApprovalRule,
     BatchSpec,
     Conditions,
@@ -20,8 +20,8 @@ from plans.policy import (
     UpgradePolicy,
     Window,
 )
-from plans.policy_text import NotWritable, policy_text
-from plans.policy_yaml import parse_policy_file
+from plans.policies.policy_text import NotWritable, policy_text
+from plans.policies.policy_yaml import parse_policy_file
 from tests.decisions.test_policy_yaml import FIELD_EXAMPLE
 
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,12}", fullmatch=True).filter(

@@ -2,9 +2,9 @@
 
 import pytest
 
-from plans.policy import Guardrail
-from plans.policy_words import guardrail_sentence, limit_words, meaning, span
-from plans.policy_yaml import parse_policy_file
+from plans.policies.policy import Guardrail
+from plans.policies.policy_words import guardrail_sentence, limit_words, meaning, span
+from plans.policies.policy_yaml import parse_policy_file
 
 TEXT = """
 policies:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plans.policy import (
+from plans.policies.policy import (
     ApprovalRule,
     BatchSpec,
     Conditions,
@@ -17,7 +17,7 @@ from plans.policy import (
     Selection,
     Window,
 )
-from plans.policy_yaml import MAX_BYTES, PolicyRejected, Problem, parse_policy_file
+from plans.policies.policy_yaml import MAX_BYTES, PolicyRejected, Problem, parse_policy_file
 
 FIELD_EXAMPLE = """\
 policies:

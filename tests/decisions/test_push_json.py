@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.push_json import BatchRejected, read_batch
-from batches.pushed_points import PushedPoint
+from batches.pushes.points import PushedPoint
+from batches.pushes.push_json import BatchRejected, read_batch
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 COUNTER = {"metric": "requests_total", "kind": "counter", "value": 3, "labels": {"tenant": "acorn"}}

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.push_limits import BURST_SECONDS, Bucket, take
+from batches.pushes.limits import BURST_SECONDS, Bucket, take
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

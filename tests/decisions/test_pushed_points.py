@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.pushed_points import PointRefused, PushedPoint, merge
+from batches.pushes.points import PointRefused, PushedPoint, merge
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OLDEST = timedelta(seconds=90)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.quote import Pace, WayBack, expected_seconds, pace, rollback_quote
+from batches.quotes.quote import Pace, WayBack, expected_seconds, pace, rollback_quote
 
 WAY = WayBack(
     parallelism=10,

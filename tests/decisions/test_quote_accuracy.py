@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from batches.quote_accuracy import PastRollback, accuracy, scatter
+from batches.quotes.accuracy import PastRollback, accuracy, scatter
 
 KEPT = PastRollback(
     plan="p",

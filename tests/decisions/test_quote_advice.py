@@ -5,8 +5,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.quote import Pace, WayBack, rollback_quote
-from batches.quote_advice import Advice, advice, forecast
+from batches.quotes.advice import Advice, advice, forecast
+from batches.quotes.quote import Pace, WayBack, rollback_quote
 from tests.decisions.test_quote import ways
 
 WAY = WayBack(

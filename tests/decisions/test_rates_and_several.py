@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.increments import GaugePoint, HistogramPoint, RatioPoint, take_look
 from batches.metric_sources import Series
-from batches.readings import SeveralSeries, read_keys
+from batches.sources.increments import GaugePoint, HistogramPoint, RatioPoint, take_look
+from batches.sources.readings import SeveralSeries, read_keys
 from tests.decisions.kpi_looks import (
     BUCKET_MAPPING,
     BUCKETS,

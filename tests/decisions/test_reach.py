@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plans.people.token_scopes import SCOPES, covers, no_wider
 from plans.reach import EVERYTHING, NOTHING, Reach, selector_problems
-from plans.token_scopes import SCOPES, covers, no_wider
 
 NAMES, VALUES = st.sampled_from(["region", "tier", "ring"]), st.sampled_from(["eu", "us", "gold"])
 SELECTORS = st.dictionaries(NAMES, VALUES, max_size=3)

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from batches.readings import tells_of
+from batches.sources.readings import tells_of
 from tests.decisions.kpi_looks import (
     BAD,
     ERROR_RATE,

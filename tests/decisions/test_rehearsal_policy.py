@@ -9,12 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.dictionary import KpiDefinition, resolve_guardrail
-from batches.drill_faults import FaultyDeployer, with_fault
-from batches.drill_times import DAYS, next_run
-from batches.kpi_points import GaugePoint, LookSample
-from batches.measurement import measure
-from batches.rehearsal_policy import (
+from batches.drills.faults import FaultyDeployer, with_fault
+from batches.drills.rehearsal_policy import (
     INJECTS,
     Rehearsed,
     outcome_of,
@@ -22,7 +18,11 @@ from batches.rehearsal_policy import (
     policy_of_rehearsal,
     usable_kpi,
 )
-from plans.policy_yaml import parse_policy_file
+from batches.drills.times import DAYS, next_run
+from batches.guardrails.measurement import measure
+from batches.kpis.dictionary import KpiDefinition, resolve_guardrail
+from batches.looks.kpi_points import GaugePoint, LookSample
+from plans.policies.policy_yaml import parse_policy_file
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 RATE = KpiDefinition("error_rate", "ratio", "%", "lower", (0, 100))

@@ -6,9 +6,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.replaying import Judging, Rule, play
-from batches.verdict import GuardState, judge, measure
-from plans.policy import Guardrail
+from batches.guardrails.verdict import GuardState, judge, measure
+from batches.replay.replaying import Judging, Rule, play
+from plans.policies.policy import Guardrail
 from tests.decisions.kpi_looks import ERROR_RATE, NOON, after, look, ratio
 
 LIMIT = Guardrail("error_rate", at_most=5.0, unit="%", window_seconds=20, min_samples=20)

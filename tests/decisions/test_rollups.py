@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.kpi_points import GaugePoint, HistogramPoint, RatioPoint
-from batches.rollups import BadRollup, Layout, merged, packed, points_of, rolled, unpacked
+from batches.history.rollups import BadRollup, Layout, merged, packed, points_of, rolled, unpacked
+from batches.looks.kpi_points import GaugePoint, HistogramPoint, RatioPoint
 
 COUNTS = st.integers(0, 10**6).map(float)
 NAMES = st.text("abcdefgh-0123456789", min_size=1, max_size=12)

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.dictionary import resolve_guardrail
-from batches.increments import failed_look
-from batches.kpi_points import LookSample
-from batches.verdict import GuardState, guardrail_key, judge, measure, promotable
-from plans.policy import Guardrail
+from batches.guardrails.verdict import GuardState, guardrail_key, judge, measure, promotable
+from batches.kpis.dictionary import resolve_guardrail
+from batches.looks.kpi_points import LookSample
+from batches.sources.increments import failed_look
+from plans.policies.policy import Guardrail
 from tests.decisions.kpi_looks import ERROR_RATE, NOON, PASS_RATE, after, gauge, look, ratio
 
 PLAN = resolve_guardrail(Guardrail("error_rate", at_most=5), ERROR_RATE)

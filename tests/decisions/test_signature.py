@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plans.signature import (
+from plans.releases.signature import (
     PAYLOAD_TYPE,
     SignatureRefused,
     TrustedKey,
@@ -33,8 +33,8 @@ from plans.signature import (
     sign_release,
     verify_release,
 )
-from plans.signed_forms import cosign_text
-from plans.signing_keys import ECDSA_P256
+from plans.releases.signed_forms import cosign_text
+from plans.releases.signing_keys import ECDSA_P256
 
 NOW = datetime(2031, 3, 3, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

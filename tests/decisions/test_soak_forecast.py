@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.soak_forecast import (
+from batches.evidence.soak_forecast import (
     EvidenceAsked,
     LimitRule,
     Traffic,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.source_breaker import (
+from batches.sources.breaker import (
     COUNTED,
     FAILURES,
     LONGEST_SECONDS,

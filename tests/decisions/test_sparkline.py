@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.sparkline import HEIGHT, WIDTH, sparkline
+from batches.live.sparkline import HEIGHT, WIDTH, sparkline
 
 
 def test_values_and_limit_are_lines_and_the_chart_has_words():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plans.sso_mapping import MappingRejected, parse_mapping
+from plans.sso.mapping import MappingRejected, parse_mapping
 
 WHOLE = """
 claim: groups

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.steady_clock import SteadyClock, steady_seconds
+from batches.runtime.steady_clock import SteadyClock, steady_seconds
 
 BEGAN = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plans.tenant_rows import MAX_BYTES, RowProblem, TenantRow, parse_tenants
+from plans.tenants.rows import MAX_BYTES, RowProblem, TenantRow, parse_tenants
 
 HEADER = "tenant,name,owner_email,version,labels\n"
 CSV = HEADER + (

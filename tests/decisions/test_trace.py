@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plans.trace import (
+from plans.trail.trace import (
     Origin,
     acting_from,
     client_address,

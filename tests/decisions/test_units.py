@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.units import (
+from batches.kpis.units import (
     KNOWN_UNITS,
     UnitMismatch,
     canonical,

@@ -10,10 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches.dictionary import resolve_guardrail
-from batches.increments import failed_look, take_look
-from batches.verdict import GuardState, guardrail_key, judge, measure, plan_verdict, promotable
-from plans.policy import Guardrail
+from batches.guardrails.verdict import (
+    GuardState,
+    guardrail_key,
+    judge,
+    measure,
+    plan_verdict,
+    promotable,
+)
+from batches.kpis.dictionary import resolve_guardrail
+from batches.sources.increments import failed_look, take_look
+from plans.policies.policy import Guardrail
 from tests.decisions.kpi_looks import (
     BAD,
     ERROR_RATE,

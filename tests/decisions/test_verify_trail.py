@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plans.chain import address_digest, event_body, link
-from plans.checkpoint_text import (
+from plans.console_keys import kid_of
+from plans.trail.checkpoint_text import (
     compose,
     digest_of,
     inclusion,
@@ -24,7 +25,6 @@ from plans.checkpoint_text import (
     signed,
     verifier_key,
 )
-from plans.console_keys import kid_of
 from reports import verify_trail
 from tests.web.api_scene import now
 

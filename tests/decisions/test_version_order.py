@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plans.version_order import is_older
+from plans.drafting.version_order import is_older
 
 numbers = st.lists(st.integers(0, 10**6), min_size=1, max_size=5).map(
     lambda parts: ".".join(map(str, parts))

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plans.policy import BatchSpec, Selection, UpgradePolicy
-from plans.waves import Candidate, arrange, batch_sizes, batch_specs
+from plans.drafting.waves import Candidate, arrange, batch_sizes, batch_specs
+from plans.policies.policy import BatchSpec, Selection, UpgradePolicy
 
 SPLIT = (5, 30, 65)
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plans.policy import Window
-from plans.windows import SEARCH, window_state
+from plans.openings.windows import SEARCH, window_state
+from plans.policies.policy import Window
 
 EVERY_DAY = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 

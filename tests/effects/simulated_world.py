@@ -14,7 +14,8 @@ from batches.deployers.simulated_deployer import (
     SimulatedFleet,
     SimulatedOptions,
 )
-from batches.effect_ports import (
+from batches.effects.loop import EffectLoop
+from batches.effects.ports import (
     CallStart,
     Direction,
     Job,
@@ -23,7 +24,6 @@ from batches.effect_ports import (
     Task,
     settle_time,
 )
-from batches.effects import EffectLoop
 
 BEGAN = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 

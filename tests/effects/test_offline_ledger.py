@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from batches.effect_ports import Job
-from batches.effects import EffectLoop
-from batches.offline_file import OfflinePlan, Touched, read_lines
-from batches.offline_ledger import OfflineLedger
+from batches.break_glass.offline_file import OfflinePlan, Touched, read_lines
+from batches.break_glass.offline_ledger import OfflineLedger
+from batches.effects.loop import EffectLoop
+from batches.effects.ports import Job
 from tests.effects.simulated_world import World
 
 KEY = b"k" * 32

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from batches.pacing import journalled_ahead
-from batches.slots import CALL, LOOK, Slots
+from batches.effects.slots import CALL, LOOK, Slots
+from batches.rollout.pacing import journalled_ahead
 
 
 def test_looks_go_before_calls_and_equals_in_order():

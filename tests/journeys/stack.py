@@ -47,9 +47,9 @@ import json, sys
 import django
 django.setup()
 from django.utils import timezone
-from plans.machine_access import make_token
+from plans.people.machine_access import make_token
 from plans.models import User
-from plans.policies import save_policy_text
+from plans.policies.keeping import save_policy_text
 order, now = json.load(sys.stdin), timezone.now()
 save_policy_text(text=order["policies"], source="journeys", by=None, now=now, via="command")
 people = User.objects.in_bulk([f"{name}@example.org" for name in order["people"]],

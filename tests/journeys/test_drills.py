@@ -45,11 +45,11 @@ from datetime import time
 import django
 django.setup()
 from django.utils import timezone
-from batches.drill_schedules import NewSchedule, approve_schedule, make_schedule
+from batches.drills.schedules import NewSchedule, approve_schedule, make_schedule
 from batches.models import DrillSchedule
-from plans.drafting import TenantChoice
+from plans.drafting.drafting import TenantChoice
 from plans.models import User
-from plans.step_up import StepUp
+from plans.log_in.step_up import StepUp
 order, now = json.load(sys.stdin), timezone.now()
 who = User.objects.in_bulk([f"{n}@example.org" for n in ("mara", "aram", "sona")],
                            field_name="email")

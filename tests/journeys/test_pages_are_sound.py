@@ -14,9 +14,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
-from batches import plan_form_urls
-from batches import urls as batch_urls
-from plans import urls as plan_urls
+from batches.pages import plan_form_urls
+from batches.pages import urls as batch_urls
+from plans.pages import urls as plan_urls
 from reports import urls as report_urls
 from tests.journeys.stack import (
     GOOD,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from plans.one_time_code import code_of, period_at
+from plans.log_in.one_time_code import code_of, period_at
 from tests.journeys.stack import Stack, running
 from tests.journeys.test_pages_are_sound import POLICIES, look_at
 from tests.journeys.visitors import People, browsing
@@ -207,9 +207,9 @@ import sys
 import django
 django.setup()
 from django.utils import timezone
-from plans import approval
+from plans.approvals import approval
 from plans.models import User
-from plans.step_up import StepUp
+from plans.log_in.step_up import StepUp
 for name in ("aram", "sona"):
     who, now = User.objects.get(email=f"{name}@example.org"), timezone.now()
     approval.approve(plan_id=sys.argv[1], approver=who, now=now, via="command",

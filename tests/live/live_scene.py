@@ -6,8 +6,8 @@ from typing import Any
 from django.db import transaction
 
 from batches.models import Batch, DeployerCall, KpiSample, TenantUpgrade
-from plans import events
 from plans.models import Plan, Tenant, User
+from plans.trail import events
 from tests.web.api_scene import Scene, configure, now, started
 
 __all__ = [

@@ -11,11 +11,12 @@ from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import AnonymousUser
 
-from batches import evidence_chart, live_updates
-from batches.kpi_points import LookSample, RatioPoint
-from batches.live_updates import QUEUE_FRAMES, Client
+from batches.evidence import evidence_chart
+from batches.live import updates
+from batches.live.routing import websocket_urlpatterns
+from batches.live.updates import QUEUE_FRAMES, Client
+from batches.looks.kpi_points import LookSample, RatioPoint
 from batches.models import EvidenceLook, Heartbeat
-from batches.routing import websocket_urlpatterns
 from plans.models import Plan, Stream
 from tests.live.live_scene import (
     Scene,
@@ -90,7 +91,7 @@ async def opened(plan, scene):
     yield open_page
     for page in pages:
         await page.socket.disconnect()
-    thread = live_updates.TAILER.thread
+    thread = updates.TAILER.thread
     if thread is not None:
         await asyncio.to_thread(thread.join, 10)
 
@@ -241,7 +242,7 @@ async def test_fault_33_a_client_that_reads_too_slowly_is_told_so_and_holds_nobo
 async def test_more_events_than_fit_a_frame_all_arrive_without_another_commit(
     opened, plan, monkeypatch
 ):
-    monkeypatch.setattr(live_updates, "FRAME_EVENTS", 2)
+    monkeypatch.setattr(updates, "FRAME_EVENTS", 2)
     head = await _head(plan)
     page = await opened(since=head)
     await sync_to_async(all_at_once)(plan, 5)

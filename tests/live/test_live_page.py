@@ -7,8 +7,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from batches.charts import quantile_of
-from batches.kpi_points import HistogramPoint, LookSample
+from batches.looks.charts import quantile_of
+from batches.looks.kpi_points import HistogramPoint, LookSample
 from batches.models import Batch, KpiSample, Rollback, TenantUpgrade
 from plans.models import Plan, Tenant, User
 from tests.live.live_scene import Scene, configure, happens, now, upgraded

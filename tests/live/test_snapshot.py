@@ -7,12 +7,12 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from batches import control
-from batches.ladder import BAR_ORDER, LEAST_SHARE, shares
+from batches.live.ladder import BAR_ORDER, LEAST_SHARE, shares
+from batches.live.snapshot import plan_snapshot
 from batches.models import Batch, GuardrailState, Rollback, TenantUpgrade
-from batches.plan_list import lines
-from batches.rollback import request_rollback
-from batches.snapshot import plan_snapshot
+from batches.pages.plan_list import lines
+from batches.rollback.rollback import request_rollback
+from batches.rollout import control
 from plans.models import Plan, Stream, Tenant
 from plans.refusal import NotFound
 from tests.live.live_scene import Scene, configure, happens, many_tenants, now, upgraded

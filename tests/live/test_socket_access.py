@@ -7,8 +7,8 @@ from asgiref.sync import sync_to_async
 from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
 
-from batches.routing import websocket_urlpatterns
-from plans.permissions import ROLES_OF_ACTION
+from batches.live.routing import websocket_urlpatterns
+from plans.people.permissions import ROLES_OF_ACTION
 from tests.web.access_scene import APPROVES, HOLDERS, OTHER, OWN, TwoSides
 from tests.web.api_scene import configure
 from upgradeconsole.routing import websocket_urlpatterns as all_sockets

@@ -10,12 +10,12 @@ from channels.testing import WebsocketCommunicator
 from django.test import Client
 from django.utils import timezone
 
-from batches import consumers, live_updates, open_sockets
-from plans.leavers import let_go
-from plans.login_sessions import end_sessions
+from batches.live import consumers, open_sockets, updates
+from plans.log_in.second_factors import reset_factors
+from plans.log_in.session_life import BEGAN, SEEN
+from plans.log_in.sessions import end_sessions
 from plans.models import Plan, User
-from plans.second_factors import reset_factors
-from plans.session_life import BEGAN, SEEN
+from plans.people.leavers import let_go
 from tests.live.live_scene import Scene, configure, upgraded
 from tests.web.factors import App
 from upgradeconsole.asgi import application
@@ -41,7 +41,7 @@ def browser(plan) -> Client:
 async def _tailer_ends() -> AsyncIterator[None]:
     """Wait for the reader of events, which would ask a database that is gone."""
     yield
-    if (thread := live_updates.TAILER.thread) is not None:
+    if (thread := updates.TAILER.thread) is not None:
         await asyncio.to_thread(thread.join, 10)
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from plans import failed_logins
+from plans.log_in import failed_logins
+from plans.log_in.second_factors import WrongCode, use_code
 from plans.models import FailedLogIn
-from plans.second_factors import WrongCode, use_code
 from tests.postgres.at_once import at_once, lost, won
 from tests.web.api_scene import now
 from tests.web.factors import App

@@ -5,13 +5,13 @@ import threading
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from batches import leases, notify_signal
-from batches.commit_signal import commit_signal
 from batches.models import Lease
-from batches.notify_signal import NotifySignal
-from plans import events
-from plans.commit_notice import notify
+from batches.runtime import leases, notify_signal
+from batches.runtime.commit_signal import commit_signal
+from batches.runtime.notify_signal import NotifySignal
 from plans.database_away import DATABASE_AWAY
+from plans.trail import events
+from plans.trail.commit_notice import notify
 from tests.postgres.at_once import at_once
 from tests.web.api_scene import now
 from upgradeconsole import databases

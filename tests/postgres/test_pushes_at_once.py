@@ -4,12 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from batches.cdevents import PipelineNews
 from batches.metric_sources import SourceSpec
 from batches.models import PipelineEvent, PushedSeries, PushedSource, PushReceipt
-from batches.pipeline_events import take_event
-from batches.pushed_points import PushedPoint
-from batches.pushing import take_points
+from batches.pushes.cdevents import PipelineNews
+from batches.pushes.pipeline_events import take_event
+from batches.pushes.points import PushedPoint
+from batches.pushes.pushing import take_points
 from plans.models import Event
 from tests.builders import a_draft
 from tests.postgres.at_once import at_once, won

@@ -7,15 +7,18 @@ from functools import partial
 import pytest
 from django.db import transaction
 
-from batches import alerts, control, launch, leases, progress
-from batches.ledger_claims import Scope
-from batches.ledger_writes import Writes
+from batches.alerting import alerts
+from batches.effects.ledger_claims import Scope
+from batches.effects.ledger_writes import Writes
 from batches.models import Alert, Batch, Lease, Rollback, TenantUpgrade
-from batches.rollback import request_rollback
-from batches.settling import settle
-from plans import approval, events
+from batches.rollback.rollback import request_rollback
+from batches.rollout import control, launch, progress
+from batches.rollout.settling import settle
+from batches.runtime import leases
+from plans.approvals import approval
 from plans.models import Approval, Event, Plan, PlanTenant
 from plans.refusal import Refused
+from plans.trail import events
 from reports import issuing
 from tests.builders import (
     BATCHES,

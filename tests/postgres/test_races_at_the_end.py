@@ -4,12 +4,13 @@ from functools import partial
 
 import pytest
 
-from batches import control, progress, rollback, rollback_ending
 from batches.models import Rollback, TenantUpgrade
-from plans import events
-from plans.drafting import current_revision, policy_of
+from batches.rollback import ending, rollback
+from batches.rollout import control, progress
+from plans.drafting.drafting import current_revision, policy_of
 from plans.models import Adjustment, Event, Plan, PlanRevision, PlanTenant
 from plans.refusal import Refused
+from plans.trail import events
 from tests.builders import (
     FOREST,
     a_started,
@@ -51,7 +52,7 @@ def completing(plan):
 
 
 def finishing(record):
-    return partial(rollback_ending.finish, rollback_id=record.pk, now=now())
+    return partial(ending.finish, rollback_id=record.pk, now=now())
 
 
 def about_to_complete(scene):

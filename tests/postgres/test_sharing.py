@@ -6,10 +6,11 @@ from functools import partial
 import pytest
 from django.db import connection
 
-from batches import decide_forward, leases
-from batches.leases import acquire
+from batches.decisions import decide_forward
 from batches.models import Batch, Heartbeat, Lease
-from batches.watch_duties import Duties, decide_lease
+from batches.runtime import leases
+from batches.runtime.leases import acquire
+from batches.runtime.watch_duties import Duties, decide_lease
 from plans.models import Plan
 from plans.refusal import Refused
 from tests.builders import FOREST, a_started, check_invariants, kinds

@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 from time_machine import travel
 
-from plans.account_changes import set_password
 from plans.models import RoleBinding, RoleRequest
+from plans.people.account_changes import set_password
+from plans.people.role_confirming import confirm_role
+from plans.people.role_giving import give_role
 from plans.refusal import Refused
-from plans.role_confirming import confirm_role
-from plans.role_giving import give_role
 from tests.postgres.at_once import at_once, lost, won
 from tests.web.api_scene import now, person
 

@@ -17,7 +17,7 @@ import pytest
 
 from plans.models import User
 from plans.refusal import BadInput
-from plans.signature import new_key, sign_release
+from plans.releases.signature import new_key, sign_release
 from upgradeconsole.demo.config_files import render_demo_config
 from upgradeconsole.demo.releases import BASELINE, PLUGIN, digest_of
 from upgradeconsole.demo.tenants import demo_tenants

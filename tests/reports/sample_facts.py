@@ -3,9 +3,15 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from reports.report_facts import EventFact, FieldChange, LimitsFact, ReportFacts, TrailFact
-from reports.report_facts_agreed import Person, ReleaseFact, RequestFact, RevisionFact, VerdictFact
-from reports.report_facts_course import (
+from reports.document.facts import EventFact, FieldChange, LimitsFact, ReportFacts, TrailFact
+from reports.document.facts_agreed import (
+    Person,
+    ReleaseFact,
+    RequestFact,
+    RevisionFact,
+    VerdictFact,
+)
+from reports.document.facts_course import (
     AlertFact,
     BatchFact,
     KpiFact,

@@ -4,15 +4,16 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from batches import launch
 from batches.models import Batch, Rollback, Ruling, TenantUpgrade
-from batches.rollback import request_rollback
-from batches.rollback_ending import finish
-from plans import approval, drafting
+from batches.rollback.ending import finish
+from batches.rollback.rollback import request_rollback
+from batches.rollout import launch
+from plans.approvals import approval
+from plans.drafting import drafting
 from plans.models import Plan, RoleBinding, Tenant, User
-from plans.policies import save_policy_text
-from plans.releases import register_release, trust_key
-from plans.signature import new_key, sign_release
+from plans.policies.keeping import save_policy_text
+from plans.releases.registering import register_release, trust_key
+from plans.releases.signature import new_key, sign_release
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 POLICY = """

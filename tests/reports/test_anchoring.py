@@ -8,11 +8,12 @@ import pytest
 from django_q.models import OrmQ
 
 from batches.models import Alert
-from plans.checkpoints import take_checkpoint
 from plans.models import Checkpoint, Event, Stream, TrailCheck
-from reports import anchor_files, anchoring, chores, tasks, telemetry
+from plans.trail.checkpoints import take_checkpoint
+from reports import chores, tasks, telemetry
 from reports.models import Announcement, Delivery, Endpoint
-from reports.trail_checking import check_and_keep, check_trail
+from reports.trail import anchor_files, anchoring
+from reports.trail.checking import check_and_keep, check_trail
 from reports.verify_trail import FORKED, HOLDS
 from tests.builders import a_draft
 from tests.web.api_scene import Scene, configure, now

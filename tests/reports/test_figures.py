@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree
 
-from reports.figures import (
+from reports.document.figures import (
     LimitLine,
     Line,
     Marker,

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from plans.access_review import access_review
+from plans.people.access_review import access_review
 from reports.access_pdf import access_pdf
 from reports.handing_out import content
 from reports.issuing import issue_report

@@ -9,16 +9,15 @@ import pytest
 import rfc8785
 from django_q.models import OrmQ
 
-from batches import aftermath
-from batches.back_in_band import Aftermath, KpiAfter
 from batches.models import Batch, KpiSample, Rollback, TenantUpgrade
-from batches.rollback import request_rollback
-from batches.rollback_ending import finish
-from plans import approval
+from batches.rollback import aftermath
+from batches.rollback.back_in_band import Aftermath, KpiAfter
+from batches.rollback.ending import finish
+from batches.rollback.rollback import request_rollback
+from plans.approvals import approval
 from plans.chain import link
 from plans.models import ZERO_HASH, Event, Plan, Stream, Tenant
 from reports import chores, pdf
-from reports.facts import plan_facts, trail_lines
 from reports.handing_out import (
     CouldNotBeMade,
     HasNotEnded,
@@ -28,6 +27,7 @@ from reports.handing_out import (
 )
 from reports.issuing import anything_due, due_reports, issue_report
 from reports.models import UpgradeReport
+from reports.reading.facts import plan_facts, trail_lines
 from tests.reports.scene import after, completed, taken_back
 
 pytestmark = pytest.mark.django_db

@@ -3,12 +3,12 @@
 import pytest
 from django.core import mail
 
-from batches import alerts
+from batches.alerting import alerts
 from batches.models import Batch, TenantUpgrade
 from plans.models import Tenant
-from reports.announcing import announce_alerts
-from reports.deliveries import claim_due, deliver
 from reports.models import Delivery
+from reports.telling.announcing import announce_alerts
+from reports.telling.deliveries import claim_due, deliver
 from tests.reports.scene import after
 
 pytestmark = pytest.mark.django_db

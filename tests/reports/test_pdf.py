@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from django.template.loader import render_to_string
 
+from reports.document.compliance_report import compose, digest, report_json
+from reports.document.facts import ReportFacts
 from reports.pdf import (
     PACKAGED_STYLESHEET,
     Attachment,
@@ -19,8 +21,6 @@ from reports.pdf import (
     PdfFailed,
     render_pdf,
 )
-from reports.report_document import compose, digest, report_json
-from reports.report_facts import ReportFacts
 from tests.reports.sample_facts import NINE, large_facts, rolled_back_facts
 
 

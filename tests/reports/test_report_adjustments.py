@@ -5,17 +5,17 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from batches import adjust_ends
-from batches.adjust_proposal import Expiry
-from plans import approval
+from batches.adjust import endings
+from batches.adjust.proposal import Expiry
+from plans.approvals import approval
 from plans.models import Plan
-from reports.facts import plan_facts
-from reports.figures import LimitLine
-from reports.report_adjustments import adjustments_section
-from reports.report_document import compose, digest, report_json
-from reports.report_facts_agreed import AdjustmentFact, ChangeFact
-from reports.report_facts_course import KpiLimit
-from reports.report_intent import separation
+from reports.document.adjustments import adjustments_section
+from reports.document.compliance_report import compose, digest, report_json
+from reports.document.facts_agreed import AdjustmentFact, ChangeFact
+from reports.document.facts_course import KpiLimit
+from reports.document.figures import LimitLine
+from reports.document.intent import separation
+from reports.reading.facts import plan_facts
 from tests.builders import a_started, soaking
 from tests.reports.sample_facts import after, rolled_back_facts
 from tests.reports.test_figures import at, chart
@@ -101,7 +101,7 @@ def test_facts_of_a_plan_that_was_changed(scene):  # noqa: F811
     change(scene, plan, guardrails={"error_rate": 9}, expiry=hour)
     for person in (scene.aram, scene.sona):
         approval.approve(plan_id=plan.pk, approver=person, now=now(), via="page")
-    adjust_ends.end_what_is_over(now() + timedelta(hours=2))
+    endings.end_what_is_over(now() + timedelta(hours=2))
     facts = plan_facts(Plan.objects.get(pk=plan.pk).pk, cut_off=now())
     loose, back = facts.adjustments
     assert loose.approved_by == (

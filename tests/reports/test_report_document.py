@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from reports.report_blocks import NOTHING, Document, Listing, Pairs, Paragraph, Statements, Table
-from reports.report_course import tenant_annex
-from reports.report_document import compose, digest, report_json, success_percent
-from reports.report_facts import ReportFacts
-from reports.report_facts_course import AftermathKpi, DrillFact, QuoteFact
-from reports.report_intent import people_section, separation
-from reports.report_proof import excerpt, negative_statements
-from reports.report_rollbacks import rollback_sentence, rollbacks_section
+from reports.document.blocks import NOTHING, Document, Listing, Pairs, Paragraph, Statements, Table
+from reports.document.compliance_report import compose, digest, report_json, success_percent
+from reports.document.course import tenant_annex
+from reports.document.facts import ReportFacts
+from reports.document.facts_course import AftermathKpi, DrillFact, QuoteFact
+from reports.document.intent import people_section, separation
+from reports.document.proof import excerpt, negative_statements
+from reports.document.rollbacks import rollback_sentence, rollbacks_section
 from tests.reports.sample_facts import (
     ARAM,
     MARA,

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from batches.evidence_chart import odds_words
-from reports.report_blocks import Paragraph, Picture
-from reports.report_facts_course import EvidenceFact
-from reports.report_metrics import metrics_section
+from batches.evidence.evidence_chart import odds_words
+from reports.document.blocks import Paragraph, Picture
+from reports.document.facts_course import EvidenceFact
+from reports.document.metrics import metrics_section
 from tests.reports.sample_facts import after, rolled_back_facts
 
 REACHED = EvidenceFact(

@@ -7,14 +7,14 @@ from datetime import timedelta
 import pytest
 from django.core.management import call_command
 
-from batches.break_glass import break_glass
-from batches.break_glass_review import review
-from plans import approval
+from batches.break_glass.acting_alone import break_glass
+from batches.break_glass.review import review
+from plans.approvals import approval
 from plans.models import Grant, RoleBinding
-from reports.facts import plan_facts
-from reports.report_document import compose, report_json, summary, verdicts
-from reports.report_facts_agreed import BrokenGlassFact, GrantFact
-from reports.report_grants import grant_statements
+from reports.document.compliance_report import compose, report_json, summary, verdicts
+from reports.document.facts_agreed import BrokenGlassFact, GrantFact
+from reports.document.grants import grant_statements
+from reports.reading.facts import plan_facts
 from tests.reports.sample_facts import ARAM, OLGA, SONA, after, completed_facts
 from tests.reports.scene import Scene
 from tests.reports.test_report_document import said

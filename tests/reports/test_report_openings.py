@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from batches.models import Batch
-from plans.freezing import declare_freeze, lift_freeze, override_freeze
-from reports.facts import plan_facts
-from reports.report_document import compose, report_json, summary, verdicts
-from reports.report_facts_agreed import FreezeFact, OverrideFact
-from reports.report_proof import negative_statements
+from plans.openings.freezing import declare_freeze, lift_freeze, override_freeze
+from reports.document.compliance_report import compose, report_json, summary, verdicts
+from reports.document.facts_agreed import FreezeFact, OverrideFact
+from reports.document.proof import negative_statements
+from reports.reading.facts import plan_facts
 from tests.reports.sample_facts import MARA, OLGA, after, completed_facts
 from tests.reports.scene import Scene
 from tests.reports.test_report_document import said

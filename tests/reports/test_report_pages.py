@@ -6,8 +6,8 @@ import uuid
 import pytest
 from django.utils import timezone
 
-from plans.machine_access import make_token
 from plans.models import Plan, RoleBinding
+from plans.people.machine_access import make_token
 from reports.handing_out import InTheMaking, download_name, report_of
 from reports.issuing import due_reports, issue_report
 from reports.models import UpgradeReport

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from reports.report_blocks import Picture, Statements, Table
-from reports.report_rulings import MOST_PICTURES, rulings_section
+from reports.document.blocks import Picture, Statements, Table
+from reports.document.rulings import MOST_PICTURES, rulings_section
 from tests.reports.sample_facts import after, breach, rolled_back_facts
 
 LOOKS = tuple((after(60 + 5 * n), float(n), 5.0) for n in range(8))

@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from batches import alerts, control
+from batches.alerting import alerts
 from batches.models import Batch, Heartbeat, Rollback, RollbackDrill, TenantUpgrade
+from batches.rollout import control
 from reports.telemetry import exposition
 from tests.reports.scene import after
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from batches import alerts
+from batches.alerting import alerts
 from batches.models import Batch, TenantUpgrade
 from plans.refusal import NotAllowed
 from reports import chores
-from reports.announcing import announce_alerts
-from reports.deliveries import WAITS, HasArrived, claim_due, deliver, send_again
 from reports.models import Announcement, Delivery, Endpoint
+from reports.telling.announcing import announce_alerts
+from reports.telling.deliveries import WAITS, HasArrived, claim_due, deliver, send_again
 from tests.adapters.metric_servers import free_port
 from tests.reports.scene import after
 

@@ -8,7 +8,7 @@ from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
 from batches import tasks
-from batches.effects import EffectLoop
+from batches.effects.loop import EffectLoop
 from tests.simulation.simulated_machine import SimulatedMachine
 from tests.simulation.virtual_loop import Process
 

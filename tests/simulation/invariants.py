@@ -12,12 +12,12 @@ from batches.models import (
     Rollback,
     TenantUpgrade,
 )
-from batches.quote import Quote, WayBack, pace, rollback_quote
-from plans import events
+from batches.quotes.quote import Quote, WayBack, pace, rollback_quote
 from plans.models import (
     Event,
     Stream,
 )
+from plans.trail import events
 from tests.simulation.invariants_of_approvals import (
     i5_every_start_was_agreed_to,
     i5_what_needs_a_grant_used_one_up,

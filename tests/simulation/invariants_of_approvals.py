@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 
-from plans.drafting import current_revision
+from plans.drafting.drafting import current_revision
 from plans.models import (
     Adjustment,
     Approval,

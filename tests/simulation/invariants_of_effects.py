@@ -4,12 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from batches.decide_forward import TAKEOVER_SECONDS
+from batches.decisions.decide_forward import TAKEOVER_SECONDS
 from batches.models import Batch, Rollback, TenantUpgrade
-from plans.drafting import current_revision, policy_of
+from plans.drafting.drafting import current_revision, policy_of
 from plans.lifecycle import PLAN
 from plans.models import Freeze, Plan
-from plans.policy import PAUSE_SECONDS
+from plans.policies.policy import PAUSE_SECONDS
 from tests.simulation.judging import MOMENT, TICK, all_plans, grace, moved_by, seconds_of
 from tests.simulation.scenario import CALL_TIMEOUT
 from tests.simulation.world import World

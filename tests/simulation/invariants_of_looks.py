@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from batches.configured import dictionary
-from batches.course_replay import differences
-from batches.dictionary import resolve_guardrail
-from batches.increments import LookSample, max_age
+from batches.guardrails.rulings import inputs_digest
+from batches.guardrails.verdict import GuardState, guardrail_key, judge, measure
+from batches.kpis.dictionary import resolve_guardrail
 from batches.models import Batch, JudgedLook, KpiSample, Rollback, Ruling
-from batches.rulings import inputs_digest
-from batches.verdict import GuardState, guardrail_key, judge, measure
-from plans.drafting import current_revision, policy_of
+from batches.replay.course import differences
+from batches.sources.increments import LookSample, max_age
+from plans.drafting.drafting import current_revision, policy_of
 from plans.models import Adjustment, Event, Plan
 from tests.simulation.judging import TICK, all_plans
 from tests.simulation.world import World

@@ -3,10 +3,10 @@
 import random
 from datetime import timedelta
 
-from batches.history_recording import FIVE_MINUTES, HOUR
-from batches.kpi_points import RatioPoint
+from batches.history.recording import FIVE_MINUTES, HOUR
+from batches.history.rollups import merged, packed, rolled
+from batches.looks.kpi_points import RatioPoint
 from batches.models import KpiRollup
-from batches.rollups import merged, packed, rolled
 from tests.simulation.scenario import TENANTS
 from tests.simulation.simulated_machine import BEGAN
 

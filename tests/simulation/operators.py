@@ -8,17 +8,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from batches import control, launch, leaving_out, planning, retrying, rollback, settling, stopping
-from batches.adjust import adjust
-from batches.adjust_input import ChangeSet
-from batches.adjust_proposal import Expiry
-from batches.break_glass import break_glass
+from batches.adjust.apply import adjust
+from batches.adjust.proposal import Expiry
+from batches.adjust.wanted import ChangeSet
+from batches.break_glass.acting_alone import break_glass
 from batches.models import Batch, TenantUpgrade
-from plans import approval, drafting, freezing
+from batches.rollback import rollback
+from batches.rollout import control, launch, leaving_out, planning, retrying, settling, stopping
+from plans.approvals import approval
+from plans.drafting import drafting
 from plans.models import Freeze, Plan, User
+from plans.openings import freezing
 from plans.refusal import Refused
-from plans.release_standing import quarantine_release
-from plans.releases import revoke_key
+from plans.releases.registering import revoke_key
+from plans.releases.standing import quarantine_release
 
 
 @dataclass(frozen=True, slots=True)

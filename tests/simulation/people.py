@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import OperationalError
 
-from plans import drafting
+from plans.drafting import drafting
 from plans.models import Plan
 from plans.refusal import BadInput, Refused
 from tests.simulation.feed import TrailEntry

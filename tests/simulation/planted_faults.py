@@ -13,28 +13,19 @@ from itertools import count
 from typing import Any
 from unittest import mock
 
-from batches import (
-    control,
-    effect_back,
-    effect_calls,
-    evidence_watch,
-    execution,
-    going_on_calling,
-    launch,
-    leases,
-    plan_facts,
-    readiness,
-    rollback_ending,
-    seen,
-    stopping,
-    watch,
-)
+from batches.decisions import plan_facts
 from batches.deployers.simulated_deployer import Fault
-from batches.effect_ports import CallEnd
-from batches.ledger_claims import Claims
-from batches.ledger_writes import Writes
-from batches.observation import Observer
-from plans import approval, grants
+from batches.effects import back, calls, execution, going_on_calling, seen
+from batches.effects.ledger_claims import Claims
+from batches.effects.ledger_writes import Writes
+from batches.effects.ports import CallEnd
+from batches.evidence import watching
+from batches.looks.observation import Observer
+from batches.rollback import ending
+from batches.rollout import control, launch, readiness, stopping
+from batches.runtime import leases
+from batches.watch import loop
+from plans.approvals import approval, grants
 from plans.models import Grant
 from tests.simulation import families, scenarios
 from tests.simulation.families import Family
@@ -53,18 +44,18 @@ def no_fence() -> AbstractContextManager[Any]:
 @contextmanager
 def call_before_the_journal() -> Iterator[None]:
     """A call is sent first and written down afterwards."""
-    original = effect_calls.Calls.call
+    original = calls.Calls.call
 
     async def call(self: Any, task: Any, attempt: int, before: Any, reason: str) -> CallEnd | None:
         order = {"tenant": task.tenant, "plugin": self.job.plugin, "version": task.version}
         order |= {"key": task.key, "fence": task.fence, "digest": None, "plan": self.job.plan}
         if task.direction == "install":
             await self.gate.deployer.install(
-                effect_calls.InstallOrder(**order), timeout=self.job.call_timeout
+                calls.InstallOrder(**order), timeout=self.job.call_timeout
             )
         return await original(self, task, attempt, before, reason)
 
-    with mock.patch.object(effect_calls.Calls, "call", call):
+    with mock.patch.object(calls.Calls, "call", call):
         yield
 
 
@@ -80,7 +71,7 @@ def deadline_from_process_time() -> Iterator[None]:
 
     def facts(plan: Any, clock: Any) -> Any:
         found = original(plan, clock)
-        later = rollback_ending.Rollback.objects.filter(plan=plan, finished_at=None).first()
+        later = ending.Rollback.objects.filter(plan=plan, finished_at=None).first()
         if found is None or later is None:
             return found
         return replace(found, deadline=execution.surroundings.here().now() + timedelta(seconds=180))
@@ -96,7 +87,7 @@ def reservation_forgotten() -> AbstractContextManager[Any]:
 
 def lost_wake_up() -> AbstractContextManager[Any]:
     """Work that the hands never took is not taken by the watch either."""
-    return _in_place_of(watch.Acting, "_call_batch", lambda self, *arguments: None)
+    return _in_place_of(loop.Acting, "_call_batch", lambda self, *arguments: None)
 
 
 def orphans_are_forgotten() -> AbstractContextManager[Any]:
@@ -112,14 +103,14 @@ def orphans_are_forgotten() -> AbstractContextManager[Any]:
 @contextmanager
 def no_read_back() -> Iterator[None]:
     """An answer of 200 is believed without looking at the tenant."""
-    original = effect_calls.Calls.read_back
+    original = calls.Calls.read_back
 
     async def believe(self: Any, task: Any, *, patient: bool) -> Any:
         if patient and task.direction == "install":
-            return effect_calls.Observed(task.version)
+            return calls.Observed(task.version)
         return await original(self, task, patient=patient)
 
-    with mock.patch.object(effect_calls.Calls, "read_back", believe):
+    with mock.patch.object(calls.Calls, "read_back", believe):
         yield
 
 
@@ -131,7 +122,7 @@ def _lying(scenario: Scenario, dice: Any) -> None:
 
 def restore_is_believed() -> AbstractContextManager[Any]:
     """A tenant counts as back when the platform has answered at all."""
-    return _in_place_of(effect_back, "back", lambda task, seen: not isinstance(seen, Exception))
+    return _in_place_of(back, "back", lambda task, seen: not isinstance(seen, Exception))
 
 
 def lease_outlives_its_holder() -> AbstractContextManager[Any]:
@@ -252,26 +243,26 @@ def pause_is_forgotten() -> AbstractContextManager[Any]:
 def escalation_is_silent() -> AbstractContextManager[Any]:
     """Nobody is told that a rollback will be late, or was."""
     quiet = lambda self, plan, facts, action, now: self._run_rollback(plan, facts, action, now)  # noqa: E731
-    return _in_place_of(watch.Acting, "_escalate", quiet)
+    return _in_place_of(loop.Acting, "_escalate", quiet)
 
 
 @contextmanager
 def usual_is_guessed_anew() -> Iterator[None]:
     """What counts as usual is asked for at each look, and comes out otherwise each time."""
-    original, looks = evidence_watch.usual_of, count()
+    original, looks = watching.usual_of, count()
 
     def usual(*arguments: Any, **more: Any) -> Any:
         known, short = original(*arguments, **more)
         return replace(known, phi=known.phi + 0.1 * next(looks)), short
 
-    with mock.patch.object(evidence_watch, "usual_of", usual):
+    with mock.patch.object(watching, "usual_of", usual):
         yield
 
 
 def untouched_are_forgotten() -> AbstractContextManager[Any]:
     """Whom the rolled-back plan never reached stays as it was."""
     forget = lambda plan, record, now: None  # noqa: E731
-    return _in_place_of(rollback_ending, "account_for_untouched", forget)
+    return _in_place_of(ending, "account_for_untouched", forget)
 
 
 def digests_are_not_compared() -> AbstractContextManager[Any]:

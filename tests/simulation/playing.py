@@ -13,7 +13,9 @@ from django.db import OperationalError
 from django.utils import timezone
 from django_fsm.signals import post_transition
 
-from batches import effect_back, hands_loop, leases, ledger, surroundings, watch_chores
+from batches.effects import back, hands_loop, ledger
+from batches.runtime import leases, surroundings
+from batches.watch import chores as watch_chores
 from plans import failpoints
 from reports import chores as paperwork
 from tests.simulation.virtual_loop import OfEachProcess, ProcessDied
@@ -21,7 +23,7 @@ from tests.simulation.world import World
 
 LOOKS = (
     (ledger, "IDLE_LOOK_SECONDS", 0.4),
-    (effect_back, "SETTLE_LOOK", 0.5),
+    (back, "SETTLE_LOOK", 0.5),
     (hands_loop, "JOIN_LOOK_SECONDS", 0.7),
 )
 """How far apart the engine's looks are here, longer than in production: each costs queries."""
@@ -38,7 +40,7 @@ class _Complaints(logging.Handler):
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, ProcessDied | OperationalError):
             return
-        if record.name == "batches.local_alerts" and self._world.database_failed:
+        if record.name == "batches.alerting.local_alerts" and self._world.database_failed:
             # That the database did not answer is what has to be told in such a world.
             return
         words = f"{record.getMessage()} {type(error).__name__}: {error}"

@@ -12,8 +12,8 @@ from django.test import override_settings
 
 from plans.console_keys import PURPOSES, signing_key
 from plans.models import RoleBinding, Tenant
-from plans.policies import save_policy_text
-from plans.releases import register_release
+from plans.policies.keeping import save_policy_text
+from plans.releases.registering import register_release
 from tests.simulation.invariants import ask_afterwards, ask_during
 from tests.simulation.known_past import record_past
 from tests.simulation.operators import Cast

@@ -11,15 +11,15 @@ from typing import Any
 
 from django.db import OperationalError
 
-from batches import surroundings
-from batches.aftermath_watch import AftermathWatch
 from batches.deployers.simulated_deployer import SimulatedOptions
-from batches.effect_thread import EffectThread
-from batches.effects import EffectLoop
-from batches.observation import Observer
-from batches.watch import Watch
-from plans import drafting
-from plans.policy import UpgradePolicy
+from batches.effects.effect_thread import EffectThread
+from batches.effects.loop import EffectLoop
+from batches.looks.observation import Observer
+from batches.rollback.aftermath_watch import AftermathWatch
+from batches.runtime import surroundings
+from batches.watch.loop import Watch
+from plans.drafting import drafting
+from plans.policies.policy import UpgradePolicy
 from tests.simulation.far_platform import OLD, Fleet, Monitoring, Platform
 from tests.simulation.faults import Strike, Strikes
 from tests.simulation.feed import Feed, JournalEntry, TrailEntry

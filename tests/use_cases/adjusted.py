@@ -3,11 +3,11 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from batches.adjust import Adjusted, adjust
-from batches.adjust_input import ChangeSet
-from batches.increments import LookSample
-from batches.kpi_points import RatioPoint
+from batches.adjust.apply import Adjusted, adjust
+from batches.adjust.wanted import ChangeSet
+from batches.looks.kpi_points import RatioPoint
 from batches.models import KpiSample, TenantUpgrade
+from batches.sources.increments import LookSample
 from plans.models import Plan
 from tests.builders import policy_text
 from tests.web.api_scene import now

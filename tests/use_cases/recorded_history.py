@@ -7,13 +7,13 @@ from typing import Any
 
 import time_machine
 
-from batches import history_recording
-from batches.history_recording import FIVE_MINUTES, HOUR, MINUTE, span_start
-from batches.kpi_points import RatioPoint
+from batches.history import recording
+from batches.history.recording import FIVE_MINUTES, HOUR, MINUTE, span_start
+from batches.history.rollups import merged, packed, rolled, unpacked
+from batches.looks.kpi_points import RatioPoint
 from batches.metric_sources import Selector, Series
 from batches.metric_sources.simulated_source import SimulatedSource
 from batches.models import KpiRollup
-from batches.rollups import merged, packed, rolled, unpacked
 from tests.builders import FOREST
 
 BAD, TOTAL = Selector(metric="errors_total"), Selector(metric="requests_total")
@@ -42,7 +42,7 @@ class Feed:
     def record(self, at: datetime) -> list[str]:
         """Record as the paperwork does, at this moment."""
         with time_machine.travel(at, tick=False):
-            return history_recording.record(build=lambda spec: self.source)
+            return recording.record(build=lambda spec: self.source)
 
     def record_minutes(self, count: int, *, begin: datetime = NOON) -> datetime:
         """Serve and record minute by minute; return the moment of the last reading."""

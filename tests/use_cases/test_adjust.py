@@ -5,16 +5,20 @@ from typing import Any
 
 import pytest
 
-from batches import adjust_ends, control, launch, leaving_out, progress, rollback
-from batches.adjust import adjust
-from batches.adjust_input import ChangeSet
-from batches.adjust_proposal import Expiry, NotAdjustable
+from batches.adjust import endings
+from batches.adjust.apply import adjust
+from batches.adjust.proposal import Expiry, NotAdjustable
+from batches.adjust.wanted import ChangeSet
 from batches.models import Alert, Batch, GuardrailState, TenantUpgrade
-from plans import approval, events, failpoints
-from plans.approval import AlreadyDecided, ApproverIsAuthor, NoOpenRequest
-from plans.drafting import current_revision, policy_of
+from batches.rollback import rollback
+from batches.rollout import control, launch, leaving_out, progress
+from plans import failpoints
+from plans.approvals import approval
+from plans.approvals.approval import AlreadyDecided, ApproverIsAuthor, NoOpenRequest
+from plans.drafting.drafting import current_revision, policy_of
 from plans.models import Adjustment, ApprovalRequest, Event, Plan, PlanTenant, RoleBinding
 from plans.refusal import BadInput, NotAllowed, Refused
+from plans.trail import events
 from tests.builders import (
     FOREST,
     a_started,
@@ -400,15 +404,15 @@ def test_nobody_approves_what_the_plan_has_overtaken(scene, plan):
     opened(plan)
     with pytest.raises(Refused, match="it has begun"):
         agree(scene, plan, scene.sona)
-    adjust_ends.end_what_is_over(now())
+    endings.end_what_is_over(now())
     assert the_adjustment(plan).state == "dropped"
 
 
 def test_a_loosening_that_nobody_completes_expires_and_the_plan_goes_on(scene, plan):
     change(scene, plan, guardrails={"error_rate": 9})
-    adjust_ends.end_what_is_over(now() + timedelta(minutes=59))
+    endings.end_what_is_over(now() + timedelta(minutes=59))
     assert the_adjustment(plan).state == "waiting"
-    adjust_ends.end_what_is_over(now() + timedelta(minutes=61))
+    endings.end_what_is_over(now() + timedelta(minutes=61))
     assert the_adjustment(plan).state == "expired"
     assert str(fresh(plan).state) == "running"
     assert kinds(plan)[-1] == "adjustment_expired"
@@ -422,13 +426,13 @@ def test_a_loosening_for_a_time_is_put_back_by_itself(scene, plan):
     agree(scene, plan)
     loose = the_adjustment(plan)
     assert loose.expires_at - loose.applied_at == timedelta(hours=1)
-    adjust_ends.end_what_is_over(now() + timedelta(minutes=59))
+    endings.end_what_is_over(now() + timedelta(minutes=59))
     assert policy_now(plan).guardrails[0].at_most == 9
-    adjust_ends.end_what_is_over(now() + timedelta(minutes=61))
+    endings.end_what_is_over(now() + timedelta(minutes=61))
     assert policy_now(plan).guardrails[0].at_most == 5
     back = the_adjustment(plan, restores=loose)
     assert (back.by, back.via, back.direction) == (None, "watch", "tighter")
-    adjust_ends.end_what_is_over(now() + timedelta(minutes=62))
+    endings.end_what_is_over(now() + timedelta(minutes=62))
     assert fresh(plan).revision == 3
     holds_together(plan)
 
@@ -437,7 +441,7 @@ def test_putting_back_keeps_what_became_tighter_since(scene, plan):
     change(scene, plan, guardrails={"error_rate": 9}, limits={"failure_rate": 9}, expiry=HOUR)
     agree(scene, plan)
     change(scene, plan, guardrails={"error_rate": 1})
-    adjust_ends.end_what_is_over(now() + timedelta(minutes=61))
+    endings.end_what_is_over(now() + timedelta(minutes=61))
     assert policy_now(plan).guardrails[0].at_most == 1
     assert policy_now(plan).limits.failure_rate == 5
 
@@ -447,7 +451,7 @@ def test_nothing_is_put_back_in_a_plan_that_is_over(scene, plan):
     change(scene, plan, guardrails={"error_rate": 9}, expiry=HOUR)
     agree(scene, plan)
     rollback.request_rollback(plan_id=plan.pk, by=scene.olga, reason="x", now=now(), via="page")
-    adjust_ends.end_what_is_over(now() + timedelta(minutes=61))
+    endings.end_what_is_over(now() + timedelta(minutes=61))
     assert fresh(plan).revision == 2
 
 
@@ -498,11 +502,11 @@ def test_a_watch_that_dies_before_it_puts_back_leaves_it_to_the_next_one(scene, 
     before = failpoints.trap(die)
     try:
         with pytest.raises(OSError, match="adjust"):
-            adjust_ends.end_what_is_over(now() + timedelta(minutes=61))
+            endings.end_what_is_over(now() + timedelta(minutes=61))
     finally:
         failpoints.trap(before)
     assert policy_now(plan).guardrails[0].at_most == 9
-    adjust_ends.end_what_is_over(now() + timedelta(minutes=62))
+    endings.end_what_is_over(now() + timedelta(minutes=62))
     assert policy_now(plan).guardrails[0].at_most == 5
 
 
@@ -510,14 +514,14 @@ def test_what_may_not_go_back_stays_loose_with_an_alert_until_it_may(scene, plan
     change(scene, plan, limits={"call_timeout_seconds": 25}, expiry=HOUR)
     agree(scene, plan)
     opened(plan)
-    adjust_ends.end_what_is_over(now() + timedelta(minutes=61))
+    endings.end_what_is_over(now() + timedelta(minutes=61))
     assert policy_now(plan).limits.call_timeout_seconds == 25
     alert = Alert.objects.get(plan=plan, kind="loosening_not_ended", resolved_at=None)
     assert "calls are under way" in alert.sentence
     soaked = Batch.objects.get(plan=plan, number=1)
     called(soaked)
     progress.settle_calls(batch_id=soaked.pk, now=now())
-    adjust_ends.end_what_is_over(now() + timedelta(minutes=63))
+    endings.end_what_is_over(now() + timedelta(minutes=63))
     assert policy_now(plan).limits.call_timeout_seconds == 20
     assert not Alert.objects.filter(kind="loosening_not_ended", resolved_at=None).exists()
 

@@ -5,15 +5,15 @@ from datetime import timedelta
 
 import pytest
 
-from batches import decide_forward
-from batches.adjust_proposal import Expiry
+from batches.adjust.proposal import Expiry
 from batches.configured import dictionary
-from batches.dictionary import resolve_guardrail
-from batches.increments import LookSample
+from batches.decisions import decide_forward
+from batches.guardrails.verdict import guardrail_key, measure
+from batches.kpis.dictionary import resolve_guardrail
 from batches.models import Batch, KpiSample, Ruling, TenantUpgrade
-from batches.verdict import guardrail_key, measure
-from plans import approval
-from plans.drafting import current_revision, policy_of
+from batches.sources.increments import LookSample
+from plans.approvals import approval
+from plans.drafting.drafting import current_revision, policy_of
 from plans.models import Plan, PlanRevision
 from tests.builders import FOREST, a_started, check_invariants, kinds
 from tests.use_cases.adjusted import change

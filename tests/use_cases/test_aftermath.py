@@ -6,8 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from batches import aftermath, control, decide_forward, leases
-from batches.aftermath_watch import AftermathWatch
+from batches.decisions import decide_forward
 from batches.models import (
     AftermathCursor,
     AftermathSample,
@@ -16,7 +15,11 @@ from batches.models import (
     Rollback,
     TenantUpgrade,
 )
-from batches.rollback import request_rollback
+from batches.rollback import aftermath
+from batches.rollback.aftermath_watch import AftermathWatch
+from batches.rollback.rollback import request_rollback
+from batches.rollout import control
+from batches.runtime import leases
 from plans.models import Event, Plan
 from tests.builders import FOREST, a_started, check_invariants, kinds
 from tests.use_cases.watched_fleet import WatchedFleet, alerts_of, quick_policy, the_rollback

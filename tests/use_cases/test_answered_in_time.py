@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from batches import control
 from batches.models import Batch, Rollback
+from batches.rollout import control
 from plans import failpoints
 from plans.models import Plan
 from tests.builders import FOREST, a_started, check_invariants, kinds

@@ -4,11 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from plans import approval, drafting, flags
+from plans import flags
+from plans.approvals import approval
+from plans.drafting import drafting
 from plans.models import Approval, ApprovalRequest, Plan, RoleBinding
 from plans.models.driven import NotPossibleNow
 from plans.refusal import NotAllowed, Refused
-from plans.releases import revoke_key
+from plans.releases.registering import revoke_key
 from tests.builders import a_draft, an_approved, kinds
 from tests.web.api_scene import now, person
 

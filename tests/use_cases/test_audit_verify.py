@@ -8,12 +8,12 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from plans.checkpoint_text import verifier_key
-from plans.checkpoints import take_checkpoint
 from plans.console_keys import rotate, signing_key
 from plans.models import Checkpoint, Event, Grant, Stream, TrailCheck
+from plans.trail.checkpoint_text import verifier_key
+from plans.trail.checkpoints import take_checkpoint
 from reports import verify_trail
-from reports.anchor_files import Anchor, write
+from reports.trail.anchor_files import Anchor, write
 from tests.builders import a_draft, an_approved
 from tests.web.api_scene import now
 

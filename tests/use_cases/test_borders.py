@@ -10,18 +10,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from batches import control, drill_schedules, planning
-from batches.handing_in import hand_in
+from batches.drills import schedules as drill_schedules
 from batches.metric_sources import SourceSpec
 from batches.models import DrillSchedule
-from batches.pushed_points import PushedPoint
-from batches.pushing import take_points
-from plans import approval, drafting
-from plans.drafting import PlanDraft, TenantChoice
-from plans.freezing import declare_freeze, lift_freeze
-from plans.machine_access import make_token
+from batches.pushes.points import PushedPoint
+from batches.pushes.pushing import take_points
+from batches.rollout import control, planning
+from batches.rollout.handing_in import hand_in
+from plans.approvals import approval
+from plans.drafting import drafting
+from plans.drafting.drafting import PlanDraft, TenantChoice
 from plans.models import Freeze, Plan, PlanTenant, RoleBinding, Tenant
-from plans.permissions import (
+from plans.openings.freezing import declare_freeze, lift_freeze
+from plans.people.machine_access import make_token
+from plans.people.permissions import (
     PLATFORM_ACTIONS,
     ROLES_OF_ACTION,
     approval_roles,
@@ -30,7 +32,7 @@ from plans.permissions import (
     what_they_may,
 )
 from plans.refusal import BadInput, NotAllowed, NotFound, Refused
-from plans.tenants import import_tenants, save_tenant
+from plans.tenants.importing import import_tenants, save_tenant
 from tests.builders import a_draft, a_started
 from tests.web.access_scene import EU, OTHER, OWN, TwoSides
 from tests.web.api_scene import Scene, configure, now, person

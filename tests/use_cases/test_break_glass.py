@@ -5,15 +5,18 @@ from typing import Any
 
 import pytest
 
-from batches import alerts, control
-from batches.break_glass import act_now, break_glass, could_have_agreed
-from batches.break_glass_review import review, tell_overdue
+from batches.alerting import alerts
+from batches.break_glass.acting_alone import act_now, break_glass, could_have_agreed
+from batches.break_glass.review import review, tell_overdue
 from batches.models import Alert, Batch
-from batches.watch_chores import CHORES
-from plans import approval, flags, freezing
-from plans.break_glass_reviewers import to_review
+from batches.rollout import control
+from batches.watch.chores import CHORES
+from plans import flags
+from plans.approvals import approval
+from plans.approvals.break_glass_reviewers import to_review
+from plans.approvals.grant_signing import SealedGrant, opened
 from plans.console_keys import public_key
-from plans.grant_signing import SealedGrant, opened
+from plans.log_in.step_up import StepUp, StepUpRequired
 from plans.models import (
     Adjustment,
     ApprovalRequest,
@@ -24,10 +27,10 @@ from plans.models import (
     RoleBinding,
     User,
 )
+from plans.openings import freezing
 from plans.refusal import BadInput, NotAllowed, NotFound, Refused
-from plans.step_up import StepUp, StepUpRequired
-from reports.announcing import announce
-from reports.notifications import message_for
+from reports.telling.announcing import announce
+from reports.telling.notifications import message_for
 from tests.builders import (
     BATCHES,
     a_draft,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from batches.readiness import missing_names
+from batches.rollout.readiness import missing_names
 from reports.models import Endpoint
 
 pytestmark = pytest.mark.django_db

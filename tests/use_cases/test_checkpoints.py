@@ -8,10 +8,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import transaction
 
-from plans import events
-from plans.checkpoints import due, heads_at, heads_now, newest, proof_of, take_checkpoint
 from plans.console_keys import KeyUnusable, public_key, public_keys, rotate, signing_key
 from plans.models import Checkpoint, Event
+from plans.trail import events
+from plans.trail.checkpoints import due, heads_at, heads_now, newest, proof_of, take_checkpoint
 from reports.verify_trail import leaf, parse_note, root_from
 from tests.builders import a_draft, an_approved
 from tests.web.api_scene import now
@@ -75,7 +75,7 @@ def test_it_is_signed_over_all_heads_and_names_the_one_before(scene):
 
 
 def test_the_newest_of_many_still_knows_all_heads(scene, monkeypatch):
-    monkeypatch.setattr("plans.checkpoints.WHOLE_EACH", 3)
+    monkeypatch.setattr("plans.trail.checkpoints.WHOLE_EACH", 3)
     for number in range(7):
         a_draft(scene, external_id=f"pay-{number}")
         taken(why="test", now=later(number))
@@ -110,7 +110,7 @@ def test_who_was_faster_has_the_number(scene, monkeypatch):
     first = taken(why="test", now=START)
     taken(why="test", now=later(1))
     # The other process read the newest before this one had written it.
-    monkeypatch.setattr("plans.checkpoints.newest", lambda: first)
+    monkeypatch.setattr("plans.trail.checkpoints.newest", lambda: first)
     assert take_checkpoint(why="test", now=later(1)) is None
     assert Checkpoint.objects.count() == 2
 

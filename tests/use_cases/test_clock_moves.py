@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from batches import clock_moves, decide_forward, leases
+from batches.decisions import clock_moves, decide_forward
+from batches.decisions.plan_facts import plan_facts
 from batches.models import Alert, Batch, Lease, TenantUpgrade
-from batches.plan_facts import plan_facts
-from batches.rollback import request_rollback
-from batches.settling import retry_needs_hand
-from batches.steady_clock import SteadyClock, steady_seconds
-from plans.drafting import current_revision, policy_of
+from batches.rollback.rollback import request_rollback
+from batches.rollout.settling import retry_needs_hand
+from batches.runtime import leases
+from batches.runtime.steady_clock import SteadyClock, steady_seconds
+from plans.drafting.drafting import current_revision, policy_of
 from plans.models import Event, Plan
 from tests.builders import FOREST, a_started, check_invariants, kinds, soaking, states
 from tests.use_cases.watched_fleet import WatchedFleet, alerts_of, quick_policy, the_rollback
@@ -193,7 +194,7 @@ def test_who_holds_a_lease_and_never_renews_it_loses_it_by_our_own_clock(monkeyp
 def test_what_is_left_after_the_last_try_needs_a_hand_and_can_be_tried_again(
     scene, clocks, monkeypatch
 ):
-    monkeypatch.setattr("batches.runs.EXTRA_TRIES", timedelta(seconds=-179))
+    monkeypatch.setattr("batches.effects.runs.EXTRA_TRIES", timedelta(seconds=-179))
     plan = taking_back(scene, clocks)
     plan = clocks.fleet.until_plan(plan, "needs_hand")
     stuck = [key for key, state in states(plan).items() if state == "needs_hand"]

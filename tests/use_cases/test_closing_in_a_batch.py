@@ -8,21 +8,22 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from batches import control, decide_forward
+from batches.decisions import decide_forward
+from batches.decisions.plan_facts import plan_facts
 from batches.deployers.base import Observed
-from batches.leases import Keeper, acquire
-from batches.ledger_writes import Writes
+from batches.effects.ledger_writes import Writes
+from batches.effects.runs import prepare_forward, prepare_stragglers
 from batches.models import Batch, DeployerCall, TenantUpgrade
-from batches.plan_facts import plan_facts
-from batches.retrying import retry
-from batches.rollback import CannotBeTakenBack, request_rollback
-from batches.runs import prepare_forward, prepare_stragglers
-from batches.settling import retry_needs_hand, settle
-from batches.stopping import may_be_read, settle_as_read, stop_here
-from batches.waiting import go_on_at_opening, plan_opening, wait_for_opening
-from plans.drafting import current_revision, policy_of
-from plans.freezing import declare_freeze, lift_freeze
+from batches.rollback.rollback import CannotBeTakenBack, request_rollback
+from batches.rollout import control
+from batches.rollout.retrying import retry
+from batches.rollout.settling import retry_needs_hand, settle
+from batches.rollout.stopping import may_be_read, settle_as_read, stop_here
+from batches.rollout.waiting import go_on_at_opening, plan_opening, wait_for_opening
+from batches.runtime.leases import Keeper, acquire
+from plans.drafting.drafting import current_revision, policy_of
 from plans.models import Event, Plan, Release
+from plans.openings.freezing import declare_freeze, lift_freeze
 from plans.refusal import BadInput, NotAllowed, Refused
 from tests.builders import (
     FOREST,

@@ -12,8 +12,8 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from plans.models import Installation, Policy, Release, Tenant, TrustKey
-from plans.releases import register_release
-from plans.signature import new_key
+from plans.releases.registering import register_release
+from plans.releases.signature import new_key
 from tests.web.api_scene import POLICY_TEXT
 
 pytestmark = pytest.mark.django_db

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from batches import control, going_on, launch, progress
 from batches.models import Batch
+from batches.rollout import control, going_on, launch, progress
 from plans.models import Plan
 from plans.models.driven import NotPossibleNow
 from plans.refusal import NotAllowed, Refused

@@ -5,12 +5,13 @@ from datetime import timedelta
 
 import pytest
 
-from batches import course_replay, decide_forward
-from batches.counterfactual import own_policy, replay_under, with_thresholds
-from batches.course_replay import NothingToReplay, TooMuchForAPage, differences
+from batches.decisions import decide_forward
 from batches.models import JudgedLook, KpiSample, Rollback, Ruling
-from batches.other_rules import policy_in
-from batches.past_replays import tally
+from batches.replay import course
+from batches.replay.counterfactual import own_policy, replay_under, with_thresholds
+from batches.replay.course import NothingToReplay, TooMuchForAPage, differences
+from batches.replay.other_rules import policy_in
+from batches.replay.past import tally
 from plans.models import Plan
 from plans.refusal import BadInput
 from tests.builders import FOREST, a_started
@@ -160,7 +161,7 @@ def test_a_plan_without_looks_says_so(scene):
 
 def test_what_would_keep_a_page_waiting_is_left_to_the_command(scene, fleet, monkeypatch):
     plan = stayed(scene, fleet)
-    monkeypatch.setattr(course_replay, "MOST_POINTS_ON_A_PAGE", 1)
+    monkeypatch.setattr(course, "MOST_POINTS_ON_A_PAGE", 1)
     with pytest.raises(TooMuchForAPage) as refused:
         under(plan, 5, on_a_page=True)
     assert f"./console manage replay {plan.external_id}" in refused.value.sentence

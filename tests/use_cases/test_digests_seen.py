@@ -3,11 +3,11 @@
 import pytest
 
 from batches.deployers.base import Observed
-from batches.effect_ports import CallStart, Outcome
+from batches.effects.ports import CallStart, Outcome
 from batches.models import Alert, Batch, TenantUpgrade
-from batches.rollback import request_rollback
+from batches.rollback.rollback import request_rollback
 from plans.models import Installation
-from plans.releases import register_release
+from plans.releases.registering import register_release
 from tests.builders import a_started, artifact, called, opened, states
 from tests.use_cases.test_ledger import back_scope, scope_of, using
 from tests.web.api_scene import now

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from batches import decide_forward
+from batches.decisions import decide_forward
 from batches.models import RollbackDrill
 from plans import failpoints
 from tests.builders import FOREST, a_started, check_invariants, states

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from batches import drill_schedules
-from batches.drill_schedules import NewSchedule, approve_schedule, make_schedule, run_due, switch
+from batches.drills import schedules
+from batches.drills.schedules import NewSchedule, approve_schedule, make_schedule, run_due, switch
 from batches.models import Alert, DrillSchedule, RollbackDrill
-from plans.drafting import TenantChoice
+from plans.drafting.drafting import TenantChoice
 from plans.models import Approval, Event, Plan, RoleBinding
 from plans.refusal import BadInput, NotAllowed, Refused
 from tests.web.api_scene import now
@@ -139,8 +139,8 @@ def test_run_now_needs_a_person_who_may_start(scene):
     schedule = agreed(scene)
     ask: dict[str, Any] = {"schedule_id": schedule.pk, "now": now(), "via": "page"}
     with pytest.raises(NotAllowed):
-        drill_schedules.run_now(by=scene.rita, **ask)
-    drill = drill_schedules.run_now(by=scene.olga, **ask)
+        schedules.run_now(by=scene.rita, **ask)
+    drill = schedules.run_now(by=scene.olga, **ask)
     assert drill.schedule == schedule
 
 

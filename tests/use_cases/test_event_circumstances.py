@@ -9,13 +9,15 @@ from django.core.management import CommandError, call_command
 from django.db import transaction
 
 import manage
-from batches import alerts, launch
-from batches.rollback import request_rollback
-from plans import addresses, approval, events
+from batches.alerting import alerts
+from batches.rollback.rollback import request_rollback
+from batches.rollout import launch
+from plans.approvals import approval
 from plans.chain import address_digest
 from plans.models import Event, EventAddress, Plan
 from plans.refusal import BadInput, NotAllowed
-from plans.trace import acting_from
+from plans.trail import addresses, events
+from plans.trail.trace import acting_from
 from tests.builders import a_draft, an_approved, opened
 from tests.web.api_scene import now
 

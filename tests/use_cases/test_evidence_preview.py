@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from batches import evidence_history, soak_outlook
-from batches.adjust_input import ChangeSet
-from batches.adjust_preview import AdjustmentPreview, preview_adjustment
-from batches.evidence_preview import MOST_POINTS
-from batches.kpi_points import LookSample, RatioPoint
+from batches.adjust.evidence_preview import MOST_POINTS
+from batches.adjust.preview import AdjustmentPreview, preview_adjustment
+from batches.adjust.wanted import ChangeSet
+from batches.evidence import soak_outlook, tenant_history
+from batches.looks.kpi_points import LookSample, RatioPoint
 from batches.models import EvidenceBaseline, EvidenceState, KpiSample, TenantUpgrade
-from plans.drafting import current_revision
+from plans.drafting.drafting import current_revision
 from plans.models import Plan
 from tests.builders import FOREST, a_started, policy_text, soaking
 from tests.use_cases.adjusted import read_back
@@ -35,7 +35,7 @@ class Known:
 
 @pytest.fixture(autouse=True)
 def known(monkeypatch):
-    monkeypatch.setattr(evidence_history, "kpi_history", Known())
+    monkeypatch.setattr(tenant_history, "kpi_history", Known())
 
 
 def looked(plan: Plan, canary: float, *, looks: int = 30) -> None:
@@ -126,7 +126,7 @@ def test_nobody_has_looked_yet(scene):
 
 
 def test_of_very_many_looks_the_newest_are_judged_and_the_rest_is_counted(scene, monkeypatch):
-    monkeypatch.setattr("batches.evidence_preview.MOST_POINTS", 120)
+    monkeypatch.setattr("batches.adjust.evidence_preview.MOST_POINTS", 120)
     assert MOST_POINTS > 120
     plan = running(scene)
     looked(plan, 20)

@@ -5,12 +5,15 @@ from typing import Any
 
 import pytest
 
-from batches import control, decide_forward, evidence_history, kpi_history
-from batches.counterfactual import own_policy, replay_under
-from batches.course_replay import differences, left_out
+from batches.decisions import decide_forward
+from batches.evidence import tenant_history
+from batches.history import kpi_history
 from batches.models import EvidenceBaseline, EvidenceLook, JudgedLook, KpiSample, Ruling
-from batches.other_rules import evidence_of, with_evidence
-from batches.past_replays import tally
+from batches.replay.counterfactual import own_policy, replay_under
+from batches.replay.course import differences, left_out
+from batches.replay.other_rules import evidence_of, with_evidence
+from batches.replay.past import tally
+from batches.rollout import control
 from plans.models import Event, Plan
 from plans.refusal import BadInput
 from tests.builders import FOREST, a_started, policy_text
@@ -24,7 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def history(monkeypatch):
     """Have a history in which every tenant had one error in 2,000 requests."""
-    monkeypatch.setattr(evidence_history, "kpi_history", KnownHistory())
+    monkeypatch.setattr(tenant_history, "kpi_history", KnownHistory())
 
 
 @pytest.fixture
@@ -182,7 +185,7 @@ def test_a_plan_without_a_test_is_weighed_by_another_one(scene, fleet):
 
 
 def test_with_too_little_known_another_test_only_warns_and_says_so(scene, fleet, monkeypatch):
-    monkeypatch.setattr(evidence_history, "kpi_history", kpi_history)
+    monkeypatch.setattr(tenant_history, "kpi_history", kpi_history)
     found = under(stayed(scene, fleet), "points=1", "action=rollback")
     (evidence,) = [one for one in found.guardrails if one.key == "evidence"]
     assert evidence.action == "warn"

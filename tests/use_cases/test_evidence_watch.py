@@ -8,10 +8,14 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from batches import control, decide_forward, evidence_history, evidence_watch, kpi_history
-from batches.evidence_chart import evidence_chart, ratio_charts
-from batches.evidence_watch import evidence_facts
-from batches.limits_in_force import policies_in_force
+from batches.decisions import decide_forward
+from batches.evidence import tenant_history, watching
+from batches.evidence.evidence_chart import evidence_chart, ratio_charts
+from batches.evidence.watching import evidence_facts
+from batches.guardrails.limits_in_force import policies_in_force
+from batches.history import kpi_history
+from batches.live.snapshot import plan_snapshot
+from batches.looks.taking_looks import tenants_now
 from batches.models import (
     Batch,
     EvidenceBaseline,
@@ -20,14 +24,13 @@ from batches.models import (
     Ruling,
     TenantUpgrade,
 )
-from batches.progress import say_waiting
-from batches.readiness import missing_names
-from batches.snapshot import plan_snapshot
-from batches.taking_looks import tenants_now
-from plans.drafting import current_revision, policy_of
+from batches.rollout import control
+from batches.rollout.progress import say_waiting
+from batches.rollout.readiness import missing_names
+from plans.drafting.drafting import current_revision, policy_of
 from plans.models import Event, Plan
-from plans.policy import EvidenceRules
-from reports.evidence_course import evidence_course
+from plans.policies.policy import EvidenceRules
+from reports.reading.evidence_course import evidence_course
 from tests.builders import FOREST, a_started, check_invariants, policy_text, states
 from tests.use_cases.watched_fleet import LIMITS, WatchedFleet, alerts_of, the_rollback
 from tests.web.api_scene import Scene, now
@@ -53,7 +56,7 @@ class KnownHistory:
 @pytest.fixture(autouse=True)
 def history(monkeypatch):
     """Have a history; nothing of another test's plan is remembered."""
-    monkeypatch.setattr(evidence_history, "kpi_history", KnownHistory())
+    monkeypatch.setattr(tenant_history, "kpi_history", KnownHistory())
 
 
 @pytest.fixture
@@ -145,7 +148,7 @@ def test_with_action_rollback_everybody_goes_back_by_the_ruling(scene, fleet):
 
 
 def test_without_history_it_warns_and_the_plan_goes_on(scene, fleet, monkeypatch):
-    monkeypatch.setattr(evidence_history, "kpi_history", kpi_history)
+    monkeypatch.setattr(tenant_history, "kpi_history", kpi_history)
     fleet.metrics.bad_versions = {"1.5.0"}
     # Nothing is waited for, so that the soak itself has to have time for some looks.
     plan = began(scene, batches=SLOW_BATCHES.replace("0.002", "0.03"))
@@ -168,8 +171,8 @@ def test_the_same_look_counts_once_whoever_takes_it_in(scene, fleet):
     watched = fleet.watch.observer._watched(plan, policy_of(current_revision(plan)))
     before = state_of(plan)
     looks = EvidenceLook.objects.filter(plan=plan).count()
-    known = evidence_watch.kept_of(plan, watched)
-    evidence_watch.take_in(plan, watched, {"error_rate"}, known, canary=2, control=4, now=now())
+    known = watching.kept_of(plan, watched)
+    watching.take_in(plan, watched, {"error_rate"}, known, canary=2, control=4, now=now())
     assert EvidenceLook.objects.filter(plan=plan).count() == looks
     assert state_of(plan).state == before.state
 
@@ -244,7 +247,7 @@ def test_the_history_is_taken_once_and_from_before_the_plan(scene, fleet, monkey
             asked.append((plugin, kpi, sorted(tenants), until))
             return super().exposure_rates(plugin, kpi, tenants, until=until, bound=bound)
 
-    monkeypatch.setattr(evidence_history, "kpi_history", Asked())
+    monkeypatch.setattr(tenant_history, "kpi_history", Asked())
     plan = fleet.until_plan(began(scene), "completed")
     assert asked == [("pay", "error_rate", sorted(FOREST), plan.started_at)]
 
@@ -253,14 +256,14 @@ def test_a_history_whose_row_was_taken_back_is_taken_down_again(scene):
     plan = began(scene)
     asked: dict[str, Any] = {"bound": None, "now": now()}
     with transaction.atomic():
-        evidence_history.usual_of(plan, "error_rate", **asked)
+        tenant_history.usual_of(plan, "error_rate", **asked)
         # As when the lease was lost in the meantime.
         transaction.set_rollback(True)
     assert not EvidenceBaseline.objects.filter(plan=plan).exists()
-    usual, short = evidence_history.usual_of(plan, "error_rate", **asked)
+    usual, short = tenant_history.usual_of(plan, "error_rate", **asked)
     assert (usual.rates["acorn"], usual.phi, short) == ((5.0, 10_000.0), 1.0, "")
     assert EvidenceBaseline.objects.filter(plan=plan).count() == 1
-    assert evidence_history.usual_of(plan, "error_rate", **asked) == (usual, short)
+    assert tenant_history.usual_of(plan, "error_rate", **asked) == (usual, short)
 
 
 def test_what_was_tested_before_a_rollback_breaks_nothing_after_it(scene, fleet):

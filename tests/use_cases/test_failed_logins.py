@@ -8,7 +8,7 @@ from django.core.cache import cache
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plans import failed_logins
+from plans.log_in import failed_logins
 from plans.models import Event, FailedLogIn, User
 from tests.web.api_scene import now, person
 

@@ -6,17 +6,18 @@ from typing import Any
 
 import pytest
 
-from batches import control, execution, runs
 from batches.deployers.simulated_deployer import (
     Fault,
     SimulatedDeployer,
     SimulatedFleet,
     SimulatedOptions,
 )
-from batches.effects import EffectLoop
-from batches.ledger_claims import Scope
+from batches.effects import execution, runs
+from batches.effects.ledger_claims import Scope
+from batches.effects.loop import EffectLoop
 from batches.models import Batch, DeployerCall, TenantUpgrade
-from batches.pacing import allowed_failures, most_failures
+from batches.rollout import control
+from batches.rollout.pacing import allowed_failures, most_failures
 from plans.models import Tenant
 from tests.builders import a_started, check_invariants, opened, policy_text
 from tests.use_cases.test_ledger import moved, scope_of, start_of, using

@@ -6,11 +6,13 @@ from datetime import timedelta
 
 import pytest
 
-from batches import decide_forward, execution, leases
-from batches.kept_leases import KeptLeases
-from batches.leases import Keeper, LeaseLost
+from batches.decisions import decide_forward
+from batches.effects import execution
 from batches.models import Alert, Batch, Lease
-from batches.rollback import request_rollback
+from batches.rollback.rollback import request_rollback
+from batches.runtime import leases
+from batches.runtime.kept_leases import KeptLeases
+from batches.runtime.leases import Keeper, LeaseLost
 from plans import failpoints
 from plans.models import Event, Plan
 from tests.builders import FOREST, a_started, an_approved, check_invariants, kinds, states

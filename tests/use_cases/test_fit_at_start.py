@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 
-from batches import decide_forward, launch, start_probes
-from batches.adjust_input import ChangeSet
-from batches.adjust_preview import preview_adjustment
-from batches.adjust_proposal import probe_what_is_added
-from batches.fit_kept import FRESH
-from batches.fit_probing import probe
-from batches.launch import KpisUnfit
+from batches.adjust.preview import preview_adjustment
+from batches.adjust.proposal import probe_what_is_added
+from batches.adjust.wanted import ChangeSet
+from batches.decisions import decide_forward
+from batches.fit.kept import FRESH
+from batches.fit.probing import probe
 from batches.models import Alert, KpiFit, RollbackDrill
+from batches.rollout import launch
+from batches.rollout.launch import KpisUnfit
+from batches.watch import start_probes
 from plans.models import Plan
 from plans.refusal import BadInput
 from tests.adapters.metric_servers import free_port

@@ -4,17 +4,18 @@ from datetime import timedelta
 
 import pytest
 
-from batches import fit_probing, planning
 from batches.configured import dictionary
-from batches.fit_kept import FRESH, kept_fits
-from batches.fit_probing import probe
-from batches.handing_in import hand_in
+from batches.fit import probing
+from batches.fit.kept import FRESH, kept_fits
+from batches.fit.probing import probe
 from batches.metric_sources import MetricUnavailable
 from batches.metric_sources.simulated_source import SimulatedSource
 from batches.models import KpiFit
-from plans.drafting import PlanDraft, TenantChoice
+from batches.rollout import planning
+from batches.rollout.handing_in import hand_in
+from plans.drafting.drafting import PlanDraft, TenantChoice
 from plans.models import Event, Plan
-from plans.policies import save_policy_text
+from plans.policies.keeping import save_policy_text
 from plans.refusal import BadInput, NotAllowed, NotFound
 from tests.adapters.metric_servers import free_port
 from tests.builders import a_draft, a_started
@@ -96,7 +97,7 @@ def test_a_mapping_that_was_changed_was_not_probed_yet(scene, metrics, settings)
 
 
 def test_a_source_that_hangs_takes_its_time_and_nobody_elses(scene, metrics, settings, monkeypatch):
-    monkeypatch.setattr(fit_probing, "SOURCE_SECONDS", 0.3)
+    monkeypatch.setattr(probing, "SOURCE_SECONDS", 0.3)
     sources = []
 
     def build(spec):

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from batches import history_recording
-from batches.fit_probing import probe
+from batches.fit.probing import probe
+from batches.history import recording
 from batches.metric_sources import SourceSpec
 from batches.models import KpiFit, KpiHistoryCursor, PushedSeries
-from batches.pushed_points import PointKind, PushedPoint
-from batches.pushing import take_points
+from batches.pushes.points import PointKind, PushedPoint
+from batches.pushes.pushing import take_points
 from tests.builders import FOREST
 from tests.use_cases.probed_sources import dictionary_text
 from tests.web.api_scene import Scene, now
@@ -118,5 +118,5 @@ def test_the_history_reads_what_is_pushed_and_what_is_fetched_side_by_side(
     use(settings, tmp_path, kind="push")
     settings.DICTIONARY_FILE.write_text(json.dumps(body))
     send(scene, SourceSpec("fleet", "push"))
-    assert history_recording.record() == ["error_rate"]
+    assert recording.record() == ["error_rate"]
     assert KpiHistoryCursor.objects.get().source == "fleet"

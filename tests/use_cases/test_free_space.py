@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from django.db import OperationalError
 
-from batches import free_space
-from batches.decide import decide
-from batches.launch import NotYet, open_batch, start
+from batches.decisions.decide import decide
+from batches.decisions.plan_facts import plan_facts
 from batches.models import Alert, Batch
-from batches.plan_facts import plan_facts
-from plans.drafting import current_revision, policy_of
+from batches.rollout.launch import NotYet, open_batch, start
+from batches.runtime import free_space
+from plans.drafting.drafting import current_revision, policy_of
 from plans.models import Event
 from tests.builders import a_started, an_approved
 from tests.web.api_scene import now

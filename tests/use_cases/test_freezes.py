@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from batches import launch
 from batches.models import Batch
-from batches.rollback import request_rollback
-from batches.waiting import plan_opening
-from plans.drafting import current_revision, policy_of
-from plans.freezes import places_of, spans_over
-from plans.freezing import (
+from batches.rollback.rollback import request_rollback
+from batches.rollout import launch
+from batches.rollout.waiting import plan_opening
+from plans.drafting.drafting import current_revision, policy_of
+from plans.models import Event, Freeze, Plan, PlanTenant, Plugin, RoleBinding, Tenant
+from plans.openings.freezes import places_of, spans_over
+from plans.openings.freezing import (
     AlreadyLetThrough,
     FreezeIsOver,
     NotHeld,
@@ -19,7 +20,6 @@ from plans.freezing import (
     lift_freeze,
     override_freeze,
 )
-from plans.models import Event, Freeze, Plan, PlanTenant, Plugin, RoleBinding, Tenant
 from plans.refusal import BadInput, NotAllowed
 from tests.builders import a_started, an_approved, called, check_invariants, kinds, opened, passed
 from tests.web.api_scene import Scene, now

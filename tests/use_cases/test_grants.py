@@ -11,13 +11,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.core.management import CommandError, call_command
 from django.db.models import F
 
-from batches import control, launch, retrying
 from batches.models import Alert, Batch, TenantUpgrade
-from batches.rollback import request_rollback
-from plans import approval, drafting, freezing, grants
+from batches.rollback.rollback import request_rollback
+from batches.rollout import control, launch, retrying
+from plans.approvals import approval, grants
+from plans.approvals.grant_claims import LOOSEN, Bound, GrantClaims
+from plans.approvals.grant_signing import SealedGrant, opened, seal
 from plans.console_keys import public_key, signing_key
-from plans.grant_claims import LOOSEN, Bound, GrantClaims
-from plans.grant_signing import SealedGrant, opened, seal
+from plans.drafting import drafting
+from plans.log_in.proof_of_content import content_digest
+from plans.log_in.step_up import BoundProof, StepUp, StepUpRequired
 from plans.models import (
     Approval,
     ApprovalRequest,
@@ -30,10 +33,9 @@ from plans.models import (
     RoleBinding,
     User,
 )
-from plans.proof_of_content import content_digest
+from plans.openings import freezing
 from plans.refusal import NotAllowed, Refused
-from plans.signature import new_key
-from plans.step_up import BoundProof, StepUp, StepUpRequired
+from plans.releases.signature import new_key
 from tests.builders import (
     BATCHES,
     a_draft,

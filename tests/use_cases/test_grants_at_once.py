@@ -6,11 +6,11 @@ from functools import partial
 import pytest
 from django.db import transaction
 
-from batches import control, launch
-from plans import grants
+from batches.rollout import control, launch
+from plans.approvals import grants
+from plans.approvals.grant_claims import Bound
+from plans.approvals.grant_signing import SealedGrant, opened
 from plans.console_keys import public_key
-from plans.grant_claims import Bound
-from plans.grant_signing import SealedGrant, opened
 from plans.models import Grant, Plan
 from plans.refusal import Refused
 from tests.builders import BATCHES, FOREST, a_started, an_approved, policy_text, tenants

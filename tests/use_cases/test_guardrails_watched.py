@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from batches import control, decide, decide_forward, own_history
-from batches.guardrails_shown import guardrails_shown, stops_again
+from batches.decisions import decide, decide_forward
+from batches.evidence import own_history
+from batches.live.guardrails_shown import guardrails_shown, stops_again
+from batches.live.snapshot import plan_snapshot
 from batches.models import (
     Alert,
     Batch,
@@ -16,9 +18,9 @@ from batches.models import (
     Ruling,
     TenantUpgrade,
 )
-from batches.snapshot import plan_snapshot
-from batches.watch import Watch
-from plans.drafting import current_revision, policy_of
+from batches.rollout import control
+from batches.watch.loop import Watch
+from plans.drafting.drafting import current_revision, policy_of
 from plans.models import Plan
 from tests.builders import FOREST, a_started, check_invariants, kinds, states
 from tests.use_cases.watched_fleet import WatchedFleet, alerts_of, quick_policy, the_rollback

@@ -5,13 +5,14 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from batches import hands_loop, tasks
+from batches import tasks
 from batches.deployers.simulated_deployer import (
     SimulatedDeployer,
     SimulatedFleet,
     SimulatedOptions,
 )
-from batches.effects import EffectLoop
+from batches.effects import hands_loop
+from batches.effects.loop import EffectLoop
 from batches.models import Batch, DeployerCall, TenantUpgrade
 from plans.models import Plan
 from tests.builders import a_started, opened

@@ -6,12 +6,14 @@ import pytest
 import time_machine
 from django_q.models import OrmQ
 
-from batches import history_recording, history_retention, kpi_history, looks_retention, tasks
-from batches.history_recording import FIVE_MINUTES, HOUR, MINUTE
-from batches.kpi_points import RatioPoint
+from batches import tasks
+from batches.history import kpi_history, recording, retention
+from batches.history.recording import FIVE_MINUTES, HOUR, MINUTE
+from batches.history.rollups import Layout, merged, packed, rolled
+from batches.looks import retention as looks_retention
+from batches.looks.kpi_points import RatioPoint
 from batches.metric_sources import MetricUnavailable
 from batches.models import JudgedLook, KpiHistoryCursor, KpiRollup, KpiSample, TenantUpgrade
-from batches.rollups import Layout, merged, packed, rolled
 from plans.models import Event, Plan
 from tests.builders import FOREST, a_started, called, kinds, opened
 from tests.use_cases.recorded_history import NOON, Feed, past, written
@@ -48,14 +50,14 @@ def test_two_that_read_at_once_keep_one_reading(feed, monkeypatch):
     feed.record_minutes(2)
     feed.serve()
     at = NOON + timedelta(minutes=2, seconds=5)
-    take = history_recording._look
+    take = recording._look
 
     def while_another_is_faster(*args):
-        monkeypatch.setattr(history_recording, "_look", take)
+        monkeypatch.setattr(recording, "_look", take)
         feed.record(at)
         return take(*args)
 
-    monkeypatch.setattr(history_recording, "_look", while_another_is_faster)
+    monkeypatch.setattr(recording, "_look", while_another_is_faster)
     assert feed.record(at) == []
     assert written()[-1][1][RATIO]["acorn"] == (1.0, 100.0)
 
@@ -120,7 +122,7 @@ def test_five_minutes_and_hours_are_the_sum_of_their_minutes(feed):
 def test_rolling_up_twice_changes_nothing(feed):
     last = feed.record_minutes(12)
     before = list(KpiRollup.objects.order_by("pk").values_list("step", "at", "body"))
-    history_recording.roll_up("error_rate", last)
+    recording.roll_up("error_rate", last)
     assert list(KpiRollup.objects.order_by("pk").values_list("step", "at", "body")) == before
 
 
@@ -180,14 +182,14 @@ def test_a_tenant_with_bursts_makes_the_dispersion_large(scene):
 def test_what_is_too_old_is_dropped_each_step_in_its_time(feed, settings):
     settings.KPI_MINUTES_KEPT_HOURS = 1
     last = feed.record_minutes(70)
-    history_retention.forget_old(last + timedelta(minutes=30))
+    retention.forget_old(last + timedelta(minutes=30))
     kept = written(MINUTE)
     assert kept[0][0] >= last + timedelta(minutes=30) - timedelta(hours=1)
     assert len(written(FIVE_MINUTES)) == 13
-    history_retention.forget_old(last + timedelta(days=8))
+    retention.forget_old(last + timedelta(days=8))
     assert not written(FIVE_MINUTES)
     assert written(HOUR)
-    history_retention.forget_old(last + timedelta(days=91))
+    retention.forget_old(last + timedelta(days=91))
     assert not written(HOUR)
 
 
@@ -215,21 +217,21 @@ def real_source(scene, settings, monkeypatch):
     text = settings.DICTIONARY_FILE.read_text()
     one = '{"kind": "prometheus_text", "url": "http://127.0.0.1:9/metrics"}'
     settings.DICTIONARY_FILE.write_text(text.replace('{"kind": "simulated"}', one))
-    monkeypatch.setattr(history_recording, "_asked", {})
+    monkeypatch.setattr(recording, "_asked", {})
 
 
 def test_the_watch_asks_once_a_minute(real_source, monkeypatch):
     clock = [1000.0]
-    monkeypatch.setattr(history_recording.surroundings.here(), "monotonic", lambda: clock[0])
+    monkeypatch.setattr(recording.surroundings.here(), "monotonic", lambda: clock[0])
     for seconds in (0, 1, 58, 2):
         clock[0] += seconds
-        history_recording.hand_out(NOON)
+        recording.hand_out(NOON)
     assert OrmQ.objects.count() == 2
 
 
 def test_it_can_be_switched_off(real_source, settings):
     settings.KPI_HISTORY = False
-    history_recording.hand_out(NOON)
+    recording.hand_out(NOON)
     assert not OrmQ.objects.exists()
 
 
@@ -245,13 +247,13 @@ def test_history_that_is_dropped_too_soon_is_warned_of(settings):
 
 def test_a_broken_dictionary_asks_for_nothing(real_source, settings):
     settings.DICTIONARY_FILE.write_text("{")
-    history_recording.hand_out(NOON)
+    recording.hand_out(NOON)
     assert not OrmQ.objects.exists()
 
 
 def test_the_task_records_and_forgets(scene, monkeypatch):
     feed = Feed()
-    monkeypatch.setattr(history_recording, "_configured", lambda spec: feed.source)
+    monkeypatch.setattr(recording, "_configured", lambda spec: feed.source)
     past(NOON - timedelta(days=200), minutes=60, rates=EQUAL)
     for minute in range(2):
         feed.serve()

@@ -4,29 +4,21 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from batches import (
-    alerts,
-    control,
-    drilling,
-    launch,
-    leaving_out,
-    offline,
-    retrying,
-    rollback,
-    rollback_ending,
-    settling,
-    waiting,
-)
-from batches.adjust_batches import standing_of
+from batches.adjust.batches import standing_of
+from batches.alerting import alerts
+from batches.break_glass import offline
+from batches.break_glass.offline_file import Touched
+from batches.decisions.plan_facts import plan_facts
+from batches.drills import drilling
+from batches.effects.runs import _failures_allowed as failures_allowed
 from batches.models import Alert, Batch, Rollback, RollbackDrill, TenantUpgrade
-from batches.offline_file import Touched
-from batches.plan_facts import plan_facts
-from batches.runs import _failures_allowed as failures_allowed
-from batches.stopping import stop_here
-from batches.success_rate import alert_below
-from plans.drafting import current_revision, policy_of
-from plans.freezing import declare_freeze
+from batches.rollback import ending, rollback
+from batches.rollout import control, launch, leaving_out, retrying, settling, waiting
+from batches.rollout.stopping import stop_here
+from batches.rollout.success_rate import alert_below
+from plans.drafting.drafting import current_revision, policy_of
 from plans.models import Plan, PlanTenant
+from plans.openings.freezing import declare_freeze
 from plans.refusal import BadInput
 from tests.builders import (
     FOREST,
@@ -84,7 +76,7 @@ def is_back(plan: Plan, *, at=None, **rows) -> Plan:
     rollback.in_scope(open_one).touched().filter(
         **rows, state__in=("upgraded", "restoring", "unknown", "needs_hand", "upgrading")
     ).update(state="rolled_back", restored_at=at or now(), observed_at=at or now())
-    return rollback_ending.finish(rollback_id=open_one.pk, now=at or now())
+    return ending.finish(rollback_id=open_one.pk, now=at or now())
 
 
 def keys_of(plan: Plan, number: int = 1) -> list[str]:

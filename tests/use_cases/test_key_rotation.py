@@ -11,8 +11,8 @@ from allauth.mfa.totp.internal.auth import TOTP
 from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
 
-from batches import offline
-from batches.offline_file import NotOurs, append, read_lines
+from batches.break_glass import offline
+from batches.break_glass.offline_file import NotOurs, append, read_lines
 from plans.models import Event, User
 from plans.sealed_secrets import keyring, open_sealed, seal
 from reports.models import Endpoint

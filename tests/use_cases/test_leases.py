@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 from django.db import connections
 
-from batches import leases, surroundings
-from batches.leases import LEASE_SECONDS, Keeper
 from batches.models import Lease
-from batches.watch_duties import DECIDE_LEASE, Duties
+from batches.runtime import leases, surroundings
+from batches.runtime.leases import LEASE_SECONDS, Keeper
+from batches.runtime.watch_duties import DECIDE_LEASE, Duties
 from tests.web.api_scene import now
 
 pytestmark = pytest.mark.django_db

@@ -6,11 +6,12 @@ from collections.abc import Callable
 import pytest
 from django.db import connections
 
-from batches import control, leaving_out, progress, rollback
+from batches.decisions.plan_facts import plan_facts
 from batches.models import Batch, TenantUpgrade
-from batches.plan_facts import plan_facts
-from batches.readiness import gate_quote
-from plans.drafting import current_revision, policy_of
+from batches.rollback import rollback
+from batches.rollout import control, leaving_out, progress
+from batches.rollout.readiness import gate_quote
+from plans.drafting.drafting import current_revision, policy_of
 from plans.models import Event, Plan, PlanTenant
 from plans.models.driven import NotPossibleNow
 from plans.refusal import BadInput, NotAllowed, Refused

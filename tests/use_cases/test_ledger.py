@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from batches import control, ledger
 from batches.deployers.base import Answer, Observed
-from batches.effect_ports import CallEnd, CallStart, Move, Outcome, Task
-from batches.ledger import DatabaseLedger
-from batches.ledger_claims import Scope
-from batches.ledger_writes import Writes
+from batches.effects import ledger
+from batches.effects.ledger import DatabaseLedger
+from batches.effects.ledger_claims import Scope
+from batches.effects.ledger_writes import Writes
+from batches.effects.ports import CallEnd, CallStart, Move, Outcome, Task
 from batches.models import Batch, DeployerCall, DeployerMeasurement, Rollback, TenantUpgrade
-from batches.progress import complete
-from batches.rollback import request_rollback
+from batches.rollback.rollback import request_rollback
+from batches.rollout import control
+from batches.rollout.progress import complete
 from plans import flags
 from plans.models import Event, Installation, Plan
 from tests.builders import a_started, artifact, called, check_invariants, opened, passed, states

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from django_q.models import OrmQ
 
-from batches import looks_retention
-from batches.charts import plan_charts
-from batches.kpi_courses import courses_of
-from batches.kpi_points import LookSample, RatioPoint
+from batches.looks import retention
+from batches.looks.charts import plan_charts
+from batches.looks.kpi_courses import courses_of
+from batches.looks.kpi_points import LookSample, RatioPoint
 from batches.models import (
     EvidenceBaseline,
     EvidenceLook,
@@ -20,7 +20,7 @@ from batches.models import (
     KpiSample,
 )
 from plans.models import Event, Plan
-from reports.kpi_courses import kpi_courses
+from reports.reading.kpi_courses import kpi_courses
 from tests.builders import a_started, kinds
 from tests.use_cases.recorded_history import NOON
 
@@ -83,23 +83,23 @@ def later(settings: Any) -> Any:
 
 
 def test_looks_are_kept_for_the_time_that_is_promised(ended, later):
-    looks_retention.forget_looks(later - timedelta(seconds=2))
+    retention.forget_looks(later - timedelta(seconds=2))
     assert KpiSample.objects.count() == 12
-    looks_retention.forget_looks(later)
+    retention.forget_looks(later)
     for rows in (KpiSample, JudgedLook, KpiCursor, KpiBaseline, EvidenceBaseline):
         assert not rows.objects.exists(), rows
 
 
 def test_a_plan_that_goes_back_keeps_its_looks(ended, later):
     Plan.objects.filter(pk=ended.pk).update(state="rolling_back")
-    looks_retention.forget_looks(later)
+    retention.forget_looks(later)
     assert KpiSample.objects.count() == 12
 
 
 def test_a_report_that_is_made_later_draws_what_the_first_one_drew(ended, later):
     before = kpi_courses(ended, tenants=6)
     charts = plan_charts(ended)["charts"]
-    looks_retention.forget_looks(later)
+    retention.forget_looks(later)
     assert kpi_courses(ended, tenants=6) == before
     assert (before[0].looks, before[0].blind, len(before[0].points)) == (12, 1, 12)
     assert plan_charts(ended)["charts"] == charts
@@ -107,17 +107,17 @@ def test_a_report_that_is_made_later_draws_what_the_first_one_drew(ended, later)
     look(ended, 20, bad=50)
     (after,) = kpi_courses(ended, tenants=6)
     assert (after.looks, after.points[:-1], after.points[-1].value) == (13, before[0].points, 50)
-    looks_retention.forget_looks(later)
+    retention.forget_looks(later)
     assert kpi_courses(ended, tenants=6) == (after,)
 
 
 def test_rows_go_a_few_at_a_time_and_what_broke_off_is_taken_up(ended, later, monkeypatch):
-    monkeypatch.setattr(looks_retention, "MOST_ROWS_AT_ONCE", 5)
+    monkeypatch.setattr(retention, "MOST_ROWS_AT_ONCE", 5)
     course = courses_of(ended, tenants=6)
     # No time: one step is made each turn.
     left = []
     while KpiSample.objects.exists():
-        looks_retention.forget_looks(later, seconds=0)
+        retention.forget_looks(later, seconds=0)
         left.append(KpiSample.objects.count())
         assert courses_of(ended, tenants=6) == course
     assert [n for n in left if n < 12] == [7, 2, 0]
@@ -127,19 +127,19 @@ def test_rows_go_a_few_at_a_time_and_what_broke_off_is_taken_up(ended, later, mo
 
 
 def test_it_is_said_once_and_twice_changes_nothing(ended, later):
-    looks_retention.forget_looks(later)
+    retention.forget_looks(later)
     kept = list(KpiCourse.objects.values())
-    looks_retention.forget_looks(later + timedelta(days=1))
+    retention.forget_looks(later + timedelta(days=1))
     assert list(KpiCourse.objects.values()) == kept
     assert "cannot be replayed any more" in Event.objects.get(kind="looks_dropped").sentence
 
 
 def test_of_the_evidence_stays_what_a_report_draws(ended, later, monkeypatch):
-    monkeypatch.setattr(looks_retention, "EVIDENCE_LOOKS_KEPT", 10)
+    monkeypatch.setattr(retention, "EVIDENCE_LOOKS_KEPT", 10)
     for number in range(35):
         evidence_look(ended, number)
     newest = EvidenceLook.objects.latest("at")
-    looks_retention.forget_looks(later)
+    retention.forget_looks(later)
     assert EvidenceLook.objects.count() == 12
     assert EvidenceLook.objects.latest("at") == newest
 
@@ -148,11 +148,11 @@ def test_the_watch_asks_for_it_once_an_hour_and_only_where_something_is_due(
     ended, later, monkeypatch
 ):
     clock = [1000.0]
-    monkeypatch.setattr(looks_retention.surroundings.here(), "monotonic", lambda: clock[0])
-    monkeypatch.setattr(looks_retention, "_handed_out", {})
-    looks_retention.hand_out(NOON)
+    monkeypatch.setattr(retention.surroundings.here(), "monotonic", lambda: clock[0])
+    monkeypatch.setattr(retention, "_handed_out", {})
+    retention.hand_out(NOON)
     assert not OrmQ.objects.exists()
     for seconds in (3600, 1800, 1800, 10):
         clock[0] += seconds
-        looks_retention.hand_out(later)
+        retention.hand_out(later)
     assert OrmQ.objects.count() == 2

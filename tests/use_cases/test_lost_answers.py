@@ -7,7 +7,7 @@ import pytest
 from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from batches.effect_ports import Outcome
+from batches.effects.ports import Outcome
 from batches.models import DeployerCall, TenantUpgrade
 from tests.builders import a_started, check_invariants, kinds, opened, states
 from tests.use_cases.test_ledger import end_of, moved, scope_of, start_of, using

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from batches import offline
+from batches.break_glass import offline
+from batches.break_glass.offline_file import append, read_plan
 from batches.models import Rollback
-from batches.offline_file import append, read_plan
-from plans.drafting import current_revision, policy_of
+from plans.drafting.drafting import current_revision, policy_of
 from plans.models import Event, Plan
 from tests.builders import a_started, check_invariants, kinds
 from tests.web.api_scene import now

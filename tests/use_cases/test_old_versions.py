@@ -2,12 +2,12 @@
 
 import pytest
 
-from batches import launch, planning
-from batches.rollback import request_rollback
+from batches.rollback.rollback import request_rollback
+from batches.rollout import launch, planning
 from plans.models import Event, Installation, Tenant
 from plans.refusal import BadInput, Refused
-from plans.release_standing import quarantine_release
-from plans.releases import register_release
+from plans.releases.registering import register_release
+from plans.releases.standing import quarantine_release
 from tests.builders import a_draft, a_started, an_approved, policy_text, soaking
 from tests.web.api_scene import Scene, now
 

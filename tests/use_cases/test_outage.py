@@ -8,8 +8,9 @@ import pytest
 from django.core import mail
 from django.db import OperationalError
 
-from batches import free_space, local_alerts
-from batches.outage import Outage
+from batches.alerting import local_alerts
+from batches.runtime import free_space
+from batches.runtime.outage import Outage
 from plans.models import Event
 from tests.builders import a_started, check_invariants
 from tests.web.api_scene import now

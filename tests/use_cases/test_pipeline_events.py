@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from batches.cdevents import PipelineNews
 from batches.metric_sources import SourceSpec
 from batches.models import PipelineEvent, PipelineRun, PushedSeries
-from batches.pipeline_events import take_event
-from batches.pushed_series import KeptSeries
-from batches.pushing import TooFast
+from batches.pushes.cdevents import PipelineNews
+from batches.pushes.pipeline_events import take_event
+from batches.pushes.pushing import TooFast
+from batches.pushes.series import KeptSeries
 from plans.models import Event, Plan, RoleBinding
 from plans.refusal import BadInput, NotAllowed
 from tests.builders import a_draft, artifact, kinds

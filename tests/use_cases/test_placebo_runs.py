@@ -9,17 +9,17 @@ from django_q.models import OrmQ
 
 from batches import tasks
 from batches.models import PlaceboRun
-from batches.placebo_beside import beside_evidence
-from batches.placebo_runs import (
+from batches.placebo.beside import beside_evidence
+from batches.placebo.runs import (
     TooLittleHistory,
     ask_placebo,
     measure_placebo,
     newest_placebo,
 )
-from plans.drafting import latest_policy
+from plans.drafting.drafting import latest_policy
 from plans.models import Event, Policy
-from plans.policies import save_policy_text
-from plans.policy_yaml import parse_policy_file
+from plans.policies.keeping import save_policy_text
+from plans.policies.policy_yaml import parse_policy_file
 from plans.refusal import BadInput, NotAllowed, NotFound
 from tests.builders import FOREST, policy_text
 from tests.use_cases.recorded_history import past

@@ -4,13 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from batches import control, decide_forward, drilling
+from batches.decisions import decide_forward
+from batches.drills import drilling
 from batches.models import Batch, DeployerCall, DeployerMeasurement, RollbackDrill, TenantUpgrade
-from batches.rollback import request_rollback
-from batches.success_rate import success_rates
+from batches.rollback.rollback import request_rollback
+from batches.rollout import control
+from batches.rollout.success_rate import success_rates
 from plans import flags
-from plans.freezing import declare_freeze, lift_freeze
 from plans.models import Freeze, Plan
+from plans.openings.freezing import declare_freeze, lift_freeze
 from plans.refusal import Refused
 from tests.builders import FOREST, a_started, check_invariants, kinds, states
 from tests.use_cases.watched_fleet import WatchedFleet, alerts_of, quick_policy

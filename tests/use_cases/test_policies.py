@@ -2,12 +2,12 @@
 
 from datetime import timedelta
 
-from batches.launch import start
-from plans.drafting import current_revision, latest_policy, policy_of
+from batches.rollout.launch import start
+from plans.drafting.drafting import current_revision, latest_policy, policy_of
 from plans.models import Event, Policy
-from plans.policies import save_policy_text
-from plans.releases import register_release, trust_key
-from plans.signature import new_key, sign_release
+from plans.policies.keeping import save_policy_text
+from plans.releases.registering import register_release, trust_key
+from plans.releases.signature import new_key, sign_release
 from tests.builders import an_approved, artifact, policy_text
 from tests.web.api_scene import now
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from batches import decide_forward
+from batches.decisions import decide_forward
 from batches.metric_sources import SourceSpec
 from batches.models import Batch, KpiSample, SourceState
-from batches.pushed_points import PushedPoint
-from batches.pushing import take_points
+from batches.pushes.points import PushedPoint
+from batches.pushes.pushing import take_points
 from tests.builders import FOREST, a_started, check_invariants
 from tests.use_cases.watched_fleet import DICTIONARY, WatchedFleet, quick_policy, the_rollback
 from tests.web.api_scene import now, person

@@ -4,12 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from batches import pushed_retention, pushing
 from batches.metric_sources import MetricUnavailable, SourceSpec
 from batches.models import PushedSeries, PushedSource, PushReceipt
-from batches.pushed_points import PushedPoint
-from batches.pushed_series import KeptSeries
-from batches.pushing import KeyUsedOtherwise, TooFast, take_points
+from batches.pushes import pushing, retention
+from batches.pushes.points import PushedPoint
+from batches.pushes.pushing import KeyUsedOtherwise, TooFast, take_points
+from batches.pushes.series import KeptSeries
 from plans.refusal import NotAllowed
 from tests.web.api_scene import now, person
 
@@ -152,7 +152,7 @@ def test_old_data_is_forgotten_and_counted_off(sender):
     push(sender, count(1), count(1, "birch"), key="k")
     PushedSeries.objects.filter(labels__tenant="birch").update(at=now() - timedelta(hours=26))
     PushReceipt.objects.update(at=now() - timedelta(hours=25))
-    pushed_retention.forget(now())
+    retention.forget(now())
     assert [row.labels["tenant"] for row in PushedSeries.objects.all()] == ["acorn"]
     assert PushedSource.objects.get().series == 1
     assert not PushReceipt.objects.exists()

@@ -4,17 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from batches import (
-    control,
-    decide_forward,
-    going_on,
-    leaving_out,
-    retrying,
-    rollback,
-    rollback_ending,
-    settling,
-)
+from batches.decisions import decide_forward
 from batches.models import Batch, Rollback, TenantUpgrade
+from batches.rollback import ending, rollback
+from batches.rollout import control, going_on, leaving_out, retrying, settling
 from plans.models import Plan
 from plans.refusal import Refused
 from tests.builders import FOREST, a_started, called, check_invariants, kinds, opened, states
@@ -264,5 +257,5 @@ def test_whoever_needs_a_hand_has_three_ways_on_from_every_state(scene, state, w
     TenantUpgrade.objects.filter(tenant_key__in=keys).update(
         state="rolled_back", restored_at=now(), observed_at=now()
     )
-    ended = rollback_ending.finish(rollback_id=record.pk, now=now())
+    ended = ending.finish(rollback_id=record.pk, now=now())
     assert str(ended.state) in {"paused", "rolled_back"}

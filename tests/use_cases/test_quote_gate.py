@@ -4,12 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from batches import launch
+from batches.decisions.plan_facts import plan_facts
 from batches.models import Batch, DeployerCall, DeployerMeasurement, TenantUpgrade
-from batches.plan_facts import plan_facts
-from batches.readiness import gate_quote, way_back
-from batches.rollback import request_rollback
-from plans.drafting import current_revision, policy_of
+from batches.rollback.rollback import request_rollback
+from batches.rollout import launch
+from batches.rollout.readiness import gate_quote, way_back
+from plans.drafting.drafting import current_revision, policy_of
 from plans.models import Event, Plan
 from tests.builders import FOREST, a_started, called, opened, passed, policy_text, tenants
 from tests.web.api_scene import Scene, configure, now

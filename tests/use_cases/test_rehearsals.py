@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from batches import decide_forward, rehearsing
+from batches.decisions import decide_forward
+from batches.drills import rehearsing
+from batches.drills.rehearsing import Wanted, begin_rehearsal
 from batches.models import DeployerCall, Rollback, RollbackDrill
-from batches.rehearsing import Wanted, begin_rehearsal
-from batches.success_rate import success_rates
-from plans import approval
-from plans.drafting import TenantChoice
+from batches.rollout.success_rate import success_rates
+from plans.approvals import approval
+from plans.drafting.drafting import TenantChoice
 from plans.models import Plan
 from plans.refusal import BadInput, NotAllowed
 from tests.builders import FOREST, a_started, check_invariants, kinds, states

@@ -7,25 +7,19 @@ from datetime import timedelta
 import pytest
 from django.db import transaction
 
-from batches import control, launch
-from batches.decide import DISTRUSTED
-from batches.going_on_calling import may_go_on
-from batches.ledger_claims import Scope
+from batches.decisions.decide import DISTRUSTED
+from batches.decisions.plan_facts import plan_facts
+from batches.effects.going_on_calling import may_go_on
+from batches.effects.ledger_claims import Scope
 from batches.models import Alert, Batch
-from batches.plan_facts import plan_facts
-from batches.release_watch import INSTALLED, ReleaseWatch
-from batches.rollback import request_rollback
-from plans import approval
-from plans.drafting import current_revision, policy_of
+from batches.rollback.rollback import request_rollback
+from batches.rollout import control, launch
+from batches.watch.releases import INSTALLED, ReleaseWatch
+from plans.approvals import approval
+from plans.drafting.drafting import current_revision, policy_of
 from plans.models import Event, Installation, Plan, Release, ReleaseSignature, Tenant, TrustKey
 from plans.refusal import BadInput, NotAllowed, NotFound, Refused
-from plans.release_standing import (
-    check_artifact,
-    check_release,
-    lift_quarantine,
-    quarantine_release,
-)
-from plans.releases import (
+from plans.releases.registering import (
     ReleaseNotTrusted,
     register_release,
     retire_key,
@@ -33,9 +27,15 @@ from plans.releases import (
     trust_key,
     verify_again,
 )
-from plans.signature import NewKey, new_key, sign_release
-from plans.signed_forms import cosign_text
-from plans.signing_keys import ECDSA_P256, SigningKey
+from plans.releases.signature import NewKey, new_key, sign_release
+from plans.releases.signed_forms import cosign_text
+from plans.releases.signing_keys import ECDSA_P256, SigningKey
+from plans.releases.standing import (
+    check_artifact,
+    check_release,
+    lift_quarantine,
+    quarantine_release,
+)
 from tests.builders import (
     a_draft,
     a_started,

@@ -4,13 +4,14 @@ from datetime import timedelta
 
 import pytest
 
-from batches import control, launch, progress, rollback, rollback_ending
 from batches.models import Batch, TenantUpgrade
-from batches.stopping import stop_here
+from batches.rollback import ending, rollback
+from batches.rollout import control, launch, progress
+from batches.rollout.stopping import stop_here
 from plans import flags
 from plans.models import Plan, PlanTenant, Tenant
 from plans.refusal import NotAllowed
-from plans.releases import ReleaseNotTrusted, revoke_key
+from plans.releases.registering import ReleaseNotTrusted, revoke_key
 from tests.builders import (
     a_started,
     an_approved,
@@ -85,7 +86,7 @@ def test_a_plan_that_was_taken_back_frees_its_tenants(scene):
         state="rolled_back", restored_at=now(), observed_at=now()
     )
     assert PlanTenant.objects.filter(plan=plan, reserved=True).exists()
-    rollback_ending.finish(rollback_id=record.pk, now=now())
+    ending.finish(rollback_id=record.pk, now=now())
     assert not PlanTenant.objects.filter(plan=plan, reserved=True).exists()
 
 
@@ -186,7 +187,7 @@ def test_nobody_else_starts_on_tenants_that_a_completed_plan_takes_back(scene):
     with pytest.raises(launch.TenantsTaken, match=r"pay-7 \(rolling_back\)"):
         start(scene, other)
     all_are_back(plan)
-    rollback_ending.finish(rollback_id=record.pk, now=now())
+    ending.finish(rollback_id=record.pk, now=now())
     assert reserved_by(plan) == set()
     assert str(start(scene, other).state) == "running"
 
@@ -198,7 +199,7 @@ def test_a_part_of_a_completed_plan_that_went_back_stays_reserved_until_a_person
     TenantUpgrade.objects.filter(plan=plan, tenant_key="birch").update(
         state="rolled_back", restored_at=now(), observed_at=now()
     )
-    rollback_ending.finish(rollback_id=record.pk, now=now())
+    ending.finish(rollback_id=record.pk, now=now())
     assert (str(Plan.objects.get(pk=plan.pk).state), reserved_by(plan)) == ("paused", {"birch"})
     control.resume(plan_id=plan.pk, by=scene.olga, now=now(), via="page")
     ended = progress.complete(plan_id=plan.pk, now=now())
@@ -219,7 +220,7 @@ def test_a_part_of_a_stopped_plan_that_went_back_leaves_it_stopped(scene):
     stop_here(plan_id=plan.pk, reason="enough", by=scene.olga, now=now(), via="page")
     record = taken_back(scene, plan, scope="batch")
     all_are_back(plan)
-    rollback_ending.finish(rollback_id=record.pk, now=now())
+    ending.finish(rollback_id=record.pk, now=now())
     control.resume(plan_id=plan.pk, by=scene.olga, now=now(), via="page")
     ended = progress.complete(plan_id=plan.pk, now=now())
     assert str(ended.state) == "stopped"

@@ -2,10 +2,11 @@
 
 import pytest
 
-from batches import control, launch, progress, retrying, rollback, rollback_ending
+from batches.decisions.plan_facts import plan_facts
 from batches.models import Batch, TenantUpgrade
-from batches.plan_facts import plan_facts
-from plans.drafting import current_revision, policy_of
+from batches.rollback import ending, rollback
+from batches.rollout import control, launch, progress, retrying
+from plans.drafting.drafting import current_revision, policy_of
 from plans.models import Event, Plan, PlanTenant
 from plans.models.driven import NotPossibleNow
 from plans.refusal import BadInput, NotAllowed, Refused
@@ -102,7 +103,7 @@ def test_a_rollback_before_that_call_takes_it_back(scene, plan):
     )
     assert key in rollback.in_scope(record).to_restore().values_list("tenant_key", flat=True)
     with pytest.raises(Refused, match="Not every tenant is back yet"):
-        rollback_ending.finish(rollback_id=record.pk, now=now())
+        ending.finish(rollback_id=record.pk, now=now())
 
 
 def test_a_soaking_batch_goes_on_at_once_and_soaks_anew(scene, plan):
@@ -197,7 +198,7 @@ def test_a_batch_that_was_rolled_back_is_called_again_as_a_whole(scene, plan):
     TenantUpgrade.objects.filter(batch=the_batch(plan)).update(
         state="rolled_back", restored_at=now(), observed_at=now()
     )
-    rollback_ending.finish(rollback_id=record.pk, now=now())
+    ending.finish(rollback_id=record.pk, now=now())
     retry(scene, plan, batch_number=1)
     assert set(TenantUpgrade.objects.filter(batch__number=1).values_list("state", flat=True)) == {
         "pending"
@@ -215,7 +216,7 @@ def test_a_retry_that_was_never_called_is_called_off_by_a_rollback(scene, plan):
     TenantUpgrade.objects.filter(plan=plan, state="upgraded").update(
         state="rolled_back", restored_at=now(), observed_at=now()
     )
-    ended = rollback_ending.finish(rollback_id=record.pk, now=now())
+    ended = ending.finish(rollback_id=record.pk, now=now())
     assert str(ended.state) == "rolled_back"
     assert states(plan)[key] == "rolled_back"
     assert set(states(plan).values()) == {"rolled_back", "excluded"}

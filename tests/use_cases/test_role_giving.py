@@ -8,14 +8,12 @@ import pytest
 import time_machine
 from django.core.management import CommandError, call_command
 
-from plans import approval
-from plans.events import check_chain
-from plans.leavers import let_go, let_in
-from plans.machine_access import make_token
+from plans.approvals import approval
 from plans.models import ApiToken, Event, RoleBinding, RoleRequest, User
-from plans.permissions import approval_roles, may
-from plans.refusal import BadInput, NotAllowed, NotFound, Refused
-from plans.role_confirming import (
+from plans.people.leavers import let_go, let_in
+from plans.people.machine_access import make_token
+from plans.people.permissions import approval_roles, may
+from plans.people.role_confirming import (
     AskerGone,
     DecidedAlready,
     NoSecondPerson,
@@ -23,8 +21,10 @@ from plans.role_confirming import (
     open_requests_for,
     refuse_role,
 )
-from plans.role_giving import HasEnded, LastAdministrator, end_role, give_role
-from plans.role_records import HoldsItAlready
+from plans.people.role_giving import HasEnded, LastAdministrator, end_role, give_role
+from plans.people.role_records import HoldsItAlready
+from plans.refusal import BadInput, NotAllowed, NotFound, Refused
+from plans.trail.events import check_chain
 from tests.builders import a_draft
 from tests.web.api_scene import Scene, now, person
 

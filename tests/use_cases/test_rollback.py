@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from batches import control, progress, rollback, rollback_ending, settling
 from batches.models import Alert, Batch, Rollback, TenantUpgrade
+from batches.rollback import ending, rollback
+from batches.rollout import control, progress, settling
 from plans import flags
 from plans.models import Plan, PlanTenant
 from plans.models.driven import NotPossibleNow
@@ -39,7 +40,7 @@ def all_back(plan, **rows) -> None:
 
 
 def finish(record) -> Plan:
-    return rollback_ending.finish(rollback_id=record.pk, now=now())
+    return ending.finish(rollback_id=record.pk, now=now())
 
 
 def batch_states(plan) -> list[str]:
@@ -375,7 +376,7 @@ def test_a_rollback_is_not_finished_while_a_tenant_of_its_scope_is_still_upgrade
         plan_id=plan.pk, by=scene.olga, reason="all", now=now(), via="page"
     )
     with pytest.raises(Refused, match="Not every tenant is back"):
-        rollback_ending.finish(rollback_id=record.pk, now=now())
+        ending.finish(rollback_id=record.pk, now=now())
     assert str(Plan.objects.get(pk=plan.pk).state) == "rolling_back"
     assert rollback.open_rollback(plan).pk == record.pk
 
@@ -386,7 +387,7 @@ def test_a_batch_that_went_back_has_ended_then(scene):
     came_back = now() + timedelta(minutes=5)
     record = take_back(scene, plan)
     all_back(plan)
-    rollback_ending.finish(rollback_id=record.pk, now=came_back)
+    ending.finish(rollback_id=record.pk, now=came_back)
     assert Batch.objects.get(plan=plan, number=1).ended_at == came_back
 
 

@@ -8,9 +8,7 @@ from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.management import CommandError, call_command
 
-from plans.models import Event, RoleBinding, User
-from plans.refusal import BadInput, NotAllowed
-from plans.second_factors import (
+from plans.log_in.second_factors import (
     NoFactor,
     WrongCode,
     has_factor,
@@ -18,6 +16,8 @@ from plans.second_factors import (
     reset_factors,
     use_code,
 )
+from plans.models import Event, RoleBinding, User
+from plans.refusal import BadInput, NotAllowed
 from tests.web.api_scene import now, person
 from tests.web.factors import App, logged_in
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from batches import kpi_history
-from batches.soak_outlook import kept_outlook
-from plans.approval import ApproverIsAuthor, approve
-from plans.drafting import current_revision, policy_of
+from batches.evidence.soak_outlook import kept_outlook
+from batches.history import kpi_history
+from plans.approvals.approval import ApproverIsAuthor, approve
+from plans.drafting.drafting import current_revision, policy_of
 from plans.models import Event, Installation, Plan, PlanTenant, Release, Tenant, User
-from plans.permissions import may
-from plans.releases import verify_again
+from plans.people.permissions import may
+from plans.releases.registering import verify_again
 from upgradeconsole.demo.releases import BASELINE, digest_of
 from upgradeconsole.demo.seed import PLANS, PLUGIN
 from upgradeconsole.demo.traffic import Traffic

@@ -2,12 +2,12 @@
 
 import pytest
 
-from batches import planning
+from batches.evidence.soak_outlook import kept_outlook
 from batches.models import SoakOutlook
-from batches.soak_outlook import kept_outlook
-from plans.drafting import PlanDraft, TenantChoice
-from plans.policies import save_policy_text
-from reports.facts import plan_facts
+from batches.rollout import planning
+from plans.drafting.drafting import PlanDraft, TenantChoice
+from plans.policies.keeping import save_policy_text
+from reports.reading.facts import plan_facts
 from tests.builders import FOREST, policy_text
 from tests.use_cases.recorded_history import past
 from tests.web.api_scene import now

@@ -9,9 +9,9 @@ import pytest
 from batches.metric_sources import MetricUnavailable, Selector, Series, SourceSpec
 from batches.metric_sources.simulated_source import SimulatedSource
 from batches.models import SourceState
-from batches.source_breaker import FAILURES, Breaker
-from batches.source_reader import SourceAnswer, SourceReader
-from batches.source_states import SourceStates
+from batches.sources.breaker import FAILURES, Breaker
+from batches.sources.reader import SourceAnswer, SourceReader
+from batches.sources.states import SourceStates
 from tests.web.api_scene import now
 
 REQUESTS = Selector(metric="requests_total")
@@ -88,7 +88,7 @@ def test_a_source_that_hangs_is_cut_off_by_its_own_time_out(bench):
 
 def test_fault_08_a_failing_source_is_left_alone_then_tried_by_one_read(bench, monkeypatch):
     clock = [1000.0]
-    monkeypatch.setattr("batches.surroundings._here", At(clock))
+    monkeypatch.setattr("batches.runtime.surroundings._here", At(clock))
     broken = bench.sources["broken"] = SimulatedSource("broken")
     broken.fault = MetricUnavailable("source_down", "HTTP 503")
     for _read in range(FAILURES):
@@ -138,7 +138,7 @@ class At:
     """The machine with a steady clock that stands where it is told to."""
 
     def __init__(self, clock):
-        from batches.surroundings import Machine
+        from batches.runtime.surroundings import Machine
 
         self._machine, self._clock = Machine(), clock
 

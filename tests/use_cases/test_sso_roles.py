@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 
 from plans.models import Event, RoleBinding, User
-from plans.permissions import may
-from plans.sso_mapping import parse_mapping
-from plans.sso_roles import apply_mapping
+from plans.people.permissions import may
+from plans.sso.mapping import parse_mapping
+from plans.sso.roles import apply_mapping
 from tests.web.api_scene import now, person
 
 pytestmark = pytest.mark.django_db

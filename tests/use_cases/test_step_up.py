@@ -9,9 +9,8 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.core.cache import cache
 from django.test import RequestFactory
 
-from plans.models import Event, User
-from plans.second_factors import WrongCode
-from plans.step_up import (
+from plans.log_in.second_factors import WrongCode
+from plans.log_in.step_up import (
     StepUp,
     StepUpRequired,
     TooManyTries,
@@ -19,6 +18,7 @@ from plans.step_up import (
     step_up_by_code,
     step_up_of,
 )
+from plans.models import Event, User
 from tests.web.api_scene import now, person
 from tests.web.factors import App
 

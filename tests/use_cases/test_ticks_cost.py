@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from batches.plan_facts import plan_facts
-from plans import approval
-from plans.drafting import current_revision, policy_of
+from batches.decisions.plan_facts import plan_facts
+from plans.approvals import approval
+from plans.drafting.drafting import current_revision, policy_of
 from plans.models import ApprovalRequest, Plan
 from tests.builders import FOREST, a_draft, a_started, an_approved, policy_text, soaking
 from tests.use_cases.watched_fleet import WatchedFleet

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from plans import events
 from plans.models import Event, Stream
+from plans.trail import events
 from tests.builders import a_draft, an_approved
 from tests.web.api_scene import now
 

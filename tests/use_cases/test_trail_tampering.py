@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from plans import events
 from plans.chain import link
-from plans.checkpoints import take_checkpoint
 from plans.console_keys import rotate
 from plans.models import ZERO_HASH, Checkpoint, Event, Plan, Stream
-from plans.trace import acting_from
-from reports.anchor_files import Anchor, write
-from reports.trail_checking import check_trail
+from plans.trail import events
+from plans.trail.checkpoints import take_checkpoint
+from plans.trail.trace import acting_from
+from reports.trail.anchor_files import Anchor, write
+from reports.trail.checking import check_trail
 from reports.verify_trail import BAD_SIGNATURE, BROKEN, FORKED, HOLDS, Outcome
 from tests.builders import a_draft
 from tests.web.api_scene import Scene, now

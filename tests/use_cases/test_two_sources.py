@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from batches import decide_forward
+from batches.decisions import decide_forward
 from batches.models import KpiSample
 from plans.models import Plan
 from tests.adapters.metric_servers import MetricPage

@@ -6,12 +6,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import time_machine
 
-from batches import control, decide_forward
+from batches.decisions import decide_forward
 from batches.models import Alert, Batch, Heartbeat, Lease, Ruling, TenantUpgrade
-from batches.rollback import request_rollback
-from batches.watch import TICK_SECONDS
-from batches.watch_duties import DECIDE_LEASE
-from plans import approval, flags
+from batches.rollback.rollback import request_rollback
+from batches.rollout import control
+from batches.runtime.watch_duties import DECIDE_LEASE
+from batches.watch.loop import TICK_SECONDS
+from plans import flags
+from plans.approvals import approval
 from plans.models import Plan
 from tests.builders import FOREST, a_started, an_approved, check_invariants, kinds, states
 from tests.use_cases.watched_fleet import WatchedFleet, alerts_of, quick_policy, the_rollback

@@ -11,13 +11,12 @@ from allauth.socialaccount.models import SocialAccount
 from django.core import mail
 from django.core.management import CommandError, call_command
 
-from plans.account_changes import change_email, set_password
-from plans.events import check_chain
-from plans.leavers import let_go, let_in
+from plans.log_in.second_factors import must_have_factor, reset_factors
 from plans.models import Event, MappedRole, RoleBinding, RoleRequest, User
-from plans.permissions import approval_roles, may
-from plans.refusal import BadInput, NotAllowed
-from plans.role_confirming import (
+from plans.people.account_changes import change_email, set_password
+from plans.people.leavers import let_go, let_in
+from plans.people.permissions import approval_roles, may
+from plans.people.role_confirming import (
     NoSecondPerson,
     confirm_role,
     has_opened,
@@ -25,9 +24,10 @@ from plans.role_confirming import (
     refuse_role,
     warning_of,
 )
-from plans.role_giving import LastAdministrator, give_role
-from plans.second_factors import must_have_factor, reset_factors
-from plans.ways_in import what_waits
+from plans.people.role_giving import LastAdministrator, give_role
+from plans.people.ways_in import what_waits
+from plans.refusal import BadInput, NotAllowed
+from plans.trail.events import check_chain
 from tests.web.api_scene import Scene, now, person
 from tests.web.factors import App
 

@@ -14,9 +14,9 @@ from batches.deployers.simulated_deployer import (
     SimulatedFleet,
     SimulatedOptions,
 )
-from batches.effects import EffectLoop
+from batches.effects.loop import EffectLoop
 from batches.models import Alert, Batch, Rollback
-from batches.watch import Watch
+from batches.watch.loop import Watch
 from plans.models import Event, Plan
 from tests.adapters.metric_servers import MetricPage, send
 from tests.builders import policy_text

@@ -5,10 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 from batches.models import DrillSchedule, RollbackDrill
-from plans import approval
-from plans.drafting import TenantChoice, current_revision
-from plans.freezing import declare_freeze
-from plans.machine_access import make_token
+from plans.approvals import approval
+from plans.drafting.drafting import TenantChoice, current_revision
 from plans.models import (
     CONSOLE_ROLES,
     BreakGlass,
@@ -18,6 +16,8 @@ from plans.models import (
     RoleRequest,
     User,
 )
+from plans.openings.freezing import declare_freeze
+from plans.people.machine_access import make_token
 from reports.models import UpgradeReport
 from tests.builders import a_draft, a_started
 from tests.web.api_scene import Scene, now, person

@@ -8,11 +8,11 @@ from typing import Any
 from rest_framework.test import APIClient
 
 from batches.models import Batch, TenantUpgrade
-from plans.machine_access import make_token
 from plans.models import Plan, Plugin, RoleBinding, Tenant, User
-from plans.policies import save_policy_text
-from plans.releases import register_release, trust_key
-from plans.signature import new_key, sign_release
+from plans.people.machine_access import make_token
+from plans.policies.keeping import save_policy_text
+from plans.releases.registering import register_release, trust_key
+from plans.releases.signature import new_key, sign_release
 
 POLICY_TEXT = """
 policies:

@@ -1,8 +1,8 @@
 """Every page and endpoint of the console, classified: which action each method takes, about what.
 
 The matrix test finds the addresses in the resolver. One that is not here fails it: add its line to
-PAGES or API below, with the actions of `plans.permissions.ROLES_OF_ACTION` ("approve" for those of
-approval roles) and what its address names.
+PAGES or API below, with the actions of `plans.people.permissions.ROLES_OF_ACTION` ("approve" for
+those of approval roles) and what its address names.
 """
 
 from dataclasses import dataclass, field

@@ -8,8 +8,8 @@ from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from django.test import Client
 
+from plans.log_in.one_time_code import code_of, period_at
 from plans.models import User
-from plans.one_time_code import code_of, period_at
 
 PASSWORD = "a long enough phrase"
 

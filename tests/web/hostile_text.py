@@ -13,10 +13,11 @@ from django.apps import apps
 from django.db import DatabaseError, models, transaction
 
 from batches.models import Batch, TenantUpgrade
-from plans import events, flags
+from plans import flags
 from plans.models import Plan, RoleBinding, User
-from plans.policies import save_policy_text
-from plans.trace import acting_from
+from plans.policies.keeping import save_policy_text
+from plans.trail import events
+from plans.trail.trace import acting_from
 from tests.web.access_scene import APPROVES, CONSOLE, OWN
 from tests.web.api_scene import now
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from django.test import Client
 
-from batches import planning
-from plans.drafting import PlanDraft, TenantChoice
+from batches.rollout import planning
+from plans.drafting.drafting import PlanDraft, TenantChoice
 from plans.models import Plan, User
 from tests.web.api_scene import Scene, now
 

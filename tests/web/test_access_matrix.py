@@ -14,9 +14,9 @@ from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from plans.api_access import ConsoleView
+from plans.api.access import ConsoleView
 from plans.models import TrustKey, User
-from plans.permissions import PLATFORM_ACTIONS, ROLES_OF_ACTION
+from plans.people.permissions import PLATFORM_ACTIONS, ROLES_OF_ACTION
 from tests.web.access_scene import (
     APPROVES,
     EU,

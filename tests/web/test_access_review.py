@@ -11,11 +11,11 @@ import pytest
 import time_machine
 from django.core.management import CommandError, call_command
 
-from plans.access_review import access_review, asked_time
-from plans.machine_access import make_token
 from plans.models import RoleBinding, RoleRequest
+from plans.people.access_review import access_review, asked_time
+from plans.people.machine_access import make_token
+from plans.people.role_giving import end_role, give_role
 from plans.refusal import BadInput
-from plans.role_giving import end_role, give_role
 from tests.web.api_scene import Scene, now, person, post
 from tests.web.page_scene import browser, said, text_of
 

@@ -7,8 +7,8 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from batches.adjust_forms import AdjustForm
-from plans.drafting import current_revision, policy_of
+from batches.pages.adjust_forms import AdjustForm
+from plans.drafting.drafting import current_revision, policy_of
 from plans.models import Adjustment, Plan
 from tests.live.live_scene import upgraded
 from tests.use_cases.adjusted import change, looked, read_back

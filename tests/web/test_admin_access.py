@@ -9,8 +9,8 @@ from django.test import Client
 from django.urls import reverse
 
 from plans.models import Event, RoleBinding, RoleRequest, User
-from plans.permissions import may
-from plans.visible_rows import visible_rows, ways_to_tenants
+from plans.people.permissions import may
+from plans.people.visible_rows import visible_rows, ways_to_tenants
 from tests.web.access_scene import EU, OTHER, OWN, TwoSides
 from tests.web.api_scene import configure, person
 from tests.web.page_scene import browser, said

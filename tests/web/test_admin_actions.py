@@ -22,7 +22,7 @@ from plans.models import (
     TrustKey,
     User,
 )
-from plans.role_giving import end_role
+from plans.people.role_giving import end_role
 from tests.web.api_scene import POLICY_TEXT, Scene, configure, now, person
 
 pytestmark = pytest.mark.django_db

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from batches import control
-from plans.drafting import current_revision, policy_of
+from batches.rollout import control
+from plans.drafting.drafting import current_revision, policy_of
 from plans.models import Adjustment, Plan
-from plans.policies import save_policy_text
+from plans.policies.keeping import save_policy_text
 from tests.live.live_scene import upgraded
 from tests.use_cases.adjusted import looked, read_back
 from tests.web.api_scene import (

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
+from batches.guardrails.pinned_policy import limits_of
 from batches.models import GuardrailState, Ruling
-from batches.pinned_policy import limits_of
-from plans.drafting import current_revision, policy_of
+from plans.drafting.drafting import current_revision, policy_of
 from plans.models import Plan
 from tests.web.api_scene import Scene, configure, handed_in, now, started, url
 

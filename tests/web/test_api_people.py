@@ -4,8 +4,8 @@ import pytest
 from django.core.cache import cache
 from django.test import Client
 
+from plans.log_in.second_factors import has_factor
 from plans.models import Event
-from plans.second_factors import has_factor
 from tests.web.api_scene import Scene, configure, post
 from tests.web.factors import App, logged_in
 

@@ -13,9 +13,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from rest_framework.test import APIClient
 
-from batches import push_bodies
+from batches.api import push_bodies
 from batches.models import PushedSeries
-from batches.pushed_series import KeptSeries
+from batches.pushes.series import KeptSeries
 from tests.adapters.otlp_senders import Sender, in_memory, message
 from tests.web.api_scene import DICTIONARY_TEXT, Scene, configure, now, person, post
 

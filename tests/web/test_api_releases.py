@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from plans.models import Installation, Release, RoleBinding, Tenant, TrustKey
-from plans.signature import new_key, sign_release
-from plans.signing_keys import ECDSA_P256, SigningKey
+from plans.releases.signature import new_key, sign_release
+from plans.releases.signing_keys import ECDSA_P256, SigningKey
 from tests.web.api_scene import HAND_IN, Scene, body, configure, now, person, post
 from tests.web.page_scene import browser, text_of
 

@@ -8,8 +8,8 @@ import time_machine
 from django.core.management import CommandError, call_command
 from rest_framework.test import APIClient
 
-from plans.machine_access import AlreadyRevoked, hashed, make_token, revoke_token
 from plans.models import ApiToken, Event
+from plans.people.machine_access import AlreadyRevoked, hashed, make_token, revoke_token
 from plans.refusal import BadInput, NotAllowed, NotFound
 from tests.web.api_scene import Scene, now
 

@@ -6,12 +6,12 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from batches import planning
-from plans import approval
-from plans.drafting import PlanDraft, TenantChoice
+from batches.rollout import planning
+from plans.approvals import approval
+from plans.drafting.drafting import PlanDraft, TenantChoice
 from plans.models import Plan
-from plans.policies import save_policy_text
-from plans.releases import register_release
+from plans.policies.keeping import save_policy_text
+from plans.releases.registering import register_release
 from tests.web.api_scene import POLICY_TEXT, Scene, configure, now
 from tests.web.page_scene import browser, draft, said, state_of, submitted, text_of
 

@@ -14,9 +14,9 @@ from django.urls import reverse
 
 from plans import flags
 from plans.models import ApiToken, Event, Flag, Release, RoleBinding, RoleRequest, TrustKey, User
-from plans.release_standing import quarantine_release
-from plans.role_giving import give_role
-from plans.signature import new_key
+from plans.people.role_giving import give_role
+from plans.releases.signature import new_key
+from plans.releases.standing import quarantine_release
 from tests.web.api_scene import Scene, configure, now, person, post
 from tests.web.factors import App, logged_in
 

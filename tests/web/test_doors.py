@@ -15,7 +15,7 @@ import pytest
 from django.apps import apps
 from django.db import models
 
-from plans.visible_rows import ways_to_tenants
+from plans.people.visible_rows import ways_to_tenants
 
 ROOT = Path(__file__).resolve().parents[2]
 APPS = ("plans", "batches", "reports")

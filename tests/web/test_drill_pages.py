@@ -7,9 +7,9 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.test import Client
 
+from batches.drills.rehearsing import Wanted, begin_rehearsal
 from batches.models import DrillSchedule, RollbackDrill
-from batches.rehearsing import Wanted, begin_rehearsal
-from plans.drafting import TenantChoice
+from plans.drafting.drafting import TenantChoice
 from plans.models import Plan
 from tests.web.api_scene import Scene, configure, now, post
 from tests.web.page_scene import browser, said, text_of

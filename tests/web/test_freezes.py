@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
-from plans.freezing import declare_freeze
 from plans.models import Freeze, FreezeOverride, Plan, Release
-from plans.policies import save_policy_text
+from plans.openings.freezing import declare_freeze
+from plans.policies.keeping import save_policy_text
 from tests.web.api_scene import (
     POLICY_TEXT,
     Scene,

@@ -5,11 +5,11 @@ import json
 import pytest
 from django.urls import reverse
 
-from plans import approval
-from plans.drafting import TenantChoice
+from plans.approvals import approval
+from plans.drafting.drafting import TenantChoice
+from plans.log_in.step_up import StepUp
 from plans.models import Grant, Plan
-from plans.policies import save_policy_text
-from plans.step_up import StepUp
+from plans.policies.keeping import save_policy_text
 from tests.builders import a_draft, a_started, an_approved, policy_text
 from tests.use_cases.adjusted import change
 from tests.web.api_scene import Scene, approved, configure, handed_in, now, post, url
@@ -137,7 +137,7 @@ def test_a_code_that_is_right_stands_in_the_grant(scene, settings, monkeypatch):
         asked.append((user, code))
         return StepUp(("totp",), now)
 
-    monkeypatch.setattr("plans.api_step_up.step_up_by_code", by_code)
+    monkeypatch.setattr("plans.api.step_up.step_up_by_code", by_code)
     answer = post(scene.client(scene.aram), url("approve"), {"code": "123456"})
     assert answer.status_code == 200, answer.json()
     assert asked == [(scene.aram, "123456")]

@@ -10,11 +10,11 @@ from django.core.management.base import CommandError
 from django.test import Client
 from django_q.models import OrmQ
 
-from batches.kpi_points import LookSample, RatioPoint
+from batches.looks.kpi_points import LookSample, RatioPoint
 from batches.models import Batch, JudgedLook, KpiSample, PlaceboRun, Ruling, TenantUpgrade
-from batches.placebo_runs import measure_placebo
+from batches.placebo.runs import measure_placebo
 from plans.models import Plan
-from plans.policies import save_policy_text
+from plans.policies.keeping import save_policy_text
 from tests.builders import policy_text
 from tests.use_cases.recorded_history import past
 from tests.web.api_scene import TENANTS, Scene, configure, now, post, started, url

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 
-from plans.access_review import access_review, as_csv
+from plans.people.access_review import access_review, as_csv
 from tests.web.access_scene import OWN
 from tests.web.api_scene import now
 from tests.web.hostile_text import (

@@ -7,8 +7,8 @@ from django.test import Client
 from django.urls import reverse
 
 from plans.models import Release, TrustKey
-from plans.signature import new_key
-from plans.signing_keys import ECDSA_P256
+from plans.releases.signature import new_key
+from plans.releases.signing_keys import ECDSA_P256
 from tests.web.api_scene import Scene, configure, now
 from tests.web.page_scene import browser, said, text_of
 

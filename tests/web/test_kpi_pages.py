@@ -4,7 +4,7 @@ import pytest
 
 from batches.models import KpiFit
 from plans.models import Policy
-from plans.policies import save_policy_text
+from plans.policies.keeping import save_policy_text
 from tests.use_cases.probed_sources import page_text, probed_page
 from tests.web.api_scene import HAND_IN, POLICY_TEXT, Scene, body, configure, now, post
 from tests.web.page_scene import browser, said, text_of

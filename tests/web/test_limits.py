@@ -6,8 +6,8 @@ import pytest
 from django.core.cache import cache
 from rest_framework.test import APIClient
 
-from plans import api_throttle
-from plans.api_throttle import COUNTS, SHARED_EVERY, Counts
+from plans.api import throttle
+from plans.api.throttle import COUNTS, SHARED_EVERY, Counts
 from tests.web.api_scene import Scene, configure, started
 from upgradeconsole.request_limits import LARGEST_BODY
 
@@ -23,7 +23,7 @@ def scene(settings, tmp_path) -> Scene:
 @pytest.fixture
 def still(monkeypatch):
     """Let the minute of the counts not end meanwhile."""
-    monkeypatch.setattr(api_throttle.time, "time", lambda: 6_000_006.0)
+    monkeypatch.setattr(throttle.time, "time", lambda: 6_000_006.0)
     COUNTS.forget()
     yield
     COUNTS.forget()

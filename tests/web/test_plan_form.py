@@ -6,10 +6,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from plans import approval
-from plans.drafting import TenantChoice, current_revision
+from plans.approvals import approval
+from plans.drafting.drafting import TenantChoice, current_revision
 from plans.models import Plan, RoleBinding
-from plans.policies import save_policy_text
+from plans.policies.keeping import save_policy_text
 from tests.web.api_scene import POLICY_TEXT, Scene, configure, now, person
 from tests.web.page_scene import browser, draft, said, submitted, text_of
 

@@ -4,8 +4,8 @@ import pytest
 from django.test import Client
 
 from plans.models import Policy
-from plans.newest_policies import REHEARSALS
-from plans.policies import save_policy_text
+from plans.policies.keeping import save_policy_text
+from plans.policies.newest import REHEARSALS
 from tests.web.api_scene import POLICY_TEXT, Scene, configure, now
 from tests.web.page_scene import browser, draft, said, text_of
 

@@ -9,11 +9,11 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
-from plans import refusal_trail
 from plans.models import ApiToken, Event, Plan
-from plans.refusal_trail import MOST_DIFFERENT, Tally
-from plans.releases import revoke_key
-from plans.trace import acting_from
+from plans.releases.registering import revoke_key
+from plans.trail import refusals as refusal_trail
+from plans.trail.refusals import MOST_DIFFERENT, Tally
+from plans.trail.trace import acting_from
 from tests.web.api_scene import (
     HAND_IN,
     Scene,

@@ -9,9 +9,9 @@ from django.test import Client
 from django.urls import reverse
 
 from plans.models import Installation, Release, Tenant
-from plans.releases import revoke_key, trust_key
-from plans.signature import NewKey, new_key, sign_release
-from plans.signing_keys import ECDSA_P256, SigningKey
+from plans.releases.registering import revoke_key, trust_key
+from plans.releases.signature import NewKey, new_key, sign_release
+from plans.releases.signing_keys import ECDSA_P256, SigningKey
 from tests.web.api_scene import Scene, configure, now
 from tests.web.page_scene import browser, said, text_of
 

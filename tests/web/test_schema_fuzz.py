@@ -10,8 +10,8 @@ import schemathesis
 from django.test import Client
 from drf_spectacular.generators import SchemaGenerator
 
-from plans.machine_access import make_token
 from plans.models import RoleBinding, User
+from plans.people.machine_access import make_token
 from tests.schema_run import Known, TakenBack, in_process, wrong_answers
 from tests.web.access_scene import OTHER, OWN, TwoSides
 from tests.web.api_scene import configure, now

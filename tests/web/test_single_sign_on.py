@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 
 from plans.models import Event, RoleBinding, User
-from plans.sso_mapping import parse_mapping
+from plans.sso.mapping import parse_mapping
 from tests.web.api_scene import Scene, configure
 from tests.web.factors import App
 from tests.web.identity_provider import CLIENT_SECRET, IdentityProvider, identity_provider, new_key

@@ -16,13 +16,13 @@ from django.test import Client
 from django.urls import reverse
 from fido2.utils import websafe_decode
 
-from plans import approval
+from plans.approvals import approval
+from plans.approvals.grant_signing import SealedGrant, opened
 from plans.console_keys import public_key
-from plans.grant_signing import SealedGrant, opened
+from plans.log_in.one_time_code import code_of, period_at
+from plans.log_in.proof_of_content import answers_for
+from plans.log_in.step_up import PROVED
 from plans.models import Approval, Event, Grant, User
-from plans.one_time_code import code_of, period_at
-from plans.proof_of_content import answers_for
-from plans.step_up import PROVED
 from tests.builders import a_draft
 from tests.web.api_scene import Scene, configure, now
 from tests.web.factors import App, logged_in

@@ -7,8 +7,8 @@ import time_machine
 from django.test import Client
 from rest_framework.test import APIClient
 
-from plans.machine_access import make_token
 from plans.models import ApiToken, RoleBinding
+from plans.people.machine_access import make_token
 from tests.web.access_scene import EU, OTHER, OWN, TwoSides
 from tests.web.api_scene import Scene, configure, now, post
 from tests.web.page_scene import browser, said, text_of

@@ -10,12 +10,13 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from plans import approval
-from plans.checkpoints import take_checkpoint
+from plans.approvals import approval
 from plans.console_keys import public_keys
 from plans.models import Event, Stream
-from plans.trail_export import _head, guarded
-from reports import trail_checking, verify_trail
+from plans.trail.checkpoints import take_checkpoint
+from plans.trail.export import _head, guarded
+from reports import verify_trail
+from reports.trail import checking
 from tests.web.api_scene import Scene, configure, now
 from tests.web.page_scene import browser, draft, submitted, text_of
 
@@ -61,7 +62,7 @@ def test_a_head_that_does_not_fit_is_told_with_its_place(rita):
 
 
 def test_a_long_chain_is_checked_when_asked(rita, monkeypatch):
-    monkeypatch.setattr("plans.pages_trail.CHECKED_UNASKED", 1)
+    monkeypatch.setattr("plans.pages.trail.CHECKED_UNASKED", 1)
     assert "Check the chain now" in text_of(rita.get("/trail/"))
     assert "The chain is intact." in text_of(rita.get("/trail/?check=1"))
 
@@ -226,7 +227,7 @@ def test_the_page_shows_the_checkpoint_and_what_the_last_check_found(scene, rita
     submitted(scene)
     assert "None yet; the watch takes the first one." in text_of(rita.get("/trail/"))
     taken = take_checkpoint(why="test", now=now())
-    trail_checking.check_and_keep(now=now(), via="hands")
+    checking.check_and_keep(now=now(), via="hands")
     shown = text_of(rita.get("/trail/"))
     assert taken.kid in shown
     assert "Every link holds" in shown
@@ -236,7 +237,7 @@ def test_a_trail_that_does_not_verify_is_a_red_banner_on_every_page(scene, rita)
     submitted(scene)
     assert "The trail does not verify" not in text_of(rita.get("/plans/"))
     Stream.objects.filter(key="system").update(head_hash="ab" * 32)
-    trail_checking.check_and_keep(now=now(), via="hands")
+    checking.check_and_keep(now=now(), via="hands")
     shown = text_of(browser(scene.olga).get("/plans/"))
     assert "The trail does not verify." in shown
     assert "a link is broken: system event" in shown
@@ -270,7 +271,7 @@ def test_rest_tells_the_newest_checkpoint_and_the_last_check(scene):
     assert rita.get("/api/v1/trail/checkpoint").status_code == 404
     assert rita.get("/api/v1/trail/check").status_code == 404
     taken = take_checkpoint(why="test", now=now())
-    trail_checking.check_and_keep(now=now(), via="hands")
+    checking.check_and_keep(now=now(), via="hands")
     told = mara.get("/api/v1/trail/checkpoint").json()
     assert told["checkpoint"] == taken.text
     assert verify_trail.kid_of(verify_trail.read_key(told["verifier_keys"][0])) == taken.kid

@@ -8,9 +8,9 @@ from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
 
+from plans.log_in.second_factors import has_factor
 from plans.models import Event, RoleBinding, RoleRequest, User
-from plans.permissions import approval_roles
-from plans.second_factors import has_factor
+from plans.people.permissions import approval_roles
 from tests.web.api_scene import Scene, configure, handed_in, now, person, post, url
 from tests.web.factors import App, give_password, logged_in
 from tests.web.page_scene import browser, said, text_of

@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from itertools import accumulate, pairwise
 
-from batches.history_recording import FIVE_MINUTES, span_start
-from batches.kpi_points import HistogramPoint, RatioPoint
+from batches.history.recording import FIVE_MINUTES, span_start
+from batches.history.rollups import packed, rolled
+from batches.kpis.units import convert
+from batches.looks.kpi_points import HistogramPoint, RatioPoint
 from batches.models import KpiRollup
-from batches.rollups import packed, rolled
-from batches.units import convert
 from upgradeconsole.demo.releases import BASELINE
 from upgradeconsole.demo.traffic import BOUNDS, Series, Traffic
 

@@ -11,15 +11,15 @@ from pathlib import Path
 
 from django.db import transaction
 
-from batches import planning
 from batches.models import KpiRollup
-from plans.drafting import PlanDraft, TenantChoice
+from batches.rollout import planning
+from plans.drafting.drafting import PlanDraft, TenantChoice
 from plans.models import Plan, RoleBinding, Tenant, User
-from plans.policies import save_policy_text
+from plans.policies.keeping import save_policy_text
 from plans.refusal import Refused
-from plans.releases import register_release, trust_key
-from plans.signature import new_key, sign_release
-from plans.tenants import import_tenants
+from plans.releases.registering import register_release, trust_key
+from plans.releases.signature import new_key, sign_release
+from plans.tenants.importing import import_tenants
 from upgradeconsole.demo.past import past_of
 from upgradeconsole.demo.releases import BASELINE, PLUGIN, digest_of
 from upgradeconsole.demo.tenants import DemoTenant, demo_tenants

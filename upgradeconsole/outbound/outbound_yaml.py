@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from ipaddress import ip_network
 from typing import Final
 
-from plans.yaml_nodes import MapNode, Node, Problem, ScalarNode, read_nodes
-from plans.yaml_section import Section, clipped
+from plans.policies.yaml_nodes import MapNode, Node, Problem, ScalarNode, read_nodes
+from plans.policies.yaml_section import Section, clipped
 from upgradeconsole.outbound.addresses import Network, is_mixed, is_never
 from upgradeconsole.outbound.openings import PURPOSES, Opening, OutboundRules, Purpose
 

@@ -8,14 +8,14 @@ from typing import Any
 
 from django.utils import timezone
 
-from batches.control import promote
 from batches.models import Batch, Rollback
+from batches.rollout.control import promote
+from plans.approvals.grants import REHEARSED
 from plans.database_away import DATABASE_AWAY
-from plans.grants import REHEARSED
 from plans.lifecycle import PLAN
+from plans.log_in.step_up import StepUp
 from plans.models import Event, Plan, User
 from plans.refusal import Refused
-from plans.step_up import StepUp
 from reports.models import UpgradeReport
 
 LOOK_EVERY = 0.25

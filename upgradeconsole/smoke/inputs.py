@@ -8,18 +8,18 @@ from typing import Any
 
 from batches.configured import secret_environ
 from batches.deployers.deployers_yaml import DeployersRejected, load_deployers
-from batches.dictionary import DictionaryRejected, load_dictionary
-from plans.policy import UpgradePolicy
-from plans.policy_yaml import PolicyRejected, parse_policy_file
+from batches.kpis.dictionary import DictionaryRejected, load_dictionary
+from plans.policies.policy import UpgradePolicy
+from plans.policies.policy_yaml import PolicyRejected, parse_policy_file
 from plans.refusal import BadInput
-from plans.signature import (
+from plans.releases.signature import (
     SignatureRefused,
     TrustedKey,
     VerifiedRelease,
     key_id_of,
     verify_release,
 )
-from plans.tenant_rows import TenantRows, parse_tenants
+from plans.tenants.rows import TenantRows, parse_tenants
 from upgradeconsole.outbound import OutboundRejected, load_outbound
 
 REQUIRED = {

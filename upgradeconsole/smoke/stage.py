@@ -11,21 +11,21 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection, transaction
 
-from batches import planning
 from batches.configured import outbound_rules
-from plans import events
-from plans.approval import approve
-from plans.drafting import PlanDraft, TenantChoice
-from plans.grants import REHEARSED
+from batches.rollout import planning
+from plans.approvals.approval import approve
+from plans.approvals.grants import REHEARSED
+from plans.drafting.drafting import PlanDraft, TenantChoice
 from plans.lifecycle import LIVE_PLAN_STATES
+from plans.log_in.step_up import StepUp
 from plans.models import Plan, RoleBinding, User
-from plans.policies import save_policy_text
-from plans.policy_yaml import parse_policy_file
+from plans.policies.keeping import save_policy_text
+from plans.policies.policy_yaml import parse_policy_file
 from plans.refusal import BadInput
-from plans.releases import register_release, trust_key
-from plans.signature import new_key, sign_release
-from plans.step_up import StepUp
-from plans.tenants import import_tenants
+from plans.releases.registering import register_release, trust_key
+from plans.releases.signature import new_key, sign_release
+from plans.tenants.importing import import_tenants
+from plans.trail import events
 from upgradeconsole.smoke import way_out
 from upgradeconsole.smoke.inputs import Rehearsal
 

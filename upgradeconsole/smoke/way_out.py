@@ -8,7 +8,7 @@ from pathlib import Path
 
 from batches.configured import secret_environ
 from batches.deployers.deployers_yaml import load_deployers
-from batches.dictionary import load_dictionary
+from batches.kpis.dictionary import load_dictionary
 from upgradeconsole.outbound import OutboundRefused, OutboundRules, Purpose
 from upgradeconsole.outbound.addresses import Address, never, unmapped
 from upgradeconsole.outbound.destination import Destination, destination_of

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from batches.conformance import CasesRejected, Outcome, read_cases, read_deliberate, run_cases
+from batches.conformance.cases import CasesRejected, Outcome, read_cases, read_deliberate, run_cases
 
 DELIBERATE = Path(__file__).with_name("deliberate_differences.json")
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from plans.access_review import AccessReview, access_review, as_csv, asked_time
+from plans.people.access_review import AccessReview, access_review, as_csv, asked_time
 from plans.refusal import BadInput
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from django.utils import timezone
 
-from plans.account_changes import change_email
+from plans.log_in.second_factors import find_person
 from plans.management.console_command import PersonCommand
-from plans.second_factors import find_person
+from plans.people.account_changes import change_email
 
 
 class Command(PersonCommand):

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from plans.management.console_command import ConsoleCommand
 from plans.models import RoleBinding, User
-from plans.role_giving import give_role
+from plans.people.role_giving import give_role
 
 
 class Command(ConsoleCommand):

@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from django.core.management.base import BaseCommand, CommandError
 
+from plans.approvals.grant_claims import GrantRefused
+from plans.approvals.grant_signing import KeyOf, SealedGrant, opened
 from plans.console_keys import public_key
-from plans.grant_claims import GrantRefused
-from plans.grant_signing import KeyOf, SealedGrant, opened
 
 
 class Command(BaseCommand):

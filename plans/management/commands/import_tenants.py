@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from plans.tenants import import_tenants
+from plans.tenants.importing import import_tenants
 
 FORM_OF_SUFFIX = {".csv": "csv", ".yaml": "yaml", ".yml": "yaml"}
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from plans.kpi_advice import advice
-from plans.policy_yaml import PolicyRejected, parse_policy_file
+from plans.policies.kpi_advice import advice
+from plans.policies.policy_yaml import PolicyRejected, parse_policy_file
 
 
 class Command(BaseCommand):

@@ -7,10 +7,10 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from plans.kpi_advice import advice
 from plans.management.console_command import ConsoleCommand
-from plans.policies import save_policy_text
-from plans.policy_yaml import parse_policy_file
+from plans.policies.keeping import save_policy_text
+from plans.policies.kpi_advice import advice
+from plans.policies.policy_yaml import parse_policy_file
 from plans.refusal import BadInput
 
 

@@ -6,10 +6,10 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from plans.machine_access import make_token
 from plans.management.console_command import ConsoleCommand
 from plans.models import User
-from plans.token_scopes import SCOPES
+from plans.people.machine_access import make_token
+from plans.people.token_scopes import SCOPES
 
 
 class Command(ConsoleCommand):

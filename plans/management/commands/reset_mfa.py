@@ -4,8 +4,8 @@ from typing import Any
 
 from django.utils import timezone
 
+from plans.log_in.second_factors import find_person, reset_factors
 from plans.management.console_command import PersonCommand
-from plans.second_factors import find_person, reset_factors
 
 
 class Command(PersonCommand):

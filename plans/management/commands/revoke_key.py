@@ -6,7 +6,7 @@ from typing import Any
 from django.utils import timezone
 
 from plans.management.console_command import ConsoleCommand
-from plans.releases import revoke_key
+from plans.releases.registering import revoke_key
 
 
 class Command(ConsoleCommand):

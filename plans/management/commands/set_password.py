@@ -8,9 +8,9 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from plans.account_changes import set_password
+from plans.log_in.second_factors import find_person
 from plans.management.console_command import PersonCommand
-from plans.second_factors import find_person
+from plans.people.account_changes import set_password
 
 
 class Command(PersonCommand):

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from plans.signature import sign_release, statement_of
+from plans.releases.signature import sign_release, statement_of
 
 
 class Command(BaseCommand):

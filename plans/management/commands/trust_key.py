@@ -11,8 +11,8 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from plans.management.console_command import ConsoleCommand
-from plans.releases import trust_key
-from plans.signing_keys import ED25519, KINDS, key_id_of, new_key
+from plans.releases.registering import trust_key
+from plans.releases.signing_keys import ED25519, KINDS, key_id_of, new_key
 
 LONGEST_DAYS = 3650
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from plans.management.console_command import ConsoleCommand
 from plans.models import Release
 from plans.refusal import Refused
-from plans.release_standing import check_artifact, check_release
+from plans.releases.standing import check_artifact, check_release
 
 
 class Command(ConsoleCommand):

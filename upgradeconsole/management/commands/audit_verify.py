@@ -7,9 +7,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from plans.checkpoints import newest
 from plans.models import Checkpoint
-from reports.trail_checking import check_and_keep, check_trail
+from plans.trail.checkpoints import newest
+from reports.trail.checking import check_and_keep, check_trail
 from reports.verify_trail import UNREADABLE, kid_of, parse_note, read_key, say
 
 

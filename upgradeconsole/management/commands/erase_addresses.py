@@ -6,8 +6,8 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
-from plans.addresses import erase_addresses
 from plans.management.console_command import ConsoleCommand
+from plans.trail.addresses import erase_addresses
 
 
 class Command(ConsoleCommand):

@@ -8,7 +8,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from plans.models import Stream
-from plans.trail_export import Excerpt, csv_lines, json_lines
+from plans.trail.export import Excerpt, csv_lines, json_lines
 
 
 class Command(BaseCommand):

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
-from batches.fit_probing import probe
+from batches.fit.probing import probe
 from batches.models import KpiFit
 from plans.management.console_command import ConsoleCommand
 from plans.refusal import BadInput, Refused

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from batches.placebo_runs import USUAL_ROLLOUTS, measure_placebo
+from batches.placebo.runs import USUAL_ROLLOUTS, measure_placebo
 from plans.management.console_command import ConsoleCommand
 from plans.refusal import BadInput, Refused
 

@@ -8,20 +8,26 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from batches.counterfactual import Counterfactual, own_policy, replay_under, scaled, with_thresholds
-from batches.course_replay import differences, left_out
-from batches.other_rules import (
+from batches.replay.answers import counterfactual_answer, tally_answer
+from batches.replay.counterfactual import (
+    Counterfactual,
+    own_policy,
+    replay_under,
+    scaled,
+    with_thresholds,
+)
+from batches.replay.course import differences, left_out
+from batches.replay.other_rules import (
     evidence_of,
     named_policy,
     policy_in,
     thresholds_of,
     with_evidence,
 )
-from batches.past_replays import Tally, tally
-from batches.replay_answers import counterfactual_answer, tally_answer
+from batches.replay.past import Tally, tally
 from plans.management.console_command import ConsoleCommand
 from plans.models import Plan
-from plans.policy import UpgradePolicy
+from plans.policies.policy import UpgradePolicy
 from plans.refusal import BadInput, Refused
 
 

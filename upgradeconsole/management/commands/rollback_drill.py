@@ -14,10 +14,10 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import OperationalError, close_old_connections
 from django.utils import timezone
 
+from batches.drills.rehearsal_policy import INJECTS
+from batches.drills.rehearsing import Wanted, begin_rehearsal
 from batches.models import RollbackDrill
-from batches.rehearsal_policy import INJECTS
-from batches.rehearsing import Wanted, begin_rehearsal
-from plans.drafting import TenantChoice
+from plans.drafting.drafting import TenantChoice
 from plans.management.console_command import ConsoleCommand
 from plans.models import Plan, User
 from plans.refusal import BadInput, Refused

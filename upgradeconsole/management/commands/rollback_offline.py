@@ -11,13 +11,13 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from batches import offline
+from batches.break_glass import offline
+from batches.break_glass.offline_file import NotOurs, OfflinePlan, read_plan
+from batches.break_glass.offline_ledger import OfflineLedger
 from batches.deployers import Observed, ObserveFailed
-from batches.effect_ports import Job, SystemClock
-from batches.execution import new_effect_loop
-from batches.offline_file import NotOurs, OfflinePlan, read_plan
-from batches.offline_ledger import OfflineLedger
-from batches.runs import EXTRA_TRIES
+from batches.effects.execution import new_effect_loop
+from batches.effects.ports import Job, SystemClock
+from batches.effects.runs import EXTRA_TRIES
 from plans.refusal import BadInput
 
 

@@ -7,9 +7,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 from django.utils import timezone
 
-from plans import events
-from plans.checkpoint_text import key_name, verifier_key
 from plans.console_keys import PURPOSES, rotate, signing_key
+from plans.trail import events
+from plans.trail.checkpoint_text import key_name, verifier_key
 
 
 class Command(BaseCommand):

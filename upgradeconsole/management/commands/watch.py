@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from batches.watch import Watch
+from batches.watch.loop import Watch
 
 
 class Command(BaseCommand):

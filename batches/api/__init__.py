@@ -1,0 +1,1 @@
+"""REST: plans under way, what they measure, and everything that acts on them."""

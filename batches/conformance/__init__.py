@@ -1,0 +1,1 @@
+"""Hold the console's own functions to published reference cases."""

@@ -1,0 +1,1 @@
+"""Rehearse rollbacks: within a plan, by schedule, with faults put in their way."""

@@ -1,0 +1,1 @@
+"""From looks to rulings: measure, judge, and say why."""

@@ -1,0 +1,1 @@
+"""What tenants were like before: Kpis recorded minute by minute, rolled up, forgotten in time."""

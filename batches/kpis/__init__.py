@@ -1,0 +1,1 @@
+"""The Kpi dictionary: its file, its units, its names."""

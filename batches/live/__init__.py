@@ -1,0 +1,1 @@
+"""What is shown of a plan under way, and how it reaches open pages."""

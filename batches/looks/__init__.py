@@ -1,0 +1,1 @@
+"""Looks at Kpis: when one is due, taken, kept, and dropped."""

@@ -1,0 +1,1 @@
+"""The pages of plans under way, and the forms on them."""

@@ -1,0 +1,1 @@
+"""How often would a policy roll back with nothing released? Measured over recorded history."""

@@ -1,0 +1,1 @@
+"""Metrics and pipeline events that are sent to the console."""

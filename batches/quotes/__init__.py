@@ -1,0 +1,1 @@
+"""How long the way back takes: quoted before, measured after, compared ever since."""

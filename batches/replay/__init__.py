@@ -1,0 +1,1 @@
+"""Stored looks judged once more: as they were, or under other rules."""

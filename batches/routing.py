@@ -1,9 +1,0 @@
-"""The sockets of the live page."""
-
-from django.urls import URLPattern, path
-
-from batches.consumers import LivePlanConsumer
-
-websocket_urlpatterns: list[URLPattern] = [
-    path("ws/plans/<uuid:plan_id>/", LivePlanConsumer.as_asgi()),
-]

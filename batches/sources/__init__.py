@@ -1,0 +1,1 @@
+"""Ask metric sources, each at its own pace, and turn answers into readings."""

@@ -1,0 +1,1 @@
+"""The watch: reads the facts of each live plan, decides, and does."""

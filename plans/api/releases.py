@@ -1,0 +1,400 @@
+"""REST: releases and the keys that sign them: register, look, verify, quarantine, trust, revoke."""
+
+import json
+import uuid
+from typing import Any, ClassVar
+
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from rest_framework import serializers
+from rest_framework.generics import ListAPIView
+from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from plans.api.access import ConsoleView, asking, taken, via
+from plans.api.input import DigestInput, KeyInput, NeededReasonInput, ReleaseInput, RetireInput
+from plans.api.output import PROBLEMS, ReleaseOutput
+from plans.api.step_up import CodeInput, ProvedReasonInput, require_proof
+from plans.models import Release, TrustKey
+from plans.people.permissions import require
+from plans.refusal import BadInput, NotFound
+from plans.releases.reach import (
+    key_rows,
+    key_state,
+    release_state,
+    releases_signed_by,
+    runs_another_artifact,
+    tenants_running,
+)
+from plans.releases.registering import register_release, retire_key, revoke_key, trust_key
+from plans.releases.signed_forms import cosign_text
+from plans.releases.signing_keys import key_id_of
+from plans.releases.standing import (
+    check_artifact,
+    check_release,
+    lift_quarantine,
+    quarantine_release,
+)
+
+MOST_TENANTS = 1000
+
+
+class ReleaseRow(ReleaseOutput):
+    """A release with its standing."""
+
+    state = serializers.ChoiceField(choices=Release.STATES)
+    state_why = serializers.CharField(allow_blank=True)
+    state_at = serializers.DateTimeField(allow_null=True)
+    usable = serializers.SerializerMethodField(
+        help_text="Trusted, and the key whose signature counts is valid now."
+    )
+
+    def get_usable(self, release: Release) -> bool:
+        """Tell whether it may be planned and installed now."""
+        return release_state(release, timezone.now())[0] == "approved"
+
+
+class SignatureOutput(serializers.Serializer[Any]):
+    """A signature that the release has, or had."""
+
+    key_id = serializers.CharField(source="key.key_id")
+    form = serializers.CharField(help_text="dsse or cosign.")
+    verified_at = serializers.DateTimeField()
+    counts = serializers.SerializerMethodField()
+
+    def get_counts(self, signature: Any) -> bool:
+        """Tell whether the release goes by this one."""
+        return bool(signature.envelope == signature.release.envelope)
+
+
+class RunningOutput(serializers.Serializer[Any]):
+    """A tenant on which the release was last seen."""
+
+    tenant = serializers.CharField(source="tenant.key")
+    digest = serializers.CharField(allow_blank=True, help_text="Empty: the platform tells none.")
+    other_artifact = serializers.SerializerMethodField()
+    observed_at = serializers.DateTimeField(allow_null=True)
+
+    def get_other_artifact(self, installation: Any) -> bool:
+        """Tell whether another artifact runs there than was signed."""
+        return runs_another_artifact(installation, self.context["release"])
+
+
+class ReleaseDetail(ReleaseRow):
+    """A release with every signature that it ever had and who runs it."""
+
+    signatures = SignatureOutput(many=True)
+    tenants = serializers.SerializerMethodField(
+        help_text="Who runs it as far as is known, of the tenants that you may see; the first"
+        f" {MOST_TENANTS}."
+    )
+
+    def get_tenants(self, release: Release) -> list[dict[str, Any]]:
+        """Return where it was last seen."""
+        rows = tenants_running(release, seen_by=self.context["seen_by"])[:MOST_TENANTS]
+        shown = RunningOutput(rows, many=True, context={"release": release})
+        return [dict(row) for row in shown.data]
+
+
+class KeyOutput(serializers.Serializer[TrustKey]):
+    """A key of the trust store."""
+
+    key_id = serializers.CharField()
+    name = serializers.CharField()
+    public_key = serializers.CharField()
+    state = serializers.SerializerMethodField(help_text="trusted, not valid yet, expired, revoked.")
+    not_before = serializers.DateTimeField()
+    not_after = serializers.DateTimeField()
+    revoked_at = serializers.DateTimeField(allow_null=True)
+    revoked_why = serializers.CharField(allow_blank=True)
+    plugins = serializers.ListField(child=serializers.CharField(), help_text="Empty: every plugin.")
+
+    def get_state(self, key: TrustKey) -> str:
+        """Return its state now."""
+        return key_state(key, timezone.now())[1]
+
+
+class KeyDetail(KeyOutput):
+    """A key with what it signed."""
+
+    releases = serializers.SerializerMethodField()
+
+    def get_releases(self, key: TrustKey) -> list[str]:
+        """Return plugin@version of all that it ever signed."""
+        return [f"{one.plugin.key}@{one.version}" for one in releases_signed_by(key)]
+
+
+class ReleaseCursor(CursorPagination):
+    """Pages of releases, newest first."""
+
+    ordering = ("-created_at", "pk")
+    page_size = 50
+    max_page_size = 200
+    page_size_query_param = "limit"
+
+
+def _found(release_id: uuid.UUID) -> Release:
+    releases = Release.objects.select_related("plugin", "signed_by")
+    found = releases.filter(pk=release_id).first()
+    if found is None:
+        raise NotFound("There is no such release.")
+    return found
+
+
+def _detail(release_id: uuid.UUID, request: Request) -> Response:
+    context = {"seen_by": asking(request)}
+    return Response(ReleaseDetail(_found(release_id), context=context).data)
+
+
+@extend_schema_view(
+    get=extend_schema(
+        summary="List releases",
+        parameters=[
+            OpenApiParameter("plugin", str, description="The plugin's key."),
+            OpenApiParameter("state", str, enum=[state for state, _label in Release.STATES]),
+        ],
+        responses={200: ReleaseRow(many=True), **PROBLEMS},
+    )
+)
+class Releases(ConsoleView, ListAPIView):  # type: ignore[type-arg]
+    """Every release, and the way in for a signed one."""
+
+    token_actions: ClassVar[dict[str, str]] = {"GET": "view", "POST": "manage_releases"}
+    serializer_class = ReleaseRow
+    pagination_class = ReleaseCursor
+    queryset = Release.objects.none()
+
+    def get_queryset(self) -> Any:
+        """Return the releases of the wanted plugin in the wanted state."""
+        require(asking(self.request), "view")
+        releases = Release.objects.select_related("plugin", "signed_by")
+        if plugin := self.request.query_params.get("plugin"):
+            releases = releases.filter(plugin__key=plugin)
+        if state := self.request.query_params.get("state"):
+            known = [name for name, _label in Release.STATES]
+            if state not in known:
+                raise BadInput([f"state: {state!r} is not one of {', '.join(known)}"])
+            releases = releases.filter(state=state)
+        return releases
+
+    @extend_schema(
+        summary="Register a signed release (DSSE envelope, or what cosign signed)",
+        request=ReleaseInput,
+        responses={201: ReleaseOutput, 200: ReleaseOutput, **PROBLEMS},
+    )
+    def post(self, request: Request) -> Response:
+        """Verify the signature and register the release."""
+        given = taken(ReleaseInput, request)
+        now = timezone.now()
+        registered = register_release(
+            envelope=_envelope(given),
+            by=asking(request),
+            now=now,
+            via=via(request),
+            irreversible=given["irreversible"],
+        )
+        release = _found(registered.pk)
+        made_now = release.verified_at == now
+        return Response(ReleaseOutput(release).data, status=201 if made_now else 200)
+
+
+def _envelope(given: dict[str, Any]) -> str:
+    if "payload" in given:
+        return cosign_text(given["payload"], given["signature"])
+    envelope = given["envelope"]
+    return envelope if isinstance(envelope, str) else json.dumps(envelope)
+
+
+class ReleaseOne(ConsoleView):
+    """One release."""
+
+    @extend_schema(summary="Read a release", responses={200: ReleaseDetail, **PROBLEMS})
+    def get(self, request: Request, release: uuid.UUID) -> Response:
+        """Return it with its signatures and who runs it."""
+        require(asking(request), "view")
+        return _detail(release, request)
+
+
+class ReleaseVerify(ConsoleView):
+    """Check a release once more."""
+
+    token_actions: ClassVar[dict[str, str]] = {"POST": "view"}
+
+    @extend_schema(
+        summary="Verify a release now; with a digest, that artifact too",
+        description="409 with the reason when it may not be used. What was tampered with, or an"
+        " artifact with another digest, puts the release into quarantine.",
+        request=DigestInput,
+        responses={200: ReleaseDetail, **PROBLEMS},
+    )
+    def post(self, request: Request, release: uuid.UUID) -> Response:
+        """Verify it."""
+        user = asking(request)
+        require(user, "view")
+        digest = taken(DigestInput, request).get("digest")
+        common: dict[str, Any] = {"by": user, "now": timezone.now(), "via": via(request)}
+        if digest is None:
+            check_release(release_id=release, **common)
+        else:
+            check_artifact(release_id=release, digest=digest, **common)
+        return _detail(release, request)
+
+
+class ReleaseQuarantine(ConsoleView):
+    """Let nothing of a release be installed any more."""
+
+    token_actions: ClassVar[dict[str, str]] = {"POST": "quarantine"}
+
+    @extend_schema(
+        summary="Put a release into quarantine; plans under way are held",
+        request=NeededReasonInput,
+        responses={200: ReleaseDetail, **PROBLEMS},
+    )
+    def post(self, request: Request, release: uuid.UUID) -> Response:
+        """Quarantine it."""
+        by = asking(request)
+        require(by, "view")
+        quarantine_release(
+            release_id=release,
+            reason=taken(NeededReasonInput, request)["reason"],
+            by=by,
+            now=timezone.now(),
+            via=via(request),
+        )
+        return _detail(release, request)
+
+
+class KeyTrustInput(KeyInput, CodeInput):
+    """A public key to trust, and the proof that whoever asks is there."""
+
+
+class KeyRetireInput(RetireInput, CodeInput):
+    """When a key shall end, and the proof that whoever asks is there."""
+
+
+class ReleaseLift(ConsoleView):
+    """End a quarantine."""
+
+    token_actions: ClassVar[dict[str, str]] = {"POST": "administer"}
+
+    @extend_schema(
+        summary="Lift the quarantine of a release; takes a fresh second factor",
+        request=ProvedReasonInput,
+        responses={200: ReleaseDetail, **PROBLEMS},
+    )
+    def post(self, request: Request, release: uuid.UUID) -> Response:
+        """Lift it."""
+        by, now = asking(request), timezone.now()
+        require(by, "administer")
+        given = taken(ProvedReasonInput, request)
+        _found(release)
+        require_proof(request, given, now=now)
+        lift_quarantine(
+            release_id=release, reason=given["reason"], by=by, now=now, via=via(request)
+        )
+        return _detail(release, request)
+
+
+class Keys(ConsoleView):
+    """The trust store."""
+
+    token_actions: ClassVar[dict[str, str]] = {"GET": "view", "POST": "administer"}
+
+    @extend_schema(
+        operation_id="api_v1_keys_list",
+        summary="List the trusted keys",
+        responses={200: KeyOutput(many=True), **PROBLEMS},
+    )
+    def get(self, request: Request) -> Response:
+        """Return all keys, those that count now first."""
+        require(asking(request), "view")
+        rows = [KeyOutput(row.key).data for row in key_rows(timezone.now())]
+        return Response(rows)
+
+    @extend_schema(
+        summary="Trust a public key; takes a fresh second factor",
+        request=KeyTrustInput,
+        responses={201: KeyDetail, **PROBLEMS},
+    )
+    def post(self, request: Request) -> Response:
+        """Trust it."""
+        by = asking(request)
+        require(by, "administer")
+        given = taken(KeyTrustInput, request)
+        try:
+            key_id = key_id_of(given["public_key"])
+        except ValueError as error:
+            raise BadInput([f"public_key: {error}"]) from error
+        require_proof(request, given, now=timezone.now())
+        made = trust_key(
+            key_id=key_id,
+            public_key=given["public_key"],
+            name=given["name"],
+            not_before=given.get("not_before") or timezone.now(),
+            not_after=given["not_after"],
+            plugins=tuple(given["plugins"]),
+            by=by,
+            now=timezone.now(),
+            via=via(request),
+        )
+        return Response(KeyDetail(made).data, status=201)
+
+
+def _key(key_id: str) -> TrustKey:
+    found = TrustKey.objects.filter(key_id=key_id).first()
+    if found is None:
+        raise NotFound("There is no such key.")
+    return found
+
+
+class KeyOne(ConsoleView):
+    """One key."""
+
+    @extend_schema(summary="Read a key", responses={200: KeyDetail, **PROBLEMS})
+    def get(self, request: Request, key: str) -> Response:
+        """Return it with what it signed."""
+        require(asking(request), "view")
+        return Response(KeyDetail(_key(key)).data)
+
+
+class KeyRevoke(ConsoleView):
+    """Stop trusting a key."""
+
+    token_actions: ClassVar[dict[str, str]] = {"POST": "administer"}
+
+    @extend_schema(
+        summary="Revoke a key from now on; what it alone signed is not installed any more",
+        request=ProvedReasonInput,
+        responses={200: KeyDetail, **PROBLEMS},
+    )
+    def post(self, request: Request, key: str) -> Response:
+        """Revoke it."""
+        by, now = asking(request), timezone.now()
+        require(by, "administer")
+        given = taken(ProvedReasonInput, request)
+        _key(key)
+        require_proof(request, given, now=now)
+        revoked = revoke_key(key_id=key, reason=given["reason"], by=by, now=now, via=via(request))
+        return Response(KeyDetail(revoked).data)
+
+
+class KeyRetire(ConsoleView):
+    """Let a key end earlier."""
+
+    token_actions: ClassVar[dict[str, str]] = {"POST": "administer"}
+
+    @extend_schema(
+        summary="Let a key end earlier than it would",
+        request=KeyRetireInput,
+        responses={200: KeyDetail, **PROBLEMS},
+    )
+    def post(self, request: Request, key: str) -> Response:
+        """Set its end."""
+        by, now = asking(request), timezone.now()
+        require(by, "administer")
+        given = taken(KeyRetireInput, request)
+        _key(key)
+        require_proof(request, given, now=now)
+        retired = retire_key(key_id=key, **given, by=by, now=now, via=via(request))
+        return Response(KeyDetail(retired).data)

@@ -1,0 +1,1 @@
+"""Who agrees to what: requests, signed grants, and acts that use them up."""

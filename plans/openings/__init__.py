@@ -1,0 +1,1 @@
+"""When tenants may be called: windows and freezes."""

@@ -1,0 +1,1 @@
+"""The pages of plans, releases, keys, tenants, people and the trail."""

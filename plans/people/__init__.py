@@ -1,0 +1,1 @@
+"""People and machines: roles, rights, tokens, and how they end."""

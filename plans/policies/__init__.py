@@ -1,0 +1,1 @@
+"""Policies: the file, its meaning, and its words."""

@@ -1,0 +1,1 @@
+"""Releases and the keys that sign them: registered, trusted, quarantined."""

@@ -1,0 +1,1 @@
+"""Tenants and what is installed for them, as they are imported."""

@@ -1,0 +1,16 @@
+"""From where a request came: behind how many proxies is a setting, and nothing else is believed."""
+
+from django.conf import settings
+from django.http import HttpRequest
+from rest_framework.request import Request
+
+from plans.trail import trace
+
+
+def client_address(request: HttpRequest | Request) -> str:
+    """Return the client's address, '' where there is none (a socket of the machine itself)."""
+    return trace.client_address(
+        remote=request.META.get("REMOTE_ADDR") or "",
+        forwarded=request.headers.get("X-Forwarded-For", ""),
+        proxies=settings.TRUSTED_PROXIES,
+    )

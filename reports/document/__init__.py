@@ -1,0 +1,1 @@
+"""What a compliance report says, from facts alone. Pure."""

@@ -1,0 +1,1 @@
+"""Tell people and machines: alerts, reports, checkpoints; tried again until they are told."""
