@@ -16,13 +16,13 @@ class BatchesConfig(AppConfig):
         from django.contrib.sessions.models import Session
         from django.db.models.signals import post_delete
 
-        # Importing adjust_ends also names what an approved loosening does.
+        # Importing adjust.endings also names what an approved loosening does.
         from batches.adjust import endings
         from batches.break_glass import review
         from batches.drills import rehearsing, schedules
         from batches.history import recording
         from batches.live import open_sockets
-        from batches.looks import retention
+        from batches.looks import retention as looks_retention
         from batches.models import Batch, DrillSchedule
         from batches.pushes import retention as pushed_retention
         from batches.rollout import readiness
@@ -41,7 +41,7 @@ class BatchesConfig(AppConfig):
         chores.register("rehearsals", rehearsing.end_rehearsals)
         chores.register("drill schedules", schedules.run_due)
         chores.register("kpi history", recording.hand_out)
-        chores.register("old looks", retention.hand_out)
+        chores.register("old looks", looks_retention.hand_out)
         chores.register("adjustments", endings.end_what_is_over)
         chores.register("break-glass reviews", review.tell_overdue)
         kpi_advice.register("dictionary", readiness.kpi_problems)

@@ -17,11 +17,7 @@ from batches.effects.pace_notes import note_durations
 from batches.effects.ports import CallEnd, CallStart, Outcome, Task
 from batches.effects.seen import foreign_digest, short_digest
 from batches.lifecycle import TENANT_UPGRADE
-from batches.models import (
-    DeployerCall,
-    Rollback,
-    TenantUpgrade,
-)
+from batches.models import DeployerCall, Rollback, TenantUpgrade
 from batches.runtime import surroundings
 from plans.models import Installation, Plan
 from plans.trail import events

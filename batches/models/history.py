@@ -5,7 +5,7 @@ from django.db import models
 
 
 class KpiRollup(models.Model):
-    """One Kpi of all tenants over one span; their numbers are in `body` (batches/history/rollups.py).
+    """One Kpi of all tenants over one span; numbers are in `body` (batches/history/rollups.py).
 
     One row per Kpi and span, not per tenant. `step`: 60 s as recorded, 300 s and 3,600 s made of
     the finer ones.

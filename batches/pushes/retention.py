@@ -6,13 +6,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Count, QuerySet
 
-from batches.models import (
-    PipelineEvent,
-    PipelineRun,
-    PushedSeries,
-    PushedSource,
-    PushReceipt,
-)
+from batches.models import PipelineEvent, PipelineRun, PushedSeries, PushedSource, PushReceipt
 from batches.pushes.pushing import locked_source
 from batches.runtime import surroundings
 

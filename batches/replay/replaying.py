@@ -165,5 +165,5 @@ def _step(
 
 
 def _told(state: GuardState) -> tuple[str, str | None]:
-    """Return what the watch makes a new ruling of when it changes (batches/guardrails/rulings.py)."""
+    """Return that of which the watch makes a new ruling when it changes (guardrails/rulings.py)."""
     return state.verdict, None if state.cause == IDLE else state.cause

@@ -1,4 +1,4 @@
-"""Do what was decided: each action of batches/decisions/decide.py is one method here, one use case each."""
+"""Do what was decided: each action of decisions/decide.py is one method here, a use case each."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime

@@ -8,15 +8,9 @@ To add one: a function that yields sentences about what is wrong, and its line i
 from collections.abc import Iterator
 
 from batches.lifecycle import TENANT_UPGRADE
-from batches.models import (
-    Rollback,
-    TenantUpgrade,
-)
+from batches.models import Rollback, TenantUpgrade
 from batches.quotes.quote import Quote, WayBack, pace, rollback_quote
-from plans.models import (
-    Event,
-    Stream,
-)
+from plans.models import Event, Stream
 from plans.trail import events
 from tests.simulation.invariants_of_approvals import (
     i5_every_start_was_agreed_to,

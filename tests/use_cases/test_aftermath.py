@@ -7,14 +7,7 @@ from datetime import timedelta
 import pytest
 
 from batches.decisions import decide_forward
-from batches.models import (
-    AftermathCursor,
-    AftermathSample,
-    Alert,
-    Lease,
-    Rollback,
-    TenantUpgrade,
-)
+from batches.models import AftermathCursor, AftermathSample, Alert, Lease, Rollback, TenantUpgrade
 from batches.rollback import aftermath
 from batches.rollback.aftermath_watch import AftermathWatch
 from batches.rollback.rollback import request_rollback

@@ -7,15 +7,7 @@ from typing import Any
 from batches.models import DrillSchedule, RollbackDrill
 from plans.approvals import approval
 from plans.drafting.drafting import TenantChoice, current_revision
-from plans.models import (
-    CONSOLE_ROLES,
-    BreakGlass,
-    Grant,
-    Plan,
-    RoleBinding,
-    RoleRequest,
-    User,
-)
+from plans.models import CONSOLE_ROLES, BreakGlass, Grant, Plan, RoleBinding, RoleRequest, User
 from plans.openings.freezing import declare_freeze
 from plans.people.machine_access import make_token
 from reports.models import UpgradeReport
