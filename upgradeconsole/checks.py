@@ -20,10 +20,11 @@ from upgradeconsole.configured_addresses import in_files
 from upgradeconsole.env import env_str
 from upgradeconsole.outbound import OutboundRejected, RulesFile, refusal_of
 from upgradeconsole.sealing import KeysUnusable
+from upgradeconsole.served_at import HERE
 
 FEWEST_CONNECTIONS = 4
 MOST_SECONDS_APART = 1.0
-LOCAL_HOSTS = {"localhost", "127.0.0.1", "[::1]", "testserver"}
+LOCAL_HOSTS = {*HERE, "testserver"}
 
 
 def _problems_of(load: Callable[[], object]) -> tuple[str, ...]:
@@ -342,5 +343,20 @@ def strangers_come_by_tls(app_configs: Any = None, **kwargs: Any) -> list[CheckM
             f"The console answers as {', '.join(open_hosts)} without TLS.",
             hint="Put a TLS proxy before it and set UPGRADECONSOLE_URL to its https address.",
             id="upgradeconsole.W004",
+        )
+    ]
+
+
+@register(deploy=True)
+def proxies_are_known(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """W055: TLS ends at a proxy that the console was not told of."""
+    if not settings.SERVED_OVER_TLS or settings.TRUSTED_PROXIES:
+        return []
+    return [
+        CheckWarning(
+            f"{settings.CONSOLE_URL} is served by a proxy that the console does not know of:"
+            " everybody seems to come from its address, and browsers are not told to keep to TLS.",
+            hint="Set UPGRADECONSOLE_TRUSTED_PROXIES to how many there are; docs/installing.md.",
+            id="upgradeconsole.W055",
         )
     ]

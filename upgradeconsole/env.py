@@ -10,6 +10,7 @@ from upgradeconsole.database_url import BadDatabaseUrl, DatabaseAddress, parse_d
 from upgradeconsole.known_secrets import remember
 from upgradeconsole.secret_environ import SecretFileUnreadable, from_file
 from upgradeconsole.secret_files import SecretFileRefused, secret_file
+from upgradeconsole.served_at import BadAddress, ServedAt, served_at
 
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off", ""}
@@ -47,6 +48,14 @@ def env_int(name: str, default: int) -> int:
 def env_list(name: str, default: str = "") -> list[str]:
     """Return the comma-separated entries without blanks."""
     return [entry.strip() for entry in env_str(name, default).split(",") if entry.strip()]
+
+
+def env_address(name: str, default: str) -> ServedAt:
+    """Return the console's own address; raise ImproperlyConfigured for one that cannot be it."""
+    try:
+        return served_at(env_str(name, default))
+    except BadAddress as error:
+        raise ImproperlyConfigured(f"{name}: {error}.") from error
 
 
 def env_database(name: str) -> DatabaseAddress | None:

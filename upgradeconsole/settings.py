@@ -6,6 +6,7 @@ from pathlib import Path
 from upgradeconsole import __version__
 from upgradeconsole.databases import postgresql, process_kind, sqlite
 from upgradeconsole.env import (
+    env_address,
     env_bool,
     env_database,
     env_hidden,
@@ -15,6 +16,7 @@ from upgradeconsole.env import (
     env_secret,
     env_str,
 )
+from upgradeconsole.served_at import HERE
 from upgradeconsole.single_sign_on import read_single_sign_on
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -30,10 +32,12 @@ SECRET_KEY_FALLBACKS = env_hidden_list("SECRET_KEY_FALLBACKS")
 # Seal what is secret in the database; apart from SECRET_KEY, and from every backup of it.
 SEALING_KEYS = env_hidden("UPGRADECONSOLE_SEALING_KEYS")
 SEALING_KEYS_FILE = DATA_DIR / "sealing_keys"
-ALLOWED_HOSTS = env_list("UPGRADECONSOLE_HOSTS", "localhost,127.0.0.1,[::1],testserver")
-CONSOLE_URL = env_str("UPGRADECONSOLE_URL", "http://127.0.0.1:8000").rstrip("/")
+SERVED_AT = env_address("UPGRADECONSOLE_URL", "http://127.0.0.1:8000")
+CONSOLE_URL = SERVED_AT.url
+# Other names by which people or probes reach the same console.
+ALLOWED_HOSTS = [*HERE, SERVED_AT.host, *env_list("UPGRADECONSOLE_HOSTS")]
 INSTANCE_NAME = env_str("UPGRADECONSOLE_INSTANCE", "console")
-CSRF_TRUSTED_ORIGINS = env_list("UPGRADECONSOLE_TRUSTED_ORIGINS")
+CSRF_TRUSTED_ORIGINS = [CONSOLE_URL, *env_list("UPGRADECONSOLE_TRUSTED_ORIGINS")]
 
 
 def _config_file(variable: str, relative: str) -> Path:
@@ -198,7 +202,7 @@ MFA_REAUTHENTICATION_REQUIRED = False
 # Administrators write the addresses, so nobody has to verify one first.
 MFA_ALLOW_UNVERIFIED_EMAIL = True
 # Browsers allow WebAuthn on plain http only for localhost.
-MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not CONSOLE_URL.startswith("https://")
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not SERVED_AT.tls
 USERSESSIONS_ADAPTER = "plans.log_in.adapters.SessionsAdapter"
 SOCIALACCOUNT_ADAPTER = "plans.sso.login.SingleSignOnAdapter"
 SOCIALACCOUNT_PROVIDERS = (
@@ -221,7 +225,11 @@ STATIC_ROOT.mkdir(exist_ok=True)
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_MAX_AGE = 300
 
-SERVED_OVER_TLS = CONSOLE_URL.startswith("https://")
+SERVED_OVER_TLS = SERVED_AT.tls
+# TLS ends at a proxy of ours, which says so; from anybody else the header means nothing.
+SECURE_PROXY_SSL_HEADER = (
+    ("HTTP_X_FORWARDED_PROTO", "https") if SERVED_OVER_TLS and TRUSTED_PROXIES else None
+)
 SESSION_COOKIE_SECURE = SERVED_OVER_TLS
 CSRF_COOKIE_SECURE = SERVED_OVER_TLS
 # With the prefix, a browser takes them from this very host over https alone.

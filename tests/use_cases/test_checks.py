@@ -48,6 +48,17 @@ def test_other_hosts_without_tls_are_warned_of(settings: Any) -> None:
     assert checks.strangers_come_by_tls() == []
 
 
+def test_a_proxy_that_nobody_told_of_is_warned_of(settings: Any) -> None:
+    settings.TRUSTED_PROXIES = 0
+    settings.SERVED_OVER_TLS = False
+    assert checks.proxies_are_known() == []
+    settings.SERVED_OVER_TLS = True
+    (found,) = checks.proxies_are_known()
+    assert found.id == "upgradeconsole.W055"
+    settings.TRUSTED_PROXIES = 1
+    assert checks.proxies_are_known() == []
+
+
 def test_a_failpoint_warns_and_keeps_nobody_from_testing_but_from_deploying(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -43,10 +43,14 @@ TLS_SETTINGS = (
     *("SESSION_COOKIE_NAME", "SESSION_COOKIE_SECURE", "CSRF_COOKIE_NAME", "CSRF_COOKIE_SECURE"),
     *("SECURE_HSTS_SECONDS", "MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN"),
 )
+PROXY_SETTINGS = (
+    *("ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "SECURE_PROXY_SSL_HEADER", "TRUSTED_PROXIES"),
+)
 PRINT_SETTINGS = f"""
 import json
 from django.conf import settings
-print(json.dumps({{name: getattr(settings, name) for name in {TLS_SETTINGS!r}}}))
+names = {TLS_SETTINGS + PROXY_SETTINGS!r}
+print(json.dumps({{name: getattr(settings, name) for name in names}}))
 """
 
 
@@ -56,7 +60,7 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "DJANGO_SETTINGS_MODULE": "upgradeconsole.settings",
         "UPGRADECONSOLE_DATA": str(tmp_path_factory.mktemp("production")),
         "UPGRADECONSOLE_URL": "https://console.example.org",
-        "UPGRADECONSOLE_HOSTS": "console.example.org",
+        "UPGRADECONSOLE_TRUSTED_PROXIES": "1",
         # The shipped example of a platform names it.
         "FLEET_TOKEN": "given-by-the-platform",
         "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
@@ -210,6 +214,33 @@ def test_over_tls_browsers_are_told_to_stay_there(over_tls, settings):
     answer = Client().get("/livez", secure=True)
     assert answer["Strict-Transport-Security"] == "max-age=31536000"
     assert "Strict-Transport-Security" not in Client().get("/livez")
+
+
+def test_behind_the_proxy_that_ends_tls_people_log_in(over_tls, settings):
+    """The proxy speaks http to us; browsers send the origin that they see."""
+    for name in TLS_SETTINGS + PROXY_SETTINGS:
+        setattr(settings, name, over_tls[name])
+    person = User.objects.create_user("ines@example.org", PASSWORD, name="Ines")
+    browser = Client(
+        enforce_csrf_checks=True,
+        headers={"host": "console.example.org", "x-forwarded-proto": "https"},
+    )
+    page = browser.get("/accounts/login/")
+    assert page["Strict-Transport-Security"] == "max-age=31536000"
+    form = {
+        "login": person.email,
+        "password": PASSWORD,
+        "csrfmiddlewaretoken": str(page.context["csrf_token"]),
+    }
+
+    answers = {
+        origin: browser.post("/accounts/login/", form, headers={"origin": origin}).status_code
+        for origin in ("https://elsewhere.example", "https://console.example.org")
+    }
+
+    assert answers == {"https://elsewhere.example": 403, "https://console.example.org": 302}
+    # And the machine itself asks whether it answers, by the address that it is at.
+    assert Client(headers={"host": "127.0.0.1:8000"}).get("/livez").status_code == 200
 
 
 def test_what_is_deployed_has_no_warning(tmp_path_factory):
