@@ -38,7 +38,7 @@ deployers:
     expected_seconds: {latency}
 """
 LOOPBACK = """
-allow: [{cidr: 127.0.0.0/8, ports: ["1024-65535"], purpose: [deployers, metrics, webhooks]}]
+allow: [{cidr: 127.0.0.0/8, ports: [9, "1024-65535"], purpose: [deployers, metrics, webhooks]}]
 """
 ONE_KPI = """
 {"kpis": [{"name": "error_rate", "kind": "ratio", "unit": "%", "direction": "lower"}],

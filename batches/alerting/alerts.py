@@ -19,6 +19,11 @@ def alert_key(plan: Plan | None, kind: str, batch: Batch | None = None, *, about
     return f"{plan.pk if plan else 'system'}:{kind}:{batch.number if batch else about}"
 
 
+def open_ones() -> dict[str, str]:
+    """Return the kind of every open alert by its key, in one question."""
+    return dict(Alert.objects.filter(resolved_at=None).order_by().values_list("key", "kind"))
+
+
 def _lock(plan: Plan | None) -> None:
     """Take what serialises the alerts of a plan: its row, or the system's trail for all others."""
     if plan is not None:

@@ -123,6 +123,20 @@ def _nobody_left(live: BatchFacts) -> Action:
     return Action("hold", f"{sentence}, so nothing can be measured in it", live.pk, NOBODY_LEFT)
 
 
+def may_begin(facts: PlanFacts) -> bool:
+    """Tell whether a batch would begin now if its gate were open; else nobody asks for the gate."""
+    if facts.live is not None or not facts.orchestrator_on:
+        return False
+    if facts.to_reopen is not None:
+        return True
+    batch = facts.next
+    return batch is not None and not _needs_a_person(batch)
+
+
+def _needs_a_person(batch: BatchFacts) -> bool:
+    return batch.advance == "manual" and not batch.promoted
+
+
 def _gate(facts: PlanFacts, batch: BatchFacts) -> Action | None:
     """Return what keeps a batch from beginning, or from beginning again."""
     if not facts.window_open:
@@ -160,7 +174,7 @@ def _next_batch(facts: PlanFacts) -> Action | None:
         return Action("complete")
     if not facts.orchestrator_on:
         return Action("wait", "nothing new starts while plugin-gray-orchestrator is off")
-    if batch.advance == "manual" and not batch.promoted:
+    if _needs_a_person(batch):
         return Action(
             "wait", f"batch {batch.number} ({batch.name}) waits for a person to promote it"
         )

@@ -1,14 +1,16 @@
-"""Read from the database what a decision about a plan depends on."""
+"""Return what a decision about a plan depends on, from its rows and what else is asked for."""
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, Q
+from django.db.models import Q
 
 from batches.decisions.clock_moves import soak_name
+from batches.decisions.decide_forward import may_begin
 from batches.decisions.decision_facts import (
     BatchFacts,
     BreachFacts,
@@ -16,10 +18,10 @@ from batches.decisions.decision_facts import (
     PlanFacts,
     RollbackFacts,
 )
-from batches.drills.drilling import drill_facts, drilled_by
+from batches.decisions.plan_rows import PlanRows, rows_of
+from batches.drills.drilling import drill_facts
 from batches.drills.rehearsing import goes_back_why
-from batches.lifecycle import LIVE_BATCH_STATES
-from batches.models import Batch, DeployerCall, Rollback, RollbackDrill, TenantUpgrade
+from batches.models import Batch, Rollback, RollbackDrill
 from batches.rollback.rollback import NOT_BACK, in_scope
 from batches.rollout.pacing import failures, net_of_waiting, soak_left
 from batches.rollout.readiness import gate_quote
@@ -38,53 +40,31 @@ SPARED = ("rolled_back", "excluded")
 
 
 def _batch_facts(
-    plan: Plan,
-    policy: UpgradePolicy,
-    drill: RollbackDrill | None,
-    now: datetime,
-    clock: SteadyClock,
+    plan: Plan, rows: PlanRows, now: datetime, clock: SteadyClock
 ) -> tuple[BatchFacts, ...]:
     counts: dict[int, dict[str, int]] = defaultdict(dict)
     special: dict[int, dict[str, int]] = defaultdict(dict)
     # A tenant under a drill counts as upgraded: that it is away for a moment is no failure.
-    drilled = drilled_by(drill)
-    for batch_id, state in TenantUpgrade.objects.filter(pk__in=drilled).values_list(
-        "batch_id", "state"
-    ):
+    for batch_id, state in rows.drilled:
         shown = "needs_hand" if state == "needs_hand" else "upgraded"
         counts[batch_id][shown] = counts[batch_id].get(shown, 0) + 1
         if shown == "needs_hand":
             special[batch_id]["drilled"] = special[batch_id].get("drilled", 0) + 1
-    rows = (
-        TenantUpgrade.objects.filter(plan=plan)
-        .exclude(pk__in=drilled)
-        .order_by()
-        .values("batch_id", "state")
-        .annotate(
-            n=Count("pk"),
-            touched=Count("pk", filter=Q(touched_at__isnull=False)),
-            stopped=Count("pk", filter=Q(exhausted_at=None)),
-            never_tried=Count("pk", filter=Q(exhausted_at=None, touched_at=None)),
-        )
-    )
-    for row in rows:
-        state, batch_id = row["state"], row["batch_id"]
-        counts[batch_id][state] = counts[batch_id].get(state, 0) + row["n"]
-        if state == "unknown":
-            special[batch_id]["unknown_to_retry"] = row["stopped"]
-            special[batch_id]["unknown_for_good"] = row["n"] - row["stopped"]
-        if state in SPARED:
-            spared = special[batch_id].get("spared", 0)
-            special[batch_id]["spared"] = spared + row["stopped"]
-        if state == "excluded":
-            special[batch_id]["left_out"] = row["never_tried"]
-        if state == "failed":
-            special[batch_id]["failed_touched"] = row["touched"]
-            special[batch_id]["failed_untouched"] = row["n"] - row["touched"]
-    batches = list(Batch.objects.filter(plan=plan).order_by("number"))
-    open_calls = _open_calls(plan, policy, batches, now)
+    for row in rows.counts:
+        counts[row.batch][row.state] = counts[row.batch].get(row.state, 0) + row.n
+        extra = special[row.batch]
+        if row.state == "unknown":
+            extra["unknown_to_retry"] = row.stopped
+            extra["unknown_for_good"] = row.n - row.stopped
+        if row.state in SPARED:
+            extra["spared"] = extra.get("spared", 0) + row.stopped
+        if row.state == "excluded":
+            extra["left_out"] = row.never_tried
+        if row.state == "failed":
+            extra["failed_touched"] = row.touched
+            extra["failed_untouched"] = row.n - row.touched
     facts = []
-    for batch in batches:
+    for batch in rows.batches:
         known, extra = counts[batch.pk], special[batch.pk]
         to_retry = extra.get("unknown_to_retry", 0)
         called = net_of_waiting(batch.calling_since, batch.waited_seconds)
@@ -108,7 +88,7 @@ def _batch_facts(
                 - extra.get("drilled", 0),
                 drilled=extra.get("drilled", 0),
                 left_out=extra.get("left_out", 0),
-                calls_open=open_calls.get(batch.pk, 0),
+                calls_open=rows.open_calls.get(batch.pk, 0),
                 calling_since=clock.placed(f"batch:{batch.pk}:calls", called),
                 waits_since=batch.waits_since,
                 handed_out_at=clock.placed(f"batch:{batch.pk}:handed out", batch.handed_out_at),
@@ -124,22 +104,6 @@ def _batch_facts(
             )
         )
     return tuple(facts)
-
-
-def _open_calls(
-    plan: Plan, policy: UpgradePolicy, batches: Sequence[Batch], now: datetime
-) -> dict[int, int]:
-    """Return how many calls of each batch are open; asked only while a batch is being called."""
-    if not any(str(batch.state) == "deploying" for batch in batches):
-        return {}
-    # A call whose executor died stays open in the journal; it can do nothing after that time.
-    alive = now - timedelta(seconds=2 * policy.limits.call_timeout_seconds)
-    return dict(
-        DeployerCall.objects.filter(plan=plan, ended_at=None, started_at__gt=alive)
-        .order_by()
-        .values_list("upgrade__batch_id")
-        .annotate(n=Count("pk"))
-    )
 
 
 def _acknowledged(batch: Batch, clock: SteadyClock) -> dict[str, datetime]:
@@ -196,31 +160,21 @@ def plan_facts(
     promotable: tuple[bool, str] = (True, ""),
     unreadable: str = "",
     clock: SteadyClock | None = None,
+    rows: PlanRows | None = None,
 ) -> PlanFacts:
     """Return the facts of one plan; what was observed is handed in by the observation.
 
     `unreadable` says why nothing could be observed: a file of this installation is broken. All
     moments are told as they lie on the wall clock of now, also when `clock` knows it was moved.
 
-    This is read for every live plan at every tick, so what no rule asks for in the state in which
-    the plan is, is not read.
+    This is asked for every live plan at every tick, so what no rule asks for in the state in which
+    the plan is, is not read. `rows`: what was read of it already.
     """
     clock = clock or SteadyClock()
-    drills = list(RollbackDrill.objects.filter(plan=plan))
-    drill = next((one for one in drills if one.kind == RollbackDrill.PLAN), None)
-    batches = _batch_facts(plan, policy, drill, now, clock)
-    live = next((b for b in batches if b.state in LIVE_BATCH_STATES), None)
-    off = flags.switched_off()
-    asked: dict[str, object] = {"unreadable": unreadable}
-    if str(plan.state) == "running":
-        if live is None:
-            asked |= _window(plan, policy, now) | _gate(plan, policy, now)
-        elif live.state == "deploying" and live.forward_left:
-            asked |= _window(plan, policy, now)
-        elif live.state == "soaking":
-            asked["drill"] = drill_facts(plan, policy, drill, now)
-            asked["rehearsal"] = goes_back_why(plan, _open_rehearsal(drills), now)
-    return PlanFacts(
+    rows = rows or rows_of(plan.pk, policy, now)
+    batches = _batch_facts(plan, rows, now, clock)
+    off = rows.switched_off
+    facts = PlanFacts(
         state=str(plan.state),
         now=now,
         limits=policy.limits,
@@ -243,8 +197,30 @@ def plan_facts(
         promotable_sentence=promotable[1],
         half_done=str(plan.state) == "needs_hand"
         and may_be_read(plan, policy.limits.call_timeout_seconds, now),
-        **asked,  # type: ignore[arg-type]
+        unreadable=unreadable,
     )
+    return replace(facts, **_asked_while_running(plan, policy, rows, facts))
+
+
+def _asked_while_running(
+    plan: Plan, policy: UpgradePolicy, rows: PlanRows, facts: PlanFacts
+) -> dict[str, Any]:
+    """Return what is asked only in the part of its course in which a running plan is."""
+    live, now = facts.live, facts.now
+    if facts.state != "running":
+        return {}
+    if may_begin(facts):
+        window = _window(plan, policy, now)
+        # What is closed anyhow needs no quote, and no signature checked.
+        return window | _gate(plan, policy, now) if window["window_open"] else window
+    if live is not None and live.state == "deploying" and live.forward_left:
+        return _window(plan, policy, now)
+    if live is not None and live.state == "soaking":
+        return {
+            "drill": drill_facts(plan, policy, rows.drill, now),
+            "rehearsal": goes_back_why(plan, _open_rehearsal(rows.drills), now),
+        }
+    return {}
 
 
 def _open_rehearsal(drills: Sequence[RollbackDrill]) -> RollbackDrill | None:
@@ -252,7 +228,7 @@ def _open_rehearsal(drills: Sequence[RollbackDrill]) -> RollbackDrill | None:
     return next((one for one in of_kind if one.ended_at is None), None)
 
 
-def _window(plan: Plan, policy: UpgradePolicy, now: datetime) -> dict[str, object]:
+def _window(plan: Plan, policy: UpgradePolicy, now: datetime) -> dict[str, Any]:
     """Return whether what comes next may be called now."""
     window = plan_opening(plan, policy, now)
     return {
@@ -262,7 +238,7 @@ def _window(plan: Plan, policy: UpgradePolicy, now: datetime) -> dict[str, objec
     }
 
 
-def _gate(plan: Plan, policy: UpgradePolicy, now: datetime) -> dict[str, object]:
+def _gate(plan: Plan, policy: UpgradePolicy, now: datetime) -> dict[str, Any]:
     """Return what the next batch depends on beside the plan itself."""
     try:
         quote = gate_quote(plan, policy)

@@ -10,6 +10,7 @@ from typing import Any
 from django.db import transaction
 
 from batches.decisions.decision_facts import DrillFacts
+from batches.decisions.plan_rows import moved_by
 from batches.drills.steps import Drilled, first_of, next_step, verdict
 from batches.models import Batch, RollbackDrill, TenantUpgrade
 from batches.rollout.readiness import quote_for
@@ -65,10 +66,10 @@ def drilled_upgrades(plan: Plan) -> set[int]:
 
 def drilled_by(drill: RollbackDrill | None) -> set[int]:
     """Return the tenant upgrades that this drill within a plan has moved."""
-    if drill is None or drill.outcome not in {"", "failed"}:
+    moved = moved_by(drill)
+    if moved is None:
         return set()
-    rows = TenantUpgrade.objects.filter(plan=drill.plan_id, tenant_key__in=drill.tenants)
-    return set(rows.exclude(state="upgraded").values_list("pk", flat=True))
+    return set(TenantUpgrade.objects.filter(moved).values_list("pk", flat=True))
 
 
 def under_drill() -> set[int]:

@@ -6,13 +6,14 @@ from datetime import datetime
 from typing import Any
 
 from batches.configured import dictionary
+from batches.decisions.plan_rows import STARTED_ANEW
 from batches.evidence.calibration import Usual
 from batches.evidence.replaying import EvidenceStep, Weighing, play_evidence
 from batches.evidence.rules import EvidenceTest, evidence_test
 from batches.evidence.ruling import KEY
 from batches.evidence.steps import LookNumbers, Standing, is_over, numbers_of
 from batches.evidence.tenant_history import usual_before
-from batches.evidence.watching import BY_HAND, STARTED_ANEW, state_digest
+from batches.evidence.watching import BY_HAND, state_digest
 from batches.looks.judged_looks import judgings_of, looks_of
 from batches.looks.recall import guards_of, kept_seconds
 from batches.models import EvidenceLook, Rollback, Ruling

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from batches.canonical_json import canonical_json
 from batches.decisions.decision_facts import BreachFacts
+from batches.decisions.plan_rows import PlanRows, rows_of, taken_back_at
 from batches.evidence.calibration import Usual
 from batches.evidence.plan_evidence import PlanEvidence
 from batches.evidence.rules import EvidenceTest
@@ -26,14 +27,13 @@ from batches.evidence.steps import (
 )
 from batches.evidence.tenant_history import usual_of
 from batches.looks.recall import Watched
-from batches.models import Batch, EvidenceLook, EvidenceState, Rollback, Ruling
+from batches.models import Batch, EvidenceLook, EvidenceState, Ruling
 from plans.models import Event, Plan
 from plans.policies.policy import UpgradePolicy
 from plans.trail import events
 
 BY_HAND: Final = ("plan_resumed", "hold_released")
 """Whoever does this after the evidence had reached 100 % takes it on: the test begins anew."""
-STARTED_ANEW: Final = ("plan", "batch")
 REACHED: Final = 100.0
 INCIDENT: Final = "fleet_incident"
 INCONCLUSIVE: Final = "evidence_inconclusive"
@@ -87,7 +87,9 @@ def kept_of(plan: Plan, watched: Watched) -> Kept:
     if watched.evidence is None:
         return Kept()
     row = EvidenceState.objects.filter(plan=plan).first()
-    return Kept(row, row is not None and _is_over(plan, row))
+    if row is None:
+        return Kept()
+    return Kept(row, _is_over(plan, row, taken_back_at([plan.pk]).get(plan.pk)))
 
 
 def take_in(
@@ -206,15 +208,8 @@ def _say(
     )
 
 
-def _is_over(plan: Plan, row: EvidenceState) -> bool:
+def _is_over(plan: Plan, row: EvidenceState, taken_back: datetime | None) -> bool:
     """Tell whether what was tested is over: taken back, or taken on by a person."""
-    last = (
-        Rollback.objects.filter(plan=plan, scope__in=STARTED_ANEW)
-        .order_by("-triggered_at")
-        .values("triggered_at", "finished_at")
-        .first()
-    )
-    taken_back = (last["finished_at"] or last["triggered_at"]) if last is not None else None
     taken_on = None
     if row.reached_at is not None:
         acts = Event.objects.filter(stream__key=plan.stream_key, kind__in=BY_HAND)
@@ -225,29 +220,32 @@ def _is_over(plan: Plan, row: EvidenceState) -> bool:
 # What the decisions ask.
 
 
-def evidence_facts(plan: Plan, policy: UpgradePolicy, now: datetime) -> EvidenceFacts:
-    """Return what follows from the evidence now."""
+def evidence_facts(
+    plan: Plan, policy: UpgradePolicy, now: datetime, rows: PlanRows | None = None
+) -> EvidenceFacts:
+    """Return what follows from the evidence now; `rows`: what was read of the plan already."""
     if policy.evidence is None:
         return EvidenceFacts()
-    row = EvidenceState.objects.filter(plan=plan).first()
-    if row is None or _is_over(plan, row):
-        return _kept_back(plan, policy, "the evidence test has not looked yet", now)
+    rows = rows or rows_of(plan.pk, policy, now)
+    row = rows.evidence
+    if row is None or _is_over(plan, row, rows.taken_back_at):
+        return _kept_back(rows, policy, "the evidence test has not looked yet", now)
     if row.verdict == "breached":
         breach = BreachFacts(KEY, row.kpi, row.action, row.sentence)
         return EvidenceFacts((breach,), may_pass=row.may_pass, sentence=row.sentence)
     if row.may_pass:
         return EvidenceFacts(sentence=row.sentence)
     incident = row.sentence if row.cause == INCIDENT else ""
-    return replace(_kept_back(plan, policy, row.sentence, now), incident=incident)
+    return replace(_kept_back(rows, policy, row.sentence, now), incident=incident)
 
 
-def _kept_back(plan: Plan, policy: UpgradePolicy, why: str, now: datetime) -> EvidenceFacts:
+def _kept_back(rows: PlanRows, policy: UpgradePolicy, why: str, now: datetime) -> EvidenceFacts:
     """Return that a batch may not pass, unless somebody let it although nothing was proven.
 
     A soak lasts `limits.hold_minutes` longer than planned at most; then a person decides.
     """
-    live = Batch.objects.filter(plan=plan, state__in=("soaking", "held")).first()
-    if live is None or live.calls_done_at is None:
+    live = rows.live
+    if live is None or str(live.state) == "deploying" or live.calls_done_at is None:
         return EvidenceFacts(may_pass=False, sentence=why)
     if INCONCLUSIVE in live.acknowledged:
         return EvidenceFacts(sentence=f"a person let it pass although {why}")

@@ -76,11 +76,7 @@ class AftermathWatch:
         self._fence, self._clock = fence, clock
         answers = self._reader.finished()
         self._states.note(answers, now)
-        open_ones = list(
-            Rollback.objects.filter(aftermath="watching", finished_at__isnull=False)
-            .select_related("plan__plugin", "plan__release")
-            .order_by("finished_at")
-        )
+        open_ones = _watched_now()
         gone = self._followed.keys() - {rollback.pk for rollback in open_ones}
         for rollback_id in gone:
             del self._followed[rollback_id]
@@ -289,3 +285,12 @@ class AftermathWatch:
             now=now,
             max_age_seconds=max_age(followed.look_seconds),
         )
+
+
+def _watched_now() -> list[Rollback]:
+    """Return the rollbacks whose tenants are watched; that there is none costs little."""
+    watched = Rollback.objects.filter(aftermath="watching", finished_at__isnull=False).order_by()
+    ids = list(watched.values_list("pk", flat=True))
+    if not ids:
+        return []
+    return list(watched.filter(pk__in=ids).select_related("plan").order_by("finished_at"))

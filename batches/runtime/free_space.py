@@ -7,6 +7,7 @@ and from then on it has it. Starts and further batches wait until there is room 
 
 import logging
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +16,6 @@ from django.conf import settings
 from django.db import connection
 
 from batches.alerting import alerts, local_alerts
-from batches.models import Alert
 
 logger = logging.getLogger(__name__)
 
@@ -121,10 +121,13 @@ def release_when_full() -> None:
         release_reserve(f"the disk has {free / MEGABYTE:.1f} MB left")
 
 
-def tell(now: datetime) -> None:
-    """Open the alert while the disk has too little room, close it when it has enough again."""
+def tell(now: datetime, told: Collection[str]) -> None:
+    """Open the alert while the disk has too little room, close it when it has enough again.
+
+    `told`: the keys of the alerts that are open.
+    """
     found = room()
-    is_open = Alert.objects.filter(key=alerts.alert_key(None, KIND), resolved_at=None).exists()
+    is_open = alerts.alert_key(None, KIND) in told
     if found.problem:
         if not is_open:
             alerts.fire(

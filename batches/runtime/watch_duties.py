@@ -97,6 +97,8 @@ class Duties:
             for pk, state in Plan.objects.live().values_list("pk", "state")
         }
         mine = set(self.leases.tokens()) - {DECIDE_LEASE}
+        if not states and not mine:
+            return
         of_others = Lease.objects.filter(name__in=states).exclude(holder=self.holder)
         held = {lease.name for lease in of_others if not leases.has_run_out(lease, now)}
         share = fair_share(

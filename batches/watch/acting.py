@@ -80,7 +80,7 @@ class Acting:
         act = self._acts[action.do]
         if action.do in UNDER_LEASES_OF_THEIR_OWN:
             act(plan, facts, action, now)
-        elif not _is_said(plan, action):
+        elif not is_said(plan, action):
             with self._fence(plan.pk):
                 act(plan, facts, action, now)
 
@@ -342,7 +342,7 @@ class Acting:
             )
 
 
-def _is_said(plan: Plan, action: Action) -> bool:
+def is_said(plan: Plan, action: Action) -> bool:
     """Tell whether waiting was told already, so that nothing is to be written."""
     words = action.sentence[: progress.WORDS]
     return action.do == "wait" and not action.kind and plan.waiting_for == words

@@ -8,9 +8,8 @@ it; at most a second passes between ticks.
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from datetime import datetime
-from typing import Any
 
 from auditlog.context import set_actor
 from django.db import connections
@@ -18,16 +17,11 @@ from django.db import connections
 from batches.alerting import alerts
 from batches.break_glass import offline
 from batches.decisions import clock_moves
-from batches.decisions.decide import decide
-from batches.decisions.decision_facts import Action, PlanFacts
-from batches.decisions.plan_facts import plan_facts
 from batches.effects.effect_thread import EffectThread
-from batches.evidence.watching import evidence_facts
 from batches.looks.observation import Observer
-from batches.models import Alert, Heartbeat
+from batches.models import Heartbeat
 from batches.rollback import aftermath
 from batches.rollback.aftermath_watch import AftermathWatch
-from batches.rollout import progress
 from batches.rollout.success_rate import alert_below
 from batches.runtime import free_space, leases, surroundings
 from batches.runtime.commit_signal import CommitSignal, commit_signal
@@ -37,26 +31,19 @@ from batches.runtime.steady_clock import JUMP_SECONDS, SteadyClock
 from batches.runtime.watch_duties import Duties
 from batches.watch import chores
 from batches.watch.acting import Acting
-from batches.watch.passing_alerts import WatchAlerts
+from batches.watch.deciding import Deciding
 from batches.watch.releases import ReleaseWatch
 from batches.watch.starting import UNDECIDED, Starting
 from plans.database_away import DATABASE_AWAY, only_this_transaction
-from plans.drafting.drafting import current_revision, policy_of
 from plans.failpoints import reach
 from plans.lifecycle import LIVE_PLAN_STATES
 from plans.models import Plan
-from plans.policies.policy import UpgradePolicy
 from plans.refusal import BadInput, Refused
 
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
 SHORTEST_TICK_SECONDS = 0.05
-MOST_ACTIONS_PER_TICK = 20
-UNDER_WAY = frozenset(
-    {"run_rollback", "call_batch", "restore_stragglers", "read_half_done", "wait", "alert"}
-)
-"""Actions that go on by themselves, or wait: what comes after them is for a later tick."""
 HEARTBEAT_SECONDS = 1.0
 HOUSE_SECONDS = 1.0
 """How far apart the housekeeping is, however often commits wake the watch in between."""
@@ -89,11 +76,10 @@ class Watch:
         self.observer = observer or Observer(on_answer=self.signal.nudge)
         self.aftermath = aftermath or AftermathWatch(on_answer=self.signal.nudge)
         self.duties = Duties(self.holder)
-        self.alerts = WatchAlerts(self.observer, self.duties.fence)
-        self.acting = Acting(self.effects, self.observer, self.duties.fence)
+        acting = Acting(self.effects, self.observer, self.duties.fence)
+        self.deciding = Deciding(acting, self.observer, self.duties.fence, self.clock)
         self.starting = Starting(self.duties, self._alone, on_answer=self.signal.nudge)
         self.releases = ReleaseWatch()
-        self._policies: dict[tuple[Any, int], UpgradePolicy] = {}
         self._outage = Outage()
         self._patience = TICK_SECONDS
         self._role = ""
@@ -181,9 +167,9 @@ class Watch:
         plans = _live_and_coming()
         live = [plan for plan in plans if str(plan.state) in LIVE_PLAN_STATES]
         self._forget_ended(live)
-        for plan in live:
-            if self.duties.decides(plan.pk):
-                self._alone(self._one_plan, plan, now)
+        mine = [plan for plan in live if self.duties.decides(plan.pk)]
+        for plan, act in self.deciding.about(mine, now):
+            self._alone(act, plan, now)
         if self.duties.leads:
             try:
                 self.starting.start_what_may(plans, now)
@@ -202,7 +188,8 @@ class Watch:
         self.aftermath.tick(now, fence=self.duties.fence_of_chores, clock=self.clock)
         if any(str(plan.state) in COMING for plan in plans):
             self.starting.expire_what_must(now)
-        self._end_alerts_that_are_over(now)
+        told = alerts.open_ones()
+        self._end_alerts_that_are_over(set(told.values()), now)
         if began - self._rated_at >= SUCCESS_RATE_SECONDS:
             self._rated_at = began
             self.duties.forget_dead_watches(now)
@@ -210,8 +197,8 @@ class Watch:
             offline.forget_what_is_over()
             with self.duties.fence_of_chores():
                 aftermath.forget_old_looks(now)
-        free_space.tell(now)
-        self.releases.tick(now, fence=self.duties.fence_of_chores)
+        free_space.tell(now, told)
+        self.releases.tick(now, told, fence=self.duties.fence_of_chores)
         for name, chore in chores.CHORES.items():
             try:
                 chore(now)
@@ -251,18 +238,10 @@ class Watch:
 
     # Plans.
 
-    def _policy(self, plan: Plan) -> UpgradePolicy:
-        key = (plan.pk, plan.revision)
-        if key not in self._policies:
-            self._policies[key] = policy_of(current_revision(plan))
-        return self._policies[key]
-
     def _forget_ended(self, live: Sequence[Plan]) -> None:
-        """Keep nothing at hand of plans that have ended, and each policy as it is in force."""
+        """Keep nothing at hand of plans that have ended."""
         self.observer.keep_only({plan.pk for plan in live})
-        keys = {(plan.pk, plan.revision) for plan in live}
-        for known in self._policies.keys() - keys:
-            del self._policies[known]
+        self.deciding.keep_only(live)
 
     def _alone(self, act: Callable[[Plan, datetime], None], plan: Plan, now: datetime) -> bool:
         """Do something about one plan; what goes wrong there must not hold the other plans up.
@@ -301,57 +280,8 @@ class Watch:
             if not only_this_transaction():
                 raise
 
-    def _one_plan(self, plan: Plan, now: datetime) -> None:
-        last: Action | None = None
-        for _turn in range(MOST_ACTIONS_PER_TICK):
-            # Anew each time: the plan may have been adjusted since the last turn.
-            policy = self._policy(plan)
-            facts = self._facts(plan, policy, now)
-            action = decide(facts)
-            self.alerts.tell(plan, policy, facts, action, now)
-            reach("watch.decided")
-            if action.do == "stop" and plan.waiting_for:
-                with self.duties.fence(plan.pk):
-                    progress.stop_waiting(plan_id=plan.pk)
-            if action.do == "stop" or action == last:
-                return
-            try:
-                self.acting.apply(plan, facts, action, now)
-                reach("watch.acted")
-            except Refused as refused:
-                # Somebody else moved the plan between the facts and the act; look again.
-                logger.info("Plan %s: %s: %s", plan.external_id, action.do, refused.sentence)
-                return
-            if action.do in UNDER_WAY:
-                return
-            last = action
-            plan = Plan.objects.select_related("plugin", "release").get(pk=plan.pk)
-
-    def _facts(self, plan: Plan, policy: UpgradePolicy, now: datetime) -> PlanFacts:
-        try:
-            self.observer.look_when_due(plan, policy, now)
-            evidence = evidence_facts(plan, policy, now)
-            return plan_facts(
-                plan,
-                policy,
-                now,
-                breaches=[*self.observer.breaches(plan, policy), *evidence.breaches],
-                incident=evidence.incident,
-                inconclusive=evidence.inconclusive,
-                missing=self.observer.missing(plan, policy, now),
-                all_seen_at=self.observer.all_seen_at(plan, policy),
-                promotable=evidence.and_then(self.observer.promotable(plan, policy, now)),
-                clock=self.clock,
-            )
-        except BadInput as broken:
-            # A broken file must not keep a rollback from running; it keeps batches from passing.
-            with self.duties.fence(plan.pk):
-                alerts.fire(plan=plan, kind="configuration", sentence=str(broken), now=now)
-            return plan_facts(plan, policy, now, unreadable=str(broken), clock=self.clock)
-
-    def _end_alerts_that_are_over(self, now: datetime) -> None:
-        """Close what was told of things that are over; one question while nothing was told."""
-        told = set(Alert.objects.filter(resolved_at=None).values_list("kind", flat=True))
+    def _end_alerts_that_are_over(self, told: Set[str], now: datetime) -> None:
+        """Close what was told of things that are over; `told`: the kinds of alert that fire now."""
         if clock_moves.KIND in told:
             clock_moves.settle_down(now)
         self.starting.end_alerts_that_are_over(told, now)

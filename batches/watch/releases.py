@@ -4,14 +4,13 @@ Plans that are under way are held by `batches/decisions/decide.py`; here is what
 plan.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 
 from django.db import transaction
 
 from batches.alerting import alerts
-from batches.models import Alert
 from plans.models import Plan, Release
 from plans.releases.reach import tenants_running
 from plans.releases.signature import TrustedKey
@@ -35,12 +34,17 @@ class ReleaseWatch:
     def __init__(self) -> None:
         self._checked_at: datetime | None = None
 
-    def tick(self, now: datetime, *, fence: Fence = transaction.atomic) -> None:
-        """Verify what plans still rest on, now and then; tell who runs what is not trusted."""
+    def tick(
+        self, now: datetime, told: Mapping[str, str], *, fence: Fence = transaction.atomic
+    ) -> None:
+        """Verify what plans still rest on, now and then; tell who runs what is not trusted.
+
+        `told`: the kinds of the open alerts by their keys.
+        """
         if self._checked_at is None or not now - CHECKED_EVERY < self._checked_at <= now:
             self._checked_at = now
             check_releases_of_plans(now, fence=fence)
-        tell_who_runs_them(now, fence=fence)
+        tell_who_runs_them(now, told, fence=fence)
 
 
 def check_releases_of_plans(now: datetime, *, fence: Fence) -> None:
@@ -61,13 +65,14 @@ def check_releases_of_plans(now: datetime, *, fence: Fence) -> None:
                     quarantine_tampered(release, refused, now=now, via="watch")
 
 
-def tell_who_runs_them(now: datetime, *, fence: Fence) -> None:
+def tell_who_runs_them(now: datetime, told: Mapping[str, str], *, fence: Fence) -> None:
     """Keep an alert open for each release that is not trusted and that tenants run."""
     fallen = Release.objects.exclude(state=Release.TRUSTED).select_related("plugin")
+    # An envelope is long, and nothing of it is told.
+    fallen = fallen.only("version", "state", "state_why", "plugin__key")
     runs = {_about(release): (release, _tenants_on(release)) for release in fallen}
     standing = {about for about, (_release, tenants) in runs.items() if tenants}
-    told = Alert.objects.filter(kind=INSTALLED, resolved_at=None, plan=None)
-    known = {key.split(":", 2)[2] for key in told.values_list("key", flat=True)}
+    known = {key.split(":", 2)[2] for key, kind in told.items() if kind == INSTALLED}
     for about in sorted(standing - known):
         with fence():
             _fire(*runs[about], about=about, now=now)

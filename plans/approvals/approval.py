@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 
 from plans import flags
 from plans.approvals import grants
@@ -12,7 +12,15 @@ from plans.approvals.approved_acts import ACTS, START, Verdict
 from plans.drafting.drafting import current_revision, policy_of
 from plans.drafting.old_versions import look_before, words_of
 from plans.log_in.step_up import StepUp
-from plans.models import Approval, ApprovalRequest, Grant, Plan, RoleBinding, User
+from plans.models import (
+    Approval,
+    ApprovalRequest,
+    Grant,
+    Plan,
+    PlanRevision,
+    RoleBinding,
+    User,
+)
 from plans.people.permissions import approval_roles, require
 from plans.policies.policy_yaml import parse_policy_file
 from plans.refusal import NotAllowed, Refused
@@ -261,11 +269,12 @@ def due_to_expire(now: datetime) -> list[Any]:
         Q(state="awaiting_approval", pk__in=unanswered.values("plan"))
         | Q(state="approved", pk__in=too_old.values("plan"))
     )
-    due = list(late.values_list("pk", flat=True))
-    for plan in Plan.objects.filter(state="approved").exclude(pk__in=due):
-        limit = policy_of(current_revision(plan)).not_after
+    due = list(late.order_by().values_list("pk", flat=True))
+    in_force = PlanRevision.objects.filter(plan__state="approved", number=F("plan__revision"))
+    for revision in in_force.exclude(plan__in=due).order_by("pk"):
+        limit = policy_of(revision).not_after
         if limit is not None and limit <= now:
-            due.append(plan.pk)
+            due.append(revision.plan_id)
     return due
 
 

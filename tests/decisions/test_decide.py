@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batches.decisions.decide import decide, missing_too_long
+from batches.decisions.decide_forward import may_begin
 from batches.decisions.decision_facts import (
     Action,
     BatchFacts,
@@ -550,6 +551,32 @@ def test_nothing_starts_while_the_switch_is_off(facts):
 @given(FACTS)
 def test_nobody_but_a_person_rolls_back_while_that_switch_is_off(facts):
     assert decide(replace(facts, rollback_on=False)).do != "rollback"
+
+
+@given(
+    FACTS,
+    st.fixed_dictionaries(
+        {
+            "quote_fits": st.booleans(),
+            "quote_sentence": st.sampled_from(["", "200 s"]),
+            "release_problem": st.sampled_from(["", "revoked"]),
+            "room_problem": st.sampled_from(["", "the disk is full"]),
+        }
+    ),
+)
+def test_the_gate_of_a_batch_changes_nothing_unless_one_may_begin_at_an_open_time(facts, gate):
+    if may_begin(facts) and facts.window_open:
+        assert decide(replace(facts, release_problem="revoked")).do not in STARTS
+    else:
+        assert decide(replace(facts, **gate)) == decide(facts)
+
+
+@given(FACTS, st.booleans(), st.sampled_from(["", "opens at 22:00"]))
+def test_windows_change_nothing_where_nobody_waits_to_be_called(facts, is_open, words):
+    if may_begin(facts) or (facts.live is not None and facts.live.forward_left):
+        return
+    changed = replace(facts, window_open=is_open, window_sentence=words)
+    assert decide(changed) == decide(facts)
 
 
 @given(FACTS, st.sampled_from(["running", "paused"]))

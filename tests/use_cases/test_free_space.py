@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from django.db import OperationalError
 
+from batches.alerting import alerts
 from batches.decisions.decide import decide
 from batches.decisions.plan_facts import plan_facts
 from batches.models import Alert, Batch
@@ -64,12 +65,12 @@ def test_fault_06_the_next_batch_waits_and_a_rollback_would_not(scene, settings)
 def test_the_alert_is_opened_once_and_ends_with_the_cause(scene, settings):
     settings.MIN_FREE_MB = MORE_THAN_THERE_IS_MB
     for _look in range(2):
-        free_space.tell(now())
+        free_space.tell(now(), alerts.open_ones())
     (alert,) = open_alerts()
     assert "nothing new starts" in alert.sentence
     assert Event.objects.filter(stream__key="system", kind="alert_firing").count() == 1
     settings.MIN_FREE_MB = 1
-    free_space.tell(now())
+    free_space.tell(now(), alerts.open_ones())
     assert open_alerts() == []
 
 

@@ -298,7 +298,7 @@ def test_a_plan_that_has_ended_is_forgotten(scene, fleet):
     fleet.until_plan(plan, "completed")
     fleet.tick(3)
     assert fleet.watch.observer._plans == {}
-    assert fleet.watch._policies == {}
+    assert fleet.watch.deciding._policies == {}
 
 
 def test_the_small_chart_goes_on_after_a_restart(scene, fleet):

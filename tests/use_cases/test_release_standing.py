@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from django.db import transaction
 
+from batches.alerting import alerts
 from batches.decisions.decide import DISTRUSTED
 from batches.decisions.plan_facts import plan_facts
 from batches.effects.going_on_calling import may_go_on
@@ -283,7 +284,7 @@ def test_fault_28_what_was_tampered_with_goes_into_quarantine_by_itself(scene):
 def test_fault_28_the_watch_finds_what_was_tampered_with(scene):
     a_started(scene)
     changed_in_the_database(scene, envelope=release(scene).envelope.replace("A", "B", 1))
-    ReleaseWatch().tick(now(), fence=transaction.atomic)
+    ReleaseWatch().tick(now(), alerts.open_ones(), fence=transaction.atomic)
     assert release(scene).state == Release.QUARANTINED
 
 
@@ -292,7 +293,7 @@ def test_a_key_that_has_run_out_is_no_tampering(scene):
     key = TrustKey.objects.get(key_id=scene.key.key_id)
     key.not_after = now() - timedelta(minutes=1)
     key.save()
-    ReleaseWatch().tick(now(), fence=transaction.atomic)
+    ReleaseWatch().tick(now(), alerts.open_ones(), fence=transaction.atomic)
     assert release(scene).state == Release.TRUSTED
 
 
@@ -407,11 +408,11 @@ def test_an_alert_about_who_runs_it_ends_when_it_is_trusted_again(scene):
     running("acorn", scene=scene)
     quarantined(scene)
     watch = ReleaseWatch()
-    watch.tick(now(), fence=transaction.atomic)
-    watch.tick(now(), fence=transaction.atomic)
+    watch.tick(now(), alerts.open_ones(), fence=transaction.atomic)
+    watch.tick(now(), alerts.open_ones(), fence=transaction.atomic)
     assert Alert.objects.filter(kind=INSTALLED, resolved_at=None).count() == 1
     lift_quarantine(
         release_id=scene.release.pk, reason="a false alarm", by=scene.ada, now=now(), via="page"
     )
-    watch.tick(now(), fence=nullcontext)
+    watch.tick(now(), alerts.open_ones(), fence=nullcontext)
     assert not Alert.objects.filter(kind=INSTALLED, resolved_at=None).exists()

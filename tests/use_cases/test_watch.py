@@ -413,14 +413,14 @@ def test_a_plan_that_cannot_be_decided_about_keeps_no_other_plan_from_going_on(
 ):
     good = a_started(scene, policy=quick_policy(), keys=["acorn", "birch"], external_id="good")
     sick = a_started(scene, policy=quick_policy(), keys=["cedar", "elm"], external_id="sick")
-    decided = fleet.watch._one_plan
+    decided = fleet.watch.deciding._one_plan
 
-    def fail_for_the_sick(plan, at):
+    def fail_for_the_sick(plan, at, together=None):
         if plan.pk == sick.pk:
             raise KeyError("planted")
-        decided(plan, at)
+        decided(plan, at, together)
 
-    monkeypatch.setattr(fleet.watch, "_one_plan", fail_for_the_sick)
+    monkeypatch.setattr(fleet.watch.deciding, "_one_plan", fail_for_the_sick)
     fleet.until_plan(good, "completed")
     assert alerts_of(sick) == {"watch_failed"}
     assert alerts_of(good) == set()
@@ -504,7 +504,7 @@ def test_the_alert_about_an_approved_plan_ends_when_it_can_be_decided_about_agai
 def test_the_policies_of_plans_that_have_ended_are_forgotten(fleet, scene):
     plan = a_started(scene, policy=quick_policy(), keys=["acorn", "birch"])
     fleet.tick()
-    assert [pk for pk, _revision in fleet.watch._policies] == [plan.pk]
+    assert [pk for pk, _revision in fleet.watch.deciding._policies] == [plan.pk]
     fleet.until_plan(plan, "completed")
     fleet.tick()
-    assert fleet.watch._policies == {}
+    assert fleet.watch.deciding._policies == {}
