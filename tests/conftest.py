@@ -1,6 +1,5 @@
 """What all tests share."""
 
-import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -8,21 +7,42 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.db import connection, transaction
+from django.db import connection
+from django.test import TransactionTestCase
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 from tests.lock_order import LockOrder, watched_locks
 from upgradeconsole import known_secrets
 
-LONG_ONES = ("chaos", "journeys", "simulation")
+LONG_ONES = (
+    # Two of its files take longer than any other.
+    "simulation",
+    "chaos",
+    "journeys",
+    "processes",
+    "test_schema_fuzz.py",
+    "test_access_matrix.py",
+)
 
 
-def _empty(truncate: list[str]) -> None:
-    """Delete the rows of the named tables, past all triggers; TRUNCATE is slow."""
-    tables = re.findall(r'"(\w+)"', " ".join(truncate))
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL session_replication_role = replica")
-        for table in tables:
-            cursor.execute(f'DELETE FROM "{table}"')
+# What `migrate` writes; the tests refer to it and never change it. To have it written again would
+# take longer than most tests.
+KEPT = ("django_content_type", "auth_permission")
+
+
+def _empty(test: TransactionTestCase) -> None:
+    """Delete every row that a transactional test has left, past the triggers of the trail."""
+    triggers = import_module("plans.migrations.0002_trail_is_append_only")
+    tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
+    with connection.schema_editor() as editor:
+        if connection.vendor == "postgresql":
+            editor.execute("SET LOCAL session_replication_role = replica")
+        else:
+            triggers.drop_triggers(apps, editor)
+        for table in sorted(set(tables) - set(KEPT)):
+            editor.execute(f"DELETE FROM {editor.quote_name(table)}")
+        if connection.vendor != "postgresql":
+            triggers.create_triggers(apps, editor)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,7 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def _turn(item: pytest.Item) -> int:
-    """Return where the tests of the item's folder come."""
+    """Return where the tests of the item's folder or file come."""
     return next((n for n, name in enumerate(LONG_ONES) if name in item.path.parts), len(LONG_ONES))
 
 
@@ -52,25 +72,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _flush_spares_no_trail() -> Iterator[None]:
-    """Let transactional tests empty the trail after themselves, which its triggers refuse."""
-    triggers = import_module("plans.migrations.0002_trail_is_append_only")
-    operations = type(connection.ops)
-    original = operations.execute_sql_flush
-
-    def flush(self: Any, sql_list: list[str]) -> None:
-        if self.connection.vendor == "postgresql":
-            _empty(sql_list)
-            return
-        with self.connection.schema_editor() as editor:
-            triggers.drop_triggers(apps, editor)
-        original(self, sql_list)
-        with self.connection.schema_editor() as editor:
-            triggers.create_triggers(apps, editor)
-
-    operations.execute_sql_flush = flush  # type: ignore[assignment,method-assign]
+def _what_tests_leave_is_deleted() -> Iterator[None]:
+    """Let transactional tests delete their rows; Django's flush would truncate every table."""
+    original = TransactionTestCase._fixture_teardown
+    TransactionTestCase._fixture_teardown = _empty
     yield
-    operations.execute_sql_flush = original  # type: ignore[method-assign]
+    TransactionTestCase._fixture_teardown = original
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _static_files_are_found_once() -> Iterator[None]:
+    """Look for the static files once: the middleware is made anew for each client of each test."""
+    original = WhiteNoiseMiddleware.add_files_from_finders
+    found: dict[str, Any] = {}
+
+    def add_files(self: Any) -> None:
+        if not found:
+            original(self)
+            found.update(self.files)
+        self.files.update(found)
+
+    WhiteNoiseMiddleware.add_files_from_finders = add_files
+    yield
+    WhiteNoiseMiddleware.add_files_from_finders = original
 
 
 @pytest.fixture(autouse=True, scope="session")

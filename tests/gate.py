@@ -1,5 +1,7 @@
 """Run pytest for the gate: `python -m tests.gate [ARGUMENTS OF PYTEST]`.
 
+The consoles of the journeys and of the chaos begin with copies of one folder that is prepared here.
+
 Many tests run real processes against the real clock. What fails beside others is run once more by
 itself: that a machine is busy is no fault of the product, and what is wrong fails again. A world
 goes the same way each time, so it is not played again.
@@ -13,10 +15,14 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.journeys.ready_folder import NAMED_BY, prepare
+from tests.journeys.stack import clean_environ
+
 ROOT = Path(__file__).resolve().parents[1]
 # By file, because the tests of one file share their processes and their database; in the order of
-# tests/conftest.py. Three, because most of those that start processes wait for them.
-TOGETHER = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
+# tests/conftest.py. Five: two play worlds at first, and most of those that start processes wait
+# for them.
+TOGETHER = ("-n", "5", "--dist", "loadfile", "--no-loadscope-reorder")
 ALONE = ("--last-failed", "--last-failed-no-failures", "none")
 TESTS_FAILED = 1
 TIMELESS = "tests/simulation/"
@@ -49,5 +55,12 @@ def pytest(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -
     return subprocess.run(command, cwd=ROOT, env=environ or os.environ, check=False).returncode
 
 
+def main(arguments: Sequence[str]) -> int:
+    """Run what is named, or everything."""
+    with tempfile.TemporaryDirectory(prefix="console-ready-") as folder:
+        prepare(Path(folder), clean_environ())
+        return run(arguments, {**os.environ, NAMED_BY: folder})
+
+
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

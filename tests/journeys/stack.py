@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests.journeys.ready_folder import copy_ready_folder
 from upgradeconsole.demo.tenants import demo_tenants
 
 T = TypeVar("T")
@@ -483,9 +484,16 @@ def running(
     policies: str,
     fleet_port: int | None = None,
     environ: Mapping[str, str] | None = None,
+    first_start: bool = False,
 ) -> Iterator[Stack]:
-    """Run the whole product for a while; nothing of it is left afterwards."""
+    """Run the whole product for a while; nothing of it is left afterwards.
+
+    In the gate its data folder is a copy of one that was prepared before, unless the story is about
+    the first start.
+    """
     stack = Stack(data.resolve(), environ or {}, fleet_port or free_port())
+    if not first_start:
+        copy_ready_folder(stack.data, environ or {})
     try:
         stack.start()
         stack.settle_in(policies)

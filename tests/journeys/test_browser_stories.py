@@ -50,7 +50,9 @@ approvals:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with running(tmp_path_factory.mktemp("stories"), policies=POLICIES) as started:
+    folder = tmp_path_factory.mktemp("stories")
+    # The one that begins with nothing, as a person does who tries the console.
+    with running(folder, policies=POLICIES, first_start=True) as started:
         yield started
 
 

@@ -7,6 +7,12 @@ import pytest
 from tests import gate
 
 
+@pytest.fixture(autouse=True)
+def _one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process costs seconds, and one is enough for a suite of one file."""
+    monkeypatch.setattr(gate, "TOGETHER", ("-n", "1", *gate.TOGETHER[2:]))
+
+
 @pytest.fixture
 def suite(tmp_path: Path) -> Path:
     (tmp_path / "test_sometimes.py").write_text(

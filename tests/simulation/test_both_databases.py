@@ -29,6 +29,7 @@ def story(world: World) -> list[tuple[object, ...]]:
     return [(round(entry.at, 1), entry.stream, entry.seq, entry.kind) for entry in world.trail]
 
 
+@pytest.mark.timeout(600)
 def test_a_world_is_the_same_story_on_both(stage: Stage, in_memory: Stage) -> None:
     found = [seed for seed in range(100) if undisturbed(scenario_of(seed))]
     for seed in found[:WORLDS]:

@@ -29,7 +29,8 @@ from tests.web.access_scene import (
 from tests.web.api_scene import configure
 from tests.web.endpoints import ANYBODY, API, LOGGED_IN, PAGES, PLAN, WAITING, Endpoint
 
-pytestmark = pytest.mark.django_db
+# Thousands of requests, on a machine that does other things too.
+pytestmark = [pytest.mark.django_db, pytest.mark.timeout(360)]
 TOKEN = "t" * 32
 BARRED = {401, 403, 404, 405, 500}
 ELSEWHERE = ("accounts/", "admin/", "favicon.ico")
@@ -177,18 +178,25 @@ def may(holder: str, action: str, *, everywhere: bool) -> bool:
     return holder in ROLES_OF_ACTION[action] or (action == "view" and holder == APPROVES)
 
 
-def methods(*, about: bool = False) -> Iterator[tuple[str, Endpoint, str, str]]:
+# The longest tests, so that one is told of the half that is wrong.
+IN_PARTS = pytest.mark.parametrize("part", [PAGES, API], ids=["pages", "api"])
+
+
+def methods(
+    part: dict[str, Endpoint] = ENDPOINTS, *, about: bool = False
+) -> Iterator[tuple[str, Endpoint, str, str]]:
     """Return every method of every address, of those only that name something when asked so."""
-    for name, endpoint in sorted(ENDPOINTS.items()):
+    for name, endpoint in sorted(part.items()):
         if about and not endpoint.about:
             continue
         for method, action in endpoint.methods.items():
             yield name, endpoint, method, action
 
 
-def test_each_role_may_what_it_says_on_its_own_tenants(asker):
+@IN_PARTS
+def test_each_role_may_what_it_says_on_its_own_tenants(asker, part):
     wrong = []
-    for name, endpoint, method, action in methods():
+    for name, endpoint, method, action in methods(part):
         for holder, who in asker.scene.people.items():
             got = asker.status(name, method, OWN, who)
             if may(holder, action, everywhere=False):
@@ -202,10 +210,11 @@ def test_each_role_may_what_it_says_on_its_own_tenants(asker):
     assert not wrong, told(wrong)
 
 
-def test_what_is_anothers_does_not_exist(asker):
+@IN_PARTS
+def test_what_is_anothers_does_not_exist(asker, part):
     """The answer is the one for what there is not at all, and 404 to whoever holds the right."""
     wrong = []
-    for name, endpoint, method, action in methods(about=True):
+    for name, endpoint, method, action in methods(part, about=True):
         for holder, who in asker.scene.people.items():
             got = asker.status(name, method, OTHER, who)
             missing = asker.status(name, method, MISSING, who)
