@@ -1,14 +1,20 @@
 """Where every page and endpoint is; sockets: routing.py."""
 
+import sys
+
 from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.templatetags.static import static
 from django.urls import include, path
 from django.views.decorators.http import require_safe
 from django.views.defaults import page_not_found
+from django.views.defaults import server_error as page_of_error
 from django.views.generic import RedirectView
 
+from plans.database_away import DATABASE_AWAY
 from plans.log_in.factor_gate import MACHINE_PATHS
+from plans.pages.refusals import database_away
+from plans.refusal import NO_ANSWER
 from plans.sso import provider
 from upgradeconsole.request_limits import problem_answer
 
@@ -32,7 +38,24 @@ def not_there(request: HttpRequest, exception: Exception) -> HttpResponse:
     return problem_answer(404, "not_found", sentence)
 
 
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer for an error for which no view could: the console's own mistake, or the database away.
+
+    The session is read before any view is reached; where the database is away altogether, it is
+    noticed there.
+    """
+    away = isinstance(sys.exc_info()[1], DATABASE_AWAY)
+    if not request.path.startswith(MACHINE_PATHS):
+        return database_away(request) if away else page_of_error(request)
+    if not away:
+        return problem_answer(500, "error", "The console made a mistake; its log says which.")
+    answer = problem_answer(503, "database_away", NO_ANSWER)
+    answer["Retry-After"] = "1"
+    return answer
+
+
 handler404 = not_there
+handler500 = server_error
 
 to_step_up = RedirectView.as_view(pattern_name="step-up", query_string=True)
 # Before the library's own of the same addresses. Administrators write people's addresses; a

@@ -18,6 +18,8 @@ VERDICT_WORDS = {
     "no_data": "No data",
     "undecided": "Not yet",
 }
+JUDGED = frozenset({"running", "paused"})
+"""The states in which a further look may still change anything."""
 
 
 def guardrails_shown(
@@ -26,12 +28,14 @@ def guardrails_shown(
     """Return each guardrail with its number, what was last ruled on it, and why."""
     ruled = {state.key: state for state in GuardrailState.objects.filter(plan=plan)}
     return [
-        _guardrail(limit, ruled.get(limit.key), irreversible=irreversible)
+        _guardrail(plan, limit, ruled.get(limit.key), irreversible=irreversible)
         for limit in limits_of(policy)
     ]
 
 
-def _guardrail(limit: Limit, state: GuardrailState | None, *, irreversible: bool) -> dict[str, Any]:
+def _guardrail(
+    plan: Plan, limit: Limit, state: GuardrailState | None, *, irreversible: bool
+) -> dict[str, Any]:
     told: dict[str, Any] = {
         "key": limit.key,
         "kpi": limit.kpi,
@@ -63,6 +67,8 @@ def _guardrail(limit: Limit, state: GuardrailState | None, *, irreversible: bool
     }
     if state is not None:
         told |= _ruled(limit, state)
+    if str(plan.state) not in JUDGED:
+        told["next"] = ""
     if irreversible and "roll " in told["next"]:
         told["next"] = told["next"].replace(
             f"roll {WHO[limit.scope]} back", "stop the plan; nothing is restored"

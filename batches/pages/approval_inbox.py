@@ -3,17 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
-from django.db.models import Count, Max, Q, QuerySet
+from django.db.models import QuerySet
 
+from batches.live.points_to_weigh import Before, Point, points_to_weigh
+from batches.live.weighing import sizes_of, taken_back_before
 from batches.pages.plan_list import from_versions
 from batches.placebo.beside import Beside, beside_revision
 from batches.quotes.quote import Quote
 from batches.rollout.readiness import quote_for
 from plans.approvals import approval
+from plans.approvals.approved_acts import START
 from plans.drafting.drafting import policy_of
-from plans.models import Adjustment, Approval, ApprovalRequest, Plan, PlanTenant, User
+from plans.models import Adjustment, Approval, ApprovalRequest, Plan, User
 from plans.policies.policy_words import span
 from plans.refusal import BadInput
 
@@ -36,6 +38,7 @@ class InboxLine:
     urgent: bool
     adjustment: Adjustment | None = None
     beside: Beside | None = None
+    points: tuple[Point, ...] = ()
 
 
 def inbox(person: User, *, now: datetime) -> list[InboxLine]:
@@ -43,10 +46,12 @@ def inbox(person: User, *, now: datetime) -> list[InboxLine]:
     requests = approval.waiting_for(person, now=now)
     plans = [request.plan for request in requests]
     versions = from_versions(plans)
-    sizes = _sizes([plan.pk for plan in plans])
+    sizes = sizes_of([plan.pk for plan in plans])
+    before = taken_back_before(plans, person)
     lines: list[InboxLine] = []
     for request in requests:
-        tenants, batches, first = sizes.get(request.plan_id, (0, 0, 0))
+        sizes_here = sizes.get(request.plan_id, ())
+        tenants = sum(sizes_here)
         policy = policy_of(request.revision)
         quote, trouble = None, ""
         try:
@@ -63,8 +68,8 @@ def inbox(person: User, *, now: datetime) -> list[InboxLine]:
                 request=request,
                 from_versions=versions.get(request.plan_id, ()),
                 tenants=tenants,
-                batches=batches,
-                first_batch=first,
+                batches=len(sizes_here),
+                first_batch=sizes_here[0] if sizes_here else 0,
                 soak=span(sum(batch.soak_seconds for batch in policy.batches)),
                 missing=tuple(request.missing_roles(request.approvals.all())),
                 quote=quote,
@@ -72,21 +77,40 @@ def inbox(person: User, *, now: datetime) -> list[InboxLine]:
                 urgent=(request.deadline - now).total_seconds() < 15 * 60,
                 adjustment=getattr(request, "adjustment", None),
                 beside=beside_revision(request.revision),
+                points=_points(
+                    request,
+                    sizes_here,
+                    versions.get(request.plan_id, ()),
+                    before.get(request.plan_id, ()),
+                ),
             )
         )
     return lines
 
 
-def _sizes(ids: Sequence[UUID]) -> dict[UUID, tuple[int, int, int]]:
-    rows = (
-        PlanTenant.objects.filter(plan__in=ids, excluded=False)
-        .order_by()
-        .values("plan_id")
-        .annotate(
-            n=Count("pk"), last=Max("batch_number"), first=Count("pk", filter=Q(batch_number=1))
-        )
+def _points(
+    request: ApprovalRequest,
+    sizes: Sequence[int],
+    running: Sequence[str],
+    before: Sequence[Before],
+) -> tuple[Point, ...]:
+    """Return what to weigh before a start; a change of a running plan speaks for itself.
+
+    Whether all could be back in time is said by the quote of the line.
+    """
+    if request.action != START:
+        return ()
+    release = request.plan.release
+    policy = policy_of(request.revision)
+    told = points_to_weigh(
+        policy,
+        sizes,
+        version=release.version,
+        running=running,
+        before=before,
+        first_over=None,
     )
-    return {row["plan_id"]: (row["n"], row["last"], row["first"]) for row in rows}
+    return tuple(told)
 
 
 def decided_by(person: User) -> QuerySet[Approval]:

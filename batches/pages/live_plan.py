@@ -22,6 +22,7 @@ from batches.live.ladder import rungs
 from batches.live.plan_tables import event_rows, page_of_tenants, recent_answers
 from batches.live.snapshot import plan_snapshot
 from batches.live.snapshot_batches import WORST_FIRST
+from batches.live.weighing import weighing_of
 from batches.looks.charts import plan_charts
 from batches.placebo.beside import beside_plan as placebo_beside
 from batches.rollback import rollback
@@ -125,6 +126,7 @@ def live_plan(request: HttpRequest, plan_id: uuid.UUID) -> HttpResponse:
     }
     if plan.started_at is None:
         context["beside"] = placebo_beside(plan)
+        context["weighing"] = weighing_of(plan, context["snapshot"], person(request))
     context |= page_of_tenants(plan, request.GET)
     return render(request, "batches/live_plan.html", context)
 

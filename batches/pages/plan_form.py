@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from batches.models import TenantUpgrade
 from batches.pages.approval_inbox import decided_by, inbox
+from batches.pages.first_steps import first_steps
 from batches.pages.plan_forms import PlanForm, values_of
 from batches.pages.plan_list import PLANS_PER_PAGE, filtered, lines, tiles
 from batches.pages.preview_words import batch_lines, guardrail_line
@@ -44,6 +45,7 @@ def plan_list(request: HttpRequest) -> HttpResponse:
         "plugins": Plugin.objects.values_list("key", flat=True),
         "may_draft": may(user, "draft"),
         "filtering": any(chosen.values()),
+        "steps": first_steps(user, timezone.now()),
     }
     return render(request, "batches/plan_list.html", context)
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
 
 from batches.live.ladder import BAR_ORDER, Share, shares
-from batches.models import Rollback, TenantUpgrade
+from batches.models import Batch, Rollback, TenantUpgrade
 from batches.rollback.back_in_band import ending_shown
 from plans.lifecycle import PLAN
 from plans.models import Plan, PlanRevision, PlanTenant
@@ -98,13 +98,16 @@ def filtered(plans: QuerySet[Plan], chosen: Mapping[str, str]) -> QuerySet[Plan]
 
 
 def lines(plans: Sequence[Plan]) -> list[PlanLine]:
-    """Return one page of plans with their progress: five queries, however many plans."""
+    """Return one page of plans with their progress: six queries, however many plans."""
     ids = [plan.pk for plan in plans]
     counts = _upgrade_counts(ids)
     places = _place_counts(ids)
     versions = from_versions(plans)
     aftermaths = _aftermaths(ids)
     shown = {plan.pk: ending_shown(str(plan.state), aftermaths.get(plan.pk, "")) for plan in plans}
+    # A plan of which a batch is held runs by its state, and stands still until a person decides.
+    held = Batch.objects.filter(plan__in=ids, plan__state="running", state="held")
+    shown |= dict.fromkeys(held.values_list("plan_id", flat=True), ("held", "Held"))
     backs = {row.plan_id: row for row in Rollback.objects.filter(plan__in=ids)}
     return [
         PlanLine(

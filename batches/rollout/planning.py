@@ -129,6 +129,11 @@ def _way_back_words(resolved: Resolved, keys: Sequence[str], now: datetime) -> t
     return tuple(f"{one.sentence[0].upper()}{one.sentence[1:]}{tail}." for one in found)
 
 
+def _not_submitted(why: str) -> str:
+    """Say why in a whole sentence; advice may end as a question does."""
+    return f"The plan cannot be submitted: {why}" + ("" if why.endswith("?") else ".")
+
+
 def draft_plan(*, draft: PlanDraft, author: User, now: datetime, via: str) -> Plan:
     """Create a plan in draft; raise BadInput with everything that is wrong."""
     return drafting.draft_plan(
@@ -186,7 +191,7 @@ def submit(*, plan_id: Any, by: User, now: datetime, via: str) -> Plan:
         if not connection.in_atomic_block:
             probe_when_old(policy=policy, now=now, via=via)
         if unfit := fits_of(plan, policy, now).errors:
-            raise KpisDoNotFit([f"The plan cannot be submitted: {one}." for one in unfit])
+            raise KpisDoNotFit([_not_submitted(one) for one in unfit])
     outlooks = outlook_of(plan)
     with transaction.atomic():
         submitted = approval.submit(plan_id=plan_id, by=by, now=now, via=via)

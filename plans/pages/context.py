@@ -8,6 +8,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from plans import flags
+from plans.log_in.first_account import first_account_command
 from plans.models import Flag, TrailCheck, User
 from plans.people.permissions import may
 
@@ -26,6 +27,8 @@ def console(request: HttpRequest) -> dict[str, Any]:
             "approvals_waiting": 0,
             "server_now": timezone.now(),
             "factors_optional": optional,
+            # Asked by the log-in page alone: other pages must do without the database.
+            "first_account": first_account_command,
             **_single_sign_on(),
         }
     from plans.approvals.approval import waiting_for

@@ -35,7 +35,7 @@ class RefusalMiddleware:
         """Answer for refusals and an absent database; everything else stays an error."""
         if isinstance(error, DATABASE_AWAY):
             logger.error("The database did not answer: %s", error)
-            return _database_away(request)
+            return database_away(request)
         note_refusal(request, error, via="page")
         if not isinstance(error, Refused):
             return None
@@ -73,7 +73,7 @@ def _step_up(request: HttpRequest, error: StepUpRequired) -> HttpResponse:
     return HttpResponseRedirect(where)
 
 
-def _database_away(request: HttpRequest) -> HttpResponse:
+def database_away(request: HttpRequest) -> HttpResponse:
     """Say it to a script as every refusal, to a person as a page that needs no database."""
     if request.headers.get("Accept", "").startswith("application/json"):
         told = {"refused": True, "sentence": NO_ANSWER}

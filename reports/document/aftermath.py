@@ -1,5 +1,7 @@
 """What the report says around its rollbacks: how the Kpis were afterwards, and what was drilled."""
 
+import re
+
 from reports.document.blocks import (
     NOTHING,
     Block,
@@ -40,7 +42,7 @@ def aftermath_blocks(rollback: RollbackFact) -> list[Block]:
     if rollback.aftermath_kpis and rollback.aftermath != "watching":
         rows = tuple(
             (
-                Cell(kpi.guardrail),
+                Cell(called(kpi.guardrail)),
                 Cell(words(kpi.verdict), tone=AFTERMATH_TONES.get(kpi.verdict, "plain")),
                 Cell(quantity(kpi.value, kpi.unit), number=True),
                 Cell(quantity(kpi.threshold, kpi.unit), number=True),
@@ -53,6 +55,11 @@ def aftermath_blocks(rollback: RollbackFact) -> list[Block]:
         caption = f"The restored tenants, as of {utc(rollback.aftermath_at)}"
         blocks.append(Table(caption, head, (38, 18, 12, 12, 10, 10), rows))
     return blocks
+
+
+def called(guardrail: str) -> str:
+    """Return what a guardrail is called beside columns that hold its limit and its window."""
+    return re.sub(r" at_(?:most|least) .*? over [\d.]+ s", "", guardrail)
 
 
 DRILL_TONES: dict[str, Tone] = {"passed": "good", "failed": "bad"}

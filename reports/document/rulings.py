@@ -71,7 +71,7 @@ def _pictures(rulings: Sequence[RulingFact]) -> list[Picture]:
         if not any(value is not None for _at, value in values) or ruling.threshold is None:
             continue
         svg = kpi_chart(
-            name=ruling.guardrail,
+            name=ruling.kpi,
             unit=ruling.unit,
             lines=(Line("measured over its window", values),),
             limits=(

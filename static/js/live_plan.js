@@ -29,6 +29,8 @@ function typing() {
 
 parts.onState = (state, label) => {
   announcer.textContent = `The plan is now: ${label}`;
+  // Whoever has it in a tab behind others reads it there.
+  document.title = document.title.replace(/: [^:]* · /, `: ${label.toLowerCase()} · `);
   if (planned) location.reload();
 };
 

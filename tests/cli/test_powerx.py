@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console as Terminal
 
 from tests.cli.stub_console import AT, PLAN
 from upgradeconsole.cli import following
 from upgradeconsole.cli.main import run
+from upgradeconsole.cli.render import print_event
 
 
 @pytest.fixture
@@ -593,3 +596,41 @@ def test_a_plan_with_warnings_was_handed_in_all_the_same(console, powerx, capsys
     console.will("/internal/version/upgrade/plan", (201, warned))
     assert powerx(f"{UPGRADE} --tenants all") == 0
     assert "warning: error_rate from prom" in capsys.readouterr().out
+
+
+def test_on_a_terminal_an_event_goes_on_beside_its_time_and_in_a_log_it_is_one_line():
+    event = {"at": "2031-03-05T12:00:10Z", "sentence": "Batch 1 (canary) began with " + "6 " * 30}
+    screen, log = StringIO(), StringIO()
+    print_event(Terminal(file=screen, force_terminal=True, color_system=None, width=60), event)
+    print_event(Terminal(file=log, width=60), event)
+    first, second, *_more = screen.getvalue().splitlines()
+    assert first.startswith("12:00:10Z  Batch 1 (canary) began")
+    assert second.startswith(" " * 11 + "6 ")
+    assert len(log.getvalue().splitlines()) == 1
+
+
+def listed(name: str, state: str, waiting_for: str = "") -> dict[str, Any]:
+    return {
+        "plan": PLAN, "external_id": name, "plugin": "pay", "to_version": "1.5.0", "state": state,
+        "policy": "safe-rollout", "created_at": AT, "waiting_for": waiting_for,
+    }  # fmt: skip
+
+
+def test_list_shows_the_plans_and_what_they_wait_for(console, powerx, capsys):
+    rows = [listed("pay-7", "running", "batch 2 waits for a person"), listed("pay-6", "completed")]
+    console.will("/api/v1/plans/", (200, {"results": rows, "next": "more"}))
+    assert powerx("list --state running --limit 2") == 0
+    asked = console.asked[0][1]
+    for part in ("state=running", "limit=2", "rehearsals=false"):
+        assert part in asked
+    out = capsys.readouterr().out
+    for words in ("pay-7", "running", "batch 2 waits for a person", "pay-6", "completed", "more"):
+        assert words in out
+
+
+def test_list_says_that_no_plan_fits_and_prints_json(console, powerx, capsys):
+    console.will("/api/v1/plans/", (200, {"results": [], "next": None}))
+    assert powerx("list --plugin mail") == 0
+    assert "No plan fits." in capsys.readouterr().out
+    assert powerx("list -o json") == 0
+    assert json.loads(capsys.readouterr().out) == []

@@ -273,3 +273,26 @@ def test_slower_than_every_bound_is_told_as_at_least_the_last_bound():
     (point,) = look.canary.values()
     assert isinstance(point, HistogramPoint)
     assert quantile_of(point.buckets, point.total, 0.95) == 100.0
+
+
+def test_what_waits_for_a_person_is_said_above_with_its_button_once(scene):
+    plan = upgraded(scene)
+    Batch.objects.filter(plan=plan, number=1).update(state="passed")
+    Batch.objects.filter(plan=plan, number=2).update(advance="manual")
+    Plan.objects.filter(pk=plan.pk).update(waiting_for="batch 2 (rest) waits for a person")
+    text = browser(scene.olga).get(page(plan)).content.decode()
+    callout, ladder = text.index('data-part="callout"'), text.index('data-part="ladder"')
+    assert text.count("Let batch 2 begin") == 1
+    assert callout < text.index("Batch 2 (rest) waits for a person") < ladder
+    assert callout < text.index("Let batch 2 begin") < ladder
+
+
+def test_a_held_batch_is_seen_beside_the_name_of_the_plan(scene):
+    plan = upgraded(scene)
+    Batch.objects.filter(plan=plan, number=1).update(
+        state="held", held_from="soaking", held_kind="failure_rate", held_reason="too many"
+    )
+    text = browser(scene.olga).get(page(plan)).content.decode()
+    bar = text[text.index('data-part="bar"') : text.index('data-part="promise"')]
+    assert "Held" in bar
+    assert "Too many" in text[text.index('data-part="callout"') : text.index('data-part="ladder"')]

@@ -3,6 +3,9 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
+from reports.document.aftermath import called
 from reports.document.blocks import Picture, Statements, Table
 from reports.document.rulings import MOST_PICTURES, rulings_section
 from tests.reports.sample_facts import after, breach, rolled_back_facts
@@ -50,3 +53,17 @@ def test_each_query_is_told_once():
     assert told.items == (
         ("error_rate was asked of prom: bad: sum by (tenant) (errors_total)", "plain"),
     )
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("error_rate at_most 2 for 95 % over 60 s", "error_rate"),
+        (
+            "cost at_least 1.5 points over 0.5 s against control per batch",
+            "cost against control per batch",
+        ),
+    ],
+)
+def test_beside_its_limit_a_guardrail_is_called_by_its_kpi(key, name):
+    assert called(key) == name

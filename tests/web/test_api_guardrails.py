@@ -108,6 +108,10 @@ def test_a_plan_says_how_each_guardrail_stands_and_how_far_the_next_verdict_is(s
     assert rail["recent"] == [[1.0, 0.4, 5.0], [6.0, None, 5.0]]
     assert rail["stands_out"] == [{"tenant": "birch", "value": 9.1}]
     assert told["stops_again"] == []
+    # What the next look could do is told for as long as there is one.
+    Plan.objects.update(state="rolling_back")
+    told = scene.client(scene.rita).get(url("")).json()
+    assert next(one for one in told["guardrails"] if one["key"] == key)["next"] == ""
 
 
 def test_before_the_start_it_says_what_the_guardrails_would_do(scene):

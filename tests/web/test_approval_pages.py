@@ -6,13 +6,14 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from batches.models import Rollback
 from batches.rollout import planning
 from plans.approvals import approval
 from plans.drafting.drafting import PlanDraft, TenantChoice
-from plans.models import Plan
+from plans.models import Plan, RoleBinding
 from plans.policies.keeping import save_policy_text
 from plans.releases.registering import register_release
-from tests.web.api_scene import POLICY_TEXT, Scene, configure, now
+from tests.web.api_scene import POLICY_TEXT, Scene, configure, now, person
 from tests.web.page_scene import browser, draft, said, state_of, submitted, text_of
 
 pytestmark = pytest.mark.django_db
@@ -100,8 +101,8 @@ def test_deciding_twice_is_refused_with_a_sentence(scene):
 def test_who_cannot_decide_reads_why_and_sees_no_form(scene):
     plan = submitted(scene)
     form = reverse("plan-approve", args=[plan.pk])
-    for person, why in ((scene.mara, "You wrote or edited this plan"), (scene.olga, "do not hold")):
-        shown = page_of(browser(person), plan)
+    for reader, why in ((scene.mara, "You wrote or edited this plan"), (scene.olga, "do not hold")):
+        shown = page_of(browser(reader), plan)
         assert why in shown
         assert form not in shown
     assert form in page_of(browser(scene.sona), plan)
@@ -169,6 +170,58 @@ def test_the_inbox_holds_enough_to_decide(scene):
         assert words in shown
     assert "Read me" in shown
     assert reverse("live-plan", args=[plan.pk]) in shown
+
+
+def taken_back(plan: Plan) -> None:
+    """Let the plan be one that the console had to take back."""
+    Rollback.objects.create(
+        plan=plan,
+        scope="plan",
+        trigger="breach",
+        via="watch",
+        reason="error_rate 9 % is over its limit",
+        triggered_at=now(),
+        clock_from=now(),
+        deadline=now(),
+        finished_at=now(),
+        touched=2,
+    )
+
+
+def test_whoever_decides_sees_what_to_weigh_here_and_in_the_inbox(scene):
+    taken_back(submitted(scene, "autumn"))
+    plan = submitted(scene, note="Why now")
+    told = (
+        "1.5.0 was taken back before, from 2 tenants of autumn: The console rolled back the plan:"
+        " error_rate 9 % is over its limit."
+    )
+    page = page_of(browser(scene.aram), plan)
+    assert told in page
+    assert "3: 1 first, then 2; soaks 2 min in all" in page
+    assert page.count("Why now") == 1
+    assert told in text_of(browser(scene.aram).get("/approvals/"))
+
+
+def test_a_plan_without_a_risk_says_what_was_looked_at(scene):
+    plan = submitted(scene)
+    # Which version its tenants run is not known here; that is said above.
+    assert plan.old_versions
+    page = page_of(browser(scene.olga), plan)
+    assert "Besides what is said above, nothing stands out. Looked at: how many go first" in page
+    Plan.objects.update(old_versions=[])
+    assert "> <span>Nothing stands out. Looked at" in page_of(browser(scene.olga), plan)
+
+
+def test_nobody_reads_of_a_rollback_in_a_plan_that_is_not_theirs_to_see(scene):
+    taken_back(submitted(scene, "autumn", tenants=TenantChoice(keys=("cedar",))))
+    plan = submitted(scene, tenants=TenantChoice(keys=("acorn", "birch")))
+    few = person("Few")
+    RoleBinding.objects.create(
+        user=few, kind=RoleBinding.APPROVAL, role="system_admin", selector={"region": "eu"}
+    )
+    page = page_of(browser(few), plan)
+    assert "What to weigh" in page
+    assert "autumn" not in page
 
 
 def test_the_inbox_is_empty_for_the_author_and_after_the_verdict(scene):

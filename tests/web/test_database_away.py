@@ -61,3 +61,34 @@ def test_fault_04_a_page_says_it_to_people_and_to_its_script(scene, accept):
     else:
         assert answer.json() == {"refused": True, "sentence": NO_ANSWER}
     assert Plan.objects.get().state == "running"
+
+
+@contextmanager
+def nothing_is_read() -> Iterator[None]:
+    """Let the driver refuse everything, as it does when the server is away."""
+
+    def refuse(*_call: Any) -> Any:
+        raise OperationalError("unable to open database file")
+
+    with connection.execute_wrapper(refuse):
+        yield
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("/plans/", "The database does not answer"),
+        ("/api/v1/plans/", NO_ANSWER),
+    ],
+)
+def test_fault_04_a_database_that_is_away_altogether_is_no_mistake_of_the_console(
+    scene, address, told
+):
+    started(scene)
+    # Whoever is logged in: their session is read before any view is reached.
+    olga = Client(raise_request_exception=False)
+    olga.force_login(scene.olga)
+    with nothing_is_read():
+        answer = olga.get(address)
+    assert (answer.status_code, answer["Retry-After"]) == (503, "1")
+    assert told in answer.content.decode()

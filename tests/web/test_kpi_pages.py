@@ -45,7 +45,7 @@ def test_the_list_and_the_kpi_show_what_was_found(scene, metrics):
     assert "does not fit" in text_of(answer)
     shown = text_of(mara.get(ONE))
     assert "fleet has no series requests_total." in shown
-    assert "did you mean request_total?</p>" in shown
+    assert "Did you mean request_total?</p>" in shown
     assert "0 of 3" in shown
 
 

@@ -12,7 +12,7 @@ from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.test import Client
 
-from plans.models import Event
+from plans.models import Event, User
 from tests.builders import a_started
 from tests.web.api_scene import Scene, configure, now
 from tests.web.factors import PASSWORD, App, give_password, logged_in, with_password
@@ -268,3 +268,16 @@ def test_passwords_and_codes_may_be_pasted(scene):
 
     assert "onpaste" not in page
     assert 'autocomplete="current-password"' in page
+
+
+# ---- the first account
+
+
+def test_where_nobody_has_an_account_the_page_says_how_the_first_is_made(client):
+    page = text_of(client.get("/accounts/login/"))
+    assert "Nobody has an account here yet" in page
+    assert "./console manage createsuperuser" in page
+    User.objects.create_user("ada@example.org", name="Ada")
+    page = text_of(client.get("/accounts/login/"))
+    assert "createsuperuser" not in page
+    assert "An administrator of this console makes one for you" in page

@@ -1,5 +1,7 @@
 """The list of plans and the form with its preview."""
 
+from typing import Any
+
 import pytest
 from django.db import connection
 from django.test import Client
@@ -237,3 +239,40 @@ def test_the_preview_says_what_the_evidence_test_compares_and_what_follows(scene
     assert "<h3>Evidence</h3>" in shown
     assert "worse than x1.2 + 0.5 points" in shown
     assert "the whole plan is taken back" in shown
+
+
+def steps_of(client: Client) -> dict[str, Any]:
+    return {step.title: step for step in client.get("/plans/").context["steps"]}
+
+
+def test_before_the_first_plan_the_list_says_what_is_missing_and_who_can_do_it(scene, settings):
+    settings.BASE_DIR = settings.DICTIONARY_FILE.parent / "installed"
+    shipped = settings.BASE_DIR / "config" / "deployers.yaml"
+    shipped.parent.mkdir(parents=True)
+    settings.DEPLOYERS_FILE = settings.DEPLOYERS_FILE.rename(shipped)
+    RoleBinding.objects.filter(role="operator").update(ended_at=now())
+    steps = steps_of(browser(scene.mara))
+    assert {title for title, step in steps.items() if not step.done} == {
+        "Say how your platform upgrades, restores and reads a tenant",
+        "Let people in, and give them their roles",
+        "Draft the first plan",
+    }
+    platform = steps["Say how your platform upgrades, restores and reads a tenant"]
+    people = steps["Let people in, and give them their roles"]
+    assert "still the shipped example" in platform.told
+    assert (people.told, people.page) == ("Nobody is operator yet.", "")
+    assert steps_of(browser(scene.ada))[people.title].page == "admin:plans_user_changelist"
+
+
+def test_a_file_that_cannot_be_read_is_a_step_that_says_why(scene, settings):
+    settings.DICTIONARY_FILE.write_text("{}}")
+    step = steps_of(browser(scene.mara))["Say where your metrics are and what they mean"]
+    assert not step.done
+    assert str(settings.DICTIONARY_FILE) in step.told
+
+
+def test_with_a_plan_there_are_no_first_steps(scene):
+    draft(scene)
+    answer = browser(scene.mara).get("/plans/")
+    assert not answer.context["steps"]
+    assert "Before the first plan" not in text_of(answer)

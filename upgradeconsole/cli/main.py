@@ -16,6 +16,7 @@ from upgradeconsole.cli import (
     acts_under_way,
     adjusting,
     approvers,
+    listing,
     placebos,
     pushes,
     render,
@@ -227,6 +228,7 @@ def promote(
     return _act("promote", plan, body | with_code(code), output)
 
 
+listing.add_to(plugin)
 acts_under_way.add_to(plugin)
 approvers.add_to(plugin)
 

@@ -42,6 +42,11 @@ def terminal(*, stderr: bool = False) -> Terminal:
     return out
 
 
+def piped(out: Terminal) -> bool:
+    """Tell whether each line stays one; on a terminal a long one goes on at a word's beginning."""
+    return not out.is_terminal
+
+
 def printable(text: object) -> str:
     """Return text on one line without control characters: what a platform answered is not ours."""
     flat = " ".join(str(text).split())
@@ -70,8 +75,14 @@ def print_json(out: Terminal, value: Any) -> None:
 
 
 def print_event(out: Terminal, event: Mapping[str, Any]) -> None:
-    """Print one event as one line: time and sentence."""
-    out.print(f"{clock(event['at'])}  {printable(event['sentence'])}", soft_wrap=True)
+    """Print one event: time and sentence; one line in a log, beside the time on a terminal."""
+    at, said = clock(event["at"]), printable(event["sentence"])
+    if piped(out):
+        out.print(f"{at}  {said}", soft_wrap=True)
+        return
+    beside = Table.grid(padding=(0, 2))
+    beside.add_row(at, said)
+    out.print(beside)
 
 
 def print_plan(out: Terminal, plan: Mapping[str, Any]) -> None:
@@ -84,28 +95,28 @@ def print_plan(out: Terminal, plan: Mapping[str, Any]) -> None:
             f"   {printable(plan['plugin'])} to {printable(plan['to_version'])}   ",
             state_text(plan["state"]),
         ),
-        soft_wrap=True,
+        soft_wrap=piped(out),
     )
-    out.print(f"id {plan['plan']}   policy {printable(plan['policy'])}", soft_wrap=True)
+    out.print(f"id {plan['plan']}   policy {printable(plan['policy'])}", soft_wrap=piped(out))
     for line in _warnings(plan):
-        out.print(line, soft_wrap=True)
+        out.print(line, soft_wrap=piped(out))
     if plan.get("batches"):
         out.print(_batches(plan["batches"]))
     if plan.get("counts"):
         counts = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in plan["counts"].items())
-        out.print(f"Tenants: {counts}", soft_wrap=True)
+        out.print(f"Tenants: {counts}", soft_wrap=piped(out))
     for line in _guardrails(plan):
-        out.print(line, soft_wrap=True)
+        out.print(line, soft_wrap=piped(out))
     evidence = plan.get("evidence")
     if evidence:
         words = f"Evidence: {evidence['percent']:.0f} % ({printable(evidence['sentence'])})"
         bad = evidence["verdict"] == "breached"
-        out.print(Text(words, style="bold red" if bad else ""), soft_wrap=True)
+        out.print(Text(words, style="bold red" if bad else ""), soft_wrap=piped(out))
     rollback = plan.get("rollback")
     if rollback:
-        out.print(_rollback(rollback), soft_wrap=True)
+        out.print(_rollback(rollback), soft_wrap=piped(out))
     if plan.get("possible"):
-        out.print(f"Possible now: {', '.join(plan['possible'])}", soft_wrap=True)
+        out.print(f"Possible now: {', '.join(plan['possible'])}", soft_wrap=piped(out))
 
 
 _RULED = {"fine": "green", "breached": "bold red", "no_data": "yellow"}
@@ -162,9 +173,9 @@ def print_planned(out: Terminal, name: str, answer: Mapping[str, Any]) -> None:
         Text.assemble(
             ("Plan ", "bold"), (printable(name), "bold"), "   ", state_text(answer["state"])
         ),
-        soft_wrap=True,
+        soft_wrap=piped(out),
     )
-    out.print(f"id {answer['plan']}   revision {answer['revision']}", soft_wrap=True)
+    out.print(f"id {answer['plan']}   revision {answer['revision']}", soft_wrap=piped(out))
     if answer["batches"]:
         out.print(_batches(answer["batches"]))
     if answer["quote_seconds"] is not None:
@@ -176,45 +187,45 @@ def print_planned(out: Terminal, name: str, answer: Mapping[str, Any]) -> None:
         out.print(
             f"From batch {quote['first_over']} on that is more than the {quote['limit']:.0f} s that"
             " the promise leaves",
-            soft_wrap=True,
+            soft_wrap=piped(out),
         )
     for one in quote.get("advice", ()):
-        out.print(f"  - {printable(one['sentence'])}", soft_wrap=True)
+        out.print(f"  - {printable(one['sentence'])}", soft_wrap=piped(out))
     for problem in answer["problems"]:
-        out.print(f"  - {printable(problem)}", soft_wrap=True)
+        out.print(f"  - {printable(problem)}", soft_wrap=piped(out))
     for warning in answer.get("warnings", ()):
-        out.print(f"  - warning: {printable(warning)}", soft_wrap=True)
+        out.print(f"  - warning: {printable(warning)}", soft_wrap=piped(out))
     for old in answer.get("old_versions", ()):
         back_to = old["version"] or "a version that is not known"
         said = f"a rollback brings {old['tenants']} tenants back to {back_to}: {old['problem']}"
-        out.print(f"  - warning: {printable(said)}", soft_wrap=True)
+        out.print(f"  - warning: {printable(said)}", soft_wrap=piped(out))
 
 
 def print_change(out: Terminal, answer: Mapping[str, Any]) -> None:
     """Print what a change of a running plan does, or would do: at once, and after approval."""
     told = answer.get("adjustment", answer)
     for problem in answer.get("problems", ()):
-        out.print(f"  - {printable(problem)}", soft_wrap=True)
+        out.print(f"  - {printable(problem)}", soft_wrap=piped(out))
     for warning in answer.get("warnings", ()):
-        out.print(Text(printable(warning), style="bold red"), soft_wrap=True)
+        out.print(Text(printable(warning), style="bold red"), soft_wrap=piped(out))
     for change in told["applied"]:
-        out.print(f"At the next look: {printable(change['sentence'])}", soft_wrap=True)
+        out.print(f"At the next look: {printable(change['sentence'])}", soft_wrap=piped(out))
     request = told.get("request") or {}
     roles = printable(", ".join(request.get("roles") or answer.get("roles") or ()))
     until = f" until {moment(request['deadline'])}" if request else ""
     for change in told["waiting_for_approval"]:
         words = f"Waits for {roles}{until}: {printable(change['sentence'])}"
-        out.print(words, soft_wrap=True)
+        out.print(words, soft_wrap=piped(out))
     for rail in answer.get("guardrails", ()):
-        out.print(f"Now: {printable(rail['sentence'])}", soft_wrap=True)
+        out.print(f"Now: {printable(rail['sentence'])}", soft_wrap=piped(out))
 
 
 def print_refusal(out: Terminal, sentence: str, problems: tuple[str, ...] = ()) -> None:
     """Print why something was refused, and every problem on a line of its own."""
-    out.print(Text(printable(sentence), style="bold red"), soft_wrap=True)
+    out.print(Text(printable(sentence), style="bold red"), soft_wrap=piped(out))
     for problem in problems:
         if problem != sentence:
-            out.print(f"  - {printable(problem)}", soft_wrap=True)
+            out.print(f"  - {printable(problem)}", soft_wrap=piped(out))
 
 
 def _batches(batches: list[Mapping[str, Any]]) -> Table:

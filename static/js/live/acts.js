@@ -23,6 +23,8 @@ export function listenForActs(page, { done }) {
     if (!refused) say.timer = setTimeout(() => (toast.textContent = ""), 6000);
   }
 
+  toast.addEventListener("click", () => (toast.textContent = ""));
+
   async function post(form) {
     const body = new FormData(form);
     form.closest("dialog")?.close();
@@ -64,6 +66,7 @@ export function listenForActs(page, { done }) {
     else if (event.key === "R") page.querySelector('[data-key="R"]')?.click();
     else if (event.key === "/") document.getElementById("tenant-search")?.focus();
     else if (event.key === "l") document.getElementById("event-log")?.focus();
+    else if (event.key === "Escape" && toast.textContent) toast.textContent = "";
     else if (event.key === "?") window.consoleUi.openDialog(document.getElementById("keys-dialog"), document.activeElement);
     else return;
     event.preventDefault();

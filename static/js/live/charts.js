@@ -175,10 +175,16 @@ export class Charts {
       line: { color: token("--chart-limit"), width: 1.5, dash: limit.until ? "dot" : "dash" },
       label: { text: plain(limit.label), textposition: limit.until ? "start" : "end", yanchor: "bottom", font: { size: 10, color: token("--chart-limit") } },
     }));
+    // A word at the edge is written inwards: outside of the plot it would be cut.
+    const anchor = (at) => {
+      const place = (new Date(at) - range[0]) / (range[1] - range[0]);
+      if (place > 0.9) return "right";
+      return place < 0.1 ? "left" : "center";
+    };
     const marks = this.marks.filter((mark) => new Date(mark.at).getTime() >= from).map((mark) => ({
       type: "line", yref: "paper", y0: 0, y1: 1, x0: new Date(mark.at), x1: new Date(mark.at),
       line: { color: token(mark.kind === "rollback" ? "--back-solid" : mark.kind === "batch" ? "--live-solid" : "--halt-solid"), width: 1 },
-      label: { text: mark.kind, textposition: "end", textangle: 0, xanchor: "center", yanchor: "bottom", font: { size: 9, color: muted } },
+      label: { text: mark.kind, textposition: "end", textangle: 0, xanchor: anchor(mark.at), yanchor: "bottom", font: { size: 9, color: muted } },
     }));
     const values = chart.points.map((point) => point.value).filter((value) => value !== null);
     const top = Math.max(...values, ...shown.map((limit) => limit.value), 0);

@@ -8,6 +8,7 @@ const summaryOf = (details) => details.querySelector("summary")?.textContent.tri
 // What a person has opened, typed and ticked in a part, to be given back to the fresh one.
 function enteredIn(part) {
   return {
+    scrolled: Array.from(part.querySelectorAll(".tall"), (list) => list.scrollTop),
     opened: new Set(Array.from(part.querySelectorAll("details[open]"), summaryOf)),
     fields: Array.from(part.querySelectorAll("input[id], select[id], textarea[id]")).filter(
       (field) => field.matches("select") || field.value !== field.defaultValue || field.checked !== field.defaultChecked,
@@ -19,6 +20,7 @@ function giveBack(part, entered) {
   for (const details of part.querySelectorAll("details")) {
     if (entered.opened.has(summaryOf(details))) details.open = true;
   }
+  part.querySelectorAll(".tall").forEach((list, index) => (list.scrollTop = entered.scrolled[index] ?? 0));
   for (const was of entered.fields) {
     const field = part.querySelector(`#${CSS.escape(was.id)}`);
     if (!field) continue;
@@ -80,7 +82,12 @@ export class PartRefresher {
     giveBack(part, entered);
     part.dataset.shown = shown;
     this.onSwap(part);
-    if (focused) Array.from(part.querySelectorAll("button, a")).find((node) => node.textContent.trim() === focused)?.focus();
+    if (focused === null) return;
+    const same = Array.from(part.querySelectorAll("button:enabled, a, summary")).find((node) => node.textContent.trim() === focused);
+    // What was pressed may be gone (Resume is, once it has worked): whoever goes on with the keyboard
+    // stays in its place, and no button is aimed at that they did not choose.
+    if (!same) part.tabIndex = -1;
+    (same ?? part).focus({ preventScroll: true });
   }
 
   tellState(state) {

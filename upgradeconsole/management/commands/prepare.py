@@ -9,6 +9,7 @@ from django.core.management import BaseCommand, CommandError, CommandParser, cal
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from plans.log_in.first_account import first_account_line
 from plans.sealed_secrets import keyring
 from upgradeconsole.sealing import KeysUnusable
 
@@ -63,3 +64,5 @@ class Command(BaseCommand):
         if with_demo and not get_user_model().objects.exists():
             self.stdout.write("Filling the empty database with the demonstration")
             call_command("seed_demo")
+        if line := first_account_line():
+            self.stdout.write(f"Nobody can log in yet. This makes the first account:\n{line}")
