@@ -8,6 +8,7 @@ rollback is measured from its trigger to the last read-back, by the console's ow
 
 import argparse
 import asyncio
+import gc
 import json
 import statistics
 import subprocess
@@ -335,6 +336,9 @@ def main() -> None:
             policies=LIVE_POLICY,
             dictionary=DICTIONARY.replace("URL", base),
         )
+        # As hands and watch do when they begin.
+        gc.collect()
+        gc.freeze()
         bench = Bench(base, Path(name))
         for row in wanted:
             ROWS[row](bench, found, options.rounds, large=options.large)

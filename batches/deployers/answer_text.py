@@ -36,7 +36,9 @@ def presentable(text: str, secrets: Sequence[str] = ()) -> str:
     text = _BEARER.sub(rf"\1 {MASK}", text)
     text = _URL_LOGIN.sub(MASK, text)
     text = _NAMED_VALUE.sub(rf"\g<name>{MASK}", text)
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    text = " ".join(text.split())
     return text if len(text) <= CLIP else text[: CLIP - 1] + "…"
 
 

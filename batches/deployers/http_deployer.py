@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from types import SimpleNamespace
 from typing import Final
 
 import aiohttp
@@ -35,6 +35,7 @@ from batches.deployers.order_template import (
 from upgradeconsole.outbound import Outlet, Rules
 
 BYTE_CAP: Final = 1_000_000
+READ_AT_ONCE: Final = 65_536
 FIRST_POLL: Final = 0.1
 SLOWEST_POLL: Final = 1.0
 _UNAUTHORIZED: Final = frozenset({401, 403})
@@ -93,6 +94,9 @@ class _Progress:
     accepted: Answer | None = None
 
 
+_under_way: ContextVar[_Progress | None] = ContextVar("order_under_way", default=None)
+
+
 @dataclass(frozen=True, slots=True)
 class _Reply:
     status: int
@@ -144,7 +148,7 @@ class HttpDeployer:
             raise ObserveFailed(str(unusable), True) from unusable
         try:
             async with asyncio.timeout(timeout):
-                reply = await self._call(template.method, url, {}, None, _Progress())
+                reply = await self._call(template.method, url, {}, None)
         except TimeoutError as late:
             raise ObserveFailed(f"no answer within {timeout:g} s") from late
         except (aiohttp.ClientError, OSError) as error:
@@ -184,9 +188,10 @@ class HttpDeployer:
         except UnusableValue as unusable:
             return Answer("refused", self._show(str(unusable)), permanent=True)
         progress = _Progress()
+        order_before = _under_way.set(progress)
         try:
             async with asyncio.timeout(timeout):
-                reply = await self._call(template.method, url, headers, body, progress)
+                reply = await self._call(template.method, url, headers, body)
                 accepted = self._options.accepted
                 if accepted is not None and reply.status in accepted.statuses:
                     return await self._follow(accepted, reply, headers, progress)
@@ -197,6 +202,8 @@ class HttpDeployer:
             if progress.on_the_wire:
                 return Answer("unknown", f"{self._broken(error)}; it may have taken effect")
             return Answer("failed", f"not sent: {self._broken(error)}")
+        finally:
+            _under_way.reset(order_before)
 
     def _judge(self, reply: _Reply) -> Answer:
         if 200 <= reply.status < 300:
@@ -224,7 +231,7 @@ class HttpDeployer:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, SLOWEST_POLL)
             try:
-                reply = await self._call("GET", where, headers, None, progress)
+                reply = await self._call("GET", where, headers, None)
             except (aiohttp.ClientError, ConnectionError):
                 # The order is with the platform; a broken status line says nothing about it.
                 continue
@@ -262,15 +269,13 @@ class HttpDeployer:
         url: URL,
         headers: Mapping[str, str],
         body: object | None,
-        progress: _Progress,
     ) -> _Reply:
-        async with self._open().request(
-            method, url, headers=headers, json=body, trace_request_ctx=progress
-        ) as response:
+        async with self._open().request(method, url, headers=headers, json=body) as response:
             content = bytearray()
             over_cap = False
-            async for chunk in response.content.iter_chunked(65_536):
-                content += chunk
+            # Most answers are there in one piece, which needs one reading.
+            while not response.content.at_eof():
+                content += await response.content.read(READ_AT_ONCE)
                 if len(content) > BYTE_CAP:
                     over_cap = True
                     response.close()
@@ -286,8 +291,6 @@ class HttpDeployer:
 
     def _open(self) -> Outlet:
         if self._outlet is None:
-            tracing = aiohttp.TraceConfig()
-            tracing.on_request_headers_sent.append(_mark_on_the_wire)
             # asyncio.timeout around each whole call is the only clock.
             self._outlet = Outlet(
                 self._rules,
@@ -295,7 +298,7 @@ class HttpDeployer:
                 headers=dict(self._options.headers),
                 # Observes run beside the orders and must not wait behind hung ones.
                 connections=self.parallelism + max(4, self.parallelism // 4),
-                tracing=tracing,
+                before_sending=_mark_on_the_wire,
             )
         return self._outlet
 
@@ -365,11 +368,8 @@ def _seconds(retry_after: str | None) -> float | None:
     return max(0.0, (at - datetime.now(UTC)).total_seconds())
 
 
-async def _mark_on_the_wire(
-    _session: object,
-    context: SimpleNamespace,
-    _params: aiohttp.TraceRequestHeadersSentParams,
-) -> None:
-    # aiohttp says this just before the first byte goes out, so the doubt is on the safe side.
-    progress: _Progress = context.trace_request_ctx
-    progress.on_the_wire = True
+def _mark_on_the_wire() -> None:
+    # Said just before the first byte goes out, so the doubt is on the safe side.
+    progress = _under_way.get()
+    if progress is not None:
+        progress.on_the_wire = True

@@ -38,10 +38,16 @@ def look_up(document: object, path: str) -> object:
 def parse_json(text: str | bytes) -> object:
     """Return the JSON document, or MISSING when the text is none (NaN is none either)."""
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        if isinstance(text, bytes):
+            text = text.decode(json.detect_encoding(text), "surrogatepass")
+        return _STRICT.decode(text)
     except (ValueError, RecursionError):
         return MISSING
 
 
 def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
+
+
+# Made once: `json.loads` would make one for each answer.
+_STRICT = json.JSONDecoder(parse_constant=_refuse_constant)

@@ -5,8 +5,6 @@ made of these.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from batches.deployers.base import (
@@ -30,7 +28,7 @@ from batches.effects.ports import (
     Task,
 )
 from batches.effects.seen import back, installed
-from batches.effects.slots import CALL, CALL_TO_BE_JOURNALLED, LOOK, Slots
+from batches.effects.slots import CALL, CALL_TO_BE_JOURNALLED, LOOK, Slots, TurnOfBoth
 from batches.rollout.pacing import journalled_ahead
 from plans.failpoints import reach
 
@@ -41,6 +39,7 @@ STOOD_STILL = 1.0
 NOT_SENT = "not sent: its turn came too late"
 PACE_WEIGHT = 0.2
 """How much the newest call counts for what a call is expected to take."""
+ARRIVED = frozenset({"confirm", "restored"})
 RETRY_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -73,6 +72,8 @@ class Calls:
             else clock.monotonic() + (job.give_up_at - clock.now()).total_seconds()
         )
         self.settling = 0
+        # Tenants that are on their version and only have to be written down.
+        self.arriving = 0
         self.changed = asyncio.Event()
 
     @property
@@ -89,10 +90,8 @@ class Calls:
         """Tell whether a person gets what is not done by now."""
         return self._gives_up is not None and self.clock.monotonic() >= self._gives_up
 
-    @asynccontextmanager
-    async def _slot(self, urgency: int) -> AsyncIterator[None]:
-        async with self.own_slots.taken(urgency), self.gate.slots.taken(urgency):
-            yield
+    def _slot(self, urgency: int) -> TurnOfBoth:
+        return TurnOfBoth(self.own_slots, self.gate.slots, urgency)
 
     async def observe(self, task: Task) -> Observed | ObserveFailed:
         """Look at the tenant once."""
@@ -125,31 +124,38 @@ class Calls:
             reason=reason,
             digest_before=(before.digest or "") if before else "",
         )
-        async with AsyncExitStack() as held:
-            asked_at = self.clock.monotonic()
-            if self._may_be_journalled_ahead():
-                self.journalled += 1
-                try:
-                    call_id = await self._journal(start)
-                    if call_id is None:
-                        return None
-                    await held.enter_async_context(self._slot(CALL))
-                finally:
-                    self.journalled -= 1
-            else:
-                await held.enter_async_context(self._slot(CALL_TO_BE_JOURNALLED))
+        asked_at = self.clock.monotonic()
+        if not self._may_be_journalled_ahead():
+            async with self._slot(CALL_TO_BE_JOURNALLED):
                 asked_at = self.clock.monotonic()
                 call_id = await self._journal(start)
-                if call_id is None:
-                    return None
-            started_at = self.clock.now()
-            if self._came_too_late(self.clock.monotonic() - asked_at):
-                answer = Answer("failed", NOT_SENT)
-                return CallEnd(call_id, started_at, self.clock.now(), answer)
-            if self.progress.first_call_at is None:
-                self.progress.first_call_at = started_at
-            self.progress.calls += 1
-            answer = await self._send(task)
+                return await self._in_turn(task, call_id, asked_at)
+        self.journalled += 1
+        ahead = True
+        try:
+            call_id = await self._journal(start)
+            if call_id is None:
+                return None
+            async with self._slot(CALL):
+                self.journalled -= 1
+                ahead = False
+                return await self._in_turn(task, call_id, asked_at)
+        finally:
+            if ahead:
+                self.journalled -= 1
+
+    async def _in_turn(self, task: Task, call_id: int | None, asked_at: float) -> CallEnd | None:
+        """Send what is in the journal, now that there is a slot for it."""
+        if call_id is None:
+            return None
+        started_at = self.clock.now()
+        if self._came_too_late(self.clock.monotonic() - asked_at):
+            answer = Answer("failed", NOT_SENT)
+            return CallEnd(call_id, started_at, self.clock.now(), answer)
+        if self.progress.first_call_at is None:
+            self.progress.first_call_at = started_at
+        self.progress.calls += 1
+        answer = await self._send(task)
         reach("effects.call_sent")
         self._note_unauthorized(answer.unauthorized, answer.text)
         return CallEnd(call_id, started_at, self.clock.now(), answer)
@@ -230,9 +236,16 @@ class Calls:
     ) -> None:
         """Record what came of the task, or of one call of it."""
         seen = observed if isinstance(observed, Observed) else None
-        await self.ledger.record_many(
-            [Outcome(task, self.clock.now(), move, seen, error[:480], call, exhausted)]
-        )
+        outcome = Outcome(task, self.clock.now(), move, seen, error[:480], call, exhausted)
+        if move not in ARRIVED:
+            await self.ledger.record_many([outcome])
+            return
+        self.arriving += 1
+        self.changed.set()
+        try:
+            await self.ledger.record_many([outcome])
+        finally:
+            self.arriving -= 1
 
     async def pause_before(self, attempt: int, answer: Answer | None) -> None:
         """Wait before the next attempt, at least as long as the platform asked for."""

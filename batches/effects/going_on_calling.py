@@ -1,10 +1,12 @@
 """Whether a run of the effect loop may go on: its lease, its plan, the openings for new calls."""
 
 from datetime import datetime
+from typing import Any
 
 from django.db.models import Exists, QuerySet
 
 from batches.effects.ledger_claims import Scope
+from batches.effects.ledger_statements import MOMENT, Question
 from batches.models import Batch, Rollback, RollbackDrill
 from batches.rollout.waiting import places_to_call
 from batches.runtime import surroundings
@@ -13,37 +15,54 @@ from plans.models import Freeze, Release
 from plans.openings.freezes import is_frozen, places_of
 
 
-def may_go_on(scope: Scope) -> bool:
-    """Tell whether new intents and calls are still wanted from this run."""
-    if scope.lease_lost():
-        return False
+class GoingOn:
+    """Whether new intents and calls of one run are still wanted; asked before every chunk."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self._found = Question(_rows_of(scope))
+
+    def is_wanted(self) -> bool:
+        """Tell it as of now."""
+        scope = self.scope
+        if scope.lease_lost():
+            return False
+        if scope.rollback_id is not None:
+            return bool(self._found.ask())
+        if scope.batch_id is None:
+            return False
+        drills = RollbackDrill.objects.filter(pk=scope.drill_id, ended_at=None)
+        if scope.drill_id is not None and not drills.exists():
+            return False
+        now = surroundings.here().now()
+        found = next(iter(self._found.ask(now)), None)
+        if found is None or scope.direction == "restore":
+            return found is not None
+        off, some_freeze = found
+        return not off and _is_open(scope, scope.batch_id, now, some_freeze=some_freeze)
+
+
+def _rows_of(scope: Scope) -> QuerySet[Any, Any]:
+    """Return what has a row while the run may go on, openings apart: one question."""
     if scope.rollback_id is not None:
-        return Rollback.objects.filter(pk=scope.rollback_id, finished_at=None).exists()
+        open_ones = Rollback.objects.filter(pk=scope.rollback_id, finished_at=None)
+        return open_ones.order_by().values_list("pk")
     if scope.batch_id is None:
-        return False
-    drills = scope.drill_id is not None
-    if drills and not RollbackDrill.objects.filter(pk=scope.drill_id, ended_at=None).exists():
-        return False
-    now = surroundings.here().now()
+        return Batch.objects.none().values_list("pk")
     calling = Batch.objects.filter(
         pk=scope.batch_id,
         plan_id=scope.plan_id,
-        state="soaking" if drills else "deploying",
+        state="soaking" if scope.drill_id is not None else "deploying",
         plan__state="running",
         plan__epoch=scope.epoch,
-    )
+    ).order_by()
     if scope.direction == "restore":
-        return calling.exists()
-    # One question per transaction: this is asked before every chunk.
-    freezes = Freeze.objects.in_force(now).over_plugin(scope.plugin_id)
+        return calling.values_list("pk")
+    freezes = Freeze.objects.in_force(MOMENT).over_plugin(scope.plugin_id)
     asked = with_trust(calling).annotate(
         off=Exists(flags.turned_off(flags.ORCHESTRATOR)), freezes=Exists(freezes)
     )
-    found = next(iter(asked.values_list("off", "freezes")), None)
-    if found is None:
-        return False
-    off, some_freeze = found
-    return not off and _is_open(scope, scope.batch_id, now, some_freeze=some_freeze)
+    return asked.values_list("off", "freezes")
 
 
 def with_trust(calling: QuerySet[Batch]) -> QuerySet[Batch]:

@@ -10,7 +10,7 @@ import asyncio
 import queue
 import random
 from collections.abc import Sequence
-from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -41,7 +41,34 @@ GATHER_SECONDS = 0.05
 class _Operation:
     name: str
     items: Sequence[Any]
-    done: "Future[Any]"
+    answer: "asyncio.Future[Any]"
+
+    def conclude(self, result: Any, error: BaseException | None) -> None:
+        """Give the answer to whoever still waits; in the thread of its event loop."""
+        if self.answer.done():
+            return
+        if error is None:
+            self.answer.set_result(result)
+        else:
+            self.answer.set_exception(error)
+
+
+def _answer(
+    operations: Sequence[_Operation],
+    results: Sequence[Any] = (),
+    error: BaseException | None = None,
+) -> None:
+    """Hand all answers of a chunk over in one go: each hand-over wakes the event loop once."""
+    answers = results or [None] * len(operations)
+
+    def conclude() -> None:
+        for operation, result in zip(operations, answers, strict=True):
+            operation.conclude(result, error)
+
+    if operations:
+        # An event loop that is closed has nobody left who waits.
+        with suppress(RuntimeError):
+            operations[0].answer.get_loop().call_soon_threadsafe(conclude)
 
 
 class DatabaseLedger:
@@ -99,12 +126,12 @@ class DatabaseLedger:
     async def _ask(self, name: str, items: Sequence[Any]) -> Any:
         if failure := self._ended_by():
             raise RuntimeError("The ledger's writer has ended.") from failure
-        operation = _Operation(name, items, Future())
+        operation = _Operation(name, items, asyncio.get_running_loop().create_future())
         self._waiting.put(operation)
         if failure := self._ended_by():
             # The writer ended between the question and its answer; nobody else will answer it.
             self._fail_waiting(failure)
-        return await asyncio.wrap_future(operation.done)
+        return await operation.answer
 
     def _ended_by(self) -> BaseException | None:
         return self._failure
@@ -129,8 +156,8 @@ class DatabaseLedger:
                 operation = self._waiting.get_nowait()
             except queue.Empty:
                 return
-            if operation is not None and operation.done.set_running_or_notify_cancel():
-                operation.done.set_exception(error)
+            if operation is not None:
+                _answer([operation], error=error)
 
     def _work(self) -> None:
         while True:
@@ -143,20 +170,13 @@ class DatabaseLedger:
                 return
             chunk, ending = self._gather(first)
             # Who has left wants no claim any more; what has happened is written all the same.
-            awaited = [op.done.set_running_or_notify_cancel() for op in chunk]
-            wanted = [
-                op for op, waits in zip(chunk, awaited, strict=True) if waits or op.name == "record"
-            ]
+            wanted = [op for op in chunk if op.name == "record" or not op.answer.cancelled()]
             try:
                 results = self._patiently(lambda wanted=wanted: self._write(wanted))
             except BaseException as error:
-                for operation in wanted:
-                    if not operation.done.cancelled():
-                        operation.done.set_exception(error)
+                _answer(wanted, error=error)
                 raise
-            for operation, result in zip(wanted, results, strict=True):
-                if not operation.done.cancelled():
-                    operation.done.set_result(result)
+            _answer(wanted, results)
             if ending:
                 return
 

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection
-from django.db.models import F
+from django.db.models import F, QuerySet
 
+from batches.effects import ledger_statements as statements
 from batches.effects.ports import Direction, Task, settle_time
 from batches.lifecycle import TENANT_UPGRADE
 from batches.models import DeployerCall, TenantUpgrade
@@ -62,6 +63,21 @@ class Notes:
     """Tenants that show the wanted version with another digest, and a clause about it."""
 
 
+class Row(NamedTuple):
+    """What a claim needs to know of a tenant upgrade; models by the hundred would cost more."""
+
+    pk: int
+    tenant_id: Any
+    tenant_key: str
+    state: str
+    generation: int
+    exhausted_at: datetime | None
+    touched_at: datetime | None
+    version_before: str
+    digest_before: str
+    config_before: object | None
+
+
 class Claims:
     """The claims of one run; each method runs inside the caller's transaction, the plan locked."""
 
@@ -71,6 +87,11 @@ class Claims:
         self.claimed_now: set[int] = set()
         self.notes = Notes()
         self._ways_back: dict[Any, str] = {}
+        others = Plan.objects.filter(plugin_id=scope.plugin_id, state="rolling_back")
+        self._others_going_back = statements.Question(
+            others.exclude(pk=scope.plan_id).values_list("pk")
+        )
+        self._failed_in_batch: statements.Question | None = None
         self._signed: dict[str, str] = {}
 
     def begin(self, notes: Notes) -> None:
@@ -98,9 +119,7 @@ class Claims:
         name = "claim" if self.scope.direction == "install" else "begin_restore"
         target = TENANT_UPGRADE.named(name).target or ""
         ids = [row.pk for row in rows]
-        changed = TenantUpgrade.objects.filter(pk__in=ids).update(
-            state=target, generation=F("generation") + 1, fence=fence, started_at=now
-        )
+        changed = statements.claim(ids, state=target, fence=fence, now=now)
         if changed != len(rows):
             raise RuntimeError(f"claimed {changed} of {len(rows)} tenants")
         self.claimed_now.update(ids)
@@ -131,9 +150,11 @@ class Claims:
         """Return how many tenants of the batch failed; 0 where no budget counts."""
         if self.scope.failures_allowed is None:
             return 0
-        # Nobody of these is on target; in a good rollout the index finds none.
-        failed = self._in_batch().filter(state__in=FAILED_STATES, exhausted_at__isnull=False)
-        return failed.count()
+        if self._failed_in_batch is None:
+            # Nobody of these is on target; in a good rollout the index finds none.
+            failed = self._in_batch().filter(state__in=FAILED_STATES, exhausted_at__isnull=False)
+            self._failed_in_batch = statements.Question(failed.order_by().values_list("pk"))
+        return len(self._failed_in_batch.ask())
 
     def _in_batch(self) -> TenantUpgradeQuerySet:
         """Return the tenants of the batch that a failure budget is about."""
@@ -141,7 +162,7 @@ class Claims:
             raise ValueError("A failure budget belongs to a batch.")
         return TenantUpgrade.objects.filter(batch_id=self.scope.batch_id)
 
-    def _failed_for_good(self, row: TenantUpgrade) -> bool:
+    def _failed_for_good(self, row: Row) -> bool:
         """Tell whether a tenant goes back since it failed: a drill takes one back that did not."""
         return self.scope.drill_id is None or row.exhausted_at is not None
 
@@ -156,13 +177,11 @@ class Claims:
 
     def renew(self, tasks: Sequence[Task], now: datetime) -> list[Task | None]:
         """Give tenants a new intent under the claim that this run holds already."""
-        rows = [
-            row
-            for row in TenantUpgrade.objects.filter(
-                pk__in=[task.upgrade_id for task in tasks], state="restoring"
-            )
-            if any((row.pk, row.generation) == (t.upgrade_id, t.generation) for t in tasks)
-        ]
+        mine = {(task.upgrade_id, task.generation) for task in tasks}
+        known = TenantUpgrade.objects.filter(
+            pk__in=[task.upgrade_id for task in tasks], state="restoring"
+        )
+        rows = [row for row in _rows(known) if (row.pk, row.generation) in mine]
         if not rows:
             return [None] * len(tasks)
         fence = self._raise_fences(rows, now)
@@ -172,7 +191,7 @@ class Claims:
         renewed = {task.upgrade_id: task for task in self._tasks(rows, fence)}
         return [renewed.get(task.upgrade_id) for task in tasks]
 
-    def _claimable(self, limit: int) -> list[TenantUpgrade]:
+    def _claimable(self, limit: int) -> list[Row]:
         scope = self.scope
         upgrades = TenantUpgrade.objects.filter(plan_id=scope.plan_id)
         if scope.batch_id is not None:
@@ -210,15 +229,16 @@ class Claims:
         mine = self.claimed | self.claimed_now
         if scope.direction == "install" and (going_back := self.going_back_elsewhere()):
             wanted = wanted.exclude(tenant_id__in=going_back, touched_at=None)
-        return list(wanted.exclude(pk__in=mine).order_by(*order)[:limit])
+        if mine:
+            wanted = wanted.exclude(pk__in=statements.in_list(mine))
+        return _rows(wanted.order_by(*order)[:limit])
 
     def going_back_elsewhere(self) -> set[Any]:
         """Return the tenants that another plan of the plugin takes back now: this one waits.
 
         Its reservation alone does not keep them apart: a plan that had ended has let them go.
         """
-        others = Plan.objects.filter(plugin_id=self.scope.plugin_id, state="rolling_back")
-        plans = list(others.exclude(pk=self.scope.plan_id).values_list("pk", flat=True))
+        plans = [plan_id for (plan_id,) in self._others_going_back.ask()]
         if not plans:
             return set()
         rows = TenantUpgrade.objects.filter(plan_id__in=plans).to_restore()
@@ -233,14 +253,14 @@ class Claims:
             ordered = rows.select_for_update(no_key=True, of=("self",)).order_by("pk")
             list(ordered.values_list("pk", flat=True))
 
-    def _leave_superseded_alone(self, rows: list[TenantUpgrade]) -> list[TenantUpgrade]:
+    def _leave_superseded_alone(self, rows: list[Row]) -> list[Row]:
         """Exclude tenants that a newer plan has moved on: a restore would undo that plan."""
         self.hold_installations([row.tenant_key for row in rows])
         started = Plan.objects.values_list("started_at", flat=True).get(pk=self.scope.plan_id)
         newer = set(
             TenantUpgrade.objects.touched()
             .filter(
-                tenant_id__in=[row.tenant_id for row in rows],
+                tenant_id__in=_tenants_of(rows),
                 plan__plugin_id=self.scope.plugin_id,
                 plan__started_at__gt=started,
             )
@@ -261,7 +281,7 @@ class Claims:
             self.notes.superseded.append(row.tenant_key)
         return [row for row in rows if row.tenant_id not in newer]
 
-    def _close_calls_of(self, orphans: Sequence[TenantUpgrade], now: datetime) -> None:
+    def _close_calls_of(self, orphans: Sequence[Row], now: datetime) -> None:
         """End the open calls of a lost executor as unknown; nobody can tell what they did."""
         if orphans:
             DeployerCall.objects.filter(
@@ -272,11 +292,11 @@ class Claims:
                 ended_at=now, outcome="unknown", answer="its executor was lost before the answer"
             )
 
-    def _raise_fences(self, rows: Sequence[TenantUpgrade], now: datetime) -> int:
+    def _raise_fences(self, rows: Sequence[Row], now: datetime) -> int:
         """Return one fence above every earlier one of these tenants, and keep it for each."""
         tenants = [row.tenant_id for row in rows]
         installations = Installation.objects.filter(
-            plugin_id=self.scope.plugin_id, tenant_id__in=tenants
+            plugin_id=self.scope.plugin_id, tenant_id__in=_tenants_of(rows)
         )
         # Locked: two plans that raise the same fence at once must not end on the same number.
         locked = installations.select_for_update(no_key=True).order_by("pk")
@@ -297,28 +317,30 @@ class Claims:
         installations.update(fence=fence)
         return fence
 
-    def _calls_before(self, ids: Sequence[int]) -> dict[int, DeployerCall]:
-        """Return the last call in this direction of each tenant that has one."""
+    def _calls_before(self, ids: Sequence[int]) -> dict[int, tuple[str, str]]:
+        """Return how the last call in this direction of each tenant that has one ended."""
         calls = DeployerCall.objects.filter(
-            upgrade_id__in=ids, direction=self.scope.direction
+            upgrade_id__in=statements.in_list(ids), direction=self.scope.direction
         ).order_by("pk")
-        return {call.upgrade_id: call for call in calls}
+        known = calls.values_list("upgrade_id", "outcome", "answer")
+        return {upgrade_id: (outcome, answer) for upgrade_id, outcome, answer in known}
 
     def late_calls(self, upgrade_ids: Sequence[int]) -> dict[int, datetime]:
         """Return until when forward calls of these tenants may still be applied."""
         calls = DeployerCall.objects.filter(
-            upgrade_id__in=upgrade_ids, direction=DeployerCall.INSTALL, outcome__in=("", "unknown")
+            upgrade_id__in=statements.in_list(upgrade_ids),
+            direction=DeployerCall.INSTALL,
+            outcome__in=("", "unknown"),
         )
         late: dict[int, datetime] = {}
-        for call in calls:
-            until = settle_time(
-                call.started_at, call_timeout=self.scope.call_timeout, outcome=call.outcome
-            )
+        known = calls.order_by().values_list("upgrade_id", "started_at", "outcome")
+        for upgrade_id, started_at, outcome in known:
+            until = settle_time(started_at, call_timeout=self.scope.call_timeout, outcome=outcome)
             if until is not None:
-                late[call.upgrade_id] = max(until, late.get(call.upgrade_id, until))
+                late[upgrade_id] = max(until, late.get(upgrade_id, until))
         return late
 
-    def _signed_digests(self, rows: Sequence[TenantUpgrade]) -> dict[str, str]:
+    def _signed_digests(self, rows: Sequence[Row]) -> dict[str, str]:
         """Return the digests of the versions to go back to, as far as they are registered."""
         versions = {row.version_before for row in rows}
         if new := versions - self._signed.keys():
@@ -327,7 +349,7 @@ class Claims:
             self._signed |= {version: known.get(version, "") for version in new}
         return {version: self._signed[version] for version in versions if self._signed[version]}
 
-    def _tasks(self, rows: Sequence[TenantUpgrade], fence: int) -> list[Task]:
+    def _tasks(self, rows: Sequence[Row], fence: int) -> list[Task]:
         ids = [row.pk for row in rows]
         restoring = self.scope.direction == "restore"
         signed = self._signed_digests(rows) if restoring else {}
@@ -339,7 +361,8 @@ class Claims:
             generation = row.generation + 1
             reason = ""
             if before is not None:
-                reason = f"after a call that ended {before.outcome}: {before.answer}"[:200]
+                outcome, answer = before
+                reason = f"after a call that ended {outcome}: {answer}"[:200]
             tasks.append(
                 Task(
                     upgrade_id=row.pk,
@@ -361,3 +384,12 @@ class Claims:
                 )
             )
         return tasks
+
+
+def _rows(upgrades: TenantUpgradeQuerySet) -> list[Row]:
+    return [Row(*values) for values in upgrades.values_list(*Row._fields)]
+
+
+def _tenants_of(rows: Sequence[Row]) -> QuerySet[TenantUpgrade, Any]:
+    chunk = TenantUpgrade.objects.filter(pk__in=statements.in_list([row.pk for row in rows]))
+    return chunk.order_by().values("tenant_id")

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db import connection
-from django.db.models import F
-
 from batches.alerting.digest_alerts import tell_foreign_digests
 from batches.break_glass.offline_file import Touched
-from batches.effects import going_on_calling
+from batches.effects import ledger_statements as statements
+from batches.effects.going_on_calling import GoingOn
 from batches.effects.ledger_claims import Claims, Notes, Scope
 from batches.effects.pace_notes import note_durations
 from batches.effects.ports import CallEnd, CallStart, Outcome, Task
@@ -19,7 +17,7 @@ from batches.effects.seen import foreign_digest, short_digest
 from batches.lifecycle import TENANT_UPGRADE
 from batches.models import DeployerCall, Rollback, TenantUpgrade
 from batches.runtime import surroundings
-from plans.models import Installation, Plan
+from plans.models import Plan
 from plans.trail import events
 from plans.trail.commit_notice import notify
 
@@ -46,6 +44,9 @@ class Writes:
         self._first_call_noted = False
         # Rows of the journal of which nobody knows whether they were written.
         self._doubtful: set[tuple[str, int]] = set()
+        self._going_on = GoingOn(scope)
+        plan = Plan.objects.select_for_update(no_key=True).filter(pk=scope.plan_id)
+        self._plan_held = statements.Question(plan.order_by().values_list("pk"))
 
     def committed(self) -> None:
         """Keep in mind what the transaction did, now that it has happened."""
@@ -62,12 +63,13 @@ class Writes:
 
     def may_go_on(self) -> bool:
         """Tell whether calls are still wanted from this run."""
-        return going_on_calling.may_go_on(self.scope)
+        return self._going_on.is_wanted()
 
     def apply(self, operations: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
         """Apply operations in order: facts first in the database, one event for all of them."""
         # Like every change of a plan: nobody stops, restores or settles it between look and write.
-        self._plan = Plan.objects.locked(self.scope.plan_id)
+        self._plan_held.ask()
+        self._plan = self._plan or Plan.objects.get(pk=self.scope.plan_id)
         now = surroundings.here().now()
         self._notes, self._durations, self.first_touched = Notes(), [], []
         self._written = self._called = False
@@ -108,33 +110,14 @@ class Writes:
         if not self.went_on or self.claims.budget_exceeded():
             return [None] * len(starts)
         state = "upgrading" if self.scope.direction == "install" else "restoring"
-        current = dict(
-            TenantUpgrade.objects.filter(
-                pk__in=[start.task.upgrade_id for start in starts], state=state
-            ).values_list("pk", "generation")
-        )
+        current = statements.generations([start.task.upgrade_id for start in starts], state)
         allowed = [s for s in starts if current.get(s.task.upgrade_id) == s.task.generation]
         if self.scope.direction == "install":
             allowed = self._not_going_back(allowed)
         ids = self._written_before(allowed)
         new = [start for start in allowed if _row_of(start) not in ids]
-        calls = DeployerCall.objects.bulk_create(
-            [
-                DeployerCall(
-                    plan_id=self.scope.plan_id,
-                    upgrade_id=start.task.upgrade_id,
-                    direction=self.scope.direction,
-                    generation=start.task.generation,
-                    attempt=start.attempt,
-                    key=start.task.key,
-                    fence=start.task.fence,
-                    version=start.task.version,
-                    executor=self.scope.executor,
-                    reason=start.reason,
-                    started_at=now,
-                )
-                for start in new
-            ]
+        ids |= statements.journal(
+            new, plan_id=self.scope.plan_id, executor=self.scope.executor, now=now
         )
         self.first_touched += [
             Touched(
@@ -149,7 +132,6 @@ class Writes:
         ]
         self._mark_touched(new, now)
         self._note_first_call(now)
-        ids |= {_row_of(start): call.pk for start, call in zip(new, calls, strict=True)}
         return [ids.get(_row_of(start)) for start in starts]
 
     def _written_before(self, starts: Sequence[CallStart]) -> dict[tuple[str, int], int]:
@@ -197,19 +179,18 @@ class Writes:
                 again.append(start.task.upgrade_id)
         for same in groups.values():
             ids = [start.task.upgrade_id for start in same]
-            fresh = TenantUpgrade.objects.filter(pk__in=ids, touched_at=None)
-            changed = fresh.update(
-                touched_at=now,
-                version_before=same[0].version_before,
-                digest_before=same[0].digest_before,
-                config_before=same[0].config_before,
-                attempts=F("attempts") + 1,
+            changed = statements.first_touch(
+                ids,
+                version=same[0].version_before,
+                digest=same[0].digest_before,
+                config=same[0].config_before,
+                now=now,
             )
             if changed != len(ids):
                 kept = TenantUpgrade.objects.filter(pk__in=ids).exclude(touched_at=now)
                 again += kept.values_list("pk", flat=True)
         if again:
-            TenantUpgrade.objects.filter(pk__in=again).update(attempts=F("attempts") + 1)
+            statements.count_attempt(again)
 
     def _note_first_call(self, now: datetime) -> None:
         if self.scope.rollback_id is not None and not self._first_call_noted:
@@ -232,26 +213,7 @@ class Writes:
         return [None] * len(outcomes)
 
     def _end_calls(self, calls: Sequence[CallEnd]) -> None:
-        if not calls:
-            return
-        adapt = connection.ops.adapt_datetimefield_value
-        with connection.cursor() as cursor:
-            # A call that was given up as lost keeps that outcome: its tenant was looked at since.
-            cursor.executemany(
-                "UPDATE batches_deployercall SET started_at = %s, ended_at = %s, outcome = %s,"
-                " status = %s, answer = %s WHERE id = %s AND ended_at IS NULL",
-                [
-                    (
-                        adapt(call.started_at),
-                        adapt(call.ended_at),
-                        call.answer.outcome,
-                        call.answer.status,
-                        call.answer.text[:500],
-                        call.call_id,
-                    )
-                    for call in calls
-                ],
-            )
+        statements.end_calls(calls)
         self._durations += [
             (call.ended_at - call.started_at).total_seconds()
             for call in calls
@@ -259,20 +221,24 @@ class Writes:
         ]
 
     def _observe_installations(self, outcomes: Sequence[Outcome]) -> None:
-        seen: dict[tuple[str, str], list[str]] = defaultdict(list)
+        seen: dict[tuple[str, str], list[Task]] = defaultdict(list)
         latest: datetime | None = None
         for outcome in outcomes:
             if outcome.observed is not None:
                 found = outcome.observed
-                seen[found.version, found.digest or ""].append(outcome.task.tenant)
+                seen[found.version, found.digest or ""].append(outcome.task)
                 latest = outcome.at
-        if not seen:
+        if latest is None:
             return
-        self.claims.hold_installations([key for tenants in seen.values() for key in tenants])
-        for (version, digest), tenants in seen.items():
-            Installation.objects.filter(
-                plugin_id=self.scope.plugin_id, tenant__key__in=tenants
-            ).update(version=version, digest=digest, observed_at=latest)
+        self.claims.hold_installations([task.tenant for tasks in seen.values() for task in tasks])
+        for (version, digest), tasks in seen.items():
+            statements.note_seen(
+                [task.upgrade_id for task in tasks],
+                plugin_id=self.scope.plugin_id,
+                version=version,
+                digest=digest,
+                at=latest,
+            )
 
     def _move_tenants(self, outcomes: Sequence[Outcome], now: datetime) -> None:
         groups: dict[tuple[str, int, str, str, bool], list[Outcome]] = defaultdict(list)
@@ -289,19 +255,16 @@ class Writes:
             groups[group].append(outcome)
         for (move, generation, _seen, error, _exhausted), same in groups.items():
             row = TENANT_UPGRADE.named(move)
-            rows = TenantUpgrade.objects.filter(
-                pk__in=[outcome.task.upgrade_id for outcome in same],
-                generation=generation,
-                state__in=row.sources,
-            )
             # An outcome of an older intent moves nothing: a newer one has taken over the tenant.
-            keys = dict(rows.values_list("pk", "tenant_key"))
+            keys = statements.move(
+                [outcome.task.upgrade_id for outcome in same],
+                generation=generation,
+                sources=row.sources,
+                changes=_changes(same[0], now),
+            )
             if move == "restored":
-                self._close_lost_installs(list(keys), now)
-            changes = _changes(same[0], now)
-            changed = TenantUpgrade.objects.filter(pk__in=list(keys)).update(**changes)
-            if changed != len(keys):
-                raise RuntimeError(f"moved {changed} of {len(keys)} tenants")
+                # Nobody can wait for these any more: their time to be applied is over.
+                statements.give_up_calls(keys, direction=DeployerCall.INSTALL, now=now)
             self._note_foreign([o for o in same if o.task.upgrade_id in keys])
             for key in keys.values():
                 self._notes.moves[key] = row.target or ""
@@ -315,12 +278,6 @@ class Writes:
                 outcome.task, outcome.observed
             ):
                 self._notes.foreign[outcome.task.tenant] = _foreign_words(outcome)
-
-    def _close_lost_installs(self, ids: Sequence[int], now: datetime) -> None:
-        """End forward calls that nobody can wait for any more: their time to be applied is over."""
-        DeployerCall.objects.filter(
-            upgrade_id__in=ids, direction=DeployerCall.INSTALL, ended_at=None
-        ).update(ended_at=now, outcome="unknown", answer="its executor was lost before the answer")
 
     def _settle(self, tasks: Sequence[Task], now: datetime) -> list[datetime | None]:
         late = self.claims.late_calls([task.upgrade_id for task in tasks])
@@ -350,8 +307,9 @@ class Writes:
             rollback = Rollback.objects.get(pk=self.scope.rollback_id)
             rollback.superseded = sorted({*rollback.superseded, *self._notes.superseded})
             rollback.save(update_fields=["superseded"])
-        if self._notes.foreign and self._plan is not None:
-            tell_foreign_digests(self._plan, self._notes.foreign, now=now)
+        if self._notes.foreign:
+            plan = Plan.objects.get(pk=self.scope.plan_id)
+            tell_foreign_digests(plan, self._notes.foreign, now=now)
         events.record(
             stream=self._plan,
             kind="tenants_moved",

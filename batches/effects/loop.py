@@ -16,7 +16,7 @@ from batches.effects.back import restore
 from batches.effects.calls import Calls, Gate
 from batches.effects.forward import install
 from batches.effects.ports import Clock, Job, Ledger, Progress, SystemClock, Task
-from batches.effects.slots import LOOK, Slots
+from batches.effects.slots import LOOK, Slots, TurnOfBoth
 from batches.rollout.pacing import CLAIM_CHUNK, claimed_ahead
 
 SETTLING_PER_SLOT = 4
@@ -56,7 +56,7 @@ class EffectLoop:
         own = Slots(job.parallelism)
 
         async def read(tenant: str) -> tuple[str, Observed | ObserveFailed]:
-            async with own.taken(LOOK), gate.slots.taken(LOOK):
+            async with TurnOfBoth(own, gate.slots, LOOK):
                 try:
                     return tenant, await gate.deployer.observe(
                         tenant, job.plugin, timeout=job.call_timeout
@@ -88,7 +88,9 @@ class _Run:
             while True:
                 # Who waits for a late call to be over holds no slot, and nobody else up.
                 waiting = min(self.calls.settling, SETTLING_PER_SLOT * width)
-                room = width + chunk - len(self.active) + waiting
+                # Whoever has arrived can fail no more; only the database still has to hear of it.
+                arriving = min(self.calls.arriving, width)
+                room = width + chunk - len(self.active) + waiting + arriving
                 if len(self.active) <= ask_below and room >= chunk and not self.calls.halted:
                     claimed = await self.calls.ledger.claim_many(min(room, CLAIM_CHUNK))
                     self.calls.progress.tasks += len(claimed)

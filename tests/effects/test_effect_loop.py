@@ -200,15 +200,30 @@ def most_at_once(calls) -> int:
     return peak
 
 
-def test_never_more_calls_at_once_than_the_plan_allows(world):
-    world.run(*map(task_for, TENANTS), parallelism=4)
-    assert most_at_once(world.fleet.log) == 4
+@pytest.mark.parametrize(("plan", "deployer"), [(4, 10), (20, 4)])
+def test_never_more_calls_at_once_than_allowed_and_a_quarter_more_with_looks(plan, deployer):
+    world = World(parallelism=deployer)
+    world.run(*map(task_for, TENANTS), parallelism=plan)
+    assert most_at_once(world.calls()) == 4
+    assert most_at_once(world.fleet.log) == 5
 
 
-def test_never_more_calls_at_once_than_the_deployer_allows():
+def test_where_less_than_four_are_allowed_looks_count_as_calls_do():
     world = World(parallelism=3)
     world.run(*map(task_for, TENANTS), parallelism=20)
     assert most_at_once(world.fleet.log) == 3
+
+
+def test_who_has_arrived_keeps_nobody_waiting_until_it_is_written_down(world):
+    written_down = world.ledger.record_many
+
+    async def slowly(outcomes):
+        await world.clock.sleep(10)
+        await written_down(outcomes)
+
+    world.ledger.record_many = slowly
+    world.run(*map(task_for, TENANTS[:5]), parallelism=2)
+    assert max(call.started for call in world.calls()) < 10
 
 
 def test_a_stop_launches_nothing_new_and_ends_what_is_in_flight(world):

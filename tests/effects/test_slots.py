@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from batches.effects.slots import CALL, LOOK, Slots
+from batches.effects.slots import CALL, LOOK, Slots, TurnOfBoth
 from batches.rollout.pacing import journalled_ahead
 
 
@@ -44,6 +44,57 @@ def test_never_more_than_there_are_slots_and_all_of_them_come_back():
 
     assert asyncio.run(play())
     assert most == 3
+
+
+def test_looks_have_a_quarter_more_and_calls_have_not():
+    async def play() -> None:
+        slots = Slots(4)
+        assert [slots.take_now(CALL) for _call in range(5)] == [True] * 4 + [False]
+        assert not slots.is_free
+        assert [slots.take_now(LOOK) for _look in range(2)] == [True, False]
+        slots.give_back(LOOK)
+        # What only looks may hold is not for a call that waits.
+        assert not slots.is_free
+        slots.give_back(CALL)
+        assert slots.is_free
+
+    asyncio.run(play())
+
+
+def test_a_call_that_waits_goes_when_a_call_ends_and_not_when_a_look_does():
+    async def play() -> None:
+        slots = Slots(4)
+        for _call in range(4):
+            slots.take_now(CALL)
+        slots.take_now(LOOK)
+        waiting = asyncio.create_task(slots.take(CALL))
+        await asyncio.sleep(0)
+        slots.give_back(LOOK)
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        slots.give_back(CALL)
+        await asyncio.wait_for(waiting, 1)
+
+    asyncio.run(play())
+
+
+def test_who_gives_up_the_second_bound_gives_the_first_one_back():
+    async def play() -> None:
+        own, shared = Slots(1), Slots(1)
+        shared.take_now(CALL)
+
+        async def both() -> None:
+            async with TurnOfBoth(own, shared, CALL):
+                raise AssertionError
+
+        waiting = asyncio.create_task(both())
+        await asyncio.sleep(0)
+        assert not own.is_free
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert own.is_free
+
+    asyncio.run(play())
 
 
 @pytest.mark.parametrize("handed_over", [False, True])

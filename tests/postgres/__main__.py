@@ -23,6 +23,7 @@ USE_CASES = (
     "history",
     "leases",
     "ledger",
+    "ledger_statements",
     "looks_retention",
     "lost_answers",
     "offline",

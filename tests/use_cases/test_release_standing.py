@@ -10,7 +10,7 @@ from django.db import transaction
 from batches.alerting import alerts
 from batches.decisions.decide import DISTRUSTED
 from batches.decisions.plan_facts import plan_facts
-from batches.effects.going_on_calling import may_go_on
+from batches.effects.going_on_calling import GoingOn
 from batches.effects.ledger_claims import Scope
 from batches.models import Alert, Batch
 from batches.rollback.rollback import request_rollback
@@ -366,9 +366,9 @@ def test_calls_under_way_end_with_the_chunk_after_a_quarantine(scene):
         lease_lost=lambda: False,
         batch_id=batch.pk,
     )
-    assert may_go_on(scope)
+    assert GoingOn(scope).is_wanted()
     quarantined(scene)
-    assert not may_go_on(scope)
+    assert not GoingOn(scope).is_wanted()
 
 
 def test_a_held_batch_is_let_go_on_by_nobody_while_its_release_is_not_trusted(scene):
