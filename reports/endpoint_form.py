@@ -6,6 +6,7 @@ from django import forms
 
 from batches.configured import outbound_rules
 from plans.admin.rights import AnyModelForm
+from plans.reading_direction import turning_problems
 from plans.sealed_secrets import keyring
 from reports.models import Endpoint
 from upgradeconsole.known_secrets import remember
@@ -42,6 +43,13 @@ class EndpointForm(AnyModelForm):
     class Meta:
         model = Endpoint
         fields = ("name", "url", "kinds", "active")
+
+    def clean_name(self) -> str:
+        """Refuse a name that would turn the sentences that it stands in."""
+        name: str = self.cleaned_data["name"]
+        if problems := turning_problems(name):
+            raise forms.ValidationError(problems)
+        return name
 
     def clean_url(self) -> str:
         """Refuse an address that would never be connected to, as far as that can be told now."""

@@ -325,6 +325,8 @@ class Outcome:
     streams: int = 0
     checkpoints: int = 0
     grants: int = 0
+    excerpt: str = ""
+    """From which checkpoint to which, where not the whole trail was looked at."""
 
     @property
     def exit(self) -> int:
@@ -343,6 +345,8 @@ class Outcome:
         said = WORDS[self.exit]
         if self.first is not None:
             return f"{said}: {self.first}"
+        if self.excerpt:
+            said = f"{said}, {self.excerpt}"
         return (
             f"{said}: {_count(self.events, 'event')} in {_count(self.streams, 'stream')},"
             f" {_count(self.checkpoints, 'checkpoint')}"
@@ -664,17 +668,18 @@ class TrailVerifier:
             why = "the stream's head was changed"
         self._problem(BROKEN, why, stream, min(found[0], seq) + 1)
 
-    def vouch(self) -> None:
+    def vouch(self, *, tails: bool = False) -> None:
         """Tell which events of an excerpt no checkpoint vouches for; after all events.
 
-        Links that fit each other anybody can make: what is signed is a checkpoint.
+        Links that fit each other anybody can make: what is signed is a checkpoint. With `tails`
+        what is newer than the last one is no finding, be it all of a stream.
         """
         self._end_stream()
         for stream, (last, _hash) in self._seen.items():
             signed = max(self._wanted.get(stream, {}), default=0)
             if last < 0:
                 continue
-            if signed < self._first[stream]:
+            if signed < self._first[stream] and not tails:
                 self._problem(
                     UNCHECKED, "no checkpoint is there that vouches for its events", stream, last
                 )
@@ -682,6 +687,33 @@ class TrailVerifier:
                 self.outcome.notes.append(
                     f"{stream}: events after {signed} are newer than the checkpoint"
                 )
+
+    def between(
+        self,
+        first: Note | None,
+        last: Note | None,
+        *,
+        since: datetime | None,
+        until: datetime | None,
+    ) -> None:
+        """Say what the excerpt is of, and whether that is all of the time that it names."""
+        begins = "the first event"
+        if first is not None:
+            begins = f"{first.at:%Y-%m-%d %H:%M:%S} UTC (checkpoint {first.number})"
+            if since is not None and first.at > since:
+                self._problem(UNCHECKED, f"it begins at {first.at:%Y-%m-%d %H:%M:%S} UTC only")
+        if last is None:
+            return
+        self.outcome.excerpt = (
+            f"an excerpt from {begins} to {last.at:%Y-%m-%d %H:%M:%S} UTC (checkpoint"
+            f" {last.number})"
+        )
+        if until is not None and (until - last.at).total_seconds() > self._longest_gap:
+            self._problem(
+                UNCHECKED,
+                f"no checkpoint is there that vouches for what came after"
+                f" {last.at:%Y-%m-%d %H:%M:%S} UTC",
+            )
 
     def broken(self, stream: str, seq: int, why: str) -> None:
         """Tell of an event that cannot even be read."""
@@ -798,13 +830,14 @@ def verify_files(
     files: Sequence[Path], anchors: Sequence[Path], keys: Mapping[str, bytes]
 ) -> Outcome:
     """Check what the files hold, against the anchors."""
-    scope, ends, told_keys = _first_look(files)
-    own_keys = not keys
+    told = _first_look(files)
+    own_keys, told_keys = not keys, told.keys
     verifier = TrailVerifier(
         keys or told_keys,
-        whole=scope in {"everything", ""},
-        signed=scope == "everything",
-        ends=ends,
+        since=told.begin,
+        whole=told.scope in {"everything", ""} or told.is_period,
+        signed=told.scope == "everything" or (told.scope == "period" and told.is_period),
+        ends=told.last.at if told.is_period and told.last else told.at,
     )
     if own_keys and told_keys:
         verifier.outcome.notes.append(
@@ -819,12 +852,14 @@ def verify_files(
     for path in anchor_files(anchors):
         for line in anchor_lines(path):
             verifier.anchor(line["checkpoint"], str(path.name))
-    heads = [told for line in _all_lines(files) if (told := _take(verifier, line)) is not None]
+    heads = [head for line in _all_lines(files) if (head := _take(verifier, line)) is not None]
     for head in heads:
         verifier.head(head["stream"], head["seq"], head["hash"])
-    if scope == "everything":
-        return verifier.finish(now=ends)
-    verifier.vouch()
+    if told.scope == "everything":
+        return verifier.finish(now=told.at)
+    verifier.vouch(tails=told.scope == "period" and told.last is not None)
+    if told.is_period:
+        verifier.between(told.first, told.last, since=told.since, until=told.until)
     return verifier.finish()
 
 
@@ -848,17 +883,61 @@ def _all_lines(files: Iterable[Path]) -> Iterator[dict[str, Any]]:
         yield from lines_of(path)
 
 
-def _first_look(files: Sequence[Path]) -> tuple[str, datetime | None, dict[str, bytes]]:
-    scope, ends, keys = "", None, {}
+@dataclass
+class Told:
+    """What files say of themselves, before anything of it was checked."""
+
+    scope: str = ""
+    at: datetime | None = None
+    keys: dict[str, bytes] = field(default_factory=dict)
+    is_period: bool = False
+    since: datetime | None = None
+    until: datetime | None = None
+    begin: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """The heads after which a period begins, as the checkpoint before it is said to have them."""
+    first: Note | None = None
+    last: Note | None = None
+
+
+def _first_look(files: Sequence[Path]) -> Told:
+    told = Told()
     for path in files:
         for line in lines_of(path):
             if "trail" in line:
-                scope = str(line["trail"]["scope"])
-                ends = moment(line["trail"]["at"])
+                _look_at_header(told, line["trail"])
             elif "key" in line:
                 public = bytes.fromhex(line["key"]["public_key"])
-                keys[kid_of(public)] = public
-    return scope, ends, keys
+                told.keys[kid_of(public)] = public
+            elif "checkpoint" in line and told.is_period:
+                _look_at_edge(told, line)
+    return told
+
+
+def _look_at_header(told: Told, header: Mapping[str, Any]) -> None:
+    told.scope = str(header["scope"])
+    told.at = moment(header["at"])
+    told.is_period = "between" in header
+    told.since = moment(header["since"]) if header.get("since") else None
+    until = moment(header["until"]) if header.get("until") else told.at
+    told.until = min(until, told.at)
+
+
+def _look_at_edge(told: Told, line: Mapping[str, Any]) -> None:
+    try:
+        note = parse_note(line["checkpoint"])
+    except ValueError:
+        # Said when it is checked.
+        return
+    if line.get("edge") != "before":
+        told.last = note
+        return
+    told.first = note
+    if "proof" in line:
+        proof = line["proof"]
+        told.begin = {str(proof["stream"]): (int(proof["seq"]), str(proof["hash"]))}
+    else:
+        heads = line["heads"].items()
+        told.begin = {stream: (int(seq), str(head)) for stream, (seq, head) in heads}
 
 
 class _Arguments(argparse.ArgumentParser):

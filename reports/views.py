@@ -19,11 +19,13 @@ from plans.pages.access import asked, person, visible_plan
 from plans.people.access_review import access_review, asked_time
 from plans.people.permissions import require
 from plans.refusal import NotFound, Refused
+from plans.trail.client_address import is_of_this_machine
 from reports import handing_out, telemetry, verify_trail
 from reports.access_pdf import access_pdf
 from reports.models import UpgradeReport
 
 PAGE_SIZE = 25
+PROXIES_SAY = ("X-Forwarded-For", "X-Forwarded-Host", "Forwarded", "X-Real-IP", "Via")
 
 
 @login_required
@@ -109,23 +111,34 @@ def access_review_pdf(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Answer the console's own numbers to whoever holds the token or asks from this machine."""
-    if not _may_scrape(request):
-        return HttpResponseForbidden(
-            "Send the metrics token as 'Authorization: Bearer ...', or ask from this machine.",
-            content_type="text/plain",
-        )
+    """Answer the console's own numbers to whoever may scrape them."""
+    if refusal := _why_no_scrape(request):
+        return HttpResponseForbidden(refusal, content_type="text/plain")
     return HttpResponse(telemetry.exposition(timezone.now()), content_type=CONTENT_TYPE_LATEST)
 
 
-def _may_scrape(request: HttpRequest) -> bool:
-    token = settings.METRICS_TOKEN
-    given = request.headers.get("Authorization", "")
-    if token and hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
-        return True
-    # Behind a proxy on the same machine everybody would seem to come from here.
-    if request.headers.get("X-Forwarded-For") or request.headers.get("Forwarded"):
-        return False
+def _why_no_scrape(request: HttpRequest) -> str:
+    """Return why this request gets no numbers, '' when it does.
+
+    Once there is a token, it takes the token. Without one a console that nobody reaches from
+    elsewhere answers this machine. Where others reach it, a proxy may stand before it that says
+    nothing of itself, and everybody would seem to come from here.
+    """
+    if token := settings.METRICS_TOKEN:
+        given = request.headers.get("Authorization", "")
+        right = hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
+        return "" if right else "Send the metrics token as 'Authorization: Bearer ...'."
+    alone = is_of_this_machine(settings.CONSOLE_URL) and not settings.TRUSTED_PROXIES
+    proxied = any(request.headers.get(name) for name in PROXIES_SAY)
+    if alone and not proxied and _from_here(request):
+        return ""
+    return (
+        "Nobody is told these numbers until UPGRADECONSOLE_METRICS_TOKEN is set; then send it as"
+        " 'Authorization: Bearer ...'."
+    )
+
+
+def _from_here(request: HttpRequest) -> bool:
     try:
         return ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
     except ValueError:

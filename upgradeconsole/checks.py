@@ -24,6 +24,7 @@ from upgradeconsole.served_at import HERE
 
 FEWEST_CONNECTIONS = 4
 MOST_SECONDS_APART = 1.0
+SHORTEST_TOKEN = 16
 LOCAL_HOSTS = {*HERE, "testserver"}
 
 
@@ -314,6 +315,31 @@ def people_who_act_have_two_factors(app_configs: Any = None, **kwargs: Any) -> l
     ]
 
 
+@register(deploy=True)
+def the_numbers_have_a_token(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """W055: nobody may scrape /metrics; W056: whoever guesses may."""
+    token = settings.METRICS_TOKEN
+    hint = "Write 32 random characters into UPGRADECONSOLE_METRICS_TOKEN (docs/metrics.md)."
+    if not token:
+        return [
+            CheckWarning(
+                "UPGRADECONSOLE_METRICS_TOKEN is not set: /metrics answers nobody once others reach"
+                " this console.",
+                hint=hint,
+                id="upgradeconsole.W055",
+            )
+        ]
+    if len(token) >= SHORTEST_TOKEN:
+        return []
+    return [
+        CheckWarning(
+            f"UPGRADECONSOLE_METRICS_TOKEN has fewer than {SHORTEST_TOKEN} characters.",
+            hint=hint,
+            id="upgradeconsole.W056",
+        )
+    ]
+
+
 @register()
 def sessions_have_an_end(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """E041: sessions would end before anybody could use them."""
@@ -349,7 +375,7 @@ def strangers_come_by_tls(app_configs: Any = None, **kwargs: Any) -> list[CheckM
 
 @register(deploy=True)
 def proxies_are_known(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """W055: TLS ends at a proxy that the console was not told of."""
+    """W057: TLS ends at a proxy that the console was not told of."""
     if not settings.SERVED_OVER_TLS or settings.TRUSTED_PROXIES:
         return []
     return [
@@ -357,6 +383,6 @@ def proxies_are_known(app_configs: Any = None, **kwargs: Any) -> list[CheckMessa
             f"{settings.CONSOLE_URL} is served by a proxy that the console does not know of:"
             " everybody seems to come from its address, and browsers are not told to keep to TLS.",
             hint="Set UPGRADECONSOLE_TRUSTED_PROXIES to how many there are; docs/installing.md.",
-            id="upgradeconsole.W055",
+            id="upgradeconsole.W057",
         )
     ]

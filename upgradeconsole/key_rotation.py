@@ -10,6 +10,7 @@ from allauth.mfa.models import Authenticator
 from django.db import transaction
 from django.db.models import QuerySet
 
+from plans.counted_words import counted
 from plans.refusal import Refused
 from plans.sealed_secrets import keyring
 from plans.trail import events
@@ -102,11 +103,11 @@ def rotate_sealing_keys(
 
 def _sentence(new_key: bool, resealed: int, in_all: int, broken: int, forgotten: int) -> str:
     begun = "A new key seals secrets from now on" if new_key else "Secrets were sealed anew"
-    told = f"{begun}: {resealed} of {in_all} were sealed by it now"
+    told = f"{begun}: {resealed} of {counted(in_all, 'was', 'were')} sealed by it now"
     if broken:
         told += f", {broken} cannot be opened"
     if forgotten:
-        told += f", {forgotten} older {'key was' if forgotten == 1 else 'keys were'} forgotten"
+        told += f", {counted(forgotten, 'older key was', 'older keys were')} forgotten"
     return f"{told}."
 
 

@@ -8,6 +8,7 @@ from django.db import transaction
 
 from batches.models import Alert, Batch
 from plans.models import Plan
+from plans.reading_direction import straight
 from plans.trail import events
 
 UNTIL_REVIEWED = ("break_glass", "break_glass_review_overdue")
@@ -47,7 +48,7 @@ def fire(
 
     `about` tells alerts of no plan apart, for example by plugin.
     """
-    key = alert_key(plan, kind, batch, about=about)
+    key, sentence = alert_key(plan, kind, batch, about=about), straight(sentence)
     still_open = Alert.objects.filter(key=key, resolved_at=None)
     known = still_open.first()
     if known is None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from batches.alerting import alerts
+from plans.counted_words import counted
 from plans.models import Plan
 
 KIND = "digest_mismatch"
@@ -13,7 +14,7 @@ NAMED = 3
 def tell_foreign_digests(plan: Plan, found: Mapping[str, str], *, now: datetime) -> None:
     """Fire the plan's alert, in the transaction that records what was seen; one at a time."""
     clauses = [f"{tenant} {clause}" for tenant, clause in sorted(found.items())]
-    more = f"; and {len(clauses) - NAMED} more tenants" if len(clauses) > NAMED else ""
+    more = f"; and {counted(len(clauses) - NAMED, 'more tenant')}" if len(clauses) > NAMED else ""
     alerts.fire(
         plan=plan,
         kind=KIND,

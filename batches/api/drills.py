@@ -4,9 +4,8 @@ import uuid
 from typing import Any, ClassVar
 
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
-from rest_framework.pagination import LimitOffsetPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -15,6 +14,7 @@ from batches.drills.rehearsing import Wanted, begin_rehearsal
 from batches.models import RollbackDrill
 from plans.api.access import ConsoleView, asking, taken, via
 from plans.api.input import StrictSerializer, TenantsField
+from plans.api.lists import OffsetPages, OffsetQuery
 from plans.api.output import PROBLEMS
 from plans.drafting.drafting import TenantChoice
 from plans.people.permissions import require
@@ -67,11 +67,12 @@ class Drills(ConsoleView):
     """All drills, and the door for a new one."""
 
     token_actions: ClassVar[dict[str, str]] = {"GET": "view", "POST": "draft"}
+    query = OffsetQuery
 
     @extend_schema(
         operation_id="api_v1_drills_list",
         summary="List the drills of rollbacks, the newest first",
-        parameters=[OpenApiParameter("limit", int), OpenApiParameter("offset", int)],
+        parameters=[OffsetQuery],
         responses={200: DrillPage, **PROBLEMS},
     )
     def get(self, request: Request) -> Response:
@@ -79,8 +80,7 @@ class Drills(ConsoleView):
         user = asking(request)
         require(user, "view")
         drills = RollbackDrill.objects.visible_to(user).select_related("plan__plugin", "schedule")
-        pages = LimitOffsetPagination()
-        pages.default_limit, pages.max_limit = 50, 200
+        pages = OffsetPages()
         rows: Any = pages.paginate_queryset(drills, request, view=self)
         return pages.get_paginated_response(DrillOutput(rows, many=True).data)
 

@@ -10,6 +10,7 @@ from rest_framework.response import Response
 
 from batches.models import Ruling
 from plans.api.access import PLAN_PARAMETER, ConsoleView, find_plan
+from plans.api.input import StrictSerializer
 from plans.api.output import PROBLEMS
 
 
@@ -104,7 +105,7 @@ class RulingList(serializers.Serializer[Any]):
     results = RulingOutput(many=True)
 
 
-class RulingQuery(serializers.Serializer[Any]):
+class RulingQuery(StrictSerializer):
     """Which rulings."""
 
     verdict = serializers.ChoiceField(
@@ -124,6 +125,8 @@ class RulingPage(LimitOffsetPagination):
 class PlanRulings(ConsoleView):
     """What was ruled, and why."""
 
+    query = RulingQuery
+
     @extend_schema(
         summary="List the rulings of a plan, the newest first",
         parameters=[PLAN_PARAMETER, RulingQuery],
@@ -132,10 +135,8 @@ class PlanRulings(ConsoleView):
     def get(self, request: Request, plan: str) -> Response:
         """Return one page."""
         found = find_plan(request, plan)
-        query = RulingQuery(data=request.query_params)
-        query.is_valid(raise_exception=True)
         rows = found.rulings.select_related("batch").order_by("-at", "-pk")
-        if verdict := query.validated_data.get("verdict"):
+        if verdict := self.asked.get("verdict"):
             rows = rows.filter(verdict=verdict)
         pages = RulingPage()
         chosen = pages.paginate_queryset(rows, request)

@@ -1,9 +1,10 @@
 """REST: replays under other rules, what soaks find, placebo backtests, what is recorded."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -29,22 +30,25 @@ from plans.policies.policy import UpgradePolicy
 from plans.refusal import BadInput, NotFound
 
 PLANS_AT_ONCE = 50
-RULES = [
-    OpenApiParameter("policy", str, description="A policy's name; the plan's own by default."),
-    OpenApiParameter(
-        "threshold",
-        str,
-        many=True,
-        description="KPI=NUMBER: another number for the guardrails of a Kpi, in their unit.",
-    ),
-    OpenApiParameter(
-        "evidence",
-        str,
-        many=True,
-        description="KEY=VALUE: another evidence test. Keys: risk, ratio, points, detect, power"
+
+
+class RulesQuery(StrictSerializer):
+    """Other rules to judge by."""
+
+    policy = serializers.CharField(
+        default="", allow_blank=True, help_text="A policy's name; the plan's own by default."
+    )
+    threshold = serializers.ListField(
+        child=serializers.CharField(),
+        default=list,
+        help_text="KPI=NUMBER: another number for the guardrails of a Kpi, in their unit.",
+    )
+    evidence = serializers.ListField(
+        child=serializers.CharField(),
+        default=list,
+        help_text="KEY=VALUE: another evidence test. Keys: risk, ratio, points, detect, power"
         " (numbers), action, kpis (with commas).",
-    ),
-]
+    )
 
 
 class WouldBeOutput(serializers.Serializer[Any]):
@@ -75,6 +79,8 @@ class PassedOutput(serializers.Serializer[Any]):
 
 class ReplayOutput(serializers.Serializer[Any]):
     """One plan under other rules."""
+
+    query = RulesQuery
 
     plan = serializers.UUIDField()
     external_id = serializers.CharField()
@@ -108,6 +114,8 @@ class SameOutput(serializers.Serializer[Any]):
 
 class TallyOutput(serializers.Serializer[Any]):
     """Past plans under other rules."""
+
+    query = RulesQuery
 
     sentence = serializers.CharField()
     true_rollbacks = serializers.IntegerField()
@@ -237,11 +245,10 @@ class Rules(NamedTuple):
     evidence: dict[str, Any]
 
 
-def _rules(request: Request) -> Rules:
-    name = request.query_params.get("policy", "")
-    policy = named_policy(name) if name else None
-    thresholds = thresholds_of(request.query_params.getlist("threshold"))
-    evidence = evidence_of(request.query_params.getlist("evidence"))
+def _rules(asked: Mapping[str, Any]) -> Rules:
+    policy = named_policy(asked["policy"]) if asked["policy"] else None
+    thresholds = thresholds_of(asked["threshold"])
+    evidence = evidence_of(asked["evidence"])
     if policy is None and not thresholds and not evidence:
         raise BadInput(
             [
@@ -255,15 +262,17 @@ def _rules(request: Request) -> Rules:
 class PlanReplay(ConsoleView):
     """One plan under other rules."""
 
+    query = RulesQuery
+
     @extend_schema(
         summary="Judge a plan's stored looks under other rules: what would have happened, and when",
-        parameters=[PLAN_PARAMETER, *RULES],
+        parameters=[PLAN_PARAMETER, RulesQuery],
         responses={200: ReplayOutput, **PROBLEMS},
     )
     def get(self, request: Request, plan: str) -> Response:
         """Return it; nothing is written."""
         found = find_plan(request, plan)
-        other = _rules(request)
+        other = _rules(self.asked)
         rules = with_thresholds(other.policy or own_policy(found), other.thresholds)
         rules = scaled(with_evidence(rules, other.evidence))
         answer = counterfactual_answer(replay_under(found, rules, on_a_page=True))
@@ -295,9 +304,11 @@ class PlanReplaySame(ConsoleView):
 class AllReplay(ConsoleView):
     """Past plans under other rules."""
 
+    query = RulesQuery
+
     @extend_schema(
         summary="Judge past plans under other rules: rollbacks that would have been right or wrong",
-        parameters=RULES,
+        parameters=[RulesQuery],
         responses={200: TallyOutput, **PROBLEMS},
     )
     def get(self, request: Request) -> Response:
@@ -306,7 +317,7 @@ class AllReplay(ConsoleView):
         require(user, "view")
         found = tally(
             visible_plans(user),
-            **_rules(request)._asdict(),
+            **_rules(self.asked)._asdict(),
             most=PLANS_AT_ONCE,
             on_a_page=True,
         )

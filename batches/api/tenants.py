@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from batches.api.output import TenantRow
 from batches.lifecycle import TENANT_UPGRADE
 from plans.api.access import PLAN_PARAMETER, ConsoleView, find_plan
+from plans.api.input import StrictSerializer
 from plans.api.output import PROBLEMS
 from plans.models import Plan, PlanTenant
 
@@ -23,7 +24,7 @@ class TenantPage(LimitOffsetPagination):
     max_limit = 500
 
 
-class TenantQuery(serializers.Serializer[Any]):
+class TenantQuery(StrictSerializer):
     """Which tenants."""
 
     state = serializers.ChoiceField(choices=TENANT_UPGRADE.choices(), required=False)
@@ -46,6 +47,8 @@ class TenantList(serializers.Serializer[Any]):
 class PlanTenants(ConsoleView):
     """What became of each tenant."""
 
+    query = TenantQuery
+
     @extend_schema(
         summary="List the tenants of a plan",
         parameters=[PLAN_PARAMETER, TenantQuery],
@@ -54,10 +57,8 @@ class PlanTenants(ConsoleView):
     def get(self, request: Request, plan: str) -> Response:
         """Return one page."""
         found = find_plan(request, plan)
-        query = TenantQuery(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        pages, state = TenantPage(), query.validated_data.get("state")
-        quarantined = query.validated_data.get("quarantined")
+        pages, state = TenantPage(), self.asked.get("state")
+        quarantined = self.asked.get("quarantined")
         rows: Any
         if found.tenant_upgrades.exists():
             rows = pages.paginate_queryset(_upgrade_rows(found, state, quarantined), request)

@@ -18,6 +18,7 @@ from batches.rollout import control, launch
 from plans.approvals import grants
 from plans.approvals.approved_acts import LOOSEN, START, Verdict
 from plans.approvals.grant_claims import BREAK_GLASS
+from plans.counted_words import counted
 from plans.drafting.drafting import current_revision, pinned_file
 from plans.log_in.step_up import StepUp
 from plans.models import (
@@ -121,13 +122,13 @@ Foreseen = tuple[Sequence[str], str, int | None]
 def _foresee_start(plan: Plan) -> Foreseen:
     _require_handed_in(plan)
     places = PlanTenant.objects.filter(plan=plan, excluded=False)
-    sentence = f"The plan starts at once: {places.count()} tenants, batch by batch."
+    sentence = f"The plan starts at once: {counted(places.count(), 'tenant')}, batch by batch."
     return _rule(plan).required_roles, sentence, None
 
 
 def _foresee_promote(plan: Plan) -> Foreseen:
     batch = control.batch_at_the_gate(plan, None)
-    sentence = f"Batch {batch.number}, {batch.name}, begins with {batch.size} tenants."
+    sentence = f"Batch {batch.number}, {batch.name}, begins with {counted(batch.size, 'tenant')}."
     return _gate_roles(plan), sentence, batch.number
 
 

@@ -29,6 +29,7 @@ from batches.break_glass.offline_file import (
     touched_line,
 )
 from batches.rollback.rollback import request_rollback
+from plans.counted_words import counted
 from plans.models import Plan
 from plans.policies.policy import UpgradePolicy
 from plans.refusal import BadInput, Refused
@@ -190,8 +191,9 @@ def take_in(record: Path, *, now: datetime, via: str) -> None:
         events.record(
             stream=plan,
             kind="offline_rollback",
-            sentence=f"{replay.by} took {len(replay.restored)} tenants back while the database was"
-            f" away, with {replay.calls} calls; {len(replay.left)} were left. Reason:"
+            sentence=f"{replay.by} took {counted(len(replay.restored), 'tenant')} back while"
+            f" the database was away, with {counted(replay.calls, 'call')};"
+            f" {counted(len(replay.left), 'was', 'were')} left. Reason:"
             f" {replay.reason.rstrip('.')}.",
             actor=None,
             via=via,

@@ -11,6 +11,7 @@ from datetime import timedelta
 from batches.decisions.decide_forward import FORWARD_RULES
 from batches.decisions.decision_facts import Action, BatchFacts, MissingFacts, PlanFacts, Rule
 from batches.rollout.pacing import allowed_failures, best_success_rate, failure_rate, overdue
+from plans.counted_words import counted
 from plans.policies.policy import Limits
 
 ESCALATE_BEFORE_DEADLINE = timedelta(seconds=30)
@@ -33,13 +34,18 @@ def _rollback_clock(facts: PlanFacts) -> Action | None:
     if not rollback.left and rollback.checked:
         return Action("finish_rollback")
     if rollback.left and not rollback.missed and facts.now >= rollback.deadline:
-        return Action("miss_rollback", f"{len(rollback.left)} tenants are not back")
+        return Action(
+            "miss_rollback", f"{counted(len(rollback.left), 'tenant is', 'tenants are')} not back"
+        )
     if (
         rollback.left
         and not rollback.escalated
         and facts.now >= rollback.deadline - ESCALATE_BEFORE_DEADLINE
     ):
-        return Action("escalate_rollback", f"{len(rollback.left)} tenants are not back yet")
+        return Action(
+            "escalate_rollback",
+            f"{counted(len(rollback.left), 'tenant is', 'tenants are')} not back yet",
+        )
     return Action("run_rollback")
 
 
@@ -185,9 +191,9 @@ def _over_budget(live: BatchFacts, size: int, limits: Limits) -> str:
     rate = failure_rate(live.failures, size)
     allowed = f"{limits.failure_rate:g} %"
     if limits.failures is not None:
-        allowed = f"{limits.failures} tenants and {allowed}"
+        allowed = f"{counted(limits.failures, 'tenant')} and {allowed}"
     return (
-        f"{live.failures} of {size} tenants of batch {live.number} ({live.name})"
+        f"{live.failures} of {counted(size, 'tenant')} of batch {live.number} ({live.name})"
         f" failed: {rate:.1f} %, allowed {allowed}"
     )
 

@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from batches.guardrails.measurement import counted
 from batches.kpis.dictionary import KpiDefinition
+from plans.counted_words import counted
 
 INJECTS = ("none", "breach", "missing_metric", "hung_hook", "killed_worker")
 NEEDS_KPI = ("breach", "missing_metric")

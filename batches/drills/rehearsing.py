@@ -29,6 +29,7 @@ from batches.drills.rehearsal_policy import (
 from batches.models import Batch, DeployerCall, DrillSchedule, Rollback, RollbackDrill
 from batches.rollout import planning
 from batches.rollout.readiness import quote_for
+from plans.counted_words import counted
 from plans.drafting.drafting import PlanDraft, TenantChoice, current_revision, policy_of
 from plans.models import Plan, PlanTenant, User
 from plans.people.permissions import require
@@ -145,7 +146,7 @@ def begin_rehearsal(
         events.record(
             stream=plan,
             kind="drill_handed_in",
-            sentence=f"This plan is a rehearsal of a rollback over {len(keys)} tenants"
+            sentence=f"This plan is a rehearsal of a rollback over {counted(len(keys), 'tenant')}"
             f" ({wanted.inject.replace('_', ' ')}): it goes back by itself."
             + (f" Schedule {schedule.name}." if schedule is not None else ""),
             actor=by,

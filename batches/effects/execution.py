@@ -32,6 +32,7 @@ from batches.rollout import control
 from batches.rollout.stopping import settle_as_read
 from batches.runtime import leases, surroundings
 from batches.runtime.leases import Keeper, LeaseLost
+from plans.counted_words import counted
 from plans.database_away import DATABASE_AWAY
 from plans.failpoints import reach
 from plans.refusal import Refused
@@ -274,9 +275,13 @@ def _note_check(rollback_id: Any, right: list[str], wrong: dict[str, str], keepe
                 notify()
                 return
             sentence = f"All {len(right)} restored tenants were read back once more and are right."
+            if len(right) == 1:
+                sentence = "The restored tenant was read back once more and is right."
         else:
-            sentence = f"{len(wrong)} restored tenants were not right when read once more: " + (
-                "; ".join(f"{tenant} {error}" for tenant, error in list(wrong.items())[:3])
+            sentence = (
+                f"{counted(len(wrong), 'restored tenant was', 'restored tenants were')} not"
+                " right when read once more: "
+                + ("; ".join(f"{tenant} {error}" for tenant, error in list(wrong.items())[:3]))
             )
         events.record(
             stream=plan,

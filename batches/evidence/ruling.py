@@ -16,8 +16,9 @@ from batches.evidence.rules import EvidenceTest, KpiUnderTest
 from batches.evidence.sequential_test import Process
 from batches.evidence.soak_planner import requests_needed
 from batches.guardrails.guard_state import Verdict
-from batches.guardrails.measurement import counted, shown
+from batches.guardrails.measurement import shown
 from batches.looks.kpi_points import LookSample
+from plans.counted_words import counted
 from plans.policies.policy_words import tolerated_words
 
 Word = Literal["rollback", "hold", "soak", "promote"]
@@ -234,7 +235,7 @@ def reached_sentence(
         worst = f"; worst tenant {seen.worst[0]} {shown(100 * seen.worst[1], '%')}"
     return (
         f"{_rate(tested, seen.errors, seen.requests)} in the canary"
-        f" ({seen.errors:,.10g} of {seen.requests:,.10g} requests in {seen.seconds:.0f} s,"
+        f" ({seen.errors:,.10g} of {_requests(seen.requests)} in {seen.seconds:.0f} s,"
         f" {counted(seen.tenants, 'tenant')}) against"
         f" {_share(seen.control_errors, seen.control_requests)} in control:"
         f" evidence 100 % at look {state.looks},"
@@ -249,8 +250,12 @@ def _totals(process: Process | None, test: EvidenceTest, kpi: str) -> str:
     control = _share(process.control_errors, process.control_requests)
     return (
         f"{rate} in the canary ({process.canary_errors:,.10g} of"
-        f" {process.canary_requests:,.10g} requests) against {control} in control: "
+        f" {_requests(process.canary_requests)}) against {control} in control: "
     )
+
+
+def _requests(n: float) -> str:
+    return f"{n:,.10g} {'request' if n == 1 else 'requests'}"
 
 
 def _rate(tested: KpiUnderTest, errors: float, requests: float) -> str:

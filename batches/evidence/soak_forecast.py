@@ -14,6 +14,7 @@ from typing import Final
 
 from batches.evidence.sequential_test import Tolerance
 from batches.evidence.soak_planner import soak_plan
+from plans.counted_words import counted
 from plans.policies.policy_words import span
 
 SIZES: Final = (0.01, 0.02, 0.05, 0.10, 0.20)
@@ -105,7 +106,7 @@ class SoakForecast:
     def sentence(self) -> str:
         """Return the forecast in words."""
         traffic = self.traffic
-        who = f"{traffic.tenants} tenant{'' if traffic.tenants == 1 else 's'}"
+        who = counted(traffic.tenants, "tenant")
         told = f"{who} at {_rate(traffic.per_second)} events/s"
         finds = [_told(find) for find in reversed(self.finds)]
         said = f"{told}: {', '.join(finds)}" if finds else told
@@ -218,8 +219,8 @@ def _never_judged(
         return ""
     rule = short[0]
     return (
-        f"{kpi} would never be judged: {rule.min_samples} events are needed within"
-        f" {span(rule.window_seconds)}, and about"
+        f"{kpi} would never be judged: {counted(rule.min_samples, 'event is', 'events are')}"
+        f" needed within {span(rule.window_seconds)}, and about"
         f" {traffic.per_second * rule.window_seconds:.3g} come"
     )
 
@@ -245,12 +246,17 @@ def _advice(
             f"soak {span(math.ceil((best.seconds or 0.0) / 60) * 60)} to find {_percent(best.size)}"
         )
     if goals and (more := _tenants_for(goals[-1], told, rules, evidence)):
-        helps.append(f"{more} tenants in this batch would find {_percent(goals[-1])} in time")
+        helps.append(
+            f"{counted(more, 'tenant')} in this batch would find {_percent(goals[-1])} in time"
+        )
     if evidence is None:
         for rule in rules:
             if traffic.per_second * rule.window_seconds < rule.min_samples:
                 window = math.ceil(rule.min_samples / traffic.per_second)
-                helps.append(f"a window of {span(window)} would have its {rule.min_samples} events")
+                helps.append(
+                    f"a window of {span(window)} would have its"
+                    f" {counted(rule.min_samples, 'event')}"
+                )
                 break
         found = evidence_seconds(0.02, traffic, EvidenceAsked())
         if found is not None and found <= told.soak_seconds:

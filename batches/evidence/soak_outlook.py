@@ -12,6 +12,7 @@ from batches.evidence.soak_forecast import EvidenceAsked, LimitRule, SoakForecas
 from batches.history.kpi_history import exposure_rates, standing
 from batches.kpis.dictionary import GuardrailUnusable, KpiDefinition, resolve_guardrail
 from batches.models import SoakOutlook
+from plans.counted_words import counted
 from plans.drafting.drafting import current_revision, policy_of
 from plans.drafting.waves import Wave, batch_specs
 from plans.models import Plan, PlanTenant
@@ -119,7 +120,7 @@ def _outlook(
             )
         )
     hours = stands.seconds / 3600
-    said = f"{hours:.3g} h of history, {len(rates)} of {len(tenants)} tenants"
+    said = f"{hours:.3g} h of history, {len(rates)} of {counted(len(tenants), 'tenant')}"
     if stands.phi is not None and asked is not None:
         said += (
             f", errors scatter {stands.phi:.3g} times as much as independent ones"

@@ -11,6 +11,7 @@ from typing import Any, Final
 from batches.evidence.calibration import Usual
 from batches.history import kpi_history
 from batches.models import EvidenceBaseline, TenantUpgrade
+from plans.counted_words import counted
 from plans.models import Plan
 
 FEWEST_REQUESTS: Final = 1000.0
@@ -59,7 +60,11 @@ def usual_from_history(
     phi = kpi_history.dispersion(plugin, kpi, **asked)
     requests = sum(pair[1] for pair in rates.values())
     if requests < FEWEST_REQUESTS:
-        return Usual(), f"{requests:,.0f} requests of {kpi} are known from before the plan"
+        return (
+            Usual(),
+            f"{counted(round(requests), f'request of {kpi} is', f'requests of {kpi} are')}"
+            " known from before the plan",
+        )
     if phi is None:
         return Usual(), f"less than three hours of {kpi} are known from before the plan"
     return Usual(rates, phi), ""

@@ -17,10 +17,11 @@ from batches.fit.findings import NO_ANSWER, Finding, Level, some, worst
 from batches.fit.observation import Observation
 from batches.fit.presence import presence, rate_findings, several_series, unanswered
 from batches.fit.units import unit_findings
-from batches.guardrails.measurement import CAUSES, counted
+from batches.guardrails.measurement import CAUSES
 from batches.kpis.dictionary import KpiDefinition, KpiMapping
 from batches.sources.increments import CLOCK_TOLERANCE
 from batches.sources.readings import Key, Reading, read_keys
+from plans.counted_words import counted
 
 VALUES_KEPT: Final = 50
 EMPTY: Final = frozenset({"wrong_name", "stale"})
@@ -210,7 +211,8 @@ def _missing(
         Finding(
             "tenants_without_data",
             "warning",
-            f"{len(absent)} of {counted(len(tenants), 'tenant')} have no data: {some(named)}",
+            f"{len(absent)} of {counted(len(tenants), 'tenant has', 'tenants have')} no data:"
+            f" {some(named)}",
             "a plan whose tenants mostly have none is refused; with few of them its sentences"
             " name who is missing",
         )

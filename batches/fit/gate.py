@@ -21,6 +21,7 @@ from batches.kpis.dictionary import (
     KpiMapping,
     resolve_guardrail,
 )
+from plans.counted_words import counted
 from plans.policies.policy import Guardrail, UpgradePolicy
 
 
@@ -162,7 +163,10 @@ def _chosen(needs: _Needs, one: Probed, fit: Fit, whose: Whose) -> Iterator[tupl
         ]
         findings += [finding for finding in too_few if finding is not None]
         if gone and not any(too_few):
-            said = f"{len(gone)} of the plan's {len(whose.tenants)} tenants have no data"
+            said = (
+                f"{len(gone)} of the plan's {counted(len(whose.tenants), 'tenant')}"
+                f" {'has' if len(gone) == 1 else 'have'} no data"
+            )
             findings.append(Finding("tenants_without_data", "warning", f"{said}: {some(gone)}"))
     for finding in findings:
         if finding.level in ("error", "warning"):

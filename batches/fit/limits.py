@@ -10,6 +10,7 @@ from batches.fit.findings import Finding
 from batches.guardrails.measurement import shown
 from batches.kpis.dictionary import KpiDefinition
 from batches.kpis.units import compatible_with, convert
+from plans.counted_words import counted
 from plans.policies.policy import Guardrail
 
 FAR_OVER: Final = 50
@@ -146,7 +147,8 @@ def coverage_finding(
     return Finding(
         _TOO_FEW,
         "error",
-        f"{source} has data of {kpi} for {len(tenants) - len(gone)} of {len(tenants)} tenants of"
-        f" {whose}: none for {', '.join(gone[:5])}{' …' if len(gone) > 5 else ''}",
+        f"{source} has data of {kpi} for {len(tenants) - len(gone)} of"
+        f" {counted(len(tenants), 'tenant')} of {whose}: none for"
+        f" {', '.join(gone[:5])}{' …' if len(gone) > 5 else ''}",
         "check their keys in the tenant label, and that they have traffic",
     )

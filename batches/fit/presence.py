@@ -11,10 +11,11 @@ from typing import Final
 
 from batches.fit.findings import NO_ANSWER, Finding, some
 from batches.fit.observation import Observation
-from batches.guardrails.measurement import CAUSES, counted
+from batches.guardrails.measurement import CAUSES
 from batches.kpis.dictionary import KpiMapping
 from batches.metric_sources.base import Selector, Series
 from batches.sources.readings import Answers, Key, key_of
+from plans.counted_words import counted
 
 _NO_CONTACT: Final = frozenset({"source_down", "timeout", "unauthorized"})
 _RATED: Final = re.compile(r"\b(rate|irate|increase|delta|idelta|deriv)\s*\(")
@@ -200,7 +201,7 @@ def _doubled(
     return Finding(
         "several_series",
         "error",
-        f"{counted(len(doubled), 'tenant')} have several series in {selector}: {tenant} has"
-        f" {len(group)}{differing}",
+        f"{counted(len(doubled), 'tenant has', 'tenants have')} several series in {selector}:"
+        f" {tenant} has {len(group)}{differing}",
         f'write a query that gives one, such as sum by ({kept}) (...), or "reduce": {ways}',
     )

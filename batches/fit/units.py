@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from batches.fit.findings import Finding, some
-from batches.guardrails.measurement import counted, shown
+from batches.guardrails.measurement import shown
 from batches.kpis.dictionary import KpiDefinition, KpiMapping
 from batches.kpis.units import SHARES, compatible_with, convert, unit_of_name
 from batches.sources.readings import Answers, Key, Reading, key_of, reduced
+from plans.counted_words import counted
 
 _MOSTLY: Final = 0.9
 _ARITHMETIC: Final = re.compile(r"[*/]\s*[\d(]|\d\s*[*/]")
@@ -110,9 +111,9 @@ def _by_range(
             Finding(
                 "out_of_range",
                 "warning",
-                f"{len(outside)} of {counted(len(values), 'value')} are outside the range {reach}:"
-                f" {some({key.tenant for key in outside})}; such values are dropped and count as"
-                " missing",
+                f"{len(outside)} of {counted(len(values), 'value is', 'values are')} outside the"
+                f" range {reach}: {some({key.tenant for key in outside})}; such values are"
+                " dropped and count as missing",
                 "correct the range, or find out what they mean",
             )
         ]

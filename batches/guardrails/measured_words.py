@@ -38,11 +38,6 @@ def cause_words(cause: str) -> str:
     return CAUSES.get(cause, cause)
 
 
-def counted(number: int, noun: str) -> str:
-    """Return "1 tenant", "2 tenants"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def shown(value: float, unit: str) -> str:
     """Return a number with its unit, short enough for a sentence; a bare share has no unit."""
     digits = f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
@@ -52,6 +47,11 @@ def shown(value: float, unit: str) -> str:
 def whole(count: float) -> str:
     """Return a number of events."""
     return f"{count:.10g}"
+
+
+def requests(count: float) -> str:
+    """Return "1 request", "2 requests"; increments may be fractions."""
+    return f"{whole(count)} request{'' if count == 1 else 's'}"
 
 
 def named(tenants: Iterable[str], most: int = 5) -> str:

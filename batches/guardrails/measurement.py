@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 
 from batches.guardrails.allowed import Allowed, allowed, slow_share_of, threshold_of
 from batches.guardrails.measured import Measurement, Outcome, TenantSeen, each_outcome
-from batches.guardrails.measured_words import CAUSES, IDLE, cause_words, counted, shown, whole
+from batches.guardrails.measured_words import CAUSES, IDLE, cause_words, requests, shown, whole
 from batches.guardrails.measuring_window import Window, compared, without
 from batches.guardrails.tallies import NoBound, Tallies, Tally, share, tallied
 from batches.kpis.dictionary import KpiDefinition
 from batches.looks.kpi_points import GaugePoint, LookSample
 from batches.sources.increments import SHORTEST_MAX_AGE
+from plans.counted_words import counted
 from plans.policies.policy import Guardrail
 
 __all__ = [
@@ -156,13 +157,14 @@ def _events(window: Window) -> Measurement:
             return window.no_control()
         theirs = control.sum()
         if theirs.total <= 0 or theirs.total < rule.min_samples:
-            few = f"{whole(theirs.total)} of {rule.min_samples} requests needed in control"
+            few = (
+                f"{whole(theirs.total)} of {counted(rule.min_samples, 'request')} needed in control"
+            )
             return window.without("inconclusive", None, f"{few} ({window.span})")
         baseline = share(theirs, definition)
         others = (
             f" against {shown(baseline, definition.unit)} in control ({whole(theirs.bad)} "
-            f"{_bad(definition)}of {whole(theirs.total)} requests, "
-            f"{counted(control.active, 'tenant')})"
+            f"{_bad(definition)}of {requests(theirs.total)}, {counted(control.active, 'tenant')})"
         )
         return _judged(window, canary, both, baseline, others)
     if rule.against == "own_history":
@@ -189,7 +191,7 @@ def _judged(
     else:
         said = (
             f"{definition.name} {shown(value, limit.unit)} in the upgraded tenants "
-            f"({whole(both.bad)} {_bad(definition)}of {whole(both.total)} requests, {place})"
+            f"({whole(both.bad)} {_bad(definition)}of {requests(both.total)}, {place})"
             f"{others} {compared(limit, value)}"
         )
     measured = Measurement(
@@ -229,7 +231,7 @@ def _too_few(window: Window, canary: Tallies, both: Tally) -> Measurement:
     idle = bool(canary.by_tenant) and not both.total
     said = "no second reading yet"
     if canary.by_tenant:
-        said = f"{whole(both.total)} of {window.guardrail.min_samples} requests needed"
+        said = f"{whole(both.total)} of {counted(window.guardrail.min_samples, 'request')} needed"
     measured = window.without("inconclusive", IDLE if idle else None, f"{said} ({window.span})")
     return replace(measured, n=int(both.total), tenants=canary.active)
 
@@ -267,7 +269,7 @@ def _slow_words(
     if used != [threshold]:
         by = f", by the bucket of {', '.join(f'{b:g}' for b in used)} {definition.unit}"
     return (
-        f"{definition.name}: {shown(value, '%')} of {whole(total)} requests {word} "
+        f"{definition.name}: {shown(value, '%')} of {requests(total)} {word} "
         f"{shown(threshold, definition.unit)}, allowed {shown(slow_share_of(rule), '%')} "
         f"({place}{by})"
     )

@@ -11,6 +11,7 @@ from batches.guardrails.measured import Measurement, Outcome, each_outcome
 from batches.guardrails.measured_words import cause_words, named, shown
 from batches.kpis.dictionary import KpiDefinition
 from batches.looks.kpi_points import WAITING, GaugePoint, LookSample
+from plans.counted_words import counted
 from plans.policies.policy import Guardrail
 
 
@@ -71,7 +72,7 @@ class Window:
         """Return that most upgraded tenants gave no data."""
         newest = self.newest
         said = (
-            f"no data for {newest.lost} of {self.canary} upgraded tenants from "
+            f"no data for {newest.lost} of {counted(self.canary, 'upgraded tenant')} from "
             f"{newest.source or 'the source'} ({cause_words(newest.cause)})"
         )
         return self.without("error", newest.cause, said)
@@ -89,7 +90,7 @@ class Window:
         """Return that too few of these tenants have a history."""
         missing = sum(tenant not in self.baselines for tenant in tenants)
         said = (
-            f"no data of {missing} of {len(tenants)} upgraded tenants from before their "
+            f"no data of {missing} of {counted(len(tenants), 'upgraded tenant')} from before their "
             f"upgrade ({cause_words('no_history')})"
         )
         return self.without("error", "no_history", said)
@@ -156,7 +157,7 @@ class Window:
         own = self.own_limit(worst[0], limit)
         of = ""
         if measured.bad is not None:
-            of = f" ({measured.by_tenant[worst[0]].n} requests, {self.span})"
+            of = f" ({counted(measured.by_tenant[worst[0]].n, 'request')}, {self.span})"
         said = (
             f"{self.definition.name} {shown(worst[1], own.unit)} in {worst[0]}{of} "
             f"{compared(own, worst[1])}"
@@ -167,14 +168,16 @@ class Window:
 
     def _nobody_failed(self, measured: Measurement, limit: Allowed) -> str:
         said = (
-            f"{self.definition.name}: {len(measured.by_tenant)} of {self.canary} upgraded tenants"
+            f"{self.definition.name}: {len(measured.by_tenant)} of"
+            f" {counted(self.canary, 'upgraded tenant')}"
             f" measured, each by itself ({self.span}{self.lost_words})"
         )
         if measured.outcome == "successful":
             side = "over" if limit.most else "under"
             rule = limit.rule or shown(limit.number, limit.unit)
             return f"{said}, none is {side} {rule}"
-        return f"{said}; {self.guardrail.min_samples} requests of each are needed"
+        needed = self.guardrail.min_samples
+        return f"{said}; {counted(needed, 'request of each is', 'requests of each are')} needed"
 
     # Words.
 

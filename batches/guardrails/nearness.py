@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from batches.guardrails.measured_words import IDLE
+from plans.counted_words import counted
 from plans.policies.policy import Guardrail
 
 WHO = {"plan": "the plan", "batch": "the batch", "tenant": "that tenant"}
@@ -34,21 +35,17 @@ def next_words(
             return ""
         left = guardrail.consecutive_error_limit + 1 - errors_running
         if verdict != "no_data" and left > 0:
-            return f"{_more(left, 'reading')} without data would be no data"
+            return f"{counted(left, 'more reading')} without data would be no data"
         return "One good look ends this"
     if verdict == "breached":
         return "One good look ends this"
     left = guardrail.failure_limit + 1 - failed_running
     if failed_running:
-        return f"{_more(left, 'bad look')} would {deed_words(guardrail)}"
+        return f"{counted(left, 'more bad look')} would {deed_words(guardrail)}"
     if verdict == "fine":
-        looks = "1 bad look" if left == 1 else f"{left} bad looks running"
+        looks = counted(left, "bad look", "bad looks running")
         return f"{looks} would {deed_words(guardrail)}"
     if cause is None and 0 < n < guardrail.min_samples:
         needed = guardrail.min_samples - n
-        return f"{needed} more request{'' if needed == 1 else 's'} within the window for a verdict"
+        return f"{counted(needed, 'more request')} within the window for a verdict"
     return ""
-
-
-def _more(number: int, noun: str) -> str:
-    return f"{number} more {noun}{'' if number == 1 else 's'}"

@@ -18,6 +18,7 @@ from batches.guardrails.measured_words import IDLE
 from batches.guardrails.measurement import Measurement, measure
 from batches.guardrails.missing_data import SOURCE_ERRORS, replaced
 from batches.guardrails.nearness import next_words
+from plans.counted_words import counted
 from plans.policies.policy import Guardrail
 
 __all__ = [
@@ -223,10 +224,10 @@ def _sentence(
         idle = max(timedelta(0), now - state.idle_since)
         return f"{said}; no request for {idle.total_seconds():.0f} s"
     if verdict == "breached" and measurement.outcome != "failed":
-        return f"{said}; {_looks(state.failed_running)} failed before that"
+        return f"{said}; {counted(state.failed_running, 'look')} failed before that"
     if measurement.outcome == "failed":
         more = "" if verdict == "breached" else f" (a breach is {needed})"
-        return f"{said}, {_looks(state.failed_running)} running{more}"
+        return f"{said}, {counted(state.failed_running, 'look')} running{more}"
     if measurement.outcome != "error":
         return said
     if state.missing_since is not None:
@@ -236,12 +237,11 @@ def _sentence(
         limit = guardrail.consecutive_error_limit
         if guardrail.on_missing == "ignore":
             return f"{said}; the policy ignores it"
-        return f"{said}; {_looks(state.errors_running)} running, {limit} are tolerated"
+        return (
+            f"{said}; {counted(state.errors_running, 'look')} running,"
+            f" {counted(limit, 'is', 'are')} tolerated"
+        )
     return said
-
-
-def _looks(number: int) -> str:
-    return f"{number} look" if number == 1 else f"{number} looks"
 
 
 def _ruled(

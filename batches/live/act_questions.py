@@ -14,6 +14,7 @@ from batches.rollout import leaving_out
 from batches.rollout.readiness import quote_for
 from batches.rollout.retrying import chosen_for_retry
 from batches.rollout.who_was_first import insist
+from plans.counted_words import counted
 from plans.drafting.drafting import current_revision, policy_of
 from plans.models import Plan
 from plans.refusal import BadInput, NotFound, Refused
@@ -62,7 +63,7 @@ class Question:
 
 def count(n: int) -> str:
     """Return how many tenants, in words."""
-    return f"{n} tenant{'' if n == 1 else 's'}"
+    return counted(n, "tenant")
 
 
 def _do(n: int, one: str, many: str) -> str:

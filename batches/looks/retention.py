@@ -24,6 +24,7 @@ from batches.models import (
     KpiSample,
 )
 from batches.runtime import surroundings
+from plans.counted_words import counted
 from plans.lifecycle import LIVE_PLAN_STATES
 from plans.models import Plan, PlanTenant
 from plans.trail import events
@@ -126,7 +127,8 @@ def _drop_samples(plan_id: Any, few: int, tenants: int, now: datetime) -> bool:
     events.record(
         stream=plan,
         kind="looks_dropped",
-        sentence=f"{looks} looks at this plan were dropped, {settings.LOOKS_KEPT_DAYS} days"
+        sentence=f"{counted(looks, 'look at this plan was', 'looks at this plan were')} dropped,"
+        f" {counted(settings.LOOKS_KEPT_DAYS, 'day')}"
         " after its end. Their course, its rulings and its report stay; they cannot be replayed"
         " any more.",
         actor=None,

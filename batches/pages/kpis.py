@@ -10,6 +10,7 @@ from django.views.decorators.http import require_GET, require_POST
 from batches.configured import dictionary_path
 from batches.fit.listing import kpi_line, kpi_lines
 from batches.fit.probing import probe
+from plans.counted_words import counted
 from plans.pages.access import person, viewer
 from plans.people.permissions import may
 from plans.refusal import BadInput
@@ -64,7 +65,7 @@ def kpi_probe_all(request: HttpRequest) -> HttpResponse:
 
 def _tell(request: HttpRequest, levels: list[str]) -> None:
     wrong = levels.count("error")
-    probed = f"{len(levels)} mapping{'' if len(levels) == 1 else 's'} probed"
+    probed = f"{counted(len(levels), 'mapping')} probed"
     if not levels:
         messages.info(request, "There is nothing to probe: no source outside tells it.")
     elif wrong:

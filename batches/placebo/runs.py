@@ -23,6 +23,7 @@ from batches.replay.counterfactual import scaled
 from batches.replay.course import rules_of
 from batches.runtime import surroundings
 from batches.sources.increments import max_age
+from plans.counted_words import counted
 from plans.drafting.drafting import latest_policy
 from plans.models import Policy, User
 from plans.people.permissions import may, require
@@ -127,7 +128,8 @@ def ask_placebo(*, policy: str, rollouts: int, by: User, now: datetime) -> str:
     there = KpiRollup.objects.filter(kpi__in=kpis, step=MINUTE).order_by().values("at")
     if (minutes := there.distinct().count()) < FEWEST_MINUTES:
         raise TooLittleHistory(
-            f"{minutes} minutes were recorded of {', '.join(sorted(kpis)) or 'any Kpi'}; a"
+            f"{counted(minutes, 'minute was', 'minutes were')} recorded of"
+            f" {', '.join(sorted(kpis)) or 'any Kpi'}; a"
             f" backtest needs {FEWEST_MINUTES}. One minute is recorded each minute."
         )
     seed = _seed(row, now)
@@ -186,7 +188,8 @@ def _history(kpis: list[str], dice: Random, now: datetime) -> _History:
     minutes = [Minute(at, by_minute[at]) for at in sorted(by_minute)]
     if len(minutes) < FEWEST_MINUTES or len(drawn) < 2:
         raise TooLittleHistory(
-            f"{len(minutes)} minutes of {len(drawn)} tenants were recorded of {', '.join(kpis)};"
+            f"{counted(len(minutes), 'minute')} of {counted(len(drawn), 'tenant')}"
+            f" {'was' if len(minutes) == 1 else 'were'} recorded of {', '.join(kpis)};"
             f" a backtest needs {FEWEST_MINUTES} minutes and two tenants. One minute is recorded"
             " each minute."
         )
@@ -214,7 +217,7 @@ def _notes(found: Placebo, history: _History, past: KnownPast) -> list[str]:
     if any(one.scope == "tenant" for one in found.fired.values()):
         notes.append(f"of each rollout up to {ALONE} tenants are judged each by itself")
     if len(history.drawn) < history.tenants:
-        notes.append(f"{len(history.drawn)} of {history.tenants} tenants were drawn")
+        notes.append(f"{len(history.drawn)} of {counted(history.tenants, 'tenant')} were drawn")
     return notes
 
 
@@ -306,7 +309,7 @@ def _sentence(policy: UpgradePolicy, found: Placebo, history: _History) -> str:
             " themselves would have been taken back alone"
         )
     whole = span(60 * len(history.minutes))
-    return f"{said}. Laid over {whole} of {len(history.drawn)} tenants."
+    return f"{said}. Laid over {whole} of {counted(len(history.drawn), 'tenant')}."
 
 
 def newest_placebo(policy: Policy) -> PlaceboRun | None:

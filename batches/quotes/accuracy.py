@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from plans.counted_words import counted
+
 FACTOR = 1.5
 """A quote is close when it was not more than so many times what was measured."""
 PICTURE = 320.0
@@ -131,7 +133,7 @@ def scatter(past: Sequence[PastRollback]) -> Scatter | None:
             round(PICTURE - place(measured or quoted), 1),
             "over" if one.over_quote or one.missed else "kept",
             f"{one.external_id}: {measured:.1f} s measured, {quoted:.0f} s quoted,"
-            f" {one.touched} tenants",
+            f" {counted(one.touched, 'tenant')}",
         )
         for one, quoted, measured in known
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from batches.quotes.quote import Quote, WayBack, rollback_quote
+from plans.counted_words import counted
 
 SHORTEST_CALL_TIMEOUT = 1.0
 TIMEOUT_OVER_USUAL = 2.0
@@ -129,8 +130,8 @@ def _tenants(way: WayBack, touched: int, first: int | None) -> Advice | None:
     share = 100 * most / touched
     if first is not None:
         words = (
-            f"with at most {most} tenants in the first batch ({share:.4g} % of the plan) it could"
-            f" begin: {quote.seconds:.0f} s of {quote.limit:.0f} s"
+            f"with at most {counted(most, 'tenant')} in the first batch ({share:.4g} % of the"
+            f" plan) it could begin: {quote.seconds:.0f} s of {quote.limit:.0f} s"
         )
         return Advice("batches.percentage", most, quote.seconds, quote.limit, words)
     words = (

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from plans.counted_words import counted
 from plans.policies.policy import PAUSE_SECONDS
 
 MEASURED_FROM_CALLS = 20
@@ -146,10 +147,10 @@ def rollback_quote(way: WayBack, *, touched: int, late_seconds: float = 0.0) -> 
     seconds = round(sum(value for _label, value in shown), 2)
     expected = expected_seconds(way, touched=touched, late_seconds=late_seconds)
     words = "fits into" if seconds <= way.limit else "exceeds"
-    noun = "tenant" if touched == 1 else "tenants"
     sentence = (
-        f"{touched} {noun} would be back within {seconds:.0f} s in the worst case, about"
-        f" {expected:.0f} s as usual; this {words} the {way.limit:.0f} s that the promise leaves"
+        f"{counted(touched, 'tenant')} would be back within {seconds:.0f} s in the worst"
+        f" case, about {expected:.0f} s as usual; this {words} the {way.limit:.0f} s that the"
+        " promise leaves"
     )
     return Quote(seconds, way.limit, touched, shown, sentence, min(expected, seconds))
 
@@ -179,12 +180,15 @@ def _work(way: WayBack, touched: int, rounds: int, shared: bool) -> list[tuple[s
     """Return the terms of restoring and reading back each tenant."""
     each = way.restore.worst + way.look.worst
     if rounds * each < touched / TENANTS_PER_SECOND:
-        label = f"{touched} tenants at {TENANTS_PER_SECOND:.0f} a second, the console's own pace"
+        label = (
+            f"{counted(touched, 'tenant')} at {TENANTS_PER_SECOND:.0f} a second, the"
+            " console's own pace"
+        )
         return [(label, touched / TENANTS_PER_SECOND)]
     width = max(way.deployer_parallelism, way.parallelism) if shared else way.parallelism
-    label = f"{rounds} round{'' if rounds == 1 else 's'} of up to {max(1, width)} restores"
+    label = f"{counted(rounds, 'round')} of up to {counted(max(1, width), 'restore')}"
     if shared:
-        label += f", shared with {way.elsewhere} tenants of other live plans,"
+        label += f", shared with {counted(way.elsewhere, 'tenant')} of other live plans,"
     terms = [(f"{label} at {way.restore.worst:.2f} s", rounds * way.restore.worst)]
     if way.look.worst:
         terms.append((f"reading each back, {way.look.worst:.2f} s", rounds * way.look.worst))

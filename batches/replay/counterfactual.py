@@ -13,6 +13,7 @@ from batches.looks.judged_looks import judgings_of, without_states
 from batches.models import Rollback
 from batches.replay.course import NothingToReplay, refuse_too_much, rules_of, steps_of
 from batches.replay.replaying import Rule, Step
+from plans.counted_words import counted
 from plans.drafting.drafting import current_revision, written_policy
 from plans.models import Plan
 from plans.policies.policy import Guardrail, UpgradePolicy
@@ -96,7 +97,7 @@ def replay_under(plan: Plan, policy: UpgradePolicy, *, on_a_page: bool = False) 
     if not judgings:
         raise NothingToReplay(
             "There is nothing to replay: no look at this plan was judged, or its looks were dropped"
-            f" {settings.LOOKS_KEPT_DAYS} days after its end."
+            f" {counted(settings.LOOKS_KEPT_DAYS, 'day')} after its end."
         )
     if on_a_page:
         refuse_too_much(plan, judgings)

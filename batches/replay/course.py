@@ -16,6 +16,7 @@ from batches.looks.judged_looks import judgings_of, looks_of
 from batches.models import EvidenceLook, JudgedLook, Ruling
 from batches.replay.replaying import Judging, Rule, Step, play
 from batches.sources.increments import max_age
+from plans.counted_words import counted
 from plans.drafting.drafting import policy_of
 from plans.models import Plan, PlanRevision
 from plans.policies.policy import UpgradePolicy
@@ -45,7 +46,7 @@ def refuse_too_much(plan: Plan, judgings: Sequence[Judging]) -> None:
     most = max((len(judging.upgraded) for judging in judgings), default=0)
     if len(judgings) * max(most, LEAST_POINTS) > MOST_POINTS_ON_A_PAGE:
         raise TooMuchForAPage(
-            f"{len(judgings)} looks at up to {most} tenants take minutes"
+            f"{counted(len(judgings), 'look')} at up to {counted(most, 'tenant')} take minutes"
             f" to judge; run ./console manage replay {plan.external_id}"
         )
 

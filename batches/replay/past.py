@@ -17,6 +17,7 @@ from batches.replay.counterfactual import (
 )
 from batches.replay.course import NothingToReplay, TooMuchForAPage
 from batches.replay.other_rules import with_evidence
+from plans.counted_words import counted
 from plans.lifecycle import LIVE_PLAN_STATES
 from plans.models import Plan
 from plans.policies.policy import UpgradePolicy
@@ -54,7 +55,7 @@ class Tally:
             return "No past plan has looks that could be replayed."
         bad, good = counts["true"] + counts["missed"], counts["false"] + counts["quiet"]
         said = (
-            f"Of {bad} past plan{'' if bad == 1 else 's'} that went back {counts['true']} would"
+            f"Of {counted(bad, 'past plan')} that went back {counts['true']} would"
             f" have been taken back by these rules; of {good} that stayed {counts['false']} would"
             " have been taken back for nothing"
         )

@@ -11,9 +11,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
-from batches.guardrails.measurement import CAUSES, Measurement, counted, measure, shown
+from batches.guardrails.measured_words import requests
+from batches.guardrails.measurement import CAUSES, Measurement, measure, shown
 from batches.kpis.dictionary import KpiDefinition
 from batches.looks.kpi_points import LookSample
+from plans.counted_words import counted
 from plans.lifecycle import PLAN
 from plans.policies.policy import Guardrail, UpgradePolicy
 
@@ -105,8 +107,7 @@ def watch_plan(
     until = since + timedelta(seconds=seconds)
     kpis = ", ".join(sorted({guardrail.kpi for guardrail in judged}))
     return until, (
-        f"{counted(restored, 'restored tenant')} {'is' if restored == 1 else 'are'} watched until"
-        f" {kpis}"
+        f"{counted(restored, 'restored tenant is', 'restored tenants are')} watched until {kpis}"
         f" {'is' if ',' not in kpis else 'are'} back in band, until"
         f" {until:%Y-%m-%d %H:%M:%S} UTC at the latest."
     )
@@ -223,19 +224,20 @@ def _sentence(guard: GuardLooks, measured: Measurement, verdict: Verdict) -> str
     if measured.value is None or measured.outcome not in {"failed", "successful"}:
         if measured.cause is None:
             needed = guard.guardrail.min_samples
-            return f"{name}: {measured.n} of {needed} requests needed"
+            return f"{name}: {measured.n} of {counted(needed, 'request')} needed"
         return f"{name}: no data ({CAUSES.get(measured.cause, measured.cause)})"
     place = counted(measured.tenants, "restored tenant")
     if guard.definition.kind == "histogram":
         level = guard.guardrail.at_least if guard.guardrail.at_most is None else None
         level = guard.guardrail.at_most if level is None else level
         said = (
-            f"{name}: {shown(measured.value, '%')} of {measured.n:,} requests in {place} are on"
+            f"{name}: {shown(measured.value, '%')} of {requests(measured.n)} in {place}"
+            f" {'is' if measured.n == 1 else 'are'} on"
             f" the wrong side of {shown(level or 0.0, guard.definition.unit)}, allowed"
             f" {shown(measured.threshold, '%')}"
         )
     else:
-        of = "" if guard.definition.kind == "gauge" else f" ({measured.n:,} requests)"
+        of = "" if guard.definition.kind == "gauge" else f" ({requests(measured.n)})"
         said = (
             f"{name} {shown(measured.value, measured.unit)} in {place}{of}, limit"
             f" {shown(measured.threshold, measured.unit)}"

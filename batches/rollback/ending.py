@@ -12,6 +12,7 @@ from batches.rollback import aftermath
 from batches.rollback.rollback import NOT_BACK, in_scope, locked_batches, quote_words
 from batches.rollout.launch import free_reservations
 from batches.rollout.left_behind import account_for_untouched, call_off_retries
+from plans.counted_words import counted
 from plans.drafting.drafting import current_revision, policy_of
 from plans.models import Plan
 from plans.refusal import Refused
@@ -28,7 +29,7 @@ def note_escalation(*, rollback_id: Any, left: Sequence[str], now: datetime) -> 
         rollback,
         plan,
         "rollback_escalated",
-        f"{len(left)} tenants are not back yet, the promise ends at"
+        f"{counted(len(left), 'tenant is', 'tenants are')} not back yet, the promise ends at"
         f" {rollback.deadline:%H:%M:%S} UTC: {_named(left)}.",
         left,
         now,
@@ -46,7 +47,7 @@ def note_missed(*, rollback_id: Any, left: Sequence[str], now: datetime) -> Roll
         rollback,
         plan,
         "rollback_missed",
-        f"The promise was missed: {len(left)} tenants were not back by"
+        f"The promise was missed: {counted(len(left), 'tenant was', 'tenants were')} not back by"
         f" {rollback.deadline:%H:%M:%S} UTC: {_named(left)}. Work on them goes on.",
         left,
         now,
@@ -135,16 +136,23 @@ def finish(*, rollback_id: Any, now: datetime, clock_moved: timedelta = timedelt
 
 def _closing_sentence(rollback: Rollback, needs_hand: Sequence[str]) -> str:
     seconds = rollback.seconds()
-    told = f"{rollback.restored} tenants are back and were read back"
+    told = counted(
+        rollback.restored, "tenant is back and was read back", "tenants are back and were read back"
+    )
     if seconds is not None:
         told += f" {seconds:.1f} s after the trigger ({quote_words(rollback)})"
         if rollback.verified_at is not None and rollback.clock_from != rollback.triggered_at:
             promised = (rollback.verified_at - rollback.clock_from).total_seconds()
             told += f", {promised:.1f} s after the pause"
     if rollback.superseded:
-        told += f"; {len(rollback.superseded)} were left alone: a newer plan has moved them on"
+        told += (
+            f"; {counted(len(rollback.superseded), 'was', 'were')} left alone, moved on by"
+            " a newer plan"
+        )
     if needs_hand:
-        told += f"; {len(needs_hand)} need a hand: {', '.join(needs_hand[:10])}"
+        told += (
+            f"; {counted(len(needs_hand), 'needs', 'need')} a hand: {', '.join(needs_hand[:10])}"
+        )
     return f"{told}."
 
 

@@ -23,11 +23,13 @@ from batches.rollout.blast_radius import Meeting, meeting
 from batches.rollout.launch import reserve_for_rollback
 from batches.rollout.pacing import soak_left
 from batches.rollout.readiness import way_back
+from plans.counted_words import counted
 from plans.drafting.drafting import current_revision, policy_of
 from plans.drafting.old_versions import standing_of_versions, unverified, words_of
 from plans.models import Adjustment, Plan, User
 from plans.people.permissions import require
 from plans.policies.policy import PAUSE_SECONDS, UpgradePolicy
+from plans.reading_direction import straight
 from plans.refusal import BadInput, Refused
 from plans.trail import events
 
@@ -146,7 +148,7 @@ def request_rollback(
         _note_quote(rollback, _quoted(plan, policy, rollback, now))
         unsigned = _note_unverified(plan, rollback, now)
         rollback.sentence = (
-            f"{headline(rollback)} {rollback.touched} tenants go back by"
+            f"{headline(rollback)} {counted(rollback.touched, 'tenant goes', 'tenants go')} back by"
             f" {rollback.deadline:%H:%M:%S} UTC ({quote_words(rollback)}).{unsigned}"
         )
         rollback.save()
@@ -275,7 +277,7 @@ def headline(rollback: Rollback) -> str:
     """Say who takes what back and why; in the past tense once it has ended."""
     who = rollback.by.get_full_name() if rollback.by else "The console"
     verb = "rolls back" if rollback.finished_at is None else "rolled back"
-    return f"{who} {verb} {_words(rollback)}: {rollback.reason or 'no reason given'}."
+    return straight(f"{who} {verb} {_words(rollback)}: {rollback.reason or 'no reason given'}.")
 
 
 def _words(rollback: Rollback) -> str:
@@ -283,7 +285,7 @@ def _words(rollback: Rollback) -> str:
         return "the plan"
     if rollback.scope == "batch":
         return "the newest batch"
-    return f"{len(rollback.tenants)} tenants"
+    return counted(len(rollback.tenants), "tenant")
 
 
 def _check_tenants(plan: Plan, tenants: Sequence[str]) -> None:

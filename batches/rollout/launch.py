@@ -18,6 +18,7 @@ from batches.runtime import free_space
 from plans import flags
 from plans.approvals import grants
 from plans.approvals.approved_acts import START
+from plans.counted_words import counted
 from plans.drafting.drafting import current_revision, irreversible_problem, policy_of
 from plans.drafting.old_versions import look_before, words_of
 from plans.drafting.waves import batch_specs
@@ -140,8 +141,8 @@ def start_with(
         events.record(
             stream=plan,
             kind="plan_started",
-            sentence=f"{who} started the plan: {sum(b.size for b in batches)} tenants in"
-            f" {len(batches)} batches; {first.sentence}."
+            sentence=f"{who} started the plan: {counted(sum(b.size for b in batches), 'tenant')} in"
+            f" {counted(len(batches), 'batch', 'batches')}; {first.sentence}."
             + (f" Mind that {words_of(unsigned)}." if unsigned else ""),
             actor=by,
             via=via,
@@ -317,8 +318,8 @@ def open_batch(*, batch_id: int, now: datetime, revision: int | None = None) -> 
     events.record(
         stream=plan,
         kind="batch_opened",
-        sentence=f"Batch {batch.number} ({batch.name}) began with {batch.size} tenants;"
-        f" {quote.sentence}.",
+        sentence=f"Batch {batch.number} ({batch.name}) began with"
+        f" {counted(batch.size, 'tenant')}; {quote.sentence}.",
         actor=None,
         via="watch",
         now=now,

@@ -15,6 +15,7 @@ from batches.models import Batch, TenantUpgrade
 from batches.models.batch import TenantUpgradeQuerySet
 from batches.rollout.launch import reserve_again
 from batches.rollout.who_was_first import batch_of, insist, told_of
+from plans.counted_words import counted
 from plans.models import Plan, PlanTenant, User
 from plans.people.permissions import require
 from plans.refusal import BadInput, Refused
@@ -48,7 +49,7 @@ def _named(keys: Sequence[str]) -> str:
 
 
 def _count(n: int) -> str:
-    return f"{n} tenant{'' if n == 1 else 's'}"
+    return counted(n, "tenant")
 
 
 # Tenants.
@@ -322,8 +323,8 @@ def skip_rest(*, plan_id: Any, reason: str, by: User, now: datetime, via: str) -
     events.record(
         stream=plan,
         kind="rest_skipped",
-        sentence=f"{by.get_full_name()} skipped the rest: {_count(kept)}"
-        f" {'keeps' if kept == 1 else 'keep'} the new version,"
+        sentence=f"{by.get_full_name()} skipped the rest:"
+        f" {counted(kept, 'tenant keeps', 'tenants keep')} the new version,"
         f" {_count(len(keys))} will not be called{skipped}. {why}.",
         actor=by,
         via=via,

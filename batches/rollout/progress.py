@@ -9,6 +9,7 @@ from django.db import transaction
 from batches.models import Batch, TenantUpgrade
 from batches.models.batch import TenantUpgradeQuerySet
 from batches.rollout.launch import free_reservations
+from plans.counted_words import counted
 from plans.models import Installation, Plan
 from plans.refusal import Refused
 from plans.trail import events
@@ -21,7 +22,9 @@ def _refuse_unfinished(upgrades: TenantUpgradeQuerySet) -> None:
     """Raise Refused when a person has put tenants back to work since this was decided."""
     left = upgrades.filter(state__in=UNFINISHED).count()
     if left:
-        raise Refused(f"{left} tenants are not accounted for yet.", code="unfinished")
+        raise Refused(
+            f"{counted(left, 'tenant is', 'tenants are')} not accounted for yet.", code="unfinished"
+        )
 
 
 WORDS = 300
@@ -42,8 +45,9 @@ def settle_calls(*, batch_id: int, now: datetime) -> Batch:
     upgraded = counts.get("upgraded", 0)
     others = batch.size - upgraded
     sentence = (
-        f"Batch {batch.number} ({batch.name}): {upgraded} of {batch.size} tenants run the new"
-        f" version and were read back; it soaks for {batch.soak_left:.0f} s."
+        f"Batch {batch.number} ({batch.name}): {upgraded} of "
+        f"{counted(batch.size, 'tenant runs', 'tenants run')} the new version and"
+        f" {'was' if batch.size == 1 else 'were'} read back; it soaks for {batch.soak_left:.0f} s."
     )
     if others:
         sentence += f" {others} did not make it and {'is' if others == 1 else 'are'} accounted for."
@@ -111,8 +115,9 @@ def complete(*, plan_id: Any, now: datetime) -> Plan:
     counts = TenantUpgrade.objects.filter(plan=plan).counts()
     upgraded, total = counts.get("upgraded", 0), sum(counts.values())
     run = (
-        f"{upgraded} of {total} tenants run"
-        f" {plan.release.version} and were read back ({100 * upgraded / max(1, total):.1f} %)"
+        f"{upgraded} of {counted(total, 'tenant runs', 'tenants run')}"
+        f" {plan.release.version} and {'was' if total == 1 else 'were'} read back"
+        f" ({100 * upgraded / max(1, total):.1f} %)"
     )
     events.record(
         stream=plan,
@@ -143,7 +148,8 @@ def need_a_hand(*, plan_id: Any, now: datetime) -> Plan:
     events.record(
         stream=plan,
         kind="plan_needs_hand",
-        sentence=f"{len(left)} tenants need a hand: {', '.join(left[:10])}.",
+        sentence=f"{counted(len(left), 'tenant needs', 'tenants need')} a hand:"
+        f" {', '.join(left[:10])}.",
         actor=None,
         via="watch",
         now=now,

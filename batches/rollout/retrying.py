@@ -16,6 +16,7 @@ from batches.rollout.launch import pass_gate, reserve_again
 from batches.rollout.who_was_first import insist, told_of
 from plans.approvals import grants
 from plans.approvals.grant_claims import UNQUARANTINE
+from plans.counted_words import counted
 from plans.log_in.step_up import StepUp
 from plans.models import Grant, Plan, User
 from plans.people.permissions import require
@@ -270,8 +271,8 @@ def reopen_batch(*, batch_id: int, now: datetime) -> Batch:
     events.record(
         stream=plan,
         kind="batch_reopened",
-        sentence=f"Batch {batch.number} ({batch.name}) began again for {waiting}"
-        f" tenant{'' if waiting == 1 else 's'}; {quote.sentence}.",
+        sentence=f"Batch {batch.number} ({batch.name}) began again for"
+        f" {counted(waiting, 'tenant')}; {quote.sentence}.",
         actor=None,
         via="watch",
         now=now,

@@ -11,6 +11,7 @@ from batches.models import Batch, Rollback, TenantUpgrade
 from batches.rollback.ending import end_settled_batches
 from batches.rollback.rollback import request_rollback
 from batches.rollout.launch import free_reservations
+from plans.counted_words import counted
 from plans.models import Plan, User
 from plans.people.permissions import require
 from plans.refusal import BadInput, Refused
@@ -77,8 +78,8 @@ def hand_over_stragglers(*, batch_id: int, now: datetime) -> int:
     events.record(
         stream=plan,
         kind="tenants_moved",
-        sentence=f"Tenants: {len(keys)} need a hand; their release cannot be taken back:"
-        f" {', '.join(sorted(keys.values())[:10])}.",
+        sentence=f"Tenants: {counted(len(keys), 'needs', 'need')} a hand; their release cannot"
+        f" be taken back: {', '.join(sorted(keys.values())[:10])}.",
         actor=None,
         via="watch",
         now=now,
@@ -128,7 +129,8 @@ def retry_needs_hand(*, plan_id: Any, by: User, now: datetime, via: str) -> Roll
     return request_rollback(
         plan_id=plan_id,
         by=by,
-        reason=f"another try for {len(keys)} tenants that need a hand",
+        reason="another try for"
+        f" {counted(len(keys), 'tenant that needs', 'tenants that need')} a hand",
         now=now,
         via=via,
         trigger="retry",

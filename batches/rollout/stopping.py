@@ -21,6 +21,7 @@ from batches.rollback.ending import end_settled_batches
 from batches.rollout.launch import free_reservations
 from batches.rollout.left_behind import call_off_retries, exclude_untouched
 from batches.rollout.settling import end_settled
+from plans.counted_words import counted
 from plans.drafting.drafting import current_revision, policy_of
 from plans.models import Plan, User
 from plans.people.permissions import require
@@ -72,7 +73,7 @@ def stop_here(*, plan_id: Any, reason: str, by: User, now: datetime, via: str) -
         stream=plan,
         kind="plan_stopped_here",
         sentence=f"{by.get_full_name()} stopped the plan where it stands: {reason.strip()}."
-        f" {upgraded} of {total} tenants run {plan.release.version} and stay on it,"
+        f" {upgraded} of {counted(total, 'tenant')} run {plan.release.version} and stay on it,"
         f" {_left_words(half_done, left)}, the others were left as they were.",
         actor=by,
         via=via,
@@ -89,21 +90,27 @@ def _refuse_calls_under_way(plan: Plan, now: datetime) -> None:
     ).count()
     if under_way:
         raise Refused(
-            f"{under_way} calls are under way; pause the plan, and stop it here when they have"
-            f" ended ({timeout:g} s at most).",
+            f"{counted(under_way, 'call is', 'calls are')} under way; pause the plan, and stop"
+            f" it here afterwards ({timeout:g} s at most).",
             code="calls_under_way",
             possible=("pause",),
         )
 
 
 def _left_words(half_done: set[str], left: Sequence[str]) -> str:
-    words = f"{len(left) - len(half_done)} need a hand"
-    return words + (f", {len(half_done)} were half done and are read now" if half_done else "")
+    words = f"{counted(len(left) - len(half_done), 'needs', 'need')} a hand"
+    return words + (
+        f", {counted(len(half_done), 'was half done and is', 'were half done and are')} read now"
+        if half_done
+        else ""
+    )
 
 
 def _tell_who_is_left(plan: Plan, left: Sequence[str], now: datetime) -> None:
     if left:
-        sentence = f"{len(left)} tenants need a hand: {', '.join(left[:10])}"
+        sentence = (
+            f"{counted(len(left), 'tenant needs', 'tenants need')} a hand: {', '.join(left[:10])}"
+        )
         alerts.fire(plan=plan, kind="needs_hand", sentence=sentence, now=now)
 
 
@@ -154,8 +161,9 @@ def settle_as_read(
         events.record(
             stream=plan,
             kind="tenants_settled",
-            sentence=f"Tenants: {len(outcomes)} that were half done were read and settled by what"
-            f" they show: {', '.join(sorted(outcomes)[:10])}.",
+            sentence="Tenants:"
+            f" {counted(len(outcomes), 'that was half done was', 'that were half done were')}"
+            f" read and settled by what they show: {', '.join(sorted(outcomes)[:10])}.",
             actor=None,
             via="watch",
             now=now,
@@ -193,8 +201,8 @@ def _hand_over_half_done(plan: Plan, now: datetime) -> tuple[set[str], list[str]
         events.record(
             stream=plan,
             kind="tenants_moved",
-            sentence=f"Tenants: {len(keys)} were half done; they are read before a person gets"
-            " them.",
+            sentence=f"Tenants: {counted(len(keys), 'was', 'were')} half done; they are read"
+            " before a person gets them.",
             actor=None,
             via="console",
             now=now,

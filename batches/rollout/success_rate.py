@@ -9,6 +9,7 @@ from django.db.models import Count, F, Q
 from batches.alerting import alerts
 from batches.drills.drilling import under_drill
 from batches.models import Alert, TenantUpgrade
+from plans.counted_words import counted
 
 DAYS = 30
 AGREED_PERCENT = 98.0
@@ -70,7 +71,8 @@ def alert_below(now: datetime) -> None:
                 plan=None,
                 kind=KIND,
                 about=plugin,
-                sentence=f"{plugin}: {rate.good} of {rate.attempted} tenants upgraded in {DAYS}"
+                sentence=f"{plugin}: {rate.good} of {counted(rate.attempted, 'tenant')}"
+                f" upgraded in {DAYS}"
                 f" days are on their target and were read back ({100 * rate.share:.1f} %, agreed"
                 f" {AGREED_PERCENT:g} %)",
                 now=now,

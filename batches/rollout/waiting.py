@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django_q.tasks import async_task
 
 from batches.models import Batch, TenantUpgrade
+from plans.counted_words import counted
 from plans.models import Plan, PlanTenant
 from plans.openings.freezes import first_places, opening_for, places_of
 from plans.openings.opening import Opening
@@ -69,8 +70,8 @@ def wait_for_opening(*, batch_id: int, why: str, now: datetime) -> Batch:
     events.record(
         stream=plan,
         kind="batch_waits",
-        sentence=f"Batch {batch.number} ({batch.name}) waits with {left} tenants still to be"
-        f" called: {why}. Calls in flight end; its clock stands still.",
+        sentence=f"Batch {batch.number} ({batch.name}) waits with {counted(left, 'tenant')}"
+        f" still to be called: {why}. Calls in flight end; its clock stands still.",
         actor=None,
         via="watch",
         now=now,

@@ -25,6 +25,7 @@ from batches.rollout.blast_radius import automatic_scope
 from batches.rollout.launch import open_batch
 from batches.rollout.retrying import reopen_batch
 from batches.runtime.watch_duties import Fence
+from plans.counted_words import counted
 from plans.models import Plan
 from plans.refusal import Refused
 
@@ -221,7 +222,8 @@ class Acting:
         alerts.fire(
             plan=plan,
             kind="rollback_late",
-            sentence=f"{len(left)} tenants are not back 30 s before the promise ends",
+            sentence=f"{counted(len(left), 'tenant is', 'tenants are')} not back 30 s before"
+            " the promise ends",
             now=now,
             payload={"tenants": list(left), "deadline": facts.rollback.deadline.isoformat()},
         )
@@ -234,7 +236,8 @@ class Acting:
         alerts.fire(
             plan=plan,
             kind="rollback_failed",
-            sentence=f"{len(left)} tenants were not back in time; work on them goes on",
+            sentence=f"{counted(len(left), 'tenant was', 'tenants were')} not back in time;"
+            " work on them goes on",
             now=now,
             payload={"tenants": list(left), "deadline": facts.rollback.deadline.isoformat()},
         )
@@ -253,7 +256,7 @@ class Acting:
                 alerts.fire(
                     plan=ended,
                     kind="rollback_failed",
-                    sentence=f"{record.needs_hand} tenants could not be taken back",
+                    sentence=f"{counted(record.needs_hand, 'tenant')} could not be taken back",
                     now=now,
                 )
             elif str(ended.state) == "rolled_back":

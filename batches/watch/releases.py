@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from batches.alerting import alerts
+from plans.counted_words import counted
 from plans.models import Plan, Release
 from plans.releases.reach import tenants_running
 from plans.releases.signature import TrustedKey
@@ -95,7 +96,7 @@ def _fire(release: Release, tenants: Sequence[str], *, about: str, now: datetime
         plan=None,
         kind=INSTALLED,
         about=about,
-        sentence=f"{len(tenants)} tenant{' runs' if len(tenants) == 1 else 's run'}"
+        sentence=f"{counted(len(tenants), 'tenant runs', 'tenants run')}"
         f" {release.plugin.key} {release.version}: {release.standing.rstrip('.')} ({named})",
         now=now,
         payload={

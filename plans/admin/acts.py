@@ -33,6 +33,8 @@ class Act:
     reason_needed: bool = False
     steps_up: bool = False
     """Whether `run` takes, after row, person, reason and time, what the session proves."""
+    refuses: Callable[..., object] | None = None
+    """What raises, for row, person and time, what is refused anyway, before a factor is asked."""
     warns: Callable[[Any, HttpRequest], str] | None = None
     """What its page says of one row beforehand, empty for nothing."""
     signs: bool = False
@@ -46,12 +48,14 @@ def as_action(act: Act) -> Performer:
     def perform(
         model_admin: AnyModelAdmin, request: HttpRequest, queryset: QuerySet[Any]
     ) -> HttpResponseBase | None:
-        if act.steps_up:
-            require_step_up(request, now=timezone.now())
         rows = list(queryset[: MOST_AT_ONCE + 1])
         if len(rows) > MOST_AT_ONCE:
             messages.error(request, f"Choose at most {MOST_AT_ONCE} at once.")
             return None
+        if _all_refused(act, request, rows):
+            return None
+        if act.steps_up:
+            require_step_up(request, now=timezone.now())
         reason = request.POST.get("reason", "").strip()
         confirmed = request.POST.get("confirmed") == act.name
         if not confirmed or (act.reason_needed and not reason):
@@ -62,6 +66,25 @@ def as_action(act: Act) -> Performer:
 
     perform.__name__ = act.name
     return perform
+
+
+def _all_refused(act: Act, request: HttpRequest, rows: list[Any]) -> bool:
+    """Tell whether nothing is left to do, once each row that is refused anyway was told."""
+    if act.refuses is None:
+        return False
+    refusals: list[tuple[Any, Refused]] = []
+    for row in rows:
+        try:
+            act.refuses(row, administrator(request), timezone.now())
+        except Refused as refusal:
+            refusals.append((row, refusal))
+    if len(refusals) < len(rows):
+        # The others are asked for; these are told with the rest.
+        return False
+    for row, refused in refusals:
+        note_refusal(request, refused, via="admin")
+        messages.error(request, f"{row}: {refused.sentence}")
+    return True
 
 
 def _perform_on(act: Act, request: HttpRequest, row: Any, reason: str) -> None:

@@ -26,11 +26,13 @@ from plans.log_in.step_up import require_step_up
 from plans.models import ApiToken, RoleBinding, RoleRequest, User
 from plans.people.leavers import let_go, let_in
 from plans.people.machine_access import LONGEST_DAYS, NewToken, make_token, revoke_token
-from plans.people.role_confirming import confirm_role, refuse_role, warning_of
+from plans.people.role_confirming import confirm_role, confirmable, refuse_role, warning_of
 from plans.people.role_giving import end_role, give_role
 from plans.people.role_records import KNOWN_CONSOLE_ROLES
 from plans.people.token_scopes import SCOPES
 from plans.reach import selector_problems
+from plans.reading_direction import turning_problems
+from plans.sso.binding import release_log_in
 
 if TYPE_CHECKING:
     CreationForm = BaseUserCreationForm[User]
@@ -50,6 +52,13 @@ class PersonCreationForm(CreationForm):
     def clean_email(self) -> str:
         """Keep one spelling of an address."""
         return str(self.cleaned_data["email"]).lower()
+
+    def clean_name(self) -> str:
+        """Refuse a name that would turn the sentences that it stands in."""
+        name = str(self.cleaned_data["name"])
+        if problems := turning_problems(name):
+            raise forms.ValidationError(problems)
+        return name
 
 
 @admin.register(User)
@@ -80,6 +89,21 @@ class PersonAdmin(WaysInAdmin, PeopleAdmin):
                 " that it is really this person who asks.",
                 run=lambda user, by, reason, now, _proof: reset_factors(
                     user=user, by=by, reason=reason, now=now, via="admin"
+                ),
+                warns=waits_line,
+                reason_needed=True,
+                steps_up=True,
+            )
+        ),
+        as_action(
+            Act(
+                name="release_log_in",
+                label="Release the log-in at the company",
+                meaning="The account there that was bound to theirs lets them in no more; the next"
+                " one with their e-mail address is bound. Their sessions end and a mail tells them."
+                " Say how you know that it is really this person who asks.",
+                run=lambda user, by, reason, now, _proof: release_log_in(
+                    user_id=user.pk, by=by, reason=reason, now=now, via="admin"
                 ),
                 warns=waits_line,
                 reason_needed=True,
@@ -194,6 +218,7 @@ class RoleRequestAdmin(HistoryAdmin):
                 label="Confirm",
                 meaning="These people hold these roles from now on.",
                 warns=lambda asked, _request: warning_of(asked),
+                refuses=lambda asked, by, now: confirmable(request_id=asked.pk, by=by, now=now),
                 steps_up=True,
                 run=lambda asked, by, _reason, now, _proof: confirm_role(
                     request_id=asked.pk, by=by, now=now, via="admin"

@@ -24,7 +24,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from plans.admin.rights import AnyModelForm, EditableAdmin, administrator
 from plans.log_in.step_up import require_step_up, step_up_of
 from plans.models import RoleRequest, User
-from plans.people.account_changes import change_email, set_password
+from plans.people.account_changes import change_email, change_person, set_password
 from plans.people.role_records import shown
 from plans.people.ways_in import what_waits
 
@@ -79,16 +79,16 @@ class WaysInAdmin(EditableAdmin):
         return [(name, {**options, "description": told}), *others]
 
     def save_model(self, request: HttpRequest, obj: Any, form: AnyModelForm, change: bool) -> None:
-        """Let another address be written by its use case, and the rest be saved."""
-        if change and "email" in form.changed_data:
-            now = timezone.now()
+        """Let each change be written by its use case: this row may be older than others' acts."""
+        if not change:
+            super().save_model(request, obj, form, change)
+            return
+        now, by, changed = timezone.now(), administrator(request), set(form.changed_data)
+        if "email" in changed:
             require_step_up(request, now=now)
-            by = administrator(request)
-            changed = change_email(
-                user_id=obj.pk, email=obj.email, reason="", by=by, now=now, via="admin"
-            )
-            obj.email = changed.email
-        super().save_model(request, obj, form, change)
+            change_email(user_id=obj.pk, email=obj.email, reason="", by=by, now=now, via="admin")
+        if changes := {name: getattr(obj, name) for name in sorted(changed - {"email"})}:
+            change_person(user_id=obj.pk, changes=changes, by=by, now=now, via="admin")
 
     @method_decorator(sensitive_post_parameters())
     def user_change_password(

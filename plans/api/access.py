@@ -8,6 +8,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from plans.api.input import StrictSerializer
+from plans.api.lists import NothingAsked, asked_of
 from plans.models import ApiToken, Plan, User
 from plans.people.permissions import ROLES_OF_ACTION, require
 from plans.people.token_scopes import covers
@@ -26,20 +28,26 @@ class ConsoleView(APIView):
     """
 
     token_actions: ClassVar[dict[str, str]] = {"GET": "view"}
+    query: ClassVar[type[StrictSerializer]] = NothingAsked
+    """What the address of a GET may ask; `asked` is then what it does."""
+    asked: dict[str, Any]
     judged_by_use_case: ClassVar[bool] = False
     """Whether the action alone does not say who may, so that only the token is asked about it."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse a token that was narrowed to other work, and people without the right."""
         super().initial(request, *args, **kwargs)
+        self._look_at(request, kwargs)
+        if request.method in ("GET", "HEAD") and hasattr(self, "get"):
+            # Where there are several forms, the framework's own `format` chooses one.
+            beside = {"format"} if len(self.renderer_classes) > 1 else set()
+            self.asked = asked_of(self.query, request, beside=beside)
+
+    def _look_at(self, request: Request, kwargs: dict[str, Any]) -> None:
         action = self.token_actions.get(request.method or "")
         if action is None:
             return
-        token = request.auth
-        if isinstance(token, ApiToken) and not covers(token.scopes, action):
-            raise NotAllowed(
-                f"This token is for {', '.join(token.scopes)} only; '{action}' is not part of it."
-            )
+        require_scope(request, action)
         # What is no console role's (approve, override a freeze) the use case judges.
         if action not in ROLES_OF_ACTION or self.judged_by_use_case:
             return
@@ -48,6 +56,15 @@ class ConsoleView(APIView):
             return
         plan = find_plan(request, kwargs["plan"]) if "plan" in kwargs else None
         require(asking(request), action, plan)
+
+
+def require_scope(request: Request, action: str) -> None:
+    """Raise NotAllowed when the request's token was narrowed to other work."""
+    token = request.auth
+    if isinstance(token, ApiToken) and not covers(token.scopes, action):
+        raise NotAllowed(
+            f"This token is for {', '.join(token.scopes)} only; '{action}' is not part of it."
+        )
 
 
 def asking(request: Request) -> User:

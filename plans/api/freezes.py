@@ -5,21 +5,20 @@ from typing import Any, ClassVar
 
 from django.db.models import Q, QuerySet
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import serializers
 from rest_framework.generics import ListAPIView
-from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from plans.api.access import ConsoleView, asking, taken, via
 from plans.api.input import FreezeInput, NeededReasonInput
+from plans.api.lists import CursorPages, CursorQuery
 from plans.api.output import PROBLEMS
 from plans.models import Freeze, User
 from plans.openings.freezing import declare_freeze, lift_freeze, named_of
 from plans.people.permissions import require
 from plans.people.visible_rows import keys_seen
-from plans.refusal import BadInput
 
 STAGES = ("current", "upcoming", "past", "lifted")
 
@@ -73,19 +72,22 @@ def freezes_at(stage: str, user: User) -> QuerySet[Freeze]:
     return of_stage.get(stage, freezes)
 
 
-class FreezeCursor(CursorPagination):
+class FreezeCursor(CursorPages):
     """Pages of freezes, the latest beginning first."""
 
     ordering = ("-begins_at", "pk")
-    page_size = 50
-    max_page_size = 200
-    page_size_query_param = "limit"
+
+
+class FreezeQuery(CursorQuery):
+    """Which freezes."""
+
+    stage = serializers.ChoiceField(choices=list(STAGES), default="", allow_blank=True)
 
 
 @extend_schema_view(
     get=extend_schema(
         summary="List freezes",
-        parameters=[OpenApiParameter("stage", str, enum=list(STAGES))],
+        parameters=[FreezeQuery],
         responses={200: FreezeOutput(many=True), **PROBLEMS},
     )
 )
@@ -93,6 +95,7 @@ class Freezes(ConsoleView, ListAPIView):  # type: ignore[type-arg]
     """Every freeze, and the way to a new one."""
 
     token_actions: ClassVar[dict[str, str]] = {"GET": "view", "POST": "freeze"}
+    query = FreezeQuery
     serializer_class = FreezeOutput
     pagination_class = FreezeCursor
     queryset = Freeze.objects.none()
@@ -101,10 +104,7 @@ class Freezes(ConsoleView, ListAPIView):  # type: ignore[type-arg]
         """Return the freezes of the wanted stage."""
         user = asking(self.request)
         require(user, "view")
-        stage = self.request.query_params.get("stage", "")
-        if stage and stage not in STAGES:
-            raise BadInput([f"stage: {stage!r} is not one of {', '.join(STAGES)}"])
-        return freezes_at(stage, user)
+        return freezes_at(self.asked["stage"], user)
 
     def get_serializer_context(self) -> dict[str, Any]:
         """Tell the output which tenants the asking person may see; a document about it none."""

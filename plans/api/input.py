@@ -198,6 +198,15 @@ class DigestInput(StrictSerializer):
     """The SHA-256 of an artifact that was found somewhere."""
 
     digest = serializers.RegexField(r"^(sha256:)?[0-9a-fA-F]{64}\Z", required=False)
+    quarantine = serializers.BooleanField(
+        default=False, help_text="Another digest than was signed puts the release into quarantine."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse a consequence without what it would follow from."""
+        if attrs["quarantine"] and "digest" not in attrs:
+            raise serializers.ValidationError({"quarantine": "give the digest that was found, too"})
+        return attrs
 
 
 class KeyInput(StrictSerializer):

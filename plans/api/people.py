@@ -10,15 +10,21 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from plans.api.access import ConsoleView, asking, taken, via
-from plans.api.input import NeededReasonInput, NothingInput
+from plans.api.input import NeededReasonInput, NothingInput, StrictSerializer
 from plans.api.output import PROBLEMS
 from plans.api.step_up import CodeInput, require_proof
 from plans.models import RoleBinding, RoleRequest, User
 from plans.people.access_review import access_review, asked_time
 from plans.people.leavers import let_go, let_in
 from plans.people.permissions import require
-from plans.people.role_confirming import confirm_role, open_requests_for, refuse_role, warning_of
-from plans.people.role_giving import end_role, give_role
+from plans.people.role_confirming import (
+    confirm_role,
+    confirmable,
+    open_requests_for,
+    refuse_role,
+    warning_of,
+)
+from plans.people.role_giving import end_role, give_role, refuse_giving
 from plans.people.role_records import KNOWN_CONSOLE_ROLES
 from plans.refusal import BadInput, NotFound
 
@@ -107,6 +113,14 @@ class ReviewOutput(serializers.Serializer[Any]):
     held = HeldOutput(many=True)
 
 
+class ReviewQuery(StrictSerializer):
+    """As of when."""
+
+    at = serializers.CharField(
+        default="", allow_blank=True, help_text="A date or a time; none = now."
+    )
+
+
 def _found(email: str) -> User:
     user = User.objects.filter(email__iexact=email).first()
     if user is None:
@@ -141,19 +155,16 @@ class Roles(ConsoleView):
         by, now = asking(request), timezone.now()
         require(by, "administer")
         given = taken(RoleInput, request)
-        user = _found(given["person"])
+        wanted: dict[str, Any] = {
+            "user": _found(given["person"]),
+            "kind": given["kind"],
+            "role": given["role"],
+            "selector": given["labels"],
+            "expires_at": given["expires_at"],
+        }
+        refuse_giving(**wanted, by=by, now=now)
         require_proof(request, given, now=now)
-        made = give_role(
-            user=user,
-            kind=given["kind"],
-            role=given["role"],
-            selector=given["labels"],
-            expires_at=given["expires_at"],
-            why=given["why"],
-            by=by,
-            now=now,
-            via=via(request),
-        )
+        made = give_role(**wanted, why=given["why"], by=by, now=now, via=via(request))
         if isinstance(made, RoleRequest):
             return Response(RoleRequestOutput(made).data, status=202)
         return Response(RoleOutput(made).data, status=201)
@@ -206,7 +217,9 @@ class RoleRequestConfirm(ConsoleView):
         """Confirm it."""
         by, now = asking(request), timezone.now()
         require(by, "administer")
-        require_proof(request, taken(CodeInput, request), now=now)
+        given = taken(CodeInput, request)
+        confirmable(request_id=asked, by=by, now=now)
+        require_proof(request, given, now=now)
         made = confirm_role(request_id=asked, by=by, now=now, via=via(request))
         return Response(RoleOutput(made).data)
 
@@ -235,15 +248,16 @@ class AccessReviewed(ConsoleView):
     """Who could do what."""
 
     token_actions: ClassVar[dict[str, str]] = {"GET": "review_access"}
+    query = ReviewQuery
 
     @extend_schema(
         summary="Read who could do what for which tenants, now or on a day",
-        parameters=[OpenApiParameter("at", str, description="A date or a time; none = now.")],
+        parameters=[ReviewQuery],
         responses={200: ReviewOutput, **PROBLEMS},
     )
     def get(self, request: Request) -> Response:
         """Return every role and token that was held then."""
-        at = asked_time(request.query_params.get("at", ""), now=timezone.now())
+        at = asked_time(self.asked["at"], now=timezone.now())
         return Response(ReviewOutput(access_review(at)).data)
 
 

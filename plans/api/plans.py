@@ -4,10 +4,9 @@ from functools import partial
 from typing import Any, ClassVar
 
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import serializers
 from rest_framework.generics import ListAPIView
-from rest_framework.pagination import CursorPagination
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,7 +15,9 @@ from plans.api.access import PLAN_PARAMETER, ConsoleView, asking, find_plan, tak
 from plans.api.input import (
     NeededReasonInput,
     ReasonInput,
+    StrictSerializer,
 )
+from plans.api.lists import CursorPages, CursorQuery
 from plans.api.output import (
     PROBLEMS,
     EventOutput,
@@ -30,6 +31,7 @@ from plans.api.problem import problem
 from plans.api.step_up import CommentInput, proved
 from plans.approvals import approval
 from plans.approvals.informed_verdict import approve_seen
+from plans.counted_words import counted
 from plans.lifecycle import PLAN
 from plans.models import Event, Plan
 from plans.pages.access import visible_plans
@@ -47,31 +49,33 @@ def answer_plan(request: Request, plan: Plan) -> Response:
     return Response(PlanOutput(fresh, context={"user": user}).data)
 
 
-class PlanCursor(CursorPagination):
-    """Pages of plans, newest first, stable while plans are added."""
+class PlanCursor(CursorPages):
+    """Pages of plans, newest first."""
 
     ordering = ("-created_at", "pk")
-    page_size = 50
-    max_page_size = 200
-    page_size_query_param = "limit"
+
+
+class PlanQuery(CursorQuery):
+    """Which plans."""
+
+    state = serializers.ChoiceField(choices=PLAN.choices(), default="", allow_blank=True)
+    plugin = serializers.CharField(default="", allow_blank=True, help_text="The plugin's key.")
+    rehearsals = serializers.BooleanField(
+        default=True, help_text="false leaves out rehearsals of rollbacks."
+    )
 
 
 @extend_schema_view(
     get=extend_schema(
         summary="List plans",
-        parameters=[
-            OpenApiParameter("state", str, enum=list(PLAN.states)),
-            OpenApiParameter("plugin", str, description="The plugin's key."),
-            OpenApiParameter(
-                "rehearsals", bool, description="false leaves out rehearsals of rollbacks."
-            ),
-        ],
+        parameters=[PlanQuery],
         responses={200: PlanRow(many=True), **PROBLEMS},
     )
 )
 class PlanList(ConsoleView, ListAPIView):  # type: ignore[type-arg]
     """Every plan."""
 
+    query = PlanQuery
     serializer_class = PlanRow
     pagination_class = PlanCursor
     queryset = Plan.objects.none()
@@ -81,16 +85,11 @@ class PlanList(ConsoleView, ListAPIView):  # type: ignore[type-arg]
         user = asking(self.request)
         require(user, "view")
         plans = described(visible_plans(user))
-        if state := self.request.query_params.get("state"):
-            if state not in PLAN.states:
-                raise BadInput([f"state: {state!r} is not one of {', '.join(PLAN.states)}"])
+        if state := self.asked["state"]:
             plans = plans.filter(state=state)
-        if plugin := self.request.query_params.get("plugin"):
+        if plugin := self.asked["plugin"]:
             plans = plans.filter(plugin__key=plugin)
-        rehearsals = self.request.query_params.get("rehearsals", "true")
-        if rehearsals not in {"true", "false"}:
-            raise BadInput([f"rehearsals: {rehearsals!r} is neither true nor false"])
-        if rehearsals == "false":
+        if not self.asked["rehearsals"]:
             plans = plans.exclude(drills__kind="rehearsal")
         return plans
 
@@ -173,7 +172,7 @@ class PlanCancel(ConsoleView):
         return answer_plan(request, cancelled)
 
 
-class SinceQuery(serializers.Serializer[Any]):
+class SinceQuery(StrictSerializer):
     """From where on, and how many."""
 
     since = serializers.IntegerField(min_value=0, default=0)
@@ -182,6 +181,8 @@ class SinceQuery(serializers.Serializer[Any]):
 
 class PlanEvents(ConsoleView):
     """The trail of a plan, gapless, in order."""
+
+    query = SinceQuery
 
     @extend_schema(
         summary="Read the events of a plan",
@@ -192,9 +193,7 @@ class PlanEvents(ConsoleView):
         """Return the events after `since`."""
         # The state is read before the events: whoever reads an end state has its event as well.
         found = find_plan(request, plan)
-        query = SinceQuery(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        since, limit = query.validated_data["since"], query.validated_data["limit"]
+        since, limit = self.asked["since"], self.asked["limit"]
         after = Event.objects.told_of(found).filter(seq__gt=since).order_by("seq")
         rows = list(after[: limit + 1])
         listed = rows[:limit]
@@ -232,7 +231,7 @@ class YamlParser(TextParser):
     media_type = "application/yaml"
 
 
-class ImportQuery(serializers.Serializer[Any]):
+class ImportQuery(StrictSerializer):
     """How to import."""
 
     dry_run = serializers.BooleanField(default=False, help_text="Look only, write nothing.")
@@ -271,7 +270,8 @@ class TenantImport(ConsoleView):
         wrong = [row for row in result.rows if row.status == "wrong"]
         return problem(
             422,
-            detail=f"Nothing was imported: {len(wrong)} of {len(result.rows)} rows are wrong.",
+            detail=f"Nothing was imported: {len(wrong)} of {counted(len(result.rows), 'row')}"
+            f" {'is' if len(wrong) == 1 else 'are'} wrong.",
             code="rows_wrong",
             errors=[{"field": f"line {row.line}", "detail": row.why} for row in wrong],
         )

@@ -5,15 +5,15 @@ import uuid
 from typing import Any, ClassVar
 
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import serializers
 from rest_framework.generics import ListAPIView
-from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from plans.api.access import ConsoleView, asking, taken, via
+from plans.api.access import ConsoleView, asking, require_scope, taken, via
 from plans.api.input import DigestInput, KeyInput, NeededReasonInput, ReleaseInput, RetireInput
+from plans.api.lists import CursorPages, CursorQuery
 from plans.api.output import PROBLEMS, ReleaseOutput
 from plans.api.step_up import CodeInput, ProvedReasonInput, require_proof
 from plans.models import Release, TrustKey
@@ -125,13 +125,17 @@ class KeyDetail(KeyOutput):
         return [f"{one.plugin.key}@{one.version}" for one in releases_signed_by(key)]
 
 
-class ReleaseCursor(CursorPagination):
+class ReleaseCursor(CursorPages):
     """Pages of releases, newest first."""
 
     ordering = ("-created_at", "pk")
-    page_size = 50
-    max_page_size = 200
-    page_size_query_param = "limit"
+
+
+class ReleaseQuery(CursorQuery):
+    """Which releases."""
+
+    plugin = serializers.CharField(default="", allow_blank=True, help_text="The plugin's key.")
+    state = serializers.ChoiceField(choices=Release.STATES, default="", allow_blank=True)
 
 
 def _found(release_id: uuid.UUID) -> Release:
@@ -150,10 +154,7 @@ def _detail(release_id: uuid.UUID, request: Request) -> Response:
 @extend_schema_view(
     get=extend_schema(
         summary="List releases",
-        parameters=[
-            OpenApiParameter("plugin", str, description="The plugin's key."),
-            OpenApiParameter("state", str, enum=[state for state, _label in Release.STATES]),
-        ],
+        parameters=[ReleaseQuery],
         responses={200: ReleaseRow(many=True), **PROBLEMS},
     )
 )
@@ -161,6 +162,7 @@ class Releases(ConsoleView, ListAPIView):  # type: ignore[type-arg]
     """Every release, and the way in for a signed one."""
 
     token_actions: ClassVar[dict[str, str]] = {"GET": "view", "POST": "manage_releases"}
+    query = ReleaseQuery
     serializer_class = ReleaseRow
     pagination_class = ReleaseCursor
     queryset = Release.objects.none()
@@ -169,12 +171,9 @@ class Releases(ConsoleView, ListAPIView):  # type: ignore[type-arg]
         """Return the releases of the wanted plugin in the wanted state."""
         require(asking(self.request), "view")
         releases = Release.objects.select_related("plugin", "signed_by")
-        if plugin := self.request.query_params.get("plugin"):
+        if plugin := self.asked["plugin"]:
             releases = releases.filter(plugin__key=plugin)
-        if state := self.request.query_params.get("state"):
-            known = [name for name, _label in Release.STATES]
-            if state not in known:
-                raise BadInput([f"state: {state!r} is not one of {', '.join(known)}"])
+        if state := self.asked["state"]:
             releases = releases.filter(state=state)
         return releases
 
@@ -223,8 +222,8 @@ class ReleaseVerify(ConsoleView):
 
     @extend_schema(
         summary="Verify a release now; with a digest, that artifact too",
-        description="409 with the reason when it may not be used. What was tampered with, or an"
-        " artifact with another digest, puts the release into quarantine.",
+        description="409 with the reason when it may not be used. What was kept of it and tampered"
+        " with puts it into quarantine; an artifact with another digest does so if you ask for it.",
         request=DigestInput,
         responses={200: ReleaseDetail, **PROBLEMS},
     )
@@ -232,12 +231,14 @@ class ReleaseVerify(ConsoleView):
         """Verify it."""
         user = asking(request)
         require(user, "view")
-        digest = taken(DigestInput, request).get("digest")
+        given = taken(DigestInput, request)
         common: dict[str, Any] = {"by": user, "now": timezone.now(), "via": via(request)}
-        if digest is None:
+        if "digest" not in given:
             check_release(release_id=release, **common)
         else:
-            check_artifact(release_id=release, digest=digest, **common)
+            if given["quarantine"]:
+                require_scope(request, "quarantine")
+            check_artifact(release_id=release, **given, **common)
         return _detail(release, request)
 
 

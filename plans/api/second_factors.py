@@ -1,4 +1,4 @@
-"""REST: who asks and how they have proven it, and taking a lost second factor away."""
+"""REST: who asks and how they have proven it; ways in that somebody has lost are opened anew."""
 
 from datetime import datetime
 from typing import Any, ClassVar
@@ -25,6 +25,7 @@ from plans.log_in.step_up import step_up_of
 from plans.models import User
 from plans.people.permissions import approval_roles, console_roles, require
 from plans.people.ways_in import waiting_roles
+from plans.sso.binding import release_log_in
 
 PERSON_PARAMETER = OpenApiParameter(
     "person", str, OpenApiParameter.PATH, description="The person's id or e-mail address."
@@ -87,7 +88,7 @@ def _me(user: User, request: Request, now: datetime) -> dict[str, Any]:
     return dict(MeOutput(shaped).data)
 
 
-class ResetFactorsInput(serializers.Serializer[Any]):
+class WayInInput(serializers.Serializer[Any]):
     """Whose, why, and the administrator's own proof."""
 
     reason = serializers.CharField(
@@ -119,7 +120,7 @@ class ResetFactors(ConsoleView):
     @extend_schema(
         operation_id="people_reset_factors",
         parameters=[PERSON_PARAMETER],
-        request=ResetFactorsInput,
+        request=WayInInput,
         responses={200: ResetFactorsOutput, **PROBLEMS},
         tags=["people"],
     )
@@ -128,9 +129,42 @@ class ResetFactors(ConsoleView):
         by, now = asking(request), timezone.now()
         # Before the name is looked up: who may not ask learns no names.
         require(by, "administer")
-        given = taken(ResetFactorsInput, request)
+        given = taken(WayInInput, request)
         user = find_person(person)
         proof_of(request, given["code"], now=now)
         kinds = reset_factors(user=user, by=by, reason=given["reason"], now=now, via=via(request))
         done = {"person": user.pk, "factors": kinds, "waiting": waiting_roles(user)}
         return Response(ResetFactorsOutput(done).data)
+
+
+class ReleaseLogInOutput(serializers.Serializer[Any]):
+    """Whose log-in at the company was released."""
+
+    person = serializers.UUIDField()
+    waiting = RoleRequestOutput(
+        many=True, help_text="Roles of theirs that do not count until another administrator agrees."
+    )
+
+
+class ReleaseLogIn(ConsoleView):
+    """A person's account at the company was made anew."""
+
+    token_actions: ClassVar[dict[str, str]] = {"POST": "administer"}
+
+    @extend_schema(
+        operation_id="people_release_log_in",
+        parameters=[PERSON_PARAMETER],
+        request=WayInInput,
+        responses={200: ReleaseLogInOutput, **PROBLEMS},
+        tags=["people"],
+    )
+    def post(self, request: Request, person: str) -> Response:
+        """Release the account at the company's log-in, so that the next one is bound."""
+        by, now = asking(request), timezone.now()
+        require(by, "administer")
+        given = taken(WayInInput, request)
+        user = find_person(person)
+        proof_of(request, given["code"], now=now)
+        release_log_in(user_id=user.pk, reason=given["reason"], by=by, now=now, via=via(request))
+        done = {"person": user.pk, "waiting": waiting_roles(user)}
+        return Response(ReleaseLogInOutput(done).data)

@@ -4,22 +4,21 @@ import uuid
 from typing import Any, ClassVar
 
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import serializers
 from rest_framework.generics import ListAPIView
-from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from plans.api.access import ConsoleView, asking, taken, via
 from plans.api.input import NothingInput
+from plans.api.lists import CursorPages, CursorQuery
 from plans.api.output import PROBLEMS
 from plans.api.step_up import CodeInput, require_proof
 from plans.models import ApiToken
 from plans.people.machine_access import LONGEST_DAYS, make_token, revoke_token, tokens_for
 from plans.people.permissions import require
 from plans.people.token_scopes import SCOPES
-from plans.refusal import BadInput
 
 
 class TokenOutput(serializers.Serializer[ApiToken]):
@@ -67,19 +66,22 @@ class TokenInput(CodeInput):
     labels = serializers.DictField(child=serializers.CharField(), default=dict)
 
 
-class TokenCursor(CursorPagination):
+class TokenCursor(CursorPages):
     """Pages of tokens, newest first."""
 
     ordering = ("-created_at", "pk")
-    page_size = 50
-    max_page_size = 200
-    page_size_query_param = "limit"
+
+
+class TokenQuery(CursorQuery):
+    """Whose tokens."""
+
+    of = serializers.ChoiceField(choices=["me", "everybody"], default="me")
 
 
 @extend_schema_view(
     get=extend_schema(
         summary="List one's own API tokens, or as an administrator everybody's",
-        parameters=[OpenApiParameter("of", str, enum=["me", "everybody"])],
+        parameters=[TokenQuery],
         responses={200: TokenOutput(many=True), **PROBLEMS},
     )
 )
@@ -87,6 +89,7 @@ class Tokens(ConsoleView, ListAPIView):  # type: ignore[type-arg]
     """API tokens, and the way to a new one."""
 
     token_actions: ClassVar[dict[str, str]] = {"GET": "hold_tokens", "POST": "hold_tokens"}
+    query = TokenQuery
     serializer_class = TokenOutput
     pagination_class = TokenCursor
     queryset = ApiToken.objects.none()
@@ -94,10 +97,7 @@ class Tokens(ConsoleView, ListAPIView):  # type: ignore[type-arg]
     def get_queryset(self) -> Any:
         """Return the person's tokens, or everybody's."""
         user = asking(self.request)
-        of = self.request.query_params.get("of", "me")
-        if of not in ("me", "everybody"):
-            raise BadInput([f"of: {of!r} is neither me nor everybody"])
-        return tokens_for(user, everybodys=of == "everybody")
+        return tokens_for(user, everybodys=self.asked["of"] == "everybody")
 
     @extend_schema(
         summary="Make an API token of one's own; its secret is told this once",

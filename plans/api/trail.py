@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from plans.api.access import PLAN_PARAMETER, ConsoleView, asking, find_plan
+from plans.api.input import StrictSerializer
 from plans.api.output import PROBLEMS
 from plans.models import Checkpoint, TrailCheck
 from plans.people.permissions import may, require
@@ -25,7 +26,7 @@ FILES = {
 }
 
 
-class PeriodQuery(serializers.Serializer[Any]):
+class PeriodQuery(StrictSerializer):
     """From when until when, and in which form."""
 
     since = serializers.DateTimeField(default=None)
@@ -105,6 +106,7 @@ class TrailExport(ConsoleView):
     """The whole trail."""
 
     token_actions: ClassVar[dict[str, str]] = {"GET": "read_trail"}
+    query = TrailQuery
     renderer_classes = RENDERERS
 
     @extend_schema(
@@ -116,9 +118,7 @@ class TrailExport(ConsoleView):
     def get(self, request: Request) -> HttpResponseBase:
         """Answer the events with their hashes, the checkpoints and the public keys."""
         require(asking(request), "read_trail")
-        query = TrailQuery(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        given = query.validated_data
+        given = self.asked
         excerpt = Excerpt(given["stream"], given["since"], given["until"], addresses=True)
         return _file(request, excerpt, "trail", given["form"])
 
@@ -126,6 +126,7 @@ class TrailExport(ConsoleView):
 class PlanTrail(ConsoleView):
     """The trail of one plan."""
 
+    query = PeriodQuery
     renderer_classes = RENDERERS
 
     @extend_schema(
@@ -137,9 +138,7 @@ class PlanTrail(ConsoleView):
     def get(self, request: Request, plan: str) -> HttpResponseBase:
         """Answer the plan's events with their hashes, and a proof that a checkpoint knows them."""
         found = find_plan(request, plan)
-        query = PeriodQuery(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        given = query.validated_data
+        given = self.asked
         addresses = may(asking(request), "read_trail")
         excerpt = Excerpt(found.stream_key, given["since"], given["until"], addresses=addresses)
         return _file(request, excerpt, f"trail-{found.external_id}", given["form"])

@@ -64,6 +64,11 @@ urlpatterns = [
         second_factors.ResetFactors.as_view(),
         name="api-reset-factors",
     ),
+    path(
+        "api/v1/people/<str:person>/release-log-in",
+        second_factors.ReleaseLogIn.as_view(),
+        name="api-release-log-in",
+    ),
     path("api/v1/tenants/import", api.TenantImport.as_view(), name="api-tenant-import"),
     path("api/v1/releases/", releases.Releases.as_view(), name="api-releases"),
     path(f"{RELEASE}/", releases.ReleaseOne.as_view(), name="api-release"),

@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
+from plans.counted_words import counted
 from plans.drafting.old_versions import downgrade_problem
 from plans.drafting.revision_writing import write_revision
 from plans.drafting.waves import Arrangement, Candidate, arrange
@@ -107,7 +108,10 @@ def chosen_tenants(
         unknown = [key for key in choice.keys if key not in found]
         problems = [f"tenants: there is no tenant {key!r}; import it first" for key in unknown[:20]]
         if len(unknown) > 20:
-            problems.append(f"tenants: {len(unknown) - 20} more tenants are unknown")
+            problems.append(
+                f"tenants: {counted(len(unknown) - 20, 'more tenant is', 'more tenants are')}"
+                " unknown"
+            )
         return [found[key] for key in dict.fromkeys(choice.keys) if key in found], problems
     if choice.labels:
         chosen = [

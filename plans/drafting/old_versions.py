@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from plans.counted_words import counted
 from plans.drafting.version_order import is_older
 from plans.models import Installation, Plan, PlanTenant, Plugin, Release, Tenant
 from plans.policies.policy import UpgradePolicy
@@ -43,9 +44,10 @@ class OldVersion:
     @property
     def sentence(self) -> str:
         """Say what a rollback to it means."""
-        of_whom = f"{self.tenants} tenant{'' if self.tenants == 1 else 's'}"
         if not self.version:
-            return f"which version {of_whom} run is not known: {self.problem}"
+            of_whom = counted(self.tenants, "tenant runs", "tenants run")
+            return f"which version {of_whom} is not known: {self.problem}"
+        of_whom = counted(self.tenants, "tenant")
         return f"a rollback brings {of_whom} back to {self.version} unverified: {self.problem}"
 
 

@@ -13,6 +13,7 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
+from plans.counted_words import counted
 from plans.log_in import second_factors
 from plans.log_in.session_life import note_beginning
 from plans.log_in.step_up import StepUp, tell_step_up
@@ -57,7 +58,7 @@ def _logged_in(sender: object, request: HttpRequest, user: User, **kwargs: Any) 
     how = second_factors.words_of(methods)
     left = ""
     if "recovery_codes" in methods:
-        left = f" ({second_factors.recovery_codes_left(user)} are left)"
+        left = f" ({counted(second_factors.recovery_codes_left(user), 'is', 'are')} left)"
     _tell(request, user, "logged_in", f"logged in with {how}{left}", methods=methods)
 
 

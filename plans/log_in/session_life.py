@@ -10,6 +10,7 @@ from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
+from plans.counted_words import counted
 from plans.models import User
 
 BEGAN, SEEN = "session_began", "session_seen"
@@ -25,10 +26,10 @@ def note_beginning(request: HttpRequest, *, now: datetime) -> None:
 def why_over(began: datetime, seen: datetime, *, now: datetime) -> str:
     """Return why a session is over, '' while it lives."""
     if now - began >= timedelta(hours=settings.SESSION_HOURS):
-        return f"Your session had lasted {settings.SESSION_HOURS} hours; log in again."
+        return f"Your session had lasted {counted(settings.SESSION_HOURS, 'hour')}; log in again."
     if now - seen >= timedelta(minutes=settings.SESSION_IDLE_MINUTES):
         return (
-            f"Nobody had used your session for {settings.SESSION_IDLE_MINUTES} minutes;"
+            f"Nobody had used your session for {counted(settings.SESSION_IDLE_MINUTES, 'minute')};"
             " log in again."
         )
     return ""

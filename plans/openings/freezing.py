@@ -22,6 +22,7 @@ from plans.models import (
 )
 from plans.openings.freezes import WAITING_STATES, covered, held_plans, overrides_of, places_of
 from plans.people.permissions import require, require_over, roles_over
+from plans.reading_direction import turning_problems
 from plans.refusal import BadInput, NotAllowed, NotFound, Refused
 from plans.trail import events
 
@@ -122,6 +123,7 @@ def _problems(freeze: Freeze, plugin: str, now: datetime, seen: QuerySet[Tenant]
     problems = []
     if not freeze.name:
         problems.append("name: give the freeze a name, such as 'Black Friday'")
+    problems += turning_problems(freeze.name)
     if not freeze.reason:
         problems.append("reason: say why; everybody who is held up reads it")
     if plugin and freeze.plugin is None:

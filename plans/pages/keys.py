@@ -7,6 +7,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from plans.counted_words import counted
 from plans.log_in.step_up import require_step_up
 from plans.models import TrustKey
 from plans.pages.access import person, viewer
@@ -68,10 +69,11 @@ def _page(
 
 def _question(found: TrustKey, releases: int, tenants: int) -> str:
     return (
-        f"What {found.name or found.key_id} signed counts no more from now on: {releases} releases"
-        " go by its signature, unless another key signed them too. Plans that have not begun with"
-        f" them are refused, plans under way are held, and {tenants} tenants run what it signed."
-        " It cannot be trusted again."
+        f"What {found.name or found.key_id} signed counts no more from now on:"
+        f" {counted(releases, 'release goes', 'releases go')} by its signature, unless another"
+        " key signed them too. Plans that have not begun with them are refused, plans under way are"
+        f" held, and {counted(tenants, 'tenant runs', 'tenants run')} what it signed. It cannot be"
+        " trusted again."
     )
 
 

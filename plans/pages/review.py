@@ -17,6 +17,7 @@ from plans.people.access_review import KINDS, access_review, as_csv, asked_time
 from plans.people.permissions import may, require
 from plans.people.role_confirming import (
     confirm_role,
+    confirmable,
     has_opened,
     open_requests_for,
     refuse_role,
@@ -110,7 +111,7 @@ def review_csv(request: HttpRequest) -> HttpResponse:
 def role_confirm(request: HttpRequest, request_id: uuid.UUID) -> HttpResponse:
     """Confirm a role as the second administrator."""
     by = person(request)
-    require(by, "administer")
+    confirmable(request_id=request_id, by=by, now=timezone.now())
     require_step_up(request, now=timezone.now())
     binding = confirm_role(request_id=request_id, by=by, now=timezone.now(), via="page")
     messages.success(

@@ -10,6 +10,7 @@ from plans.pages import (
     policies,
     releases,
     review,
+    role_giving,
     tenants,
     tokens,
     trail,
@@ -57,6 +58,7 @@ urlpatterns = [
     path("policies/check/", policies.policy_check, name="policy-check"),
     path("policies/<str:name>/", policies.policy_detail, name="policy"),
     path("access/", review.review_page, name="access-review"),
+    path("access/give/", role_giving.role_give, name="role-give"),
     path("access.csv", review.review_csv, name="access-review-csv"),
     path(
         "access/requests/<uuid:request_id>/confirm/",

@@ -1,11 +1,13 @@
-"""What administrators write into somebody's account: another password, another e-mail address.
+"""What administrators write into somebody's account: a password, an e-mail address, a name.
 
-Both are ways into it. People change their own password by themselves, with the old one or by mail;
-that goes past here and opens nothing to anybody else.
+The first two are ways into it. People change their own password by themselves, with the old one or
+by mail; that goes past here and opens nothing to anybody else.
 """
 
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from allauth.account.models import EmailAddress
 from allauth.socialaccount.models import SocialAccount
@@ -19,8 +21,11 @@ from plans.people.account_mail import tell_person
 from plans.people.permissions import require
 from plans.people.role_records import who
 from plans.people.ways_in import WayIn, let_roles_wait, waiting_words
+from plans.reading_direction import turning_problems
 from plans.refusal import BadInput, NotFound
 from plans.trail import events
+
+WRITTEN_HERE = ("name", "is_staff")
 
 
 @transaction.atomic
@@ -126,6 +131,44 @@ def change_email(
     let_roles_wait(user=user, way=way, reason=said, by=by, now=now, via=via)
     tell_person(
         user, subject="Your e-mail address was changed", text=f"{text} {waiting_words(user)}"
+    )
+    return user
+
+
+@transaction.atomic
+def change_person(
+    *, user_id: uuid.UUID, changes: Mapping[str, Any], by: User, now: datetime, via: str
+) -> User:
+    """Write a person's name, or whether they see the admin, and nothing else of their row.
+
+    What somebody else wrote meanwhile stays: a password, an address, that they are let in no more.
+    Raise BadInput for what has a use case of its own, and for an empty name.
+    """
+    require(by, "administer")
+    problems = [f"{name}: it is not written here" for name in changes if name not in WRITTEN_HERE]
+    if not str(changes.get("name", "-")).strip():
+        problems.append("name: say what the person is called")
+    problems += turning_problems(str(changes.get("name", "")))
+    if problems:
+        raise BadInput(problems)
+    events.lock_system_stream()
+    user = User.objects.select_for_update(no_key=True).filter(pk=user_id).first()
+    if user is None:
+        raise NotFound("There is no such person.")
+    written = [name for name, value in changes.items() if getattr(user, name) != value]
+    if not written:
+        return user
+    for name in written:
+        setattr(user, name, changes[name])
+    user.save(update_fields=written)
+    events.record(
+        stream=None,
+        kind="user_changed",
+        sentence=f"{by.get_full_name()} changed the person {user} ({', '.join(written)}).",
+        actor=by,
+        via=via,
+        now=now,
+        payload={"id": str(user.pk), "fields": written},
     )
     return user
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import Q
 
+from plans.counted_words import counted
 from plans.log_in.sessions import end_sessions
 from plans.models import ApiToken, RoleBinding, RoleRequest, User
 from plans.people.permissions import require
@@ -44,9 +45,8 @@ def let_go(*, user_id: uuid.UUID, why: str, by: User | None, now: datetime, via:
     events.record(
         stream=None,
         kind="person_let_go",
-        sentence=f"{who(by)} let {user.get_full_name()} in no more: {len(held)}"
-        f" role{'' if len(held) == 1 else 's'} and {tokens} token{'' if tokens == 1 else 's'}"
-        f" ended{because(why)}.",
+        sentence=f"{who(by)} let {user.get_full_name()} in no more:"
+        f" {counted(len(held), 'role')} and {counted(tokens, 'token')} ended{because(why)}.",
         actor=by,
         via=via,
         now=now,

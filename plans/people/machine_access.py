@@ -14,6 +14,7 @@ from plans.models.people import ApiTokenQuerySet
 from plans.people.permissions import may, require
 from plans.people.token_scopes import SCOPES, no_wider
 from plans.reach import EVERYTHING, selector_problems, selector_words
+from plans.reading_direction import turning_problems
 from plans.refusal import BadInput, NotAllowed, NotFound, Refused
 from plans.trail import events
 
@@ -181,6 +182,7 @@ def _problems(user: User, name: str, days: int, scopes: Sequence[str]) -> list[s
     problems = []
     if not name.strip():
         problems.append("name: say what the token is for, e.g. 'release pipeline'")
+    problems += turning_problems(name)
     if not 1 <= days <= LONGEST_DAYS:
         problems.append(f"days: {days} is not between 1 and {LONGEST_DAYS}")
     if not user.is_active:

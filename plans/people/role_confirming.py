@@ -28,7 +28,7 @@ from plans.trail import events
 
 ADMINISTRATOR = "administrator"
 CONSOLE_ROLES_OF_TWO = frozenset({"break_glass", ADMINISTRATOR})
-OPENINGS = ("factor_reset", "person_password_set", "person_email_changed")
+OPENINGS = ("factor_reset", "person_password_set", "person_email_changed", "sso_released")
 """The events of acts after which whoever did them may come in as that person."""
 
 
@@ -110,7 +110,7 @@ def has_second(user: User, by: User, now: datetime) -> bool:
 
 
 def has_opened(by: User, user: User) -> bool:
-    """Tell whether `by` may be able to come in as `user`, by a factor, password or address.
+    """Tell whether `by` may be able to come in as `user`, by a factor, password, address or log-in.
 
     Since the last time that another administrator has confirmed a role of theirs: who confirms has
     made sure of the person.
@@ -143,6 +143,27 @@ def confirm_role(*, request_id: uuid.UUID, by: User, now: datetime, via: str) ->
     """
     require(by, "administer")
     events.lock_system_stream()
+    request = confirmable(request_id=request_id, by=by, now=now)
+    _decide(request, RoleRequest.CONFIRMED, by, "", now)
+    made = RoleBinding(
+        user=request.user,
+        kind=request.kind,
+        role=request.role,
+        selector=request.selector,
+        expires_at=request.expires_at,
+        why=request.why,
+        given_by=request.asked_by,
+        confirmed_by=by,
+    )
+    return bind(made, by=by, now=now, via=via)
+
+
+def confirmable(*, request_id: uuid.UUID, by: User, now: datetime) -> RoleRequest:
+    """Return the request that this person may confirm as it stands; raise why they may not.
+
+    Doors ask it before they take a one-time code: what is refused anyway uses none up.
+    """
+    require(by, "administer")
     request = _open_request(request_id)
     user, asker = request.user, request.asked_by
     if by.pk in (asker.pk, user.pk):
@@ -169,18 +190,7 @@ def confirm_role(*, request_id: uuid.UUID, by: User, now: datetime, via: str) ->
     ):
         raise BadInput(problems)
     refuse_held_already(user, request.kind, request.role, request.selector, now)
-    _decide(request, RoleRequest.CONFIRMED, by, "", now)
-    made = RoleBinding(
-        user=user,
-        kind=request.kind,
-        role=request.role,
-        selector=request.selector,
-        expires_at=request.expires_at,
-        why=request.why,
-        given_by=asker,
-        confirmed_by=by,
-    )
-    return bind(made, by=by, now=now, via=via)
+    return request
 
 
 def may_second(request: RoleRequest, by: User, now: datetime) -> bool:

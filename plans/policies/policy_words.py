@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from plans.counted_words import counted
 from plans.policies.policy import (
     FACTOR,
     ApprovalRule,
@@ -58,10 +59,6 @@ def span(seconds: float) -> str:
         return f"{hours} h {minutes} min" if minutes else f"{hours} h"
     days, hours = divmod(hours, 24)
     return f"{days} d {hours} h" if hours else f"{days} d"
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
 def limit_words(guardrail: Guardrail, *, unit: str = "", kind: str = "") -> str:
@@ -121,7 +118,7 @@ def judged_words(guardrail: Guardrail) -> str:
     looks = guardrail.failure_limit + 1
     words = (
         f"over {span(guardrail.window_seconds)}, at least"
-        f" {_count(guardrail.min_samples, 'sample')}{_JUDGED[guardrail.scope]}, "
+        f" {counted(guardrail.min_samples, 'sample')}{_JUDGED[guardrail.scope]}, "
     )
     words += "in one look" if looks == 1 else f"in {looks} looks running"
     if guardrail.initial_delay_seconds:
@@ -139,7 +136,7 @@ _MISSING = {
 
 def missing_words(guardrail: Guardrail) -> str:
     """Return what happens when the numbers stay away."""
-    after = f"after {_count(guardrail.consecutive_error_limit, 'failed reading')}"
+    after = f"after {counted(guardrail.consecutive_error_limit, 'failed reading')}"
     return f"{_MISSING[guardrail.on_missing]} {after}"
 
 
@@ -196,7 +193,7 @@ def _budget(policy: UpgradePolicy) -> str:
     if limits.failures is None:
         return f"more than {limits.failure_rate:g} % of a batch fail"
     return (
-        f"more than {_count(limits.failures, 'tenant')} or more than {limits.failure_rate:g} %"
+        f"more than {counted(limits.failures, 'tenant')} or more than {limits.failure_rate:g} %"
         " of a batch fail"
     )
 
@@ -289,7 +286,8 @@ def evidence_words(policy: UpgradePolicy) -> tuple[str, ...]:
 def _limits(policy: UpgradePolicy) -> list[str]:
     limits = policy.limits
     return [
-        f"At most {_count(limits.parallelism, 'call')} at once, {limits.attempts} attempts each,"
+        f"At most {counted(limits.parallelism, 'call')} at once,"
+        f" {counted(limits.attempts, 'attempt')} each,"
         f" {span(limits.call_timeout_seconds)} per call.",
         f"At least {limits.success_rate:g} % of the tenants must get there.",
     ]

@@ -11,6 +11,7 @@ from django.db import transaction
 
 from plans.models import Plugin, Release, TrustKey, User
 from plans.people.permissions import require
+from plans.reading_direction import turning_problems
 from plans.refusal import BadInput, NotFound, Refused
 from plans.releases.signature import SignatureRefused, VerifiedRelease, key_id_of, verify_release
 from plans.releases.standing import (
@@ -149,7 +150,8 @@ def trust_key(
     """
     if by is not None:
         require(by, "administer")
-    if problems := _problems_of_key(public_key, not_before, not_after):
+    problems = _problems_of_key(public_key, not_before, not_after)
+    if problems := [*turning_problems(name), *problems]:
         raise BadInput(problems)
     with transaction.atomic():
         if TrustKey.objects.filter(key_id=key_id).exists():

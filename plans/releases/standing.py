@@ -134,17 +134,35 @@ def quarantine_tampered(
 
 
 def check_artifact(
-    *, release_id: Any, digest: str, by: User | None, now: datetime, via: str
+    *,
+    release_id: Any,
+    digest: str,
+    by: User | None,
+    now: datetime,
+    via: str,
+    quarantine: bool = False,
 ) -> Release:
-    """Compare an artifact's SHA-256 with the signed one; another one: quarantine, and Refused."""
+    """Compare an artifact's SHA-256 with the signed one; raise ReleaseNotTrusted for another one.
+
+    A person may have named the wrong file: nothing is stopped everywhere for that, unless they say
+    beforehand that another artifact means quarantine.
+    """
     if by is not None:
-        require(by, "quarantine")
+        require(by, "quarantine" if quarantine else "view")
     release = check_release(release_id=release_id, by=by, now=now, via=via)
     if digest.removeprefix("sha256:").lower() == release.digest.removeprefix("sha256:"):
         return release
     sentence = (
         f"the artifact that was found has sha256 {digest[:12]}…, signed was {release.digest[:12]}…"
     )
+    if not quarantine:
+        raise ReleaseNotTrusted(
+            f"This is not the artifact of release {release.version}: {sentence}. Nothing was"
+            " changed. If it is the right file, then what you were sent is not what was signed:"
+            " put the release into quarantine, or verify it again so that another artifact does.",
+            code="other_artifact",
+            possible=("quarantine",),
+        )
     quarantine_release(release_id=release.pk, reason=sentence, by=by, now=now, via=via)
     raise ReleaseNotTrusted(
         f"Release {release.version} is in quarantine now: {sentence}.", code="other_artifact"

@@ -7,6 +7,7 @@ from typing import Any
 from allauth.account.signals import user_logged_in
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from allauth.socialaccount.models import SocialAccount
 from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
@@ -16,6 +17,8 @@ from requests import Session
 
 from plans.log_in import failed_logins
 from plans.models import FailedLogIn, User
+from plans.reading_direction import straight
+from plans.sso.binding import refuse_second_subject
 from plans.sso.roles import apply_mapping
 from plans.sso.transport import guarded_session
 from plans.trail import events
@@ -42,17 +45,28 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):
         claims = sociallogin.account.extra_data["id_token"]
         user = _person_of(request, claims)
         with transaction.atomic():
-            sociallogin.connect(request, user)
-            events.record(
-                stream=None,
-                kind="sso_connected",
-                sentence=f"{user.get_full_name()} logged in with {_trusted().name}"
-                " for the first time; from now on that account there is theirs.",
-                actor=user,
-                via="sso",
-                now=timezone.now(),
-                payload={"subject": claims["sub"], "issuer": _trusted().issuer},
-            )
+            # Of two first log-ins at once with one address the second sees what the first bound.
+            events.lock_system_stream()
+            bound = SocialAccount.objects.filter(user=user).exists()
+            if not bound:
+                self._bind(request, sociallogin, user, claims)
+        if bound:
+            raise _refused_second(request, user, claims)
+
+    def _bind(
+        self, request: HttpRequest, sociallogin: Any, user: User, claims: Mapping[str, Any]
+    ) -> None:
+        sociallogin.connect(request, user)
+        events.record(
+            stream=None,
+            kind="sso_connected",
+            sentence=f"{user.get_full_name()} logged in with {_trusted().name}"
+            " for the first time; from now on that account there is theirs.",
+            actor=user,
+            via="sso",
+            now=timezone.now(),
+            payload={"subject": claims["sub"], "issuer": _trusted().issuer},
+        )
 
     def on_authentication_error(
         self,
@@ -87,7 +101,7 @@ def _person_of(request: HttpRequest, claims: Mapping[str, Any]) -> User:
     user = User.objects.filter(email__iexact=email).first()
     if user is None and sso.creates_people:
         # They may do nothing until an administrator, or the mapping, gives them a role.
-        return User.objects.create_user(email, name=str(claims.get("name") or email))
+        return User.objects.create_user(email, name=straight(str(claims.get("name") or email)))
     if user is None:
         raise _refused(
             request,
@@ -95,6 +109,26 @@ def _person_of(request: HttpRequest, claims: Mapping[str, Any]) -> User:
             " in the same way.",
         )
     return user
+
+
+def _refused_second(
+    request: HttpRequest, user: User, claims: Mapping[str, Any]
+) -> ImmediateHttpResponse:
+    """Tell the trail and the person of a second account with their address; say what helps."""
+    name = _trusted().name
+    refuse_second_subject(
+        user=user,
+        provider=name,
+        subject=str(claims["sub"]),
+        issuer=_trusted().issuer,
+        now=timezone.now(),
+    )
+    return _refused(
+        request,
+        f"{user.email} belongs to another account at {name} here. If yours has taken its place,"
+        " tell an administrator of this console: once they know that it is you, they release the"
+        " old one under Admin, Users. Then log in again.",
+    )
 
 
 def _refused(request: HttpRequest, sentence: str) -> ImmediateHttpResponse:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from plans.policies.yaml_nodes import ListNode, MapNode, Node, RefusedNode, ScalarNode, read_nodes
 from plans.policies.yaml_section import clipped, nearest
+from plans.reading_direction import turning_problems
 
 MAX_BYTES = 5 * 1024 * 1024
 COLUMNS = ("tenant", "name", "owner_email", "version", "labels")
@@ -122,6 +123,7 @@ def _wrong_values(row: _Written) -> list[str]:
     name = row.values.get("name", "")
     if len(name) > _MAX_NAME or _CONTROL.search(name):
         found.append(f"name: write one line of at most {_MAX_NAME} characters")
+    found += turning_problems(name)
     email = row.values.get("owner_email", "")
     if email and (len(email) > 254 or not _EMAIL.fullmatch(email)):
         found.append(

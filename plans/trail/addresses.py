@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 
+from plans.counted_words import counted
 from plans.models import EventAddress, User
 from plans.people.permissions import require
 from plans.refusal import BadInput
@@ -53,7 +54,8 @@ def _erase(before: datetime, why: str, *, by: User | None, via: str, now: dateti
     events.record(
         stream=None,
         kind="trail_addresses_erased",
-        sentence=f"The addresses of {erased:,} events before {before:%Y-%m-%d} were erased: {why}.",
+        sentence=f"The addresses of {counted(erased, 'event')} before {before:%Y-%m-%d} were"
+        f" erased: {why}.",
         actor=by,
         via=via,
         now=now,

@@ -1,5 +1,8 @@
 """From where a request came: behind how many proxies is a setting, and nothing else is believed."""
 
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
 from django.conf import settings
 from django.http import HttpRequest
 from rest_framework.request import Request
@@ -14,3 +17,14 @@ def client_address(request: HttpRequest | Request) -> str:
         forwarded=request.headers.get("X-Forwarded-For", ""),
         proxies=settings.TRUSTED_PROXIES,
     )
+
+
+def is_of_this_machine(url: str) -> bool:
+    """Tell whether nobody on another machine could reach this address."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

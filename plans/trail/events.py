@@ -11,6 +11,7 @@ from django.db import transaction
 from plans.chain import address_digest, link
 from plans.failpoints import reach
 from plans.models import SYSTEM_STREAM, ZERO_HASH, Event, EventAddress, Plan, Stream, User
+from plans.reading_direction import straight
 from plans.trail.commit_notice import notify
 from plans.trail.trace import NOWHERE, Origin, origin
 from upgradeconsole.known_secrets import masked, masked_json
@@ -57,7 +58,7 @@ def record(
         Stream.objects.get_or_create(key=key)
         head = Stream.objects.select_for_update(no_key=True).get(key=key)
     # Before they are hashed: what stands in the trail can never be taken out of it.
-    sentence, reason = masked(sentence), masked(reason)
+    sentence, reason = straight(masked(sentence)), masked(reason)
     facts = {name: masked_json(value) for name, value in (payload or {}).items()}
     come = origin()
     if stream is not None and actor is None and come == NOWHERE:

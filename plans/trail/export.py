@@ -17,7 +17,8 @@ from django.db.models import QuerySet
 from plans.chain import timestamp
 from plans.console_keys import PURPOSES, kid_of, public_keys
 from plans.models import Checkpoint, Event, Stream
-from plans.trail.checkpoints import newest, proof_of
+from plans.trail.checkpoints import heads_at, newest, proof_of
+from plans.trail.period import Period, period_around
 
 FORMAT = "upgradeconsole/trail/1"
 EVERYTHING = "everything"
@@ -30,8 +31,8 @@ FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 Line = dict[str, Any]
 Head = tuple[int, str]
-FURTHER: dict[str, Callable[["Excerpt"], Iterable[Line]]] = {}
-"""Lines that other modules add, by name: the grants, for example."""
+FURTHER: dict[str, Callable[["Excerpt", frozenset[str]], Iterable[Line]]] = {}
+"""Lines that other modules add, by name, of an excerpt and the approvals that its events name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,11 @@ class Excerpt:
             return EVERYTHING
         return self.stream or "period"
 
+    @property
+    def is_period(self) -> bool:
+        """Tell whether it is not to begin with the first event, or not to end with the last."""
+        return self.since is not None or self.until is not None
+
     def events(self) -> QuerySet[Event]:
         """Return its events, stream by stream in their order."""
         rows = Event.objects.order_by("stream_id", "seq").select_related("stream")
@@ -62,7 +68,7 @@ class Excerpt:
         return rows.filter(at__lt=self.until) if self.until is not None else rows
 
 
-def register(name: str, lines: Callable[[Excerpt], Iterable[Line]]) -> None:
+def register(name: str, lines: Callable[[Excerpt, frozenset[str]], Iterable[Line]]) -> None:
     """Let every export have further lines; registering the same name again replaces it."""
     FURTHER[name] = lines
 
@@ -74,6 +80,7 @@ def json_lines(excerpt: Excerpt, *, instance: str, now: datetime) -> Iterator[by
 
 
 def _lines(excerpt: Excerpt, *, instance: str, now: datetime) -> Iterator[Line]:
+    period = period_around(excerpt.since, excerpt.until) if excerpt.is_period else None
     yield {
         "trail": {
             "format": FORMAT,
@@ -83,15 +90,17 @@ def _lines(excerpt: Excerpt, *, instance: str, now: datetime) -> Iterator[Line]:
             "instance": instance,
             "at": timestamp(now),
         }
+        | ({} if period is None else {"between": _edges(period)})
     }
     for purpose in PURPOSES:
         for public in public_keys(purpose).values():
             yield {"key": {"kid": kid_of(public), "purpose": purpose, "public_key": public.hex()}}
     # Before the events: what a checkpoint or a head has seen is still there when they are read.
-    yield from _checkpoints(excerpt)
-    before, last = _heads(excerpt), dict[str, Head]()
-    for event in excerpt.events().iterator(chunk_size=ROWS_AT_ONCE):
+    yield from _checkpoints(excerpt) if period is None else _around(period, excerpt.stream)
+    before, last, named = _heads(excerpt), dict[str, Head](), set[str]()
+    for event in _told(excerpt, period):
         last[event.stream.key] = (event.seq, event.hash)
+        named |= {event.grant} - {""}
         yield _event(event, excerpt)
     after = _heads(excerpt)
     for stream in sorted(before.keys() | after.keys() & last.keys()):
@@ -100,12 +109,12 @@ def _lines(excerpt: Excerpt, *, instance: str, now: datetime) -> Iterator[Line]:
         )
         yield {"head": {"stream": stream, "seq": seq, "hash": head}}
     for lines in FURTHER.values():
-        yield from lines(excerpt)
+        yield from lines(excerpt, frozenset(named))
 
 
 def _heads(excerpt: Excerpt) -> dict[str, Head]:
     """Return what the streams say that their last events are; nothing of a period."""
-    if excerpt.since is not None or excerpt.until is not None:
+    if excerpt.is_period:
         return {}
     rows = Stream.objects.filter(head_seq__gt=0).order_by()
     if excerpt.stream:
@@ -130,8 +139,40 @@ def _checkpoints(excerpt: Excerpt) -> Iterator[Line]:
         return
     last = newest()
     proof = proof_of(last, excerpt.stream) if last is not None and excerpt.stream else None
-    if last is not None and proof is not None and excerpt.until is None:
+    if last is not None and proof is not None:
         yield {"checkpoint": last.text, "proof": asdict(proof)}
+
+
+def _edges(period: Period) -> list[int | None]:
+    """Return the numbers of the checkpoints around a period."""
+    return [one.number if one is not None else None for one in (period.before, period.after)]
+
+
+def _around(period: Period, stream: str) -> Iterator[Line]:
+    """Yield what proves a period: of one stream its heads at both ends, of all all checkpoints."""
+    if stream:
+        for edge, checkpoint in (("before", period.before), ("after", period.after)):
+            proof = proof_of(checkpoint, stream) if checkpoint is not None else None
+            if checkpoint is not None and proof is not None:
+                yield {"checkpoint": checkpoint.text, "proof": asdict(proof), "edge": edge}
+        return
+    if period.after is None:
+        return
+    rows = Checkpoint.objects.filter(number__lte=period.after.number).order_by("number")
+    if (before := period.before) is not None:
+        heads = heads_at(before)
+        yield {"checkpoint": before.text, "whole": True, "heads": heads, "edge": "before"}
+        rows = rows.filter(number__gt=before.number)
+    for row in rows.iterator(chunk_size=ROWS_AT_ONCE):
+        yield {"checkpoint": row.text, "whole": row.whole, "heads": row.heads}
+
+
+def _told(excerpt: Excerpt, period: Period | None) -> Iterator[Event]:
+    """Yield the events; of a period those between its checkpoints."""
+    parts = [excerpt.events()] if period is None else period.events(excerpt.stream)
+    together = ("stream", "address") if excerpt.addresses else ("stream",)
+    for rows in parts:
+        yield from rows.select_related(*together).iterator(chunk_size=ROWS_AT_ONCE)
 
 
 def _event(event: Event, excerpt: Excerpt) -> Line:

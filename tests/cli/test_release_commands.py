@@ -85,8 +85,20 @@ def test_an_artifact_is_verified_by_its_digest_and_a_refusal_ends_with_4(console
     console.will(f"{WHERE}verify", (200, ROW), (409, problem, kind))
     assert run(["release", "verify", "pay@1.5.0", "--artifact", str(artifact)]) == 0
     assert run(["release", "verify", ID]) == 4
-    sent = console.bodies(f"{WHERE}verify")
-    assert sent == [{"digest": hashlib.sha256(b"artifact").hexdigest()}, {}]
+    found = {"digest": hashlib.sha256(b"artifact").hexdigest()}
+    assert console.bodies(f"{WHERE}verify") == [found, {}]
+
+
+def test_another_file_stops_the_release_only_if_that_is_said(console, tmp_path):
+    artifact = tmp_path / "plugin.zip"
+    artifact.write_bytes(b"artifact")
+    console.will("/api/v1/releases/", LIST)
+    console.will(f"{WHERE}verify", (200, ROW))
+    assert run(["release", "verify", ID, "--quarantine"]) == 5
+    named = ["release", "verify", "pay@1.5.0", "--artifact", str(artifact), "--quarantine"]
+    assert run(named) == 0
+    (sent,) = console.bodies(f"{WHERE}verify")
+    assert sent["quarantine"] is True
 
 
 def test_a_release_is_quarantined_and_let_out_with_a_reason(console):

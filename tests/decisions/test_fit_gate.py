@@ -95,12 +95,12 @@ def test_a_plan_whose_tenants_mostly_have_no_data_is_stopped():
 
 def test_a_first_batch_without_data_is_stopped():
     (error,) = weighed(Fit((), without=FOREST[:1])).errors
-    assert "0 of 1 tenants of its first batch" in error
+    assert "0 of 1 tenant of its first batch" in error
 
 
 def test_some_without_data_are_a_warning_and_others_do_not_matter():
     (warning,) = weighed(Fit((), without=(FOREST[3], "elsewhere"))).warnings
-    assert "1 of the plan's 4 tenants have no data: dogwood" in warning
+    assert "1 of the plan's 4 tenants has no data: dogwood" in warning
     assert weighed(Fit((), without=("elsewhere",))).warnings == ()
 
 

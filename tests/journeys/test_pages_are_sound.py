@@ -116,6 +116,7 @@ PAGES = {
     "policy-placebo weighed": ("mara", "/policies/weighed/placebo/"),
     "policy-placebo": ("mara", "/policies/gated/placebo/"),
     "access-review": ("ada", "/access/"),
+    "role-give": ("ada", "/access/give/"),
     "access-review past": ("rita", "/access/?at=2020-01-01"),
     "access-review wrong": ("rita", "/access/?at=soon"),
     "token-list": ("mara", "/tokens/"),

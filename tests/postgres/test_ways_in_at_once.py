@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 from time_machine import travel
 
-from plans.models import RoleBinding, RoleRequest
-from plans.people.account_changes import set_password
+from plans.models import RoleBinding, RoleRequest, User
+from plans.people.account_changes import change_person, set_password
 from plans.people.role_confirming import confirm_role
 from plans.people.role_giving import give_role
 from plans.refusal import Refused
@@ -35,6 +35,19 @@ def test_of_two_who_open_an_account_the_later_asks(scene, seconds):
     assert not RoleBinding.objects.in_force(now()).filter(user=scene.aram).exists()
     assert RoleRequest.objects.filter(user=scene.aram, outcome="").count() == 1
     assert RoleRequest.objects.filter(user=scene.aram, outcome="withdrawn").count() == 1
+
+
+def test_a_name_and_a_password_written_at_once_are_both_kept(scene, seconds):
+    outcomes = at_once(
+        opens(scene, seconds[0]),
+        lambda: change_person(
+            user_id=scene.aram.pk, changes={"name": "Aram II"}, by=scene.ada, now=now(), via="page"
+        ),
+    )
+
+    assert len(won(outcomes)) == 2
+    kept = User.objects.get(pk=scene.aram.pk)
+    assert (kept.name, kept.check_password("x")) == ("Aram II", True)
 
 
 def test_who_opens_and_confirms_at_once_has_not_confirmed(scene, seconds):

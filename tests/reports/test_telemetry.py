@@ -171,13 +171,26 @@ def test_the_age_of_the_watch_is_absent_until_one_was_heard_of(scene):
 def test_metrics_are_for_this_machine_or_for_the_token(scene, client, settings):
     assert client.get("/metrics").status_code == 200
     assert client.get("/metrics", REMOTE_ADDR="10.0.0.7").status_code == 403
-    assert client.get("/metrics", headers={"X-Forwarded-For": "10.0.0.7"}).status_code == 403
+    for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"):
+        assert client.get("/metrics", headers={name: "10.0.0.7"}).status_code == 403
     settings.METRICS_TOKEN = "scrape-me"
+    assert client.get("/metrics").status_code == 403
     given = {"headers": {"Authorization": "Bearer scrape-me"}, "REMOTE_ADDR": "10.0.0.7"}
     assert client.get("/metrics", **given).status_code == 200
     wrong = {"headers": {"Authorization": "Bearer scrape-m"}, "REMOTE_ADDR": "10.0.0.7"}
     assert client.get("/metrics", **wrong).status_code == 403
     assert client.get("/metrics", REMOTE_ADDR="").status_code == 403
+
+
+@pytest.mark.parametrize("served", ["https://upgrades.example.org", "http://10.0.0.7:8000"])
+def test_a_console_that_others_reach_tells_nobody_without_a_token(scene, client, settings, served):
+    """A proxy on its machine that says nothing of itself looks as this machine does."""
+    settings.CONSOLE_URL = served
+    answer = client.get("/metrics")
+    assert answer.status_code == 403
+    assert b"UPGRADECONSOLE_METRICS_TOKEN is set" in answer.content
+    settings.CONSOLE_URL, settings.TRUSTED_PROXIES = "http://localhost:8000", 1
+    assert client.get("/metrics").status_code == 403
 
 
 def test_a_scrape_costs_the_same_number_of_queries_for_one_plan_or_none(

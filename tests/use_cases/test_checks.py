@@ -54,7 +54,7 @@ def test_a_proxy_that_nobody_told_of_is_warned_of(settings: Any) -> None:
     assert checks.proxies_are_known() == []
     settings.SERVED_OVER_TLS = True
     (found,) = checks.proxies_are_known()
-    assert found.id == "upgradeconsole.W055"
+    assert found.id == "upgradeconsole.W057"
     settings.TRUSTED_PROXIES = 1
     assert checks.proxies_are_known() == []
 
@@ -133,6 +133,13 @@ def test_whoever_deploys_without_second_factors_is_warned(settings: Any) -> None
     assert found.id == "upgradeconsole.W041"
     settings.REQUIRE_MFA = True
     assert checks.people_who_act_have_two_factors() == []
+
+
+def test_numbers_without_a_good_token_are_warned_of(settings: Any) -> None:
+    for token, warned in (("", ["W055"]), ("short", ["W056"]), ("0123456789abcdef", [])):
+        settings.METRICS_TOKEN = token
+        found = [message.id for message in checks.the_numbers_have_a_token()]
+        assert found == [f"upgradeconsole.{name}" for name in warned]
 
 
 def test_sessions_that_end_before_they_begin_are_refused(settings: Any) -> None:

@@ -314,7 +314,7 @@ def test_what_is_half_done_when_it_is_stopped_needs_a_hand(one_way):
     assert str(plan.state) == "needs_hand"
     assert states(plan)[one] == "needs_hand"
     told = Event.objects.get(stream__key=plan.stream_key, kind="plan_stopped_here")
-    assert "1 were half done and are read now" in told.sentence
+    assert "1 was half done and is read now" in told.sentence
     settle(
         plan_id=plan.pk, tenant_keys=[one], outcome="upgraded", reason="seen",
         by=one_way.olga, now=now(), via="page",
@@ -342,7 +342,7 @@ def test_a_plan_is_not_stopped_while_calls_are_under_way(scene):
         plan=plan, upgrade=upgrade, direction="install", generation=1, attempt=1, key="k",
         fence=1, version="1.5.0", executor="watch", started_at=now(),
     )  # fmt: skip
-    with pytest.raises(Refused, match="1 calls are under way"):
+    with pytest.raises(Refused, match="1 call is under way"):
         stop(scene, plan)
     stop(scene, plan, now=now() + timedelta(seconds=41))
 

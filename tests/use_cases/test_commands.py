@@ -140,7 +140,12 @@ def test_all_releases_are_verified_and_one_with_its_artifact(tmp_path, capsys):
     artifact.write_bytes(b"something else")
     with pytest.raises(CommandError, match="1 of 1 may not be used"):
         run(capsys, *one)
+    assert Release.objects.get().state == Release.TRUSTED
+    with pytest.raises(CommandError, match="1 of 1 may not be used"):
+        run(capsys, *one, "--quarantine")
     assert Release.objects.get().state == Release.QUARANTINED
+    with pytest.raises(CommandError, match="needs --artifact"):
+        run(capsys, "verify_release", "--quarantine")
     with pytest.raises(CommandError, match="There is no such release"):
         run(capsys, "verify_release", "--plugin", "mail")
 

@@ -15,7 +15,12 @@ from batches.rollout import launch
 from plans.approvals import approval
 from plans.chain import address_digest
 from plans.models import Event, EventAddress, Plan
+from plans.openings.freezing import declare_freeze
+from plans.people.account_changes import change_person
+from plans.people.machine_access import make_token
 from plans.refusal import BadInput, NotAllowed
+from plans.releases.registering import trust_key
+from plans.releases.signature import new_key
 from plans.trail import addresses, events
 from plans.trail.trace import acting_from
 from tests.builders import a_draft, an_approved, opened
@@ -85,6 +90,32 @@ def test_a_use_case_s_reason_stands_in_its_event(scene):
     plan = a_draft(scene)
     approval.cancel(plan_id=plan.pk, by=scene.mara, reason="typo", now=now(), via="page")
     assert Event.objects.get(kind="plan_cancelled").reason == "typo"
+
+
+def test_no_ones_words_turn_the_sentence_that_they_stand_in(scene):
+    plan = a_draft(scene)
+    approval.cancel(plan_id=plan.pk, by=scene.mara, reason="\u202egnorw", now=now(), via="page")
+    event = Event.objects.filter(kind="plan_cancelled").get()
+    assert "gnorw" in event.sentence
+    assert "\u202e" not in event.sentence
+    # The words themselves stay as they were typed.
+    assert event.reason == "\u202egnorw"
+
+
+def test_names_that_turn_are_refused_at_the_input(scene):
+    turning, end = "Black\u202eFriday", now() + timedelta(days=1)
+    common: dict[str, Any] = {"by": scene.ada, "now": now(), "via": "page"}
+    with pytest.raises(BadInput, match=r"name: take out .*U\+202E"):
+        declare_freeze(name=turning, reason="sales", ends_at=end, **common | {"by": scene.mara})
+    with pytest.raises(BadInput, match=r"name: take out"):
+        make_token(user=scene.olga, name=turning, days=3, **common)
+    with pytest.raises(BadInput, match=r"name: take out"):
+        change_person(user_id=scene.olga.pk, changes={"name": turning}, **common)
+    with pytest.raises(BadInput, match=r"name: take out"):
+        trust_key(
+            key_id="k9", public_key=new_key().public_pem, name=turning, not_before=now(),
+            not_after=end, plugins=(), **common,
+        )  # fmt: skip
 
 
 def test_old_addresses_are_erased_and_the_trail_says_so(scene, settings):

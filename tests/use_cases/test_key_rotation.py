@@ -75,7 +75,7 @@ def test_a_rotation_seals_anew_and_says_so_in_the_trail() -> None:
     assert len(keyring().keys()) == 2
     assert open_sealed(before) == SECRET, "a backup of before can still be opened"
     event = Event.objects.get(kind="sealing_keys_rotated")
-    assert "1 of 1 were sealed by it now" in event.sentence
+    assert "1 of 1 was sealed by it now" in event.sentence
     again = rotate_sealing_keys(new_key=False, forget_old=True, now=NOW)
     assert (again.resealed, again.forgotten) == (0, 1)
     assert open_sealed(stored(row)) == SECRET
@@ -120,7 +120,7 @@ def test_the_command_tells_what_it_did_and_fails_for_what_is_lost(own_keys: Path
     endpoint()
     out = io.StringIO()
     call_command("rotate_keys", "--forget-old", stdout=out)
-    assert "1 of 1 secrets were sealed by the newest key.\n1 older keys" in out.getvalue()
+    assert "1 of 1 secret was sealed by the newest key.\n1 older key was" in out.getvalue()
     own_keys.unlink()
     with pytest.raises(CommandError, match="cannot be opened: the secret of pager"):
         call_command("rotate_keys", stdout=out)

@@ -59,7 +59,7 @@ def test_a_record_stops_its_plan_and_is_told_in_the_trail_once(plan):
     assert "Olga took it back offline: the database is gone" in Rollback.objects.get().reason
     (told,) = Event.objects.filter(kind="offline_rollback")
     assert told.sentence == (
-        "Olga took 1 tenants back while the database was away, with 2 calls; 1 were left."
+        "Olga took 1 tenant back while the database was away, with 2 calls; 1 was left."
         " Reason: the database is gone."
     )
     assert told.payload["restored"] == ["acorn"]

@@ -3,6 +3,7 @@
 import base64
 from contextlib import nullcontext
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import transaction
@@ -300,11 +301,21 @@ def test_a_key_that_has_run_out_is_no_tampering(scene):
 def test_fault_28_an_artifact_with_another_digest_is_quarantined(scene):
     same = f"sha256:{DIGEST.upper()}"
     check_artifact(release_id=scene.release.pk, digest=same, by=scene.olga, now=now(), via="api")
+    other: dict[str, Any] = {"digest": "0" * 64, "now": now(), "via": "api"}
+    with pytest.raises(NotAllowed):
+        check_artifact(release_id=scene.release.pk, **other, by=scene.rita, quarantine=True)
     with pytest.raises(ReleaseNotTrusted, match="the artifact that was found has sha256 000000"):
-        check_artifact(
-            release_id=scene.release.pk, digest="0" * 64, by=scene.olga, now=now(), via="api"
-        )
+        check_artifact(release_id=scene.release.pk, **other, by=scene.olga, quarantine=True)
     assert release(scene).state == Release.QUARANTINED
+
+
+def test_a_person_who_names_the_wrong_file_stops_nothing(scene):
+    with pytest.raises(ReleaseNotTrusted, match="Nothing was changed") as refusal:
+        check_artifact(
+            release_id=scene.release.pk, digest="0" * 64, by=scene.rita, now=now(), via="api"
+        )
+    assert (refusal.value.code, refusal.value.possible) == ("other_artifact", ("quarantine",))
+    assert release(scene).state == Release.TRUSTED
 
 
 def test_a_quarantine_says_who_and_why_and_twice_is_once(scene):

@@ -27,6 +27,7 @@ from plans.people.role_confirming import (
 from plans.people.role_giving import LastAdministrator, give_role
 from plans.people.ways_in import what_waits
 from plans.refusal import BadInput, NotAllowed
+from plans.sso.binding import NotBound, release_log_in
 from plans.trail.events import check_chain
 from tests.web.api_scene import Scene, now, person
 from tests.web.factors import App
@@ -52,11 +53,18 @@ def changes_email(user: User, by: User | None) -> None:
     change_email(user_id=user.pk, email=new, reason=WHY, by=by, now=now(), via="page")
 
 
+def releases(user: User, by: User | None) -> None:
+    SocialAccount.objects.create(user=user, provider="company", uid=f"{user.pk}")
+    release_log_in(user_id=user.pk, reason=WHY, by=by, now=now(), via="page")
+
+
 OPENING: dict[str, Act] = {
     "reset the second factors": resets,
     "set the password": sets_password,
     "changed the e-mail address": changes_email,
+    "released the log-in at the company": releases,
 }
+BY_SOMEBODY_ELSE = ("reset the second factors", "released the log-in at the company")
 WAITS = [("approval", "system_admin"), ("console", "break_glass"), ("console", "administrator")]
 STAYS = [
     ("console", role)
@@ -116,7 +124,7 @@ def test_the_machine_and_people_themselves_open_nothing_to_others(scene, done):
     OPENING[done](scene.aram, None)
     assert held(scene.aram) == {("approval", "system_admin")}
     assert not waiting(scene.aram)
-    if done != "reset the second factors":
+    if done not in BY_SOMEBODY_ELSE:
         OPENING[done](scene.ada, scene.ada)
         assert held(scene.ada) == {("console", "administrator")}
 
@@ -129,6 +137,10 @@ def test_the_machine_and_people_themselves_open_nothing_to_others(scene, done):
         (
             "changed the e-mail address",
             "manage change_email aram@example.org new-aram@example.org --reason WHY",
+        ),
+        (
+            "released the log-in at the company",
+            "manage release_log_in aram@example.org --reason WHY",
         ),
     ],
 )
@@ -231,6 +243,29 @@ def test_what_the_company_vouches_for_ends_and_comes_back_with_its_log_in(scene,
     sets_password(scene.aram, scene.ada)
     assert held(scene.aram) == set()
     assert not waiting(scene.aram)
+
+
+def test_a_released_log_in_is_gone_with_its_sessions_and_once(
+    scene, django_capture_on_commit_callbacks
+):
+    with pytest.raises(NotAllowed, match="Another administrator has to release your own"):
+        releases(scene.ada, scene.ada)
+    with django_capture_on_commit_callbacks(execute=True):
+        releases(scene.olga, scene.ada)
+    assert not SocialAccount.objects.filter(user=scene.olga).exists()
+    assert Event.objects.get(kind="sso_released").payload["subjects"] == [str(scene.olga.pk)]
+    assert WHY in mail.outbox[0].body
+    with pytest.raises(NotBound):
+        release_log_in(user_id=scene.olga.pk, reason=WHY, by=scene.ada, now=now(), via="page")
+    with pytest.raises(BadInput):
+        release_log_in(user_id=scene.olga.pk, reason=" ", by=scene.ada, now=now(), via="page")
+
+
+def test_it_is_released_on_the_machine(scene, capsys):
+    SocialAccount.objects.create(user=scene.aram, provider="company", uid="aram")
+    call_command("release_log_in", "aram@example.org", "--reason", WHY)
+    assert "with aram@example.org is bound" in capsys.readouterr().out
+    assert held(scene.aram) == {("approval", "system_admin")}
 
 
 def test_nothing_of_an_old_address_leads_in(scene, seconds):

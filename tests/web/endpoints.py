@@ -98,6 +98,7 @@ PAGES: dict[str, Endpoint] = {
     "access-review": Endpoint(get="review_access"),
     "access-review-csv": Endpoint(get="review_access"),
     "access-review-pdf": Endpoint(get="review_access"),
+    "role-give": Endpoint(get="administer", post="administer"),
     "role-confirm": Endpoint(post="administer", kwargs={"request_id": "request"}),
     "role-refuse": Endpoint(post="administer", kwargs={"request_id": "request"}, given=REASON),
     "token-list": Endpoint(get="hold_tokens"),
@@ -233,6 +234,9 @@ API: dict[str, Endpoint] = {
     "api-trail-check": Endpoint(get="read_trail", own_is=frozenset({404})),
     "api-me": _seen(),
     "api-reset-factors": _act(
+        "administer", "", kwargs={"person": "nils@example.org"}, given=REASON
+    ),
+    "api-release-log-in": _act(
         "administer", "", kwargs={"person": "nils@example.org"}, given=REASON
     ),
     "api-tokens": Endpoint(get="hold_tokens", post="hold_tokens"),

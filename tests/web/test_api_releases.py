@@ -36,7 +36,7 @@ def test_releases_are_listed_by_plugin_and_state(scene):
     (row,) = rita.get(RELEASES, {"plugin": "pay"}).json()["results"]
     assert (row["version"], row["state"], row["usable"]) == ("1.5.0", "trusted", True)
     assert rita.get(RELEASES, {"state": "quarantined"}).json()["results"] == []
-    assert rita.get(RELEASES, {"state": "odd"}).status_code == 422
+    assert rita.get(RELEASES, {"state": "odd"}).status_code == 400
     assert scene.client(scene.nils).get(RELEASES).status_code == 403
 
 
@@ -89,10 +89,23 @@ def test_a_release_is_verified_with_its_artifact(scene):
     assert post(rita, release_url(scene, "verify")).status_code == 200
     digest = scene.release.digest
     assert post(olga, release_url(scene, "verify"), {"digest": digest}).status_code == 200
-    assert post(rita, release_url(scene, "verify"), {"digest": digest}).status_code == 403
+    assert post(rita, release_url(scene, "verify"), {"digest": digest}).status_code == 200
     assert post(olga, release_url(scene, "verify"), {"digest": "abc"}).status_code == 400
     wrong = post(olga, release_url(scene, "verify"), {"digest": "0" * 64})
     assert (wrong.status_code, wrong.json()["code"]) == (409, "other_artifact")
+    assert Release.objects.get().state == Release.TRUSTED
+
+
+def test_another_artifact_stops_the_release_for_whoever_may_and_says_so(scene):
+    meant = {"digest": "0" * 64, "quarantine": True}
+    narrowed = scene.client(scene.olga, scopes=["read"])
+    assert post(scene.client(scene.rita), release_url(scene, "verify"), meant).status_code == 403
+    assert post(narrowed, release_url(scene, "verify"), meant).status_code == 403
+    olga = scene.client(scene.olga)
+    alone = post(olga, release_url(scene, "verify"), {"quarantine": True})
+    assert (alone.status_code, alone.json()["errors"][0]["field"]) == (400, "quarantine")
+    assert Release.objects.get().state == Release.TRUSTED
+    assert post(olga, release_url(scene, "verify"), meant).status_code == 409
     assert Release.objects.get().state == Release.QUARANTINED
 
 

@@ -19,6 +19,7 @@ from plans.releases.signature import new_key
 from plans.releases.standing import quarantine_release
 from tests.web.api_scene import Scene, configure, now, person, post
 from tests.web.factors import App, logged_in
+from tests.web.page_scene import said, text_of
 
 pytestmark = pytest.mark.django_db
 STEP_UP = "/accounts/step-up/"
@@ -82,6 +83,10 @@ PAGES: dict[str, Callable[[Scene], Posted]] = {
     ),
     "make a token": lambda s: (reverse("token-new"), {"name": "pipeline", "days": 9}),
     "confirm a role": lambda s: (reverse("role-confirm", args=[waiting()]), {}),
+    "give a role": lambda s: (
+        reverse("role-give"),
+        {"person": "nils@example.org", "console_role": "viewer", "why": "new here"},
+    ),
     "give a role in the admin": lambda s: (
         reverse("admin:plans_rolebinding_add"),
         {"user": s.nils.pk, "kind": "console", "role": "viewer", "selector": "{}"},
@@ -174,6 +179,32 @@ def test_who_may_not_is_told_so_and_keeps_the_code(scene, act):
     client, code = scene.client(scene.mara), mara.code()
     refused = post(client, where, given | {"code": code})
     assert (refused.status_code, refused.json()["code"]) == (403, "not_allowed")
+    assert not Event.objects.filter(kind="stepped_up").exists()
+
+
+def test_what_is_refused_anyway_asks_for_no_factor(scene, app):
+    """One's own request, and a role that is held already: no code is used up, no page asks."""
+    own = give_role(
+        user=scene.mara, kind="console", role="break_glass", by=scene.ada, now=now(), via="page"
+    )
+    client, code = scene.client(scene.ada), app.code()
+    confirmed = post(client, f"/api/v1/role-requests/{own.pk}/confirm", {"code": code})
+    held = {"person": "olga@example.org", "kind": "console", "role": "operator"}
+    given = post(client, "/api/v1/roles/", held | {"code": code})
+    browser = logged_in(scene.ada, app, ahead=-1)
+    session = browser.session
+    for record in session["account_authentication_methods"]:
+        record["at"] -= 360
+    session.save()
+    page = browser.post(reverse("role-confirm", args=[own.pk]))
+    listed = browser.post(
+        reverse("admin:plans_rolerequest_changelist"), chosen("confirm", own.pk), follow=True
+    )
+
+    assert (confirmed.status_code, given.status_code, page.status_code) == (403, 409, 403)
+    assert given.json()["code"] == "holds_it_already"
+    for refused in (confirmed.json()["detail"], said(listed), text_of(page)):
+        assert "You asked for this role yourself" in refused
     assert not Event.objects.filter(kind="stepped_up").exists()
 
 

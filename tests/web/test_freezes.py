@@ -97,7 +97,7 @@ def test_methods_and_names_that_are_not_there(scene):
     assert olga.put(FREEZES, NEW, format="json").status_code == 405
     assert olga.get(lift_url(frozen(scene))).status_code == 405
     assert post(olga, f"{FREEZES}{uuid.uuid4()}/lift", {"reason": "x"}).status_code == 404
-    assert olga.get(FREEZES, {"stage": "molten"}).status_code == 422
+    assert olga.get(FREEZES, {"stage": "molten"}).status_code == 400
 
 
 def test_the_plan_tells_what_it_waits_for_and_who_let_it_through(scene):

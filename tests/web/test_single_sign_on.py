@@ -11,7 +11,7 @@ from django.test import Client
 
 from plans.models import Event, RoleBinding, User
 from plans.sso.mapping import parse_mapping
-from tests.web.api_scene import Scene, configure
+from tests.web.api_scene import Scene, configure, post
 from tests.web.factors import App
 from tests.web.identity_provider import CLIENT_SECRET, IdentityProvider, identity_provider, new_key
 from tests.web.page_scene import submitted, text_of
@@ -100,6 +100,43 @@ def test_the_second_time_the_subject_counts_and_not_the_address(scene, idp):
 
     assert browser.session["_auth_user_id"] == str(scene.olga.pk)
     assert SocialAccount.objects.count() == 1
+
+
+def test_another_subject_with_the_same_address_does_not_come_in(
+    scene, idp, mailoutbox, django_capture_on_commit_callbacks
+):
+    come_back(Client(), idp)
+    idp.claims |= {"sub": "somebody who got that address"}
+    browser = Client()
+
+    with django_capture_on_commit_callbacks(execute=True):
+        answer = come_back(browser, idp)
+        come_back(Client(), idp)
+
+    assert answer.status_code == 403
+    assert "olga@example.org belongs to another account at Example Works" in text_of(answer)
+    assert not is_in(browser)
+    assert SocialAccount.objects.count() == 1
+    told = Event.objects.get(kind="sso_refused")
+    assert told.payload["subject"] == "somebody who got that address"
+    (mailed,) = (mail for mail in mailoutbox if "Another account" in mail.subject)
+    assert mailed.to == ["olga@example.org"]
+
+
+def test_once_the_old_one_is_released_the_next_is_bound(scene, idp):
+    come_back(Client(), idp)
+    client, where = scene.client(scene.ada), "/api/v1/people/olga@example.org/release-log-in"
+    code = App(scene.ada).code()
+    reason = {"reason": "Her account at the company was made anew"}
+    assert post(client, where, reason).json()["code"] == "step_up_required"
+    assert post(client, where, {**reason, "code": code}).json()["waiting"] == []
+    idp.claims |= {"sub": "olga anew"}
+    browser = Client()
+
+    come_back(browser, idp)
+
+    assert browser.session["_auth_user_id"] == str(scene.olga.pk)
+    assert SocialAccount.objects.get().uid == "olga anew"
 
 
 def test_only_what_is_needed_is_kept_of_the_claims(scene, idp):

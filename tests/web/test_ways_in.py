@@ -1,16 +1,22 @@
 """The doors through which administrators open an account: they say before what waits then."""
 
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.core.cache import cache
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import reverse
 
+from plans.admin.people import PersonAdmin
 from plans.log_in.second_factors import has_factor
 from plans.models import Event, RoleBinding, RoleRequest, User
+from plans.people.account_changes import change_person, set_password
+from plans.people.leavers import let_go
 from plans.people.permissions import approval_roles
+from plans.refusal import BadInput, NotAllowed
 from tests.web.api_scene import Scene, configure, handed_in, now, person, post, url
 from tests.web.factors import App, give_password, logged_in
 from tests.web.page_scene import browser, said, text_of
@@ -46,6 +52,41 @@ def person_of(user: User) -> str:
 
 def written(user: User, **changes: Any) -> dict[str, Any]:
     return {"email": user.email, "name": user.name, **changes}
+
+
+def test_what_others_write_meanwhile_stays(scene, bela):
+    """Ada's page was read before Bela let Aram in no more and wrote another password."""
+    stale = User.objects.get(pk=scene.aram.pk)
+    set_password(
+        user_id=scene.aram.pk, password="x", reason="rang back", by=bela, now=now(), via="page"
+    )
+    let_go(user_id=scene.aram.pk, why="left", by=bela, now=now(), via="page")
+    request = RequestFactory().post(person_of(scene.aram))
+    request.user = scene.ada
+    stale.name = "Aram II"
+
+    form: Any = SimpleNamespace(changed_data=["name"])
+    PersonAdmin(User, admin.site).save_model(request, stale, form, change=True)
+
+    kept = User.objects.get(pk=scene.aram.pk)
+    assert (kept.name, kept.is_active, kept.check_password("x")) == ("Aram II", False, True)
+    told = Event.objects.get(kind="user_changed")
+    assert told.sentence == "Ada changed the person Aram II <aram@example.org> (name)."
+
+
+def test_a_name_is_written_by_the_page_and_only_by_administrators(scene):
+    ada = logged_in(scene.ada, App(scene.ada))
+    ada.post(person_of(scene.aram), written(scene.aram, name="Aram II"))
+    assert User.objects.get(pk=scene.aram.pk).name == "Aram II"
+    for changes in ({"is_active": False}, {"name": " "}):
+        with pytest.raises(BadInput):
+            change_person(
+                user_id=scene.aram.pk, changes=changes, by=scene.ada, now=now(), via="admin"
+            )
+    with pytest.raises(NotAllowed):
+        change_person(
+            user_id=scene.aram.pk, changes={"name": "A"}, by=scene.mara, now=now(), via="admin"
+        )
 
 
 def post_json(client: Client, where: str, given: dict[str, Any]) -> Any:

@@ -260,7 +260,8 @@ def _show(shown: dict[str, Any], output: Output) -> None:
     out.print(f"Drill {shown['drill']} (plan {shown['external_id']}): {_outcome_words(shown)}")
     fault = "no fault" if shown["inject"] == "none" else shown["inject"].replace("_", " ")
     out.print(
-        f"{render.printable(shown['deployer'])}, {len(shown['tenants'])} tenants, {fault};"
+        f"{render.printable(shown['deployer'])},"
+        f" {render.counted(len(shown['tenants']), 'tenant')}, {fault};"
         f" back in {_seconds(shown['seconds'])}, quoted {_seconds(shown['quote_seconds'])},"
         f" limit {_seconds(shown['limit_seconds'])}",
         soft_wrap=True,

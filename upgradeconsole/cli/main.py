@@ -267,7 +267,7 @@ def rollback(
         render.print_json(render.terminal(), answer)
     else:
         render.terminal().print(
-            f"Rolling back {answer['touched']} tenants, to be done by "
+            f"Rolling back {render.counted(answer['touched'], 'tenant')}, to be done by "
             f"{render.clock(answer['deadline'])} "
             f"(rollback {answer['rollback']}).",
             soft_wrap=True,

@@ -10,7 +10,7 @@ import typer
 from upgradeconsole.cli.client import Console, Refusal, Unreachable
 from upgradeconsole.cli.console_options import Output, OutputAs, open_console
 from upgradeconsole.cli.exit_codes import ExitCode
-from upgradeconsole.cli.render import moment, print_json, printable, terminal
+from upgradeconsole.cli.render import counted, moment, print_json, printable, terminal
 
 POLL_SECONDS = 1.0
 
@@ -78,7 +78,7 @@ def _show(found: Mapping[str, Any]) -> None:
         dry = ", dry run" if judge["dry_run"] else ""
         alone = ""
         if judge.get("judged"):
-            alone = f"; {judge['tenants']} of {judge['judged']} tenants alone"
+            alone = f"; {judge['tenants']} of {counted(judge['judged'], 'tenant')} alone"
         name = f"{printable(judge['key'])} ({printable(judge['action'])}{dry})"
         said = f"  {name}: broken in {judge['rollouts']} of {found['rollouts']}{alone}"
         out.print(said, soft_wrap=True)

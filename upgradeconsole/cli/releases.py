@@ -89,11 +89,21 @@ def verify(
     artifact: Annotated[
         Path | None, typer.Option(help="Also compare this file with the signed digest.")
     ] = None,
+    quarantine: Annotated[
+        bool,
+        typer.Option(
+            "--quarantine", help="Another file than was signed stops the release everywhere."
+        ),
+    ] = False,
     output: OutputAs = Output.table,
 ) -> int:
-    """Verify a release now; exit 4 when it may not be used. A wrong artifact quarantines it."""
+    """Verify a release now; exit 4 when it may not be used, or the file is another one."""
+    if quarantine and artifact is None:
+        raise BadUse("--quarantine needs --artifact, the file that may be another one")
     console = open_console()
-    body = {} if artifact is None else {"digest": _sha256(artifact)}
+    body: dict[str, object] = {} if artifact is None else {"digest": _sha256(artifact)}
+    if quarantine:
+        body["quarantine"] = True
     answer = console.post(f"{_path(console, name)}verify", body)
     _show(answer, output, f"{answer['plugin']}@{answer['version']}: the signature holds")
     return ExitCode.COMPLETED

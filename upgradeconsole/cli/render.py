@@ -53,6 +53,11 @@ def printable(text: object) -> str:
     return "".join(c for c in flat if unicodedata.category(c) not in ("Cc", "Cf"))
 
 
+def counted(number: int, noun: str) -> str:
+    """Return "1 tenant", "2 tenants"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def moment(stamp: str) -> str:
     """Return day and time, in UTC, of an RFC 3339 stamp."""
     return datetime.fromisoformat(stamp).strftime("%Y-%m-%d %H:%MZ")
@@ -197,7 +202,10 @@ def print_planned(out: Terminal, name: str, answer: Mapping[str, Any]) -> None:
         out.print(f"  - warning: {printable(warning)}", soft_wrap=piped(out))
     for old in answer.get("old_versions", ()):
         back_to = old["version"] or "a version that is not known"
-        said = f"a rollback brings {old['tenants']} tenants back to {back_to}: {old['problem']}"
+        said = (
+            f"a rollback brings {counted(old['tenants'], 'tenant')} back to {back_to}:"
+            f" {old['problem']}"
+        )
         out.print(f"  - warning: {printable(said)}", soft_wrap=piped(out))
 
 

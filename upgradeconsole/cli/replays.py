@@ -10,7 +10,7 @@ from rich.text import Text
 from upgradeconsole.cli.client import plan_path
 from upgradeconsole.cli.console_options import BadUse, Output, OutputAs, open_console
 from upgradeconsole.cli.exit_codes import ExitCode
-from upgradeconsole.cli.render import moment, print_json, printable, terminal
+from upgradeconsole.cli.render import counted, moment, print_json, printable, terminal
 
 
 def replay(
@@ -87,9 +87,9 @@ def _print_one(out: Terminal, found: Mapping[str, Any]) -> None:
         said = "never broken"
         if one["breached_at"]:
             said = f"{moment(one['breached_at'])} {printable(one['sentence'])}"
-        how = f"{one['failed']} of {one['looks']} looks failed"
+        how = f"{one['failed']} of {counted(one['looks'], 'look')} failed"
         if one["highest_percent"] is not None:
-            how = f"{one['highest_percent']:.0f} % at most, in {one['looks']} looks"
+            how = f"{one['highest_percent']:.0f} % at most, in {counted(one['looks'], 'look')}"
         name = f"{printable(one['guardrail'])} ({printable(one['action'])})"
         out.print(f"  {name}: {said}; {how}", soft_wrap=True)
     for one in found["passes"]:
@@ -107,5 +107,5 @@ def _print_tally(out: Terminal, found: Mapping[str, Any]) -> None:
         said = f"{printable(one['external_id'])}: {printable(one['sentence'])}"
         out.print(said, soft_wrap=True)
     if found["left_out"]:
-        out.print(f"{found['left_out']} plans could not be judged by these rules.")
+        out.print(f"{counted(found['left_out'], 'plan')} could not be judged by these rules.")
     out.print(printable(found["sentence"]), soft_wrap=True)

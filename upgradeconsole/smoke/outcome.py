@@ -7,6 +7,7 @@ from django.db.models import Max, Min
 
 from batches.models import Batch, DeployerCall, Rollback, TenantUpgrade
 from plans.chain import timestamp
+from plans.counted_words import counted
 from plans.models import Plan, PlanTenant
 from reports.handing_out import file_path
 from reports.models import UpgradeReport
@@ -47,9 +48,11 @@ def issued_report(plan_id: Any) -> Path | None:
 def in_words(outcome: dict[str, Any]) -> str:
     """Return the result for people."""
     words = (
-        f"{outcome['state'].replace('_', ' ')}: of {outcome['tenants']} tenants"
-        f" {outcome['on_target']} are on the new version, {outcome['rolled_back']} were taken back,"
-        f" {outcome['needs_hand']} need a hand, {outcome['excluded']} were left out"
+        f"{outcome['state'].replace('_', ' ')}: of {counted(outcome['tenants'], 'tenant')}"
+        f" {counted(outcome['on_target'], 'is', 'are')} on the new version,"
+        f" {counted(outcome['rolled_back'], 'was', 'were')} taken back,"
+        f" {counted(outcome['needs_hand'], 'needs', 'need')} a hand,"
+        f" {counted(outcome['excluded'], 'was', 'were')} left out"
     )
     rollback = outcome["rollback"]
     if rollback is not None and rollback["seconds"] is not None:

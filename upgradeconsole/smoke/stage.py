@@ -15,6 +15,7 @@ from batches.configured import outbound_rules
 from batches.rollout import planning
 from plans.approvals.approval import approve
 from plans.approvals.grants import REHEARSED
+from plans.counted_words import counted
 from plans.drafting.drafting import PlanDraft, TenantChoice
 from plans.lifecycle import LIVE_PLAN_STATES
 from plans.log_in.step_up import StepUp
@@ -64,7 +65,8 @@ def _work_of_others() -> list[str]:
     problems = []
     if people or plans:
         problems.append(
-            f"The database {name} holds {people} people and {plans} plans that no rehearsal made;"
+            f"The database {name} holds {counted(people, 'person', 'people')} and"
+            f" {counted(plans, 'plan')} that no rehearsal made;"
             " give an empty folder with --keep DIR, or leave UPGRADECONSOLE_DATA unset."
         )
     unfinished = Plan.objects.filter(

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
+from plans.counted_words import counted
 from plans.people.access_review import AccessReview, access_review, as_csv, asked_time
 from plans.refusal import BadInput
 
@@ -43,10 +44,12 @@ class Command(BaseCommand):
                 out.write(as_csv(review))
         except OSError as error:
             raise CommandError(f"{path} could not be written: {error.strerror}.") from error
-        self.stdout.write(f"{len(review.held)} lines in {path}.")
+        self.stdout.write(f"{counted(len(review.held), 'line')} in {path}.")
 
     def _print(self, review: AccessReview) -> None:
-        self.stdout.write(f"On {review.at:%Y-%m-%d %H:%M} UTC, {review.people} people:")
+        self.stdout.write(
+            f"On {review.at:%Y-%m-%d %H:%M} UTC, {counted(review.people, 'person', 'people')}:"
+        )
         for line in review.held:
             self.stdout.write(
                 f"{line.name} <{line.email}>: {line.kind_words.lower()} {line.held},"

@@ -16,11 +16,12 @@ from plans.releases.standing import check_artifact, check_release
 
 
 class Command(ConsoleCommand):
-    """`manage.py verify_release [--plugin P --version V [--artifact FILE]]`."""
+    """`manage.py verify_release [--plugin P --version V [--artifact FILE [--quarantine]]]`."""
 
     help = (
         "Verify the signatures of all releases, or of one with its artifact; exit 1 when one may"
-        " not be used. What was tampered with goes into quarantine."
+        " not be used. What was tampered with in the console goes into quarantine; another artifact"
+        " does so with --quarantine."
     )
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
@@ -32,6 +33,11 @@ class Command(ConsoleCommand):
         parser.add_argument("--plugin", help="Only releases of this plugin.")
         parser.add_argument("--version", dest="release_version", help="Only this version.")
         parser.add_argument("--artifact", type=Path, help="The file that shall be it.")
+        parser.add_argument(
+            "--quarantine",
+            action="store_true",
+            help="Put the release into quarantine when --artifact is another one than was signed.",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Say of each whether it may be used."""
@@ -45,9 +51,14 @@ class Command(ConsoleCommand):
             raise CommandError("There is no such release.")
         if options["artifact"] and len(rows) != 1:
             raise CommandError("--artifact needs --plugin and --version: one release.")
+        if options["quarantine"] and not options["artifact"]:
+            raise CommandError("--quarantine needs --artifact.")
         digest = self._digest(options["artifact"]) if options["artifact"] else ""
         now = timezone.now()
-        unusable = sum(not self._is_usable(release, digest, now) for release in rows)
+        unusable = sum(
+            not self._is_usable(release, digest, now, quarantine=options["quarantine"])
+            for release in rows
+        )
         if unusable:
             raise CommandError(f"{unusable} of {len(rows)} may not be used.")
 
@@ -58,11 +69,16 @@ class Command(ConsoleCommand):
         except OSError as error:
             raise CommandError(str(error)) from error
 
-    def _is_usable(self, release: Release, digest: str, now: datetime) -> bool:
+    def _is_usable(self, release: Release, digest: str, now: datetime, *, quarantine: bool) -> bool:
         try:
             if digest:
                 check_artifact(
-                    release_id=release.pk, digest=digest, by=None, now=now, via="command"
+                    release_id=release.pk,
+                    digest=digest,
+                    quarantine=quarantine,
+                    by=None,
+                    now=now,
+                    via="command",
                 )
             else:
                 check_release(release_id=release.pk, by=None, now=now, via="command")

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from plans.counted_words import counted
 from upgradeconsole.asvs_coverage import (
     ASVS_FILE,
     AsvsUnreadable,
@@ -49,9 +50,11 @@ class Command(BaseCommand):
             for one in chosen:
                 self._tell(one, stands[one.number], known, ran or {})
             told = ", ".join(f"{count} {word}" for word, count in sorted(sums.items()))
-            self.stdout.write(f"{len(chosen)} requirements: {told}.")
+            self.stdout.write(f"{counted(len(chosen), 'requirement')}: {told}.")
         if wrong := sums["missing"] + sums["broken"]:
-            raise CommandError(f"{wrong} requirements are not held by their tests.")
+            raise CommandError(
+                f"{counted(wrong, 'requirement is', 'requirements are')} not held by the tests."
+            )
 
     def _tell(self, one: Requirement, word: str, known: set[str], ran: dict[str, str]) -> None:
         self.stdout.write(f"{one.number:8}{word:10}{one.why_none or f'{len(one.tests)} tests'}")

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
+from plans.counted_words import counted
 from plans.management.console_command import ConsoleCommand
 from plans.trail.addresses import erase_addresses
 
@@ -33,4 +34,4 @@ class Command(ConsoleCommand):
             )
         except ValueError as error:
             raise CommandError(f"--before: {error}") from error
-        self.stdout.write(f"The addresses of {erased:,} events are erased.")
+        self.stdout.write(f"The addresses of {counted(erased, 'event')} are erased.")

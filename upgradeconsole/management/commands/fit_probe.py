@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from batches.fit.probing import probe
 from batches.models import KpiFit
+from plans.counted_words import counted
 from plans.management.console_command import ConsoleCommand
 from plans.refusal import BadInput, Refused
 
@@ -45,7 +46,7 @@ class Command(ConsoleCommand):
             sys.exit(DOES_NOT_FIT)
 
     def _write(self, row: KpiFit) -> None:
-        seen = f"{row.tenants - len(row.without)} of {row.tenants} tenants with data"
+        seen = f"{row.tenants - len(row.without)} of {counted(row.tenants, 'tenant')} with data"
         self.stdout.write(f"{row.kpi} from {row.source}: {row.level}, {seen}")
         for found in row.findings:
             self.stdout.write(f"  {found['level']}: {found['sentence']}")

@@ -25,6 +25,7 @@ from batches.replay.other_rules import (
     with_evidence,
 )
 from batches.replay.past import Tally, tally
+from plans.counted_words import counted
 from plans.management.console_command import ConsoleCommand
 from plans.models import Plan
 from plans.policies.policy import UpgradePolicy
@@ -110,7 +111,7 @@ class Command(ConsoleCommand):
             at = f"{one.breached_at:%H:%M:%S} {one.sentence}" if one.breached_at else "never broken"
             how = f"{one.failed} of {one.looks} failed"
             if one.highest is not None:
-                how = f"{one.highest:.0f} % at most, in {one.looks} looks"
+                how = f"{one.highest:.0f} % at most, in {counted(one.looks, 'look')}"
             self.stdout.write(f"  {one.key} ({one.action}): {at}; {how}")
         for passed in found.passes:
             when = f"from {passed.at:%H:%M:%S} on" if passed.at else "never"
@@ -129,7 +130,9 @@ class Command(ConsoleCommand):
         for one in found.plans:
             self.stdout.write(f"{one.plan.external_id}: {one.sentence}")
         if found.left_out:
-            self.stdout.write(f"{found.left_out} plans could not be judged by these rules.")
+            self.stdout.write(
+                f"{counted(found.left_out, 'plan')} could not be judged by these rules."
+            )
         self.stdout.write(found.sentence)
 
 

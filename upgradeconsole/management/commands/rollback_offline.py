@@ -18,6 +18,7 @@ from batches.deployers import Observed, ObserveFailed
 from batches.effects.execution import new_effect_loop
 from batches.effects.ports import Job, SystemClock
 from batches.effects.runs import EXTRA_TRIES
+from plans.counted_words import counted
 from plans.refusal import BadInput
 
 
@@ -61,8 +62,9 @@ class Command(BaseCommand):
                     " reports. With --although-the-database-answers this command goes on."
                 )
         self.stdout.write(
-            f"Plan {plan.external_id}: {len(plan.touched)} tenants were touched on the way to"
-            f" {plan.plugin} {plan.target}."
+            f"Plan {plan.external_id}:"
+            f" {counted(len(plan.touched), 'tenant was', 'tenants were')} touched on"
+            f" the way to {plan.plugin} {plan.target}."
         )
         if plan.cut_off:
             self.stdout.write("The last line was cut off in its writing; its call was not sent.")
@@ -72,7 +74,10 @@ class Command(BaseCommand):
             raise CommandError("\n".join(refused.problems)) from refused
         if left:
             raise CommandError(
-                "\n".join([f"{len(left)} tenants are left:"] + [f"{t}: {w}" for t, w in left])
+                "\n".join(
+                    [f"{counted(len(left), 'tenant is', 'tenants are')} left:"]
+                    + [f"{t}: {w}" for t, w in left]
+                )
             )
 
     async def _take_back(
@@ -111,7 +116,10 @@ class Command(BaseCommand):
         finally:
             await loop.close()
         back = len(plan.touched) - sum(_needs(plan, t, a) for t, a in again.items())
-        self.stdout.write(f"{back} of {len(plan.touched)} tenants run their old version.")
+        self.stdout.write(
+            f"{back} of {counted(len(plan.touched), 'tenant runs its', 'tenants run their')} old"
+            " version."
+        )
         return [
             (tenant, ledger.left.get(tenant, "does not run its old version"))
             for tenant, answer in again.items()

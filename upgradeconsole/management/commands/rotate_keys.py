@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
+from plans.counted_words import counted
 from plans.management.console_command import ConsoleCommand
 from upgradeconsole.key_rotation import rotate_sealing_keys
 from upgradeconsole.sealing import KeysUnusable
@@ -39,9 +40,12 @@ class Command(ConsoleCommand):
         except KeysUnusable as unusable:
             raise CommandError(str(unusable)) from unusable
         self.stdout.write(
-            f"{done.resealed} of {done.in_all} secrets were sealed by the newest key."
+            f"{done.resealed} of {counted(done.in_all, 'secret was', 'secrets were')} sealed by the"
+            " newest key."
         )
         if done.forgotten:
-            self.stdout.write(f"{done.forgotten} older keys were forgotten.")
+            self.stdout.write(
+                f"{counted(done.forgotten, 'older key was', 'older keys were')} forgotten."
+            )
         if done.broken:
             raise CommandError("These cannot be opened: " + "; ".join(done.broken))
