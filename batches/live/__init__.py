@@ -1,1 +1,1 @@
-"""What is shown of a plan under way, and how it reaches open pages."""
+"""What is shown of plans, before, under way and after, and how it reaches open pages."""

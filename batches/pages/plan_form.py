@@ -10,11 +10,11 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from batches.live.approval_inbox import decided_by, inbox
+from batches.live.first_steps import first_steps
+from batches.live.plan_list import PLANS_PER_PAGE, filtered, lines, tiles
 from batches.models import TenantUpgrade
-from batches.pages.approval_inbox import decided_by, inbox
-from batches.pages.first_steps import first_steps
 from batches.pages.plan_forms import PlanForm, values_of
-from batches.pages.plan_list import PLANS_PER_PAGE, filtered, lines, tiles
 from batches.pages.preview_words import batch_lines, guardrail_line
 from batches.placebo.beside import beside_evidence
 from batches.placebo.runs import newest_placebo

@@ -4,10 +4,8 @@ from typing import Any
 
 from django import forms
 
-from plans.models import CONSOLE_ROLES, ApprovalRequest, RoleBinding, User
+from plans.models import CONSOLE_ROLES, RoleBinding, User
 from plans.people.role_confirming import takes_two
-from plans.policies.newest import written_by_people
-from plans.policies.policy_yaml import parse_policy_file
 from plans.reach import selector_problems
 
 SECOND = " (another administrator has to confirm it)"
@@ -114,16 +112,3 @@ def field_of(form: RoleForm, name: str) -> str | None:
 def _choice(role: tuple[str, str]) -> tuple[str, str]:
     name, label = role
     return name, f"{label}{SECOND if takes_two(RoleBinding.CONSOLE, name) else ''}"
-
-
-def known_approval_roles() -> list[str]:
-    """Return the approval roles that people hold, that plans wait for, or that policies ask for."""
-    known = set(
-        RoleBinding.objects.filter(kind=RoleBinding.APPROVAL).values_list("role", flat=True)
-    )
-    for asked in ApprovalRequest.objects.filter(outcome="").values_list("roles", flat=True):
-        known |= set(asked)
-    for row in written_by_people():
-        for rule in parse_policy_file(row.text).approvals.values():
-            known |= set(rule.required_roles)
-    return sorted(known)

@@ -10,7 +10,8 @@ from django.views.decorators.http import require_http_methods
 from plans.log_in.step_up import StepUpRequired, require_step_up
 from plans.models import RoleRequest, User
 from plans.pages.access import person
-from plans.pages.role_form import RoleForm, field_of, known_approval_roles
+from plans.pages.role_form import RoleForm, field_of
+from plans.people.known_roles import known_approval_roles
 from plans.people.permissions import require
 from plans.people.role_giving import give_role, refuse_giving
 from plans.people.role_records import shown

@@ -8,9 +8,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from batches.live.ladder import BAR_ORDER, LEAST_SHARE, shares
+from batches.live.plan_list import lines
 from batches.live.snapshot import plan_snapshot
 from batches.models import Batch, GuardrailState, Rollback, TenantUpgrade
-from batches.pages.plan_list import lines
 from batches.rollback.rollback import request_rollback
 from batches.rollout import control
 from plans.models import Plan, Stream, Tenant

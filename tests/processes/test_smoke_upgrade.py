@@ -308,7 +308,7 @@ def test_options_that_nobody_knows_are_bad_input_too(fleet):
 def test_a_database_with_people_of_others_is_not_rehearsed_in(db):
     User.objects.create_user("olga@example.org", name="Olga")
 
-    with pytest.raises(BadInput, match="holds 1 people and 0 plans that no rehearsal made"):
+    with pytest.raises(BadInput, match="holds 1 person and 0 plans that no rehearsal made"):
         require_own_database()
 
     assert User.objects.count() == 1

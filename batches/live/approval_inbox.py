@@ -6,9 +6,9 @@ from datetime import datetime
 
 from django.db.models import QuerySet
 
+from batches.live.plan_list import from_versions
 from batches.live.points_to_weigh import Before, Point, points_to_weigh
 from batches.live.weighing import sizes_of, taken_back_before
-from batches.pages.plan_list import from_versions
 from batches.placebo.beside import Beside, beside_revision
 from batches.quotes.quote import Quote
 from batches.rollout.readiness import quote_for
