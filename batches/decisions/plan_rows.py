@@ -1,7 +1,7 @@
 """What the tables say of plans under way, read for many in as many questions as for one.
 
 The rows of one reading belong to one moment, that of its first question. Whoever does something
-about one of many plans reads that one again first (`batches/watch/loop.py`).
+about one of many plans reads that one again first (`batches/watch/deciding.py`).
 """
 
 from collections import defaultdict
