@@ -236,14 +236,15 @@ class Stack:
         assert up.returncode == 0, (self.data / "up.txt").read_text()
 
     def cut_the_power(self) -> None:
-        """Kill every process at once, the demo's platform too."""
-        assert self._up is not None
-        for pid in [self._up.pid, *processes_of(self.data)]:
+        """Kill every process at once, the demo's platform too; `start` begins anew."""
+        up, self._up = self._up, None
+        assert up is not None
+        for pid in [up.pid, *processes_of(self.data)]:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-        self._up.wait()
+        up.wait()
 
     def _is_ready(self) -> bool:
         assert self._up is not None
