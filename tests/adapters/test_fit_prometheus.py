@@ -137,7 +137,7 @@ def test_a_tenant_without_data(url):
     fit = probed(url, COUNTS, ERRORS)
     assert kinds(fit) == ["tenants_without_data"]
     assert fit.without == ("cedar",)
-    assert "1 of 3 tenants have no data: cedar" in fit.findings[0].sentence
+    assert "1 of 3 tenants has no data: cedar" in fit.findings[0].sentence
 
 
 def test_a_query_that_is_none(url):

@@ -592,7 +592,7 @@ def test_a_probe_of_all_that_finds_all_well_ends_with_0(console, powerx_kpi, cap
 
 
 def test_a_plan_with_warnings_was_handed_in_all_the_same(console, powerx, capsys):
-    warned = planned(warnings=["error_rate from prom: 1 of 3 tenants have no data"])
+    warned = planned(warnings=["error_rate from prom: 1 of 3 tenants has no data"])
     console.will("/internal/version/upgrade/plan", (201, warned))
     assert powerx(f"{UPGRADE} --tenants all") == 0
     assert "warning: error_rate from prom" in capsys.readouterr().out

@@ -21,7 +21,7 @@ from tests.web.factors import App
 from upgradeconsole.asgi import application
 
 pytestmark = pytest.mark.django_db(transaction=True)
-OURS = "http://testserver"
+OURS = "http://localhost:8000"
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ async def _tailer_ends() -> AsyncIterator[None]:
 
 def socket(plan: Plan, browser: Client, *, origin: str | None = OURS) -> WebsocketCommunicator:
     cookie = "; ".join(f"{name}={morsel.value}" for name, morsel in browser.cookies.items())
-    headers = [(b"host", b"testserver"), (b"cookie", cookie.encode())]
+    headers = [(b"host", b"localhost:8000"), (b"cookie", cookie.encode())]
     if origin is not None:
         headers.append((b"origin", origin.encode()))
     return WebsocketCommunicator(application, f"/ws/plans/{plan.pk}/", headers=headers)

@@ -211,7 +211,7 @@ def test_the_preview_says_what_the_last_probe_found_and_asks_nobody(scene, metri
     metrics.text = page_text(FOREST[:5])
     probed(scene)
     (warning,) = planning.preview_plan(draft=draft, now=now()).warnings
-    assert "1 of the plan's 6 tenants have no data: fir" in warning
+    assert "1 of the plan's 6 tenants has no data: fir" in warning
     metrics.text = ""
     probed(scene)
     unfit = planning.preview_plan(draft=draft, now=now()).unfit

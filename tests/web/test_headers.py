@@ -61,6 +61,7 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "UPGRADECONSOLE_DATA": str(tmp_path_factory.mktemp("production")),
         "UPGRADECONSOLE_URL": "https://console.example.org",
         "UPGRADECONSOLE_TRUSTED_PROXIES": "1",
+        "UPGRADECONSOLE_METRICS_TOKEN": "thirty-two-random-characters-long",
         # The shipped example of a platform names it.
         "FLEET_TOKEN": "given-by-the-platform",
         "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",

@@ -165,7 +165,7 @@ def test_handing_in_a_plan_tells_what_only_warns(scene, metrics):
     metrics.text = page_text(["acorn", "birch"])
     answer = post(scene.client(scene.mara), HAND_IN, body())
     assert answer.status_code == 201, answer.json()
-    assert "1 of the plan's 3 tenants have no data: cedar" in answer.json()["warnings"][0]
+    assert "1 of the plan's 3 tenants has no data: cedar" in answer.json()["warnings"][0]
     assert answer.json()["problems"] == []
 
 
@@ -181,7 +181,7 @@ def test_the_form_shows_what_the_last_probe_found(scene, metrics):
     }
     shown = text_of(mara.post("/plans/preview/", fields))
     assert "How its Kpis are read" in shown
-    assert "tenants have no data: cedar" in shown
+    assert "tenants has no data: cedar" in shown
     metrics.text = ""
     mara.post(PROBE)
     assert "the plan can be saved, not submitted" in text_of(mara.post("/plans/preview/", fields))
