@@ -211,7 +211,8 @@ def _missing(
         Finding(
             "tenants_without_data",
             "warning",
-            f"{len(absent)} of {counted(len(tenants), 'tenant has', 'tenants have')} no data:"
+            f"{len(absent)} of {counted(len(tenants), 'tenant')}"
+            f" {'has' if len(absent) == 1 else 'have'} no data:"
             f" {some(named)}",
             "a plan whose tenants mostly have none is refused; with few of them its sentences"
             " name who is missing",

@@ -38,6 +38,7 @@ NO_COUNT = {
 # Counts of which one has a sentence of its own just beside, or which are only ever more.
 NEVER_ONE = {
     "tenants",
+    "total",
     "needed",
     "len(right)",
     "len(rows)",
