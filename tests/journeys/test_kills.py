@@ -167,14 +167,6 @@ def test_fault_01_a_watch_that_wakes_up_after_12_seconds_shows_it_and_does_no_ha
 def test_fault_01_a_watch_that_slept_through_its_own_rollback_leaves_it_to_its_successor(
     stack, tmp_path
 ):
-    tenants = stack.take_tenants(8)
-    plan = stack.begin(tenants, policy="one-go")
-    stack.wait_for_calls(plan, "install", 6)
-    stack.act(plan, "rollback", reason="Olga has seen enough")
-    stack.wait_for_calls(plan, "restore", 1)
-
-    stack.freeze("watch")
-    frozen = time.time()
     with (tmp_path / "second-watch.txt").open("wb") as out:
         second = subprocess.Popen(
             [sys.executable, "manage.py", "watch"],
@@ -185,6 +177,15 @@ def test_fault_01_a_watch_that_slept_through_its_own_rollback_leaves_it_to_its_s
             preexec_fn=ends_with_us,
         )
     try:
+        wait_until(lambda: _watches(stack) == 2, 40, "the second watch stands by")
+        tenants = stack.take_tenants(8)
+        plan = stack.begin(tenants, policy="one-go")
+        stack.wait_for_calls(plan, "install", 6)
+        stack.act(plan, "rollback", reason="Olga has seen enough")
+        stack.wait_for_calls(plan, "restore", 1)
+
+        stack.freeze("watch")
+        frozen = time.time()
         # The successor is in the middle of it when the first one wakes up.
         wait_until(lambda: _restores_since(stack, plan, frozen), 40, "the second watch goes on")
         stack.wake("watch")
@@ -292,6 +293,11 @@ def _caller(stack: Stack, plan: str) -> int:
     kind, _host, pid, _random = stack.holder_of(f"plan:{plan}:effects").split(":")
     assert kind == "hands"
     return int(pid)
+
+
+def _watches(stack: Stack) -> int:
+    heard_of = "kind = 'watch' AND at > datetime('now', '-4 seconds')"
+    return len(stack.rows(f"SELECT 1 FROM batches_heartbeat WHERE {heard_of}"))
 
 
 def _restores_since(stack: Stack, plan: str, moment: float) -> bool:

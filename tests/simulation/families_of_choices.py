@@ -129,11 +129,12 @@ def settled(scenario: Scenario, dice: random.Random) -> None:
     scenario.plans.append(PlanSpec(some(dice, 3, 5), "lenient"))
     for tenant in scenario.plans[0].tenants:
         scenario.faults[tenant] = Fault("refuse", directions=BACK)
-    act = dice.choice(["roll_back", "roll_back_batch", "roll_back_batch"])
+    act = dice.choice(["roll_back", "roll_back_batch"])
     scenario.cue("batch_calls_settled", act, dice.uniform(0.1, 1.5), dice.choice([1, 1, 2]))
     if act == "roll_back_batch":
         scenario.cue("rollback_finished", "resume", 0.5)
-    outcome = dice.choice(["settle_upgraded", "settle_upgraded", *SETTLE])
+    usual = "settle_rolled_back" if act == "roll_back" else "settle_upgraded"
+    outcome = dice.choice([usual, usual, *SETTLE])
     # While the rest goes on, or when there is nothing else to do.
     if act == "roll_back" or dice.random() < 0.3:
         scenario.cue("rollback_finished", outcome, dice.choice([0.3, 2.0]))
