@@ -119,6 +119,14 @@ def batch_state(stack: Stack, plan: str) -> str:
     return str(batches[0]["state"])
 
 
+def wait_until_held(stack: Stack, plan: str, what: str) -> None:
+    """Wait until the plan's batch is held; fail with what happened instead."""
+    try:
+        wait_until(lambda: batch_state(stack, plan) == "held", 60, f"the batch is held ({what})")
+    except AssertionError as late:
+        raise AssertionError(f"{late}\n{stack.story(plan)}") from None
+
+
 def goes_on_when_mended(stack: Stack, source: LyingSource, mode: str) -> None:
     """Lie from the first look on: held, told, nobody taken back; the truth alone lets it end."""
     tenants = stack.take_tenants(3)
@@ -127,7 +135,7 @@ def goes_on_when_mended(stack: Stack, source: LyingSource, mode: str) -> None:
     source.mode = mode
     stack.approve(plan)
 
-    wait_until(lambda: batch_state(stack, plan) == "held", 60, f"the batch is held ({mode})")
+    wait_until_held(stack, plan, mode)
     assert "missing_metrics" in open_alerts(stack, plan)
     assert set(stack.versions(tenants).values()) == {GOOD}
     held = next(e for e in stack.events(plan) if e["kind"] == "batch_held")

@@ -41,8 +41,9 @@ def prepare(data: Path, environ: Mapping[str, str]) -> None:
 def copy_ready_folder(data: Path, settings: Collection[str]) -> None:
     """Let a console find its folder prepared, where there is one and its settings are the usual.
 
-    Its start finds nothing to do then, and writes the port of its own fleet into the config.
+    Its start finds nothing to do then, and writes the port of its own fleet into the config. A
+    folder that holds a console already (a restored backup) is left as it is.
     """
     ready = os.environ.get(NAMED_BY)
-    if ready and CHANGES_NOTHING.issuperset(settings):
+    if ready and not (data / "console.sqlite3").exists() and CHANGES_NOTHING.issuperset(settings):
         shutil.copytree(ready, data, dirs_exist_ok=True)
