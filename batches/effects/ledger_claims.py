@@ -61,6 +61,8 @@ class Notes:
     superseded: list[str] = field(default_factory=list)
     foreign: dict[str, str] = field(default_factory=dict)
     """Tenants that show the wanted version with another digest, and a clause about it."""
+    found: dict[str, str] = field(default_factory=dict)
+    """Tenants that were on the target already, and the version that was believed there."""
 
 
 class Row(NamedTuple):

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from django.db.models import F
+
 from batches.alerting.digest_alerts import tell_foreign_digests
+from batches.alerting.found_alerts import found_words, tell_found
 from batches.break_glass.offline_file import Touched
 from batches.effects import ledger_statements as statements
 from batches.effects.going_on_calling import GoingOn
@@ -17,7 +20,7 @@ from batches.effects.seen import foreign_digest, short_digest
 from batches.lifecycle import TENANT_UPGRADE
 from batches.models import DeployerCall, Rollback, TenantUpgrade
 from batches.runtime import surroundings
-from plans.models import Plan
+from plans.models import Installation, Plan
 from plans.trail import events
 from plans.trail.commit_notice import notify
 
@@ -231,6 +234,7 @@ class Writes:
         if latest is None:
             return
         self.claims.hold_installations([task.tenant for tasks in seen.values() for task in tasks])
+        self._note_found([outcome.task.tenant for outcome in outcomes if _is_found(outcome)])
         for (version, digest), tasks in seen.items():
             statements.note_seen(
                 [task.upgrade_id for task in tasks],
@@ -271,6 +275,21 @@ class Writes:
                 if error:
                     self._notes.errors[key] = error[:200]
 
+    def _note_found(self, tenants: Sequence[str]) -> None:
+        """Note tenants that somebody else upgraded, while it is known what they ran before.
+
+        A console that was restored from a copy meets its own calls so, of which it knows nothing.
+        What they ran becomes their recorded way back: a plan may take them there.
+        """
+        if not tenants:
+            return
+        believed = Installation.objects.filter(
+            plugin_id=self.scope.plugin_id, tenant__key__in=tenants
+        ).exclude(version__in=("", self.scope.target_version))
+        self._notes.found |= dict(believed.order_by().values_list("tenant__key", "version"))
+        if self._notes.found:
+            believed.update(last_stable_version=F("version"))
+
     def _note_foreign(self, outcomes: Sequence[Outcome]) -> None:
         """Note tenants that count as failed, or as back, with an artifact that nobody signed."""
         for outcome in outcomes:
@@ -310,6 +329,13 @@ class Writes:
         if self._notes.foreign:
             plan = Plan.objects.get(pk=self.scope.plan_id)
             tell_foreign_digests(plan, self._notes.foreign, now=now)
+        payload: dict[str, Any] = {
+            "tenants": dict(self._notes.moves),
+            "errors": dict(self._notes.errors),
+        }
+        if found := {key: v for key, v in self._notes.found.items() if key in self._notes.moves}:
+            sentence += f"; {found_words(found)}"
+            payload["found"] = found
         events.record(
             stream=self._plan,
             kind="tenants_moved",
@@ -317,8 +343,16 @@ class Writes:
             actor=None,
             via=self.scope.executor,
             now=now,
-            payload={"tenants": dict(self._notes.moves), "errors": dict(self._notes.errors)},
+            payload=payload,
         )
+        if found:
+            plan = Plan.objects.get(pk=self.scope.plan_id)
+            tell_found(plan, found, target=self.scope.target_version, now=now)
+
+
+def _is_found(outcome: Outcome) -> bool:
+    """Tell whether a tenant is on the target though no call of this plan took it there."""
+    return outcome.move == "confirm" and outcome.call is None and not outcome.task.touched
 
 
 def _foreign_words(outcome: Outcome) -> str:

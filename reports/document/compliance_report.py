@@ -136,12 +136,12 @@ def summary(facts: ReportFacts) -> str:
     parts = [f"The plan is {words(facts.state)}."]
     parts += [f"GLASS BROKEN: {broken_sentence(one)}" for one in facts.broken_glass]
     if not touched:
-        parts.append("No tenant was touched.")
-        return " ".join(parts)
+        return " ".join([*parts, "No tenant was touched.", _found(facts)]).rstrip()
     parts.append(
         f"Of {count(facts.planned_tenants, 'planned tenant')}, {touched:,} "
         f"{'was' if touched == 1 else 'were'} touched: {outcome_counts(facts.touched)}."
     )
+    parts.append(_found(facts))
     parts += [f"Rollback ({words(r.trigger)}): {rollback_sentence(r)}" for r in facts.rollbacks]
     parts += [facts.rollbacks[-1].aftermath_sentence] if facts.rollbacks else []
     if facts.release.irreversible:
@@ -149,6 +149,15 @@ def summary(facts: ReportFacts) -> str:
     elif not facts.rollbacks:
         parts.append("No rollback happened.")
     return " ".join(filter(None, parts))
+
+
+def _found(facts: ReportFacts) -> str:
+    """Say how many were on the target without a call of this plan; empty when nobody was."""
+    found = sum(1 for t in facts.tenants if t.touched_at is None and t.state == "upgraded")
+    if not found:
+        return ""
+    ran = count(found, "tenant ran", "tenants ran")
+    return f"{ran} {facts.release.version} before the plan came and stayed there."
 
 
 def verdicts(facts: ReportFacts) -> tuple[Verdict, ...]:

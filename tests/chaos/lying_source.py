@@ -88,5 +88,7 @@ class LyingSource:
                 page = reply.read().decode()
         except OSError:
             return b""
-        self._last = page
+        if mode == self.mode:
+            # Not by who hung or waited meanwhile: the past stands still.
+            self._last = page
         return LIES.get(mode, LIES["honest"])(page).encode()

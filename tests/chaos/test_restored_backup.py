@@ -1,5 +1,6 @@
 """A backup that was made in the middle of a rollout, restored after the machine is lost."""
 
+import json
 import shutil
 import sqlite3
 import time
@@ -74,8 +75,14 @@ def test_a_restored_console_goes_on_where_its_platform_really_is(tmp_path: Path)
 
             stack.act(plan, "rollback", reason="Olga takes it back")
             stack.wait_for(plan, "rolled_back", seconds=120)
-            # Whom it never called, as far as it knows, it does not take back (docs/installing.md).
+            # Whom it never called, as far as it knows, it leaves; it tells who they are.
             versions = stack.versions(fleet.tenants)
             assert {tenant for tenant in fleet.tenants if versions[tenant] != OLD} == forgotten
+            (told,) = stack.rows("SELECT payload FROM batches_alert WHERE kind = 'found_upgraded'")
+            assert set(json.loads(told["payload"])["tenants"]) == forgotten
+            # As that alert says.
+            way_back = stack.begin(sorted(forgotten), policy="halves", to=OLD)
+            stack.wait_for(way_back, "completed", seconds=60)
+            assert set(stack.versions(fleet.tenants).values()) == {OLD}
             manage(stack, "audit_verify")
             assert "The copy is whole" in manage(stack, "backup", str(copy), "--check")
