@@ -234,7 +234,7 @@ class _Ends:
 
 def _weighing(policy: UpgradePolicy) -> Weighing:
     known = dictionary()
-    guards, _unusable = guards_of(policy, known)
+    guards, _unusable = guards_of(policy.guardrails, known)
     return Weighing(evidence_test(policy, known), kept_seconds(guards))
 
 

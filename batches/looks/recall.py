@@ -127,11 +127,13 @@ class Watched:
         ]
 
 
-def guards_of(policy: UpgradePolicy, known: Dictionary) -> tuple[list[Guard], dict[str, str]]:
-    """Return the policy's guardrails in the dictionary's unit, and why others cannot be judged."""
+def guards_of(
+    guardrails: Iterable[Guardrail], known: Dictionary
+) -> tuple[list[Guard], dict[str, str]]:
+    """Return the guardrails in the dictionary's unit, and by Kpi why others cannot be judged."""
     guards: list[Guard] = []
     unusable: dict[str, str] = {}
-    for guardrail in policy.guardrails:
+    for guardrail in guardrails:
         definition = known.kpi(guardrail.kpi)
         if definition is None or not known.mappings_for(guardrail.kpi):
             unusable[guardrail.kpi] = f"the dictionary has no source for {guardrail.kpi} any more"
@@ -155,7 +157,7 @@ def recalled(plan: Plan, policy: UpgradePolicy, known: Dictionary) -> Watched:
 
     What was seen before the plan's last rollback says nothing about the tenants that are left.
     """
-    guards, unusable = guards_of(policy, known)
+    guards, unusable = guards_of(policy.guardrails, known)
     evidence = evidence_test(policy, known)
     if evidence is not None:
         unusable.update(evidence.unusable)

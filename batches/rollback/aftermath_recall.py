@@ -5,9 +5,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from batches.guardrails.verdict import guardrail_key
-from batches.kpis.dictionary import Dictionary, GuardrailUnusable, KpiMapping, resolve_guardrail
-from batches.looks.recall import Guard, baselines_of
+from batches.kpis.dictionary import Dictionary, KpiMapping
+from batches.looks.recall import Guard, baselines_of, guards_of
 from batches.models import AftermathSample, Rollback
 from batches.rollback.back_in_band import judged_after
 from batches.sources.increments import LookSample, max_age
@@ -51,21 +50,14 @@ def recalled(
     rollback: Rollback, policy: UpgradePolicy, known: Dictionary, now: datetime
 ) -> Followed:
     """Return what is known of a rollback's aftermath: a restart goes on where it was."""
-    guards: list[Guard] = []
-    unusable: dict[str, str] = {}
-    for guardrail in policy.guardrails:
-        if not judged_after(guardrail) or known.is_of_new_version_only(guardrail.kpi):
-            continue
-        definition = known.kpi(guardrail.kpi)
-        if definition is None or not known.mappings_for(guardrail.kpi):
-            unusable[guardrail.kpi] = f"the dictionary has no source for {guardrail.kpi} any more"
-            continue
-        try:
-            resolved = resolve_guardrail(guardrail, definition)
-        except GuardrailUnusable as broken:
-            unusable[guardrail.kpi] = str(broken)
-            continue
-        guards.append(Guard(guardrail_key(guardrail), resolved, definition))
+    guards, unusable = guards_of(
+        (
+            guardrail
+            for guardrail in policy.guardrails
+            if judged_after(guardrail) and not known.is_of_new_version_only(guardrail.kpi)
+        ),
+        known,
+    )
     followed = Followed(
         rollback_id=rollback.pk,
         known=known,
