@@ -342,7 +342,7 @@ class Stack:
             "POST",
             "/internal/version/upgrade/plan",
             {
-                "external_id": f"journey-{self._plans}",
+                "external_id": f"journey-{self._plans}-on-{self.port}",
                 "plugin": PLUGIN,
                 "to_version": to,
                 "policy": policy,
