@@ -1,7 +1,8 @@
 """What the tables say of plans under way, read for many in as many questions as for one.
 
-The rows of one reading belong to one moment, that of its first question. Whoever does something
-about one of many plans reads that one again first (`batches/watch/deciding.py`).
+One question is asked after the other, so what somebody commits meanwhile may be in the later rows
+alone. Whoever does something about one of many plans reads that one again first
+(`batches/watch/deciding.py`).
 """
 
 from collections import defaultdict
@@ -48,7 +49,7 @@ class StateCount:
 
 @dataclass(frozen=True, slots=True)
 class PlanRows:
-    """What a decision about one plan rests on, as it stood at one moment.
+    """What a decision about one plan rests on, as it stood within one moment.
 
     `drilled`: batch and state of each tenant that a drill within the plan may move. `raised`: the
     plan's open alerts. `taken_back_at`: when its newest rollback, of what the evidence test had
