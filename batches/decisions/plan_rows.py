@@ -1,7 +1,8 @@
 """What the tables say of plans under way, read for many in as many questions as for one.
 
-The rows of one reading belong to one moment, that of its first question. Whoever does something
-about one of many plans reads that one again first (`batches/watch/deciding.py`).
+One question is asked after the other, so what somebody commits meanwhile may be in the later rows
+alone. Whoever does something about one of many plans reads that one again first
+(`batches/watch/deciding.py`).
 """
 
 from collections import defaultdict
@@ -48,9 +49,9 @@ class StateCount:
 
 @dataclass(frozen=True, slots=True)
 class PlanRows:
-    """What a decision about one plan rests on, as it stood at one moment.
+    """What a decision about one plan rests on, as it stood within one moment.
 
-    `drilled`: batch and state of each tenant that a drill within the plan has moved. `raised`: the
+    `drilled`: batch and state of each tenant that a drill within the plan may move. `raised`: the
     plan's open alerts. `taken_back_at`: when its newest rollback, of what the evidence test had
     tested, ended or began.
     """
@@ -85,8 +86,8 @@ def rows_together(policies: Mapping[Any, UpgradePolicy], now: datetime) -> dict[
     """Return the rows of these plans, in a number of questions that does not grow with theirs."""
     plans = list(policies)
     drills = _each(RollbackDrill.objects.filter(plan__in=plans))
-    moved = _moved_by_drills(drills)
-    counts = _counts(plans, {pk for rows in moved.values() for pk, _batch, _state in rows})
+    drilled = _drilled(drills)
+    counts = _counts(plans, {pk for rows in drilled.values() for pk, _batch, _state in rows})
     batches = _each(Batch.objects.filter(plan__in=plans).order_by("number"))
     calls = _open_calls(policies, batches, now)
     raised = _each(Alert.objects.filter(plan__in=plans, resolved_at=None))
@@ -99,7 +100,7 @@ def rows_together(policies: Mapping[Any, UpgradePolicy], now: datetime) -> dict[
             batches=tuple(batches[plan]),
             counts=tuple(counts[plan]),
             drills=tuple(drills[plan]),
-            drilled=tuple((batch, state) for _pk, batch, state in moved[plan]),
+            drilled=tuple((batch, state) for _pk, batch, state in drilled[plan]),
             open_calls=calls,
             raised=tuple(raised[plan]),
             evidence=evidence.get(plan),
@@ -118,24 +119,28 @@ def _each(rows: Iterable[Any]) -> dict[Any, list[Any]]:
     return found
 
 
-def moved_by(drill: RollbackDrill | None) -> Q | None:
-    """Return which tenant upgrades a drill within a plan may have moved; None for no such drill."""
+def drilled_by(drill: RollbackDrill | None) -> Q | None:
+    """Return which tenant upgrades a drill within a plan may move; None for no such drill."""
     if drill is None or drill.kind != RollbackDrill.PLAN or drill.outcome not in {"", "failed"}:
         return None
-    return Q(plan=drill.plan_id, tenant_key__in=drill.tenants) & ~Q(state="upgraded")
+    return Q(plan=drill.plan_id, tenant_key__in=drill.tenants)
 
 
-def _moved_by_drills(
+def _drilled(
     drills: Mapping[Any, Sequence[RollbackDrill]],
 ) -> dict[Any, list[tuple[int, int, str]]]:
-    """Return the tenant upgrades, with batch and state, that drills within the plans have moved."""
-    moved: dict[Any, list[tuple[int, int, str]]] = defaultdict(list)
-    any_of = [q for ones in drills.values() for one in ones if (q := moved_by(one)) is not None]
+    """Return the tenant upgrades, with batch and state, that drills within the plans may move.
+
+    Also those that are not moved yet: a call may be claimed before the others are counted, and
+    what a drill takes back must not be counted as a failure then.
+    """
+    found: dict[Any, list[tuple[int, int, str]]] = defaultdict(list)
+    any_of = [q for ones in drills.values() for one in ones if (q := drilled_by(one)) is not None]
     if any_of:
         rows = TenantUpgrade.objects.filter(reduce(or_, any_of)).order_by()
         for plan, pk, batch, state in rows.values_list("plan_id", "pk", "batch_id", "state"):
-            moved[plan].append((pk, batch, state))
-    return moved
+            found[plan].append((pk, batch, state))
+    return found
 
 
 @lru_cache(maxsize=1)

@@ -10,7 +10,7 @@ from typing import Any
 from django.db import transaction
 
 from batches.decisions.decision_facts import DrillFacts
-from batches.decisions.plan_rows import moved_by
+from batches.decisions.plan_rows import drilled_by
 from batches.drills.steps import Drilled, first_of, next_step, verdict
 from batches.models import Batch, RollbackDrill, TenantUpgrade
 from batches.rollout.readiness import quote_for
@@ -61,15 +61,11 @@ def plan_drill(plan: Plan) -> RollbackDrill | None:
 
 def drilled_upgrades(plan: Plan) -> set[int]:
     """Return the tenant upgrades that a drill has moved: what became of them is no failure."""
-    return drilled_by(plan_drill(plan))
-
-
-def drilled_by(drill: RollbackDrill | None) -> set[int]:
-    """Return the tenant upgrades that this drill within a plan has moved."""
-    moved = moved_by(drill)
-    if moved is None:
+    drilled = drilled_by(plan_drill(plan))
+    if drilled is None:
         return set()
-    return set(TenantUpgrade.objects.filter(moved).values_list("pk", flat=True))
+    moved = TenantUpgrade.objects.filter(drilled).exclude(state="upgraded")
+    return set(moved.values_list("pk", flat=True))
 
 
 def under_drill() -> set[int]:

@@ -135,16 +135,20 @@ def complete(*, plan_id: Any, now: datetime) -> Plan:
 
 @transaction.atomic
 def need_a_hand(*, plan_id: Any, now: datetime) -> Plan:
-    """Nothing is left to do by itself, but some tenants need a person."""
+    """Nothing is left to do by itself, but some tenants need a person.
+
+    Refused when a person has answered since this was decided: took the plan back, settled the last
+    of the tenants, or had others called again.
+    """
     plan = Plan.objects.locked(plan_id)
+    upgrades = TenantUpgrade.objects.filter(plan=plan)
+    left = sorted(upgrades.filter(state="needs_hand").values_list("tenant_key", flat=True))
+    if str(plan.state) != "running" or not left:
+        raise Refused("Nothing of a running plan waits for a person.", code="nothing_waits")
+    _refuse_unfinished(upgrades)
     plan.move("escalate")
     plan.ended_at = now
     plan.save()
-    left = sorted(
-        TenantUpgrade.objects.filter(plan=plan, state="needs_hand").values_list(
-            "tenant_key", flat=True
-        )
-    )
     events.record(
         stream=plan,
         kind="plan_needs_hand",

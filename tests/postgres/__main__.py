@@ -26,6 +26,7 @@ USE_CASES = (
     "ledger_statements",
     "looks_retention",
     "lost_answers",
+    "migrations_of_before",
     "offline",
     "outage",
     "pushing",

@@ -6,11 +6,12 @@ from datetime import timedelta
 
 import pytest
 
-from batches.models import Batch, Rollback
-from batches.rollout import control
+from batches.models import Batch, Rollback, TenantUpgrade
+from batches.rollback.rollback import request_rollback
+from batches.rollout import control, settling
 from plans import failpoints
 from plans.models import Plan
-from tests.builders import FOREST, a_started, check_invariants, kinds
+from tests.builders import FOREST, a_started, called, check_invariants, kinds, passed
 from tests.use_cases.watched_fleet import WatchedFleet, quick_policy
 from tests.web.api_scene import now
 
@@ -104,3 +105,45 @@ def test_when_nobody_answers_everybody_goes_back(scene, fleet, soaking):
     Plan.objects.filter(pk=plan.pk).update(resume_by=now())
     fleet.until_plan(plan, "rolled_back")
     assert Rollback.objects.get(plan=plan).trigger == "pause"
+
+
+@pytest.fixture
+def left_over(scene, fleet) -> TenantUpgrade:
+    """Return a tenant that needs a person, of a plan of which nothing else is left to do."""
+    limits = "failure_rate: 60, success_rate: 50"
+    plan = a_started(scene, policy=quick_policy(limits=limits))
+    passed(plan, 1)
+    tenant = TenantUpgrade.objects.filter(batch=passed(plan, 2))[0]
+    called(tenant.batch, "needs_hand", keys=[tenant.tenant_key])
+    return tenant
+
+
+def test_who_takes_a_plan_back_before_it_is_left_to_a_person_gets_it_back(scene, fleet, left_over):
+    plan = left_over.plan
+
+    def take_back():
+        request_rollback(plan_id=plan.pk, by=scene.olga, reason="", now=now(), via="page")
+
+    with between_decision_and_act(take_back) as done:
+        fleet.tick()
+    assert done
+    fleet.until_plan(plan, "rolled_back")
+    assert Rollback.objects.get(plan=plan).finished_at is not None
+    check_invariants(plan)
+
+
+def test_who_settles_the_last_tenant_before_the_plan_is_left_to_a_person_ends_it(
+    scene, fleet, left_over
+):
+    plan = left_over.plan
+
+    def settle():
+        settling.settle(
+            plan_id=plan.pk, tenant_keys=[left_over.tenant_key], outcome="upgraded",
+            reason="seen", by=scene.olga, now=now(), via="page",
+        )  # fmt: skip
+
+    with between_decision_and_act(settle) as done:
+        fleet.tick()
+    assert done
+    fleet.until_plan(plan, "completed")

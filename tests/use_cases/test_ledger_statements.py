@@ -7,8 +7,10 @@ from django.db import connection
 from django.db.models.sql.compiler import SQLCompiler
 from django.test.utils import CaptureQueriesContext
 
+from batches.deployers.base import Answer
 from batches.effects import ledger_statements as statements
 from batches.effects.ledger_statements import MOMENT, Question
+from batches.effects.ports import CallEnd, CallStart, Task
 from batches.models import Batch, DeployerCall, TenantUpgrade
 from plans.models import Freeze
 from tests.builders import a_started, called, opened
@@ -102,3 +104,29 @@ def test_open_calls_in_one_direction_are_given_up_and_ended_ones_keep_their_end(
         "back": "",
         "ended": "ok",
     }
+
+
+ODD = "50 % of %s \"1.50\" '[1, {}]' \\n \\u0000 … ü 🌲"
+
+
+@pytest.mark.parametrize("config", [None, {"ü": [1.5, None, "🌲", ODD]}, [], "1", 0, False])
+def test_what_a_platform_says_is_kept_as_it_was_said(scene, config):
+    plan = a_started(scene)
+    pk = TenantUpgrade.objects.filter(plan=plan).values_list("pk", flat=True)[0]
+    at = now().replace(microsecond=0)
+    task = Task(pk, "acorn", "install", 1, f"key {ODD}", 2**62, "1.50")
+    start = CallStart(task, 1, "007", config, ODD)
+    ids = statements.journal([start], plan_id=plan.pk, executor="watch", now=at)
+    call = DeployerCall.objects.get()
+    assert ids == {(task.key, 1): call.pk}
+    assert (call.key, call.fence, call.version, call.reason) == (task.key, 2**62, "1.50", ODD)
+    assert (call.plan_id, call.started_at, call.ended_at, call.status) == (plan.pk, at, None, None)
+    statements.end_calls([CallEnd(call.pk, at, at + timedelta(0.5), Answer("ok", ODD))])
+    statements.end_calls([CallEnd(call.pk, at, at, Answer("failed", "too late", 500))])
+    call = DeployerCall.objects.get()
+    assert (call.outcome, call.status, call.answer) == ("ok", None, ODD)
+    assert call.ended_at == at + timedelta(0.5)
+    statements.first_touch([pk], version="007", digest="", config=config, now=at)
+    statements.first_touch([pk], version="2", digest="x", config={"not": "this"}, now=at)
+    (row,) = TenantUpgrade.objects.filter(pk=pk, config_before__isnull=config is None)
+    assert (row.version_before, row.config_before, row.touched_at) == ("007", config, at)

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import psycopg
+import pytest
 from django.apps.registry import Apps
 from django.db import connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -88,22 +88,22 @@ def _bring_to_before() -> Apps:
     return apps
 
 
+@pytest.mark.django_db(transaction=True)
 def test_an_old_database_goes_on_along_the_old_migrations_and_ends_as_a_new_one(
-    django_db_setup: None, django_db_blocker: Any, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    with django_db_blocker.unblock():
-        made_now = _schema()
-        with _empty_database(tmp_path):
-            old = _bring_to_before()
-            ada = old.get_model("plans", "User").objects.create(email="a@b.org", is_superuser=True)
+    made_now = _schema()
+    with _empty_database(tmp_path):
+        old = _bring_to_before()
+        ada = old.get_model("plans", "User").objects.create(email="a@b.org", is_superuser=True)
 
-            executor = MigrationExecutor(connection)
-            apps = executor.migrate(_ours(executor)).apps
+        executor = MigrationExecutor(connection)
+        apps = executor.migrate(_ours(executor)).apps
 
-            held = apps.get_model("plans", "RoleBinding").objects.filter(user_id=ada.pk)
-            assert [binding.role for binding in held] == ["administrator"]
-            assert _schema() == made_now
-            _assert_nothing_is_left_to_do()
+        held = apps.get_model("plans", "RoleBinding").objects.filter(user_id=ada.pk)
+        assert [binding.role for binding in held] == ["administrator"]
+        assert _schema() == made_now
+        _assert_nothing_is_left_to_do()
 
 
 def _assert_nothing_is_left_to_do() -> None:

@@ -4,17 +4,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from batches.decisions import decide_forward
+from batches.decisions import decide_forward, plan_rows
+from batches.decisions.decide import decide
+from batches.decisions.plan_facts import plan_facts
 from batches.drills import drilling
 from batches.models import Batch, DeployerCall, DeployerMeasurement, RollbackDrill, TenantUpgrade
 from batches.rollback.rollback import request_rollback
 from batches.rollout import control
 from batches.rollout.success_rate import success_rates
 from plans import flags
+from plans.drafting.drafting import current_revision, policy_of
 from plans.models import Freeze, Plan
 from plans.openings.freezing import declare_freeze, lift_freeze
 from plans.refusal import Refused
-from tests.builders import FOREST, a_started, check_invariants, kinds, states
+from tests.builders import FOREST, a_started, check_invariants, kinds, soaking, states
 from tests.use_cases.watched_fleet import WatchedFleet, alerts_of, quick_policy
 from tests.web.api_scene import now
 
@@ -215,3 +218,22 @@ def test_a_step_is_taken_once(scene, fleet):
     batch = Batch.objects.get(plan=plan, number=1)
     with pytest.raises(Refused, match="No drill"):
         drilling.begin_plan_drill(batch_id=batch.pk, now=now())
+
+
+def test_a_tenant_that_a_drill_takes_back_while_the_plan_is_read_is_no_failure(scene, monkeypatch):
+    plan = began(scene)
+    batch = soaking(plan)
+    drill = drilling.begin_plan_drill(batch_id=batch.pk, now=now())
+    counted = plan_rows._counts
+
+    def after_its_restore_was_claimed(plans, drilled):
+        rows = TenantUpgrade.objects.filter(plan=plan, tenant_key__in=drill.tenants)
+        rows.update(state="restoring")
+        return counted(plans, drilled)
+
+    monkeypatch.setattr(plan_rows, "_counts", after_its_restore_was_claimed)
+    plan = Plan.objects.select_related("plugin", "release").get(pk=plan.pk)
+    facts = plan_facts(plan, policy_of(current_revision(plan)), now())
+    assert facts.live.failures == 0
+    assert facts.live.counts == {"upgraded": batch.size}
+    assert decide(facts).do == "run_drill"

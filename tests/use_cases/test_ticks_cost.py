@@ -1,20 +1,23 @@
 """Commits wake the watch many times a second: what it need not ask for each time, it does not."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from batches.alerting import alerts
 from batches.decisions.plan_facts import plan_facts
 from batches.decisions.plan_rows import StateCount, rows_of, rows_together
-from batches.models import DeployerCall, TenantUpgrade
+from batches.models import Batch, DeployerCall, TenantUpgrade
+from batches.rollout import control
 from batches.watch import deciding
 from plans.approvals import approval
 from plans.drafting.drafting import current_revision, policy_of
-from plans.models import ApprovalRequest, Plan
+from plans.models import ApprovalRequest, Freeze, Plan
 from tests.builders import (
     FOREST,
     a_draft,
@@ -24,6 +27,7 @@ from tests.builders import (
     passed,
     policy_text,
     soaking,
+    tenants,
 )
 from tests.use_cases.watched_fleet import WatchedFleet, alerts_of
 from tests.web.api_scene import now
@@ -169,3 +173,116 @@ def test_what_is_read_of_many_plans_is_what_is_read_of_each(scene):
             calls = (rows.open_calls.get(batch.pk) for rows in (together[plan.pk], alone))
             assert len(set(calls)) == 1
     assert sum(together[plans[1].pk].open_calls.values()) == 1
+
+
+def as_it_is(plan: Plan) -> None:
+    """Leave the plan to its soak."""
+
+
+def paused(plan: Plan) -> None:
+    control.pause(plan_id=plan.pk, by=None, reason="", now=now(), via="watch")
+    Plan.objects.filter(pk=plan.pk).update(resume_by=now() + timedelta(hours=1))
+
+
+def held(plan: Plan) -> None:
+    batch = Batch.objects.get(plan=plan)
+    control.hold(batch_id=batch.pk, kind="success_rate", reason="", now=now())
+    Batch.objects.filter(pk=batch.pk).update(held_at=now() - timedelta(minutes=30))
+
+
+def called_by_the_hands(plan: Plan) -> None:
+    batches = Batch.objects.filter(plan=plan)
+    batches.update(state="deploying", handed_out_at=now() + timedelta(hours=1), calls_done_at=None)
+    TenantUpgrade.objects.filter(plan=plan).update(state="pending", touched_at=None)
+
+
+def at_a_gate(plan: Plan) -> None:
+    called_by_the_hands(plan)
+    Batch.objects.filter(plan=plan).update(state="pending", advance="manual")
+
+
+def frozen(plan: Plan) -> None:
+    called_by_the_hands(plan)
+    Batch.objects.filter(plan=plan).update(state="pending")
+    key = TenantUpgrade.objects.get(plan=plan).tenant_key
+    Freeze.objects.create(
+        name=key, tenants=[key], begins_at=now(), declared_by=plan.author, declared_at=now()
+    )
+
+
+def adjusted(plan: Plan) -> None:
+    revision = current_revision(plan)
+    revision.policy_text = revision.policy_text.replace("limits: {", "limits: {hold_minutes: 20, ")
+    revision.pk, revision.number = None, revision.number + 1
+    revision.save()
+    Plan.objects.filter(pk=plan.pk).update(revision=revision.number)
+
+
+def batch_is(state: str) -> Callable[[Plan], bool]:
+    return lambda plan: str(Batch.objects.get(plan=plan).state) == state
+
+
+def goes_back(plan: Plan) -> bool:
+    return state_of(plan) == "rolling_back"
+
+
+def set_plan(**values: Any) -> Callable[[Plan], object]:
+    return lambda plan: Plan.objects.filter(pk=plan.pk).update(**values)
+
+
+def set_batch(**values: Any) -> Callable[[Plan], object]:
+    return lambda plan: Batch.objects.filter(plan=plan).update(**values)
+
+
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+# How a plan comes to rest after its soak began; what happens to it then; what the tick makes of it.
+WAKING: dict[str, tuple[Callable[[Plan], object], Callable[[Plan], object], Any]] = {
+    "its soak is over": (
+        as_it_is,
+        set_batch(soak_left=0, soak_counted_at=None),
+        # With a look a minute there is not enough data yet.
+        lambda plan: "the soak is over" in Plan.objects.get(pk=plan.pk).waiting_for,
+    ),
+    "its tenant failed": (
+        as_it_is,
+        lambda plan: TenantUpgrade.objects.filter(plan=plan).update(
+            state="failed", exhausted_at=now()
+        ),
+        goes_back,
+    ),
+    "an alert is over": (
+        as_it_is,
+        lambda plan: alerts.fire(plan=plan, kind="configuration", sentence="broken", now=now()),
+        lambda plan: alerts_of(plan) == set(),
+    ),
+    "a pause runs out": (paused, set_plan(resume_by=LONG_AGO), goes_back),
+    "a hold runs out": (held, set_batch(held_at=LONG_AGO), goes_back),
+    "a hold is shorter now": (held, adjusted, goes_back),
+    "it calls too long": (called_by_the_hands, set_batch(calling_since=LONG_AGO), batch_is("held")),
+    "a person promotes": (at_a_gate, set_batch(promoted_at=LONG_AGO), batch_is("deploying")),
+    "a freeze ends": (frozen, lambda _plan: Freeze.objects.all().delete(), batch_is("deploying")),
+    "nothing any more": (
+        as_it_is,
+        set_plan(waiting_for="a person"),
+        lambda plan: Plan.objects.get(pk=plan.pk).waiting_for == "",
+    ),
+}
+
+
+def test_whatever_moves_a_plan_at_rest_is_seen_at_the_next_tick(
+    scene, settings, tmp_path, transactional_db
+):
+    keys = tuple(f"tenant-{number}" for number in range(len(WAKING)))
+    tenants(*keys)
+    plans = dict(zip(WAKING, soaking_long(scene, *keys), strict=True))
+    with WatchedFleet(settings, tmp_path, keys, house_seconds=3600) as fleet:
+        fleet.tick(3)
+        for reason, (bring_to_rest, _happens, _seen) in WAKING.items():
+            bring_to_rest(Plan.objects.get(pk=plans[reason].pk))
+        rest = {plan.pk for plan in plans.values()}
+        fleet.until(lambda: fleet.watch.deciding._at_rest == rest)
+        for reason, (_bring, happens, _seen) in WAKING.items():
+            happens(Plan.objects.get(pk=plans[reason].pk))
+        fleet.tick()
+        seen = {reason: is_seen(plans[reason]) for reason, (*_, is_seen) in WAKING.items()}
+        assert seen == dict.fromkeys(WAKING, True)
