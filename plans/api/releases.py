@@ -15,7 +15,7 @@ from plans.api.access import ConsoleView, asking, require_scope, taken, via
 from plans.api.input import DigestInput, KeyInput, NeededReasonInput, ReleaseInput, RetireInput
 from plans.api.lists import CursorPages, CursorQuery
 from plans.api.output import PROBLEMS, ReleaseOutput
-from plans.api.step_up import CodeInput, ProvedReasonInput, require_proof
+from plans.api.step_up import CodeInput, ProvedReasonInput, proving
 from plans.models import Release, TrustKey
 from plans.people.permissions import require
 from plans.refusal import BadInput, NotFound
@@ -289,11 +289,10 @@ class ReleaseLift(ConsoleView):
         by, now = asking(request), timezone.now()
         require(by, "administer")
         given = taken(ProvedReasonInput, request)
-        _found(release)
-        require_proof(request, given, now=now)
-        lift_quarantine(
-            release_id=release, reason=given["reason"], by=by, now=now, via=via(request)
-        )
+        with proving(request, given, now=now):
+            lift_quarantine(
+                release_id=release, reason=given["reason"], by=by, now=now, via=via(request)
+            )
         return _detail(release, request)
 
 
@@ -320,25 +319,25 @@ class Keys(ConsoleView):
     )
     def post(self, request: Request) -> Response:
         """Trust it."""
-        by = asking(request)
+        by, now = asking(request), timezone.now()
         require(by, "administer")
         given = taken(KeyTrustInput, request)
         try:
             key_id = key_id_of(given["public_key"])
         except ValueError as error:
             raise BadInput([f"public_key: {error}"]) from error
-        require_proof(request, given, now=timezone.now())
-        made = trust_key(
-            key_id=key_id,
-            public_key=given["public_key"],
-            name=given["name"],
-            not_before=given.get("not_before") or timezone.now(),
-            not_after=given["not_after"],
-            plugins=tuple(given["plugins"]),
-            by=by,
-            now=timezone.now(),
-            via=via(request),
-        )
+        with proving(request, given, now=now):
+            made = trust_key(
+                key_id=key_id,
+                public_key=given["public_key"],
+                name=given["name"],
+                not_before=given.get("not_before") or now,
+                not_after=given["not_after"],
+                plugins=tuple(given["plugins"]),
+                by=by,
+                now=now,
+                via=via(request),
+            )
         return Response(KeyDetail(made).data, status=201)
 
 
@@ -374,9 +373,10 @@ class KeyRevoke(ConsoleView):
         by, now = asking(request), timezone.now()
         require(by, "administer")
         given = taken(ProvedReasonInput, request)
-        _key(key)
-        require_proof(request, given, now=now)
-        revoked = revoke_key(key_id=key, reason=given["reason"], by=by, now=now, via=via(request))
+        with proving(request, given, now=now):
+            revoked = revoke_key(
+                key_id=key, reason=given["reason"], by=by, now=now, via=via(request)
+            )
         return Response(KeyDetail(revoked).data)
 
 
@@ -395,7 +395,6 @@ class KeyRetire(ConsoleView):
         by, now = asking(request), timezone.now()
         require(by, "administer")
         given = taken(KeyRetireInput, request)
-        _key(key)
-        require_proof(request, given, now=now)
-        retired = retire_key(key_id=key, **given, by=by, now=now, via=via(request))
+        with proving(request, given, now=now):
+            retired = retire_key(key_id=key, **given, by=by, now=now, via=via(request))
         return Response(KeyDetail(retired).data)
