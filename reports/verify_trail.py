@@ -389,14 +389,19 @@ class TrailVerifier:
         since: Mapping[str, tuple[int, str]] | None = None,
         whole: bool = True,
         signed: bool = False,
+        approved: bool = False,
         ends: datetime | None = None,
         longest_gap: float = LONGEST_GAP_SECONDS,
     ) -> None:
-        """Begin. `signed`: all checkpoints are to be here, so that none are is a finding, too."""
+        """Begin. `signed`: all checkpoints are to be here, so that none are is a finding, too.
+
+        `approved`, and `signed` as well: all approvals that the events name are to be here.
+        """
         self.outcome = Outcome()
         self._keys = dict(keys)
         self._whole = whole
         self._signed = signed
+        self._approved = approved or signed
         self._ends = ends
         self._longest_gap = longest_gap
         self._begin = dict(since or {})
@@ -715,6 +720,14 @@ class TrailVerifier:
                 f" {last.at:%Y-%m-%d %H:%M:%S} UTC",
             )
 
+    def unbounded(self) -> None:
+        """Say that an excerpt has no ends that anybody has signed."""
+        self._problem(
+            UNCHECKED,
+            "it is a part of the trail without the checkpoints around it, so nobody can tell what"
+            " is missing at its ends; have it exported anew",
+        )
+
     def broken(self, stream: str, seq: int, why: str) -> None:
         """Tell of an event that cannot even be read."""
         if not (self._bad and stream == self._stream):
@@ -779,7 +792,7 @@ class TrailVerifier:
                         self._begin.get(stream, (0, ZERO))[0] + 1,
                     )  # fmt: skip
         self._check_sequence(now)
-        if self._signed:
+        if self._approved:
             for jti in self._named.keys() - self._granted:
                 self._problem(
                     BAD_SIGNATURE, f"its signed approval {jti} is missing", *self._named[jti]
@@ -835,8 +848,9 @@ def verify_files(
     verifier = TrailVerifier(
         keys or told_keys,
         since=told.begin,
-        whole=told.scope in {"everything", ""} or told.is_period,
+        whole=not told.is_unbounded,
         signed=told.scope == "everything" or (told.scope == "period" and told.is_period),
+        approved=told.scope.startswith("plan:"),
         ends=told.last.at if told.is_period and told.last else told.at,
     )
     if own_keys and told_keys:
@@ -844,14 +858,7 @@ def verify_files(
             "the keys are those that the file itself names: compare their ids with what you were"
             f" given otherwise ({', '.join(sorted(told_keys))})"
         )
-    for line in _all_lines(files):
-        if "proof" in line:
-            verifier.proof(line["checkpoint"], line["proof"])
-        elif "checkpoint" in line:
-            verifier.checkpoint(line["checkpoint"], line.get("heads"), whole=line["whole"])
-    for path in anchor_files(anchors):
-        for line in anchor_lines(path):
-            verifier.anchor(line["checkpoint"], str(path.name))
+    _take_checkpoints(verifier, files, anchors)
     heads = [head for line in _all_lines(files) if (head := _take(verifier, line)) is not None]
     for head in heads:
         verifier.head(head["stream"], head["seq"], head["hash"])
@@ -860,7 +867,22 @@ def verify_files(
     verifier.vouch(tails=told.scope == "period" and told.last is not None)
     if told.is_period:
         verifier.between(told.first, told.last, since=told.since, until=told.until)
+    elif told.is_unbounded:
+        verifier.unbounded()
     return verifier.finish()
+
+
+def _take_checkpoints(
+    verifier: TrailVerifier, files: Sequence[Path], anchors: Sequence[Path]
+) -> None:
+    for line in _all_lines(files):
+        if "proof" in line:
+            verifier.proof(line["checkpoint"], line["proof"])
+        elif "checkpoint" in line:
+            verifier.checkpoint(line["checkpoint"], line.get("heads"), whole=line["whole"])
+    for path in anchor_files(anchors):
+        for line in anchor_lines(path):
+            verifier.anchor(line["checkpoint"], str(path.name))
 
 
 def _take(verifier: TrailVerifier, line: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -891,6 +913,8 @@ class Told:
     at: datetime | None = None
     keys: dict[str, bytes] = field(default_factory=dict)
     is_period: bool = False
+    is_unbounded: bool = False
+    """Whether it is a part whose ends no checkpoint says."""
     since: datetime | None = None
     until: datetime | None = None
     begin: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -917,12 +941,21 @@ def _look_at_header(told: Told, header: Mapping[str, Any]) -> None:
     told.scope = str(header["scope"])
     told.at = moment(header["at"])
     told.is_period = "between" in header
+    is_part = told.scope == "period" or bool(header.get("since") or header.get("until"))
+    told.is_unbounded = is_part and not told.is_period
     told.since = moment(header["since"]) if header.get("since") else None
     until = moment(header["until"]) if header.get("until") else told.at
     told.until = min(until, told.at)
 
 
 def _look_at_edge(told: Told, line: Mapping[str, Any]) -> None:
+    """Take a checkpoint for an end of the period: of all streams with heads, of one with its proof.
+
+    One that says less of it ends nothing: what is proved of one stream says nothing of the others.
+    """
+    proof = line.get("proof", {})
+    if proof.get("stream", "period") != told.scope:
+        return
     try:
         note = parse_note(line["checkpoint"])
     except ValueError:
@@ -931,13 +964,10 @@ def _look_at_edge(told: Told, line: Mapping[str, Any]) -> None:
     if line.get("edge") != "before":
         told.last = note
         return
-    told.first = note
-    if "proof" in line:
-        proof = line["proof"]
-        told.begin = {str(proof["stream"]): (int(proof["seq"]), str(proof["hash"]))}
-    else:
-        heads = line["heads"].items()
-        told.begin = {stream: (int(seq), str(head)) for stream, (seq, head) in heads}
+    heads = {proof["stream"]: (proof["seq"], proof["hash"])} if proof else line["heads"]
+    begin = {str(stream): (int(seq), str(head)) for stream, (seq, head) in heads.items()}
+    if proof or root_of(begin) == note.root:
+        told.first, told.begin = note, begin
 
 
 class _Arguments(argparse.ArgumentParser):
