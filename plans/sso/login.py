@@ -18,7 +18,7 @@ from requests import Session
 from plans.log_in import failed_logins
 from plans.models import FailedLogIn, User
 from plans.reading_direction import straight
-from plans.sso.binding import refuse_second_subject
+from plans.sso.binding import is_of_issuer, refuse_second_subject
 from plans.sso.roles import apply_mapping
 from plans.sso.transport import guarded_session
 from plans.trail import events
@@ -40,9 +40,12 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):
 
     def pre_social_login(self, request: HttpRequest, sociallogin: Any) -> None:
         """Connect a first log-in with its person; end it for somebody unknown here."""
-        if sociallogin.is_existing:
-            return
         claims = sociallogin.account.extra_data["id_token"]
+        if sociallogin.is_existing:
+            theirs, issuer = sociallogin.user, _trusted().issuer
+            if not is_of_issuer(user=theirs, subject=claims["sub"], issuer=issuer):
+                raise _refused_second(request, theirs, claims)
+            return
         user = _person_of(request, claims)
         with transaction.atomic():
             # Of two first log-ins at once with one address the second sees what the first bound.

@@ -123,6 +123,20 @@ def test_another_subject_with_the_same_address_does_not_come_in(
     assert mailed.to == ["olga@example.org"]
 
 
+def test_the_same_subject_at_another_provider_is_somebody_else(settings, scene, idp):
+    """Subjects are unique at one issuer: behind the next one "42" may be anybody."""
+    come_back(Client(), idp)
+    browser = Client()
+    with identity_provider() as other:
+        trust(settings, other)
+        other.claims |= {"email": "rita@example.org"}
+        answer = come_back(browser, other)
+
+    assert not is_in(browser)
+    assert (answer.status_code, SocialAccount.objects.count()) == (403, 1)
+    assert "olga@example.org belongs to another account" in text_of(answer)
+
+
 def test_once_the_old_one_is_released_the_next_is_bound(scene, idp):
     come_back(Client(), idp)
     client, where = scene.client(scene.ada), "/api/v1/people/olga@example.org/release-log-in"
