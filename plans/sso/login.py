@@ -25,6 +25,7 @@ from plans.trail import events
 from plans.trail.client_address import client_address
 
 logger = logging.getLogger(__name__)
+LONGEST_NAME = 120
 
 
 class SingleSignOnAdapter(DefaultSocialAccountAdapter):
@@ -101,10 +102,13 @@ def _person_of(request: HttpRequest, claims: Mapping[str, Any]) -> User:
     domain = email.rpartition("@")[2].lower()
     if sso.domains and domain not in sso.domains:
         raise _refused(request, f"People of {domain} do not log in here.")
-    user = User.objects.filter(email__iexact=email).first()
-    if user is None and sso.creates_people:
+    # To PostgreSQL "\u0131" is a small "I": what is not ASCII is taken as it stands.
+    theirs = {"email__iexact": email} if email.isascii() else {"email": email}
+    user = User.objects.filter(**theirs).first()
+    if user is None and sso.creates_people and email.isascii():
         # They may do nothing until an administrator, or the mapping, gives them a role.
-        return User.objects.create_user(email, name=straight(str(claims.get("name") or email)))
+        name = " ".join(straight(str(claims.get("name") or email)).split())
+        return User.objects.create_user(email, name=name[:LONGEST_NAME])
     if user is None:
         raise _refused(
             request,
