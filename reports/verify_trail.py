@@ -862,6 +862,8 @@ def verify_files(
     heads = [head for line in _all_lines(files) if (head := _take(verifier, line)) is not None]
     for head in heads:
         verifier.head(head["stream"], head["seq"], head["hash"])
+    if not told.is_period:
+        _tell_newest(verifier, told.last)
     if told.scope == "everything":
         return verifier.finish(now=told.at)
     verifier.vouch(tails=told.scope == "period" and told.last is not None)
@@ -883,6 +885,15 @@ def _take_checkpoints(
     for path in anchor_files(anchors):
         for line in anchor_lines(path):
             verifier.anchor(line["checkpoint"], str(path.name))
+
+
+def _tell_newest(verifier: TrailVerifier, newest: Note | None) -> None:
+    """Say to when it reaches: whoever cut off what came later says another time in its heading."""
+    if newest is not None:
+        verifier.outcome.notes.append(
+            f"the newest checkpoint in it is {newest.number}, of"
+            f" {newest.at:%Y-%m-%d %H:%M:%S} UTC; what came later it does not prove"
+        )
 
 
 def _take(verifier: TrailVerifier, line: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -932,7 +943,7 @@ def _first_look(files: Sequence[Path]) -> Told:
             elif "key" in line:
                 public = bytes.fromhex(line["key"]["public_key"])
                 told.keys[kid_of(public)] = public
-            elif "checkpoint" in line and told.is_period:
+            elif "checkpoint" in line:
                 _look_at_edge(told, line)
     return told
 
@@ -949,19 +960,21 @@ def _look_at_header(told: Told, header: Mapping[str, Any]) -> None:
 
 
 def _look_at_edge(told: Told, line: Mapping[str, Any]) -> None:
-    """Take a checkpoint for an end of the period: of all streams with heads, of one with its proof.
+    """Take a checkpoint for an end of the file: of all streams with heads, of one with its proof.
 
     One that says less of it ends nothing: what is proved of one stream says nothing of the others.
     """
     proof = line.get("proof", {})
-    if proof.get("stream", "period") != told.scope:
+    of_all = told.scope in {"everything", "period"}
+    fits = not proof if of_all else proof.get("stream") == told.scope
+    if told.scope and not fits:
         return
     try:
         note = parse_note(line["checkpoint"])
     except ValueError:
         # Said when it is checked.
         return
-    if line.get("edge") != "before":
+    if line.get("edge") != "before" or not told.is_period:
         told.last = note
         return
     heads = {proof["stream"]: (proof["seq"], proof["hash"])} if proof else line["heads"]

@@ -225,3 +225,20 @@ def test_a_plan_is_told_with_its_approvals(tmp_path):
     assert verified(told, tmp_path).exit == HOLDS
     found = verified([line for line in told if "grant" not in line], tmp_path)
     assert (found.exit, "signed approval" in found.sentence) == (BAD_SIGNATURE, True)
+
+
+def test_to_when_a_whole_trail_reaches_is_said_by_what_is_signed(stream, tmp_path):
+    """Whoever cuts the end off can write any time into the heading."""
+    told = lines(since=None, until=None)
+    cut = lines(since=None, until=BEGAN + timedelta(minutes=23))
+    at = BEGAN + timedelta(minutes=26)
+    cut[0]["trail"] = told[0]["trail"] | {"at": f"{at:%Y-%m-%dT%H:%M:%S.%fZ}"}
+    of_one = [line for line in lines(stream, since=None, until=None) if "proof" in line]
+    for file in (cut, [*cut, *of_one]):
+        notes = verified(file, tmp_path).notes
+        assert any("newest checkpoint in it is 6, of" in note for note in notes), notes
+    hidden = without(told, stream, range(1, seq_at(told, stream, 20)))
+    for line in hidden:
+        if "checkpoint" in line:
+            line["edge"] = "before"
+    assert verified(hidden, tmp_path).exit == BROKEN
