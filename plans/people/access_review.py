@@ -83,7 +83,9 @@ def asked_time(written: str, *, now: datetime) -> datetime:
     try:
         day = parse_date(written)
         at = parse_datetime(written) if day is None else None
-        at = at.astimezone(UTC) if at is not None and at.tzinfo is not None else at
+        if at is not None and at.tzinfo is not None:
+            # Beyond the ends of the calendar there is no such time in UTC.
+            at.astimezone(UTC)
     except (ValueError, OverflowError):
         day, at = None, None
     if day is not None:
