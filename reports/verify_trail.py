@@ -389,14 +389,19 @@ class TrailVerifier:
         since: Mapping[str, tuple[int, str]] | None = None,
         whole: bool = True,
         signed: bool = False,
+        approved: bool = False,
         ends: datetime | None = None,
         longest_gap: float = LONGEST_GAP_SECONDS,
     ) -> None:
-        """Begin. `signed`: all checkpoints are to be here, so that none are is a finding, too."""
+        """Begin. `signed`: all checkpoints are to be here, so that none are is a finding, too.
+
+        `approved`, and `signed` as well: all approvals that the events name are to be here.
+        """
         self.outcome = Outcome()
         self._keys = dict(keys)
         self._whole = whole
         self._signed = signed
+        self._approved = approved or signed
         self._ends = ends
         self._longest_gap = longest_gap
         self._begin = dict(since or {})
@@ -715,6 +720,14 @@ class TrailVerifier:
                 f" {last.at:%Y-%m-%d %H:%M:%S} UTC",
             )
 
+    def unbounded(self) -> None:
+        """Say that an excerpt has no ends that anybody has signed."""
+        self._problem(
+            UNCHECKED,
+            "it is a part of the trail without the checkpoints around it, so nobody can tell what"
+            " is missing at its ends; have it exported anew",
+        )
+
     def broken(self, stream: str, seq: int, why: str) -> None:
         """Tell of an event that cannot even be read."""
         if not (self._bad and stream == self._stream):
@@ -779,7 +792,7 @@ class TrailVerifier:
                         self._begin.get(stream, (0, ZERO))[0] + 1,
                     )  # fmt: skip
         self._check_sequence(now)
-        if self._signed:
+        if self._approved:
             for jti in self._named.keys() - self._granted:
                 self._problem(
                     BAD_SIGNATURE, f"its signed approval {jti} is missing", *self._named[jti]
@@ -835,8 +848,9 @@ def verify_files(
     verifier = TrailVerifier(
         keys or told_keys,
         since=told.begin,
-        whole=told.scope in {"everything", ""} or told.is_period,
+        whole=not told.is_unbounded,
         signed=told.scope == "everything" or (told.scope == "period" and told.is_period),
+        approved=told.scope.startswith("plan:"),
         ends=told.last.at if told.is_period and told.last else told.at,
     )
     if own_keys and told_keys:
@@ -844,6 +858,25 @@ def verify_files(
             "the keys are those that the file itself names: compare their ids with what you were"
             f" given otherwise ({', '.join(sorted(told_keys))})"
         )
+    _take_checkpoints(verifier, files, anchors)
+    heads = [head for line in _all_lines(files) if (head := _take(verifier, line)) is not None]
+    for head in heads:
+        verifier.head(head["stream"], head["seq"], head["hash"])
+    if not told.is_period:
+        _tell_newest(verifier, told.last)
+    if told.scope == "everything":
+        return verifier.finish(now=told.at)
+    verifier.vouch(tails=told.scope == "period" and told.last is not None)
+    if told.is_period:
+        verifier.between(told.first, told.last, since=told.since, until=told.until)
+    elif told.is_unbounded:
+        verifier.unbounded()
+    return verifier.finish()
+
+
+def _take_checkpoints(
+    verifier: TrailVerifier, files: Sequence[Path], anchors: Sequence[Path]
+) -> None:
     for line in _all_lines(files):
         if "proof" in line:
             verifier.proof(line["checkpoint"], line["proof"])
@@ -852,15 +885,15 @@ def verify_files(
     for path in anchor_files(anchors):
         for line in anchor_lines(path):
             verifier.anchor(line["checkpoint"], str(path.name))
-    heads = [head for line in _all_lines(files) if (head := _take(verifier, line)) is not None]
-    for head in heads:
-        verifier.head(head["stream"], head["seq"], head["hash"])
-    if told.scope == "everything":
-        return verifier.finish(now=told.at)
-    verifier.vouch(tails=told.scope == "period" and told.last is not None)
-    if told.is_period:
-        verifier.between(told.first, told.last, since=told.since, until=told.until)
-    return verifier.finish()
+
+
+def _tell_newest(verifier: TrailVerifier, newest: Note | None) -> None:
+    """Say to when it reaches: whoever cut off what came later says another time in its heading."""
+    if newest is not None:
+        verifier.outcome.notes.append(
+            f"the newest checkpoint in it is {newest.number}, of"
+            f" {newest.at:%Y-%m-%d %H:%M:%S} UTC; what came later it does not prove"
+        )
 
 
 def _take(verifier: TrailVerifier, line: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -891,6 +924,8 @@ class Told:
     at: datetime | None = None
     keys: dict[str, bytes] = field(default_factory=dict)
     is_period: bool = False
+    is_unbounded: bool = False
+    """Whether it is a part whose ends no checkpoint says."""
     since: datetime | None = None
     until: datetime | None = None
     begin: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -908,7 +943,7 @@ def _first_look(files: Sequence[Path]) -> Told:
             elif "key" in line:
                 public = bytes.fromhex(line["key"]["public_key"])
                 told.keys[kid_of(public)] = public
-            elif "checkpoint" in line and told.is_period:
+            elif "checkpoint" in line:
                 _look_at_edge(told, line)
     return told
 
@@ -917,27 +952,35 @@ def _look_at_header(told: Told, header: Mapping[str, Any]) -> None:
     told.scope = str(header["scope"])
     told.at = moment(header["at"])
     told.is_period = "between" in header
+    is_part = told.scope == "period" or bool(header.get("since") or header.get("until"))
+    told.is_unbounded = is_part and not told.is_period
     told.since = moment(header["since"]) if header.get("since") else None
     until = moment(header["until"]) if header.get("until") else told.at
     told.until = min(until, told.at)
 
 
 def _look_at_edge(told: Told, line: Mapping[str, Any]) -> None:
+    """Take a checkpoint for an end of the file: of all streams with heads, of one with its proof.
+
+    One that says less of it ends nothing: what is proved of one stream says nothing of the others.
+    """
+    proof = line.get("proof", {})
+    of_all = told.scope in {"everything", "period"}
+    fits = not proof if of_all else proof.get("stream") == told.scope
+    if told.scope and not fits:
+        return
     try:
         note = parse_note(line["checkpoint"])
     except ValueError:
         # Said when it is checked.
         return
-    if line.get("edge") != "before":
+    if line.get("edge") != "before" or not told.is_period:
         told.last = note
         return
-    told.first = note
-    if "proof" in line:
-        proof = line["proof"]
-        told.begin = {str(proof["stream"]): (int(proof["seq"]), str(proof["hash"]))}
-    else:
-        heads = line["heads"].items()
-        told.begin = {stream: (int(seq), str(head)) for stream, (seq, head) in heads}
+    heads = {proof["stream"]: (proof["seq"], proof["hash"])} if proof else line["heads"]
+    begin = {str(stream): (int(seq), str(head)) for stream, (seq, head) in heads.items()}
+    if proof or root_of(begin) == note.root:
+        told.first, told.begin = note, begin
 
 
 class _Arguments(argparse.ArgumentParser):

@@ -14,7 +14,7 @@ from batches.break_glass.review import review
 from plans.api.access import PLAN_PARAMETER, ConsoleView, asking, find_plan, taken, via
 from plans.api.input import StrictSerializer
 from plans.api.output import PROBLEMS
-from plans.api.step_up import CodeInput, proved
+from plans.api.step_up import CodeInput, proof_along
 from plans.models import BreakGlass
 from plans.people.permissions import require
 from plans.refusal import NotFound
@@ -79,18 +79,17 @@ class PlanBreakGlass(ConsoleView):
         found = find_plan(request, plan)
         given = taken(BreakGlassInput, request)
         now = timezone.now()
-        # Asked first: nobody's code is used up for what they may not do.
-        require(asking(request), "break_glass", found)
-        broken = break_glass(
-            plan_id=found.pk,
-            act=given["act"],
-            by=asking(request),
-            reason=given["reason"],
-            now=now,
-            via=via(request),
-            step_up=proved(request, given, now=now),
-            batch_number=given.get("batch"),
-        )
+        with proof_along(request, given, now=now) as proof:
+            broken = break_glass(
+                plan_id=found.pk,
+                act=given["act"],
+                by=asking(request),
+                reason=given["reason"],
+                now=now,
+                via=via(request),
+                step_up=proof,
+                batch_number=given.get("batch"),
+            )
         return Response(BreakGlassOutput(broken).data, status=201)
 
 

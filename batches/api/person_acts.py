@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from django.utils import timezone
@@ -17,7 +18,7 @@ from batches.rollout.retrying import retry
 from plans.api.access import PLAN_PARAMETER, ConsoleView, asking, find_plan, taken, via
 from plans.api.input import NeededReasonInput, StrictSerializer
 from plans.api.output import PROBLEMS
-from plans.api.step_up import CodeInput, proved
+from plans.api.step_up import CodeInput, proof_along
 from plans.models import Plan
 
 
@@ -135,11 +136,13 @@ def view_of(act: PersonAct) -> type[ConsoleView]:
             found = find_plan(request, plan)
             given = taken(act.takes, request)
             now = timezone.now()
-            if "code" in given:
-                given["step_up"] = proved(request, given, now=now)
-            done = act.use_case(
-                plan_id=found.pk, by=asking(request), now=now, via=via(request), **given
+            do = partial(
+                act.use_case, plan_id=found.pk, by=asking(request), now=now, via=via(request)
             )
+            if "code" not in given:
+                return answer_detail(request, do(**given))
+            with proof_along(request, given, now=now) as proof:
+                done = do(**given, step_up=proof)
             return answer_detail(request, done)
 
     return PlanAct

@@ -23,7 +23,7 @@ from plans.api.input import (
     ReasonInput,
 )
 from plans.api.output import PROBLEMS
-from plans.api.step_up import OverrideInput, PromoteInput, proved
+from plans.api.step_up import OverrideInput, PromoteInput, proof_along
 from plans.drafting.drafting import PlanDraft, TenantChoice
 from plans.models import Plan
 from plans.openings.freezing import override_freeze
@@ -204,14 +204,15 @@ class PlanPromote(ConsoleView):
         found = find_plan(request, plan)
         given = taken(PromoteInput, request)
         now = timezone.now()
-        promoted = control.promote(
-            plan_id=found.pk,
-            by=asking(request),
-            now=now,
-            via=via(request),
-            batch_number=given.get("batch"),
-            step_up=proved(request, given, now=now),
-        )
+        with proof_along(request, given, now=now) as proof:
+            promoted = control.promote(
+                plan_id=found.pk,
+                by=asking(request),
+                now=now,
+                via=via(request),
+                batch_number=given.get("batch"),
+                step_up=proof,
+            )
         return answer_detail(request, promoted)
 
 
@@ -252,16 +253,16 @@ class PlanOverrideFreeze(ConsoleView):
         found = find_plan(request, plan)
         given = taken(OverrideInput, request)
         now = timezone.now()
-        proof = proved(request, given, now=now)
-        override_freeze(
-            plan_id=found.pk,
-            freeze_id=given.pop("freeze"),
-            by=asking(request),
-            now=now,
-            via=via(request),
-            step_up=proof,
-            **given,
-        )
+        with proof_along(request, given, now=now) as proof:
+            override_freeze(
+                plan_id=found.pk,
+                freeze_id=given.pop("freeze"),
+                by=asking(request),
+                now=now,
+                via=via(request),
+                step_up=proof,
+                **given,
+            )
         return answer_detail(request, found)
 
 

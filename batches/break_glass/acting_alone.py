@@ -20,7 +20,7 @@ from plans.approvals.approved_acts import LOOSEN, START, Verdict
 from plans.approvals.grant_claims import BREAK_GLASS
 from plans.counted_words import counted
 from plans.drafting.drafting import current_revision, pinned_file
-from plans.log_in.step_up import StepUp
+from plans.log_in.step_up import Proof
 from plans.models import (
     Adjustment,
     ApprovalRequest,
@@ -62,7 +62,7 @@ def break_glass(
     reason: str,
     now: datetime,
     via: str,
-    step_up: StepUp | None = None,
+    step_up: Proof | None = None,
     batch_number: int | None = None,
 ) -> BreakGlass:
     """Do one act without those who would have to agree to it; all of them are told.
@@ -184,7 +184,7 @@ class _Breaking:
         plan: Plan,
         by: User,
         why: str,
-        step_up: StepUp | None,
+        step_up: Proof | None,
         now: datetime,
         via: str,
         batch_number: int | None,

@@ -20,7 +20,7 @@ from batches.drills.times import DAYS, next_run
 from batches.models import DrillApproval, DrillSchedule, RollbackDrill
 from plans.approvals import approval, grants
 from plans.drafting.drafting import TenantChoice, chosen_tenants
-from plans.log_in.step_up import StepUp
+from plans.log_in.step_up import Proof, StepUp
 from plans.models import Release, Tenant, User
 from plans.people.permissions import approval_roles, require, require_over
 from plans.refusal import BadInput, NotAllowed, Refused
@@ -140,7 +140,7 @@ def approve_schedule(
     comment: str,
     now: datetime,
     via: str,
-    step_up: StepUp | None = None,
+    step_up: Proof | None = None,
 ) -> DrillSchedule:
     """Give one person's standing yes for one role; never by who made the schedule.
 

@@ -14,7 +14,7 @@ from batches.rollout.who_was_first import insist
 from plans.approvals import grants
 from plans.approvals.grant_claims import PROMOTE
 from plans.drafting.drafting import current_revision, pinned_file, policy_of
-from plans.log_in.step_up import StepUp
+from plans.log_in.step_up import Proof
 from plans.models import Grant, Plan, User
 from plans.people.permissions import approval_roles, require
 from plans.policies.policy import PAUSE_SECONDS
@@ -142,7 +142,7 @@ def promote(
     now: datetime,
     via: str,
     batch_number: int | None = None,
-    step_up: StepUp | None = None,
+    step_up: Proof | None = None,
 ) -> Plan:
     """Let the batch that waits at a manual gate begin, by a grant that the person signs for it.
 

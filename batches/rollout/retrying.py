@@ -17,7 +17,7 @@ from batches.rollout.who_was_first import insist, told_of
 from plans.approvals import grants
 from plans.approvals.grant_claims import UNQUARANTINE
 from plans.counted_words import counted
-from plans.log_in.step_up import StepUp
+from plans.log_in.step_up import Proof
 from plans.models import Grant, Plan, User
 from plans.people.permissions import require
 from plans.refusal import BadInput, Refused
@@ -130,7 +130,7 @@ def retry(
     tenant_keys: Sequence[str] = (),
     batch_number: int | None = None,
     reason: str = "",
-    step_up: StepUp | None = None,
+    step_up: Proof | None = None,
 ) -> Plan:
     """Have failed tenants called again, each in its own batch, which then soaks anew.
 
@@ -172,7 +172,7 @@ def retry(
 
 
 def _out_of_quarantine(
-    plan: Plan, chosen: Retry, by: User, step_up: StepUp | None, now: datetime
+    plan: Plan, chosen: Retry, by: User, step_up: Proof | None, now: datetime
 ) -> Sequence[Grant]:
     """Use up the grant that lets the tenants in quarantine out of it; none where nobody is."""
     if not chosen.quarantined:

@@ -1,6 +1,7 @@
 """Acts on selected rows: a page says what will happen, then the one use case is called."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from plans.admin.rights import AnyModelAdmin, administrator
-from plans.log_in.step_up import StepUp, StepUpRequired, require_step_up, step_up_of
+from plans.log_in.step_up import StepUp, StepUpRequired, step_up_of, stepping_up
 from plans.refusal import Refused
 from plans.trail.refusals import note_refusal
 
@@ -32,13 +33,14 @@ class Act:
     run: Callable[..., object]
     reason_needed: bool = False
     steps_up: bool = False
-    """Whether `run` takes, after row, person, reason and time, what the session proves."""
-    refuses: Callable[..., object] | None = None
-    """What raises, for row, person and time, what is refused anyway, before a factor is asked."""
+    """Whether the session has to prove the person, once nothing else refuses the act."""
     warns: Callable[[Any, HttpRequest], str] | None = None
     """What its page says of one row beforehand, empty for nothing."""
     signs: bool = False
-    """The same of an act that is signed: it asks by itself for a proof that is for it alone."""
+    """Whether `run` takes, after row, person, reason and time, what the session proves.
+
+    An act that is signed asks by itself for a proof that is for it alone.
+    """
 
 
 def as_action(act: Act) -> Performer:
@@ -52,56 +54,41 @@ def as_action(act: Act) -> Performer:
         if len(rows) > MOST_AT_ONCE:
             messages.error(request, f"Choose at most {MOST_AT_ONCE} at once.")
             return None
-        if _all_refused(act, request, rows):
-            return None
-        if act.steps_up:
-            require_step_up(request, now=timezone.now())
         reason = request.POST.get("reason", "").strip()
         confirmed = request.POST.get("confirmed") == act.name
         if not confirmed or (act.reason_needed and not reason):
             return _confirmation(act, model_admin, request, rows, asked_before=confirmed)
-        for row in rows:
-            _perform_on(act, request, row, reason)
+        refusals = [(row, _perform_on(act, request, row, reason)) for row in rows]
+        # Told afterwards: when a factor is asked for, all of it is posted once more.
+        for row, refusal in refusals:
+            if refusal is not None:
+                _tell(request, row, refusal)
         return None
 
     perform.__name__ = act.name
     return perform
 
 
-def _all_refused(act: Act, request: HttpRequest, rows: list[Any]) -> bool:
-    """Tell whether nothing is left to do, once each row that is refused anyway was told."""
-    if act.refuses is None:
-        return False
-    refusals: list[tuple[Any, Refused]] = []
-    for row in rows:
-        try:
-            act.refuses(row, administrator(request), timezone.now())
-        except Refused as refusal:
-            refusals.append((row, refusal))
-    if len(refusals) < len(rows):
-        # The others are asked for; these are told with the rest.
-        return False
-    for row, refused in refusals:
-        note_refusal(request, refused, via="admin")
-        messages.error(request, f"{row}: {refused.sentence}")
-    return True
-
-
-def _perform_on(act: Act, request: HttpRequest, row: Any, reason: str) -> None:
+def _perform_on(act: Act, request: HttpRequest, row: Any, reason: str) -> Refused | None:
+    """Do it to one row, or return why it is refused."""
+    now = timezone.now()
+    more: list[StepUp | None] = [step_up_of(request, now=now)] if act.signs else []
     try:
-        now = timezone.now()
-        more: list[StepUp | None] = [require_step_up(request, now=now)] if act.steps_up else []
-        more += [step_up_of(request, now=now)] if act.signs else []
-        act.run(row, administrator(request), reason, now, *more)
+        with stepping_up(request, now=now) if act.steps_up else nullcontext():
+            act.run(row, administrator(request), reason, now, *more)
     except StepUpRequired:
         # What was posted waits, and is posted again with the proof.
         raise
     except Refused as refusal:
-        note_refusal(request, refusal, via="admin")
-        possible = f" Possible now: {', '.join(refusal.possible)}." if refusal.possible else ""
-        messages.error(request, f"{row}: {refusal.sentence}{possible}")
-    else:
-        messages.success(request, f"{row}: done ({act.label}).")
+        return refusal
+    messages.success(request, f"{row}: done ({act.label}).")
+    return None
+
+
+def _tell(request: HttpRequest, row: Any, refusal: Refused) -> None:
+    note_refusal(request, refusal, via="admin")
+    possible = f" Possible now: {', '.join(refusal.possible)}." if refusal.possible else ""
+    messages.error(request, f"{row}: {refusal.sentence}{possible}")
 
 
 def _confirmation(

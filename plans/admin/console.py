@@ -3,6 +3,7 @@
 Plans themselves are in batches/admin.py, since taking them back touches tenants.
 """
 
+from contextlib import nullcontext
 from typing import Any
 
 from allauth.account.decorators import secure_admin_login
@@ -29,7 +30,7 @@ from plans.admin.rights import (
     ReadOnlyAdmin,
     administrator,
 )
-from plans.log_in.step_up import require_step_up
+from plans.log_in.step_up import stepping_up
 from plans.models import (
     Checkpoint,
     Event,
@@ -164,7 +165,7 @@ class TrustKeyAdmin(IntakeAdmin):
                 meaning="Releases signed with these keys are refused at their next check.",
                 reason_needed=True,
                 steps_up=True,
-                run=lambda key, by, reason, now, _proof: revoke_key(
+                run=lambda key, by, reason, now: revoke_key(
                     key_id=key.key_id, reason=reason, by=by, now=now, via="admin"
                 ),
             )
@@ -173,8 +174,9 @@ class TrustKeyAdmin(IntakeAdmin):
 
     def take_in(self, request: HttpRequest, given: dict[str, Any]) -> TrustKey:
         """Add the key to the trust store."""
-        require_step_up(request, now=timezone.now())
-        return trust_key(**given, by=administrator(request), now=timezone.now(), via="admin")
+        now = timezone.now()
+        with stepping_up(request, now=now):
+            return trust_key(**given, by=administrator(request), now=now, via="admin")
 
 
 class PolicyForm(AnyModelForm):
@@ -232,16 +234,17 @@ class FlagAdmin(EditableHistoryAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Turn the switch by its use case, which tells the trail."""
-        if flags.lets_more_happen(obj.name, on=obj.enabled):
-            require_step_up(request, now=timezone.now())
-        turned = flags.turn(
-            name=obj.name,
-            on=obj.enabled,
-            reason=obj.reason,
-            by=administrator(request),
-            now=timezone.now(),
-            via="admin",
-        )
+        now = timezone.now()
+        critical = flags.lets_more_happen(obj.name, on=obj.enabled)
+        with stepping_up(request, now=now) if critical else nullcontext():
+            turned = flags.turn(
+                name=obj.name,
+                on=obj.enabled,
+                reason=obj.reason,
+                by=administrator(request),
+                now=now,
+                via="admin",
+            )
         obj.__dict__.update(turned.__dict__)
 
 

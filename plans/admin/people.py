@@ -22,11 +22,11 @@ from plans.admin.rights import (
 )
 from plans.admin.ways_in import WaysInAdmin, waits_line
 from plans.log_in.second_factors import reset_factors
-from plans.log_in.step_up import require_step_up
+from plans.log_in.step_up import stepping_up
 from plans.models import ApiToken, RoleBinding, RoleRequest, User
 from plans.people.leavers import let_go, let_in
 from plans.people.machine_access import LONGEST_DAYS, NewToken, make_token, revoke_token
-from plans.people.role_confirming import confirm_role, confirmable, refuse_role, warning_of
+from plans.people.role_confirming import confirm_role, refuse_role, warning_of
 from plans.people.role_giving import end_role, give_role
 from plans.people.role_records import KNOWN_CONSOLE_ROLES
 from plans.people.token_scopes import SCOPES
@@ -87,7 +87,7 @@ class PersonAdmin(WaysInAdmin, PeopleAdmin):
                 meaning="Their app, passkeys and recovery codes no longer count and their sessions"
                 " end. They enrol anew at the next log-in; a mail tells them. Say how you know"
                 " that it is really this person who asks.",
-                run=lambda user, by, reason, now, _proof: reset_factors(
+                run=lambda user, by, reason, now: reset_factors(
                     user=user, by=by, reason=reason, now=now, via="admin"
                 ),
                 warns=waits_line,
@@ -102,7 +102,7 @@ class PersonAdmin(WaysInAdmin, PeopleAdmin):
                 meaning="The account there that was bound to theirs lets them in no more; the next"
                 " one with their e-mail address is bound. Their sessions end and a mail tells them."
                 " Say how you know that it is really this person who asks.",
-                run=lambda user, by, reason, now, _proof: release_log_in(
+                run=lambda user, by, reason, now: release_log_in(
                     user_id=user.pk, by=by, reason=reason, now=now, via="admin"
                 ),
                 warns=waits_line,
@@ -180,9 +180,9 @@ class RoleBindingAdmin(IntakeAdmin):
 
     def take_in(self, request: HttpRequest, given: dict[str, Any]) -> RoleBinding | RoleRequest:
         """Give the role, or keep the request for it."""
-        require_step_up(request, now=timezone.now())
-        by = administrator(request)
-        made = give_role(**given, by=by, now=timezone.now(), via="admin")
+        by, now = administrator(request), timezone.now()
+        with stepping_up(request, now=now):
+            made = give_role(**given, by=by, now=now, via="admin")
         request.given_role = made  # type: ignore[attr-defined]
         return made
 
@@ -218,9 +218,8 @@ class RoleRequestAdmin(HistoryAdmin):
                 label="Confirm",
                 meaning="These people hold these roles from now on.",
                 warns=lambda asked, _request: warning_of(asked),
-                refuses=lambda asked, by, now: confirmable(request_id=asked.pk, by=by, now=now),
                 steps_up=True,
-                run=lambda asked, by, _reason, now, _proof: confirm_role(
+                run=lambda asked, by, _reason, now: confirm_role(
                     request_id=asked.pk, by=by, now=now, via="admin"
                 ),
             )
@@ -311,8 +310,9 @@ class ApiTokenAdmin(IntakeAdmin):
 
     def take_in(self, request: HttpRequest, given: dict[str, Any]) -> ApiToken:
         """Make the token."""
-        require_step_up(request, now=timezone.now())
-        made = make_token(**given, by=administrator(request), now=timezone.now(), via="admin")
+        now = timezone.now()
+        with stepping_up(request, now=now):
+            made = make_token(**given, by=administrator(request), now=now, via="admin")
         request.made_token = made  # type: ignore[attr-defined]
         return made.token
 

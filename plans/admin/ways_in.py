@@ -22,7 +22,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 
 from plans.admin.rights import AnyModelForm, EditableAdmin, administrator
-from plans.log_in.step_up import require_step_up, step_up_of
+from plans.log_in.step_up import step_up_of, stepping_up
 from plans.models import RoleRequest, User
 from plans.people.account_changes import change_email, change_person, set_password
 from plans.people.role_records import shown
@@ -85,8 +85,10 @@ class WaysInAdmin(EditableAdmin):
             return
         now, by, changed = timezone.now(), administrator(request), set(form.changed_data)
         if "email" in changed:
-            require_step_up(request, now=now)
-            change_email(user_id=obj.pk, email=obj.email, reason="", by=by, now=now, via="admin")
+            with stepping_up(request, now=now):
+                change_email(
+                    user_id=obj.pk, email=obj.email, reason="", by=by, now=now, via="admin"
+                )
         if changes := {name: getattr(obj, name) for name in sorted(changed - {"email"})}:
             change_person(user_id=obj.pk, changes=changes, by=by, now=now, via="admin")
 

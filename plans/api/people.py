@@ -12,19 +12,18 @@ from rest_framework.response import Response
 from plans.api.access import ConsoleView, asking, taken, via
 from plans.api.input import NeededReasonInput, NothingInput, StrictSerializer
 from plans.api.output import PROBLEMS
-from plans.api.step_up import CodeInput, require_proof
+from plans.api.step_up import CodeInput, proving
 from plans.models import RoleBinding, RoleRequest, User
 from plans.people.access_review import access_review, asked_time
 from plans.people.leavers import let_go, let_in
 from plans.people.permissions import require
 from plans.people.role_confirming import (
     confirm_role,
-    confirmable,
     open_requests_for,
     refuse_role,
     warning_of,
 )
-from plans.people.role_giving import end_role, give_role, refuse_giving
+from plans.people.role_giving import end_role, give_role
 from plans.people.role_records import KNOWN_CONSOLE_ROLES
 from plans.refusal import BadInput, NotFound
 
@@ -162,9 +161,8 @@ class Roles(ConsoleView):
             "selector": given["labels"],
             "expires_at": given["expires_at"],
         }
-        refuse_giving(**wanted, by=by, now=now)
-        require_proof(request, given, now=now)
-        made = give_role(**wanted, why=given["why"], by=by, now=now, via=via(request))
+        with proving(request, given, now=now):
+            made = give_role(**wanted, why=given["why"], by=by, now=now, via=via(request))
         if isinstance(made, RoleRequest):
             return Response(RoleRequestOutput(made).data, status=202)
         return Response(RoleOutput(made).data, status=201)
@@ -217,10 +215,8 @@ class RoleRequestConfirm(ConsoleView):
         """Confirm it."""
         by, now = asking(request), timezone.now()
         require(by, "administer")
-        given = taken(CodeInput, request)
-        confirmable(request_id=asked, by=by, now=now)
-        require_proof(request, given, now=now)
-        made = confirm_role(request_id=asked, by=by, now=now, via=via(request))
+        with proving(request, taken(CodeInput, request), now=now):
+            made = confirm_role(request_id=asked, by=by, now=now, via=via(request))
         return Response(RoleOutput(made).data)
 
 

@@ -28,7 +28,7 @@ from plans.api.output import (
     described,
 )
 from plans.api.problem import problem
-from plans.api.step_up import CommentInput, proved
+from plans.api.step_up import CommentInput, proof_along
 from plans.approvals import approval
 from plans.approvals.informed_verdict import approve_seen
 from plans.counted_words import counted
@@ -110,17 +110,17 @@ class PlanApprove(ConsoleView):
         found = find_plan(request, plan)
         given = taken(CommentInput, request)
         now = timezone.now()
-        proof = proved(request, given, now=now)
         seen = given.pop("digest", None)
         approve = partial(approve_seen, seen_digest=seen) if seen else approval.approve
-        approved = approve(
-            plan_id=found.pk,
-            approver=asking(request),
-            now=now,
-            via=via(request),
-            step_up=proof,
-            **given,
-        )
+        with proof_along(request, given, now=now) as proof:
+            approved = approve(
+                plan_id=found.pk,
+                approver=asking(request),
+                now=now,
+                via=via(request),
+                step_up=proof,
+                **given,
+            )
         return answer_plan(request, approved)
 
 

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from plans.api.access import ConsoleView, asking, taken, via
 from plans.api.output import PROBLEMS
 from plans.api.people import RoleRequestOutput
-from plans.api.step_up import proof_of
+from plans.api.step_up import CodeInput, proving
 from plans.log_in.second_factors import (
     find_person,
     has_factor,
@@ -88,17 +88,11 @@ def _me(user: User, request: Request, now: datetime) -> dict[str, Any]:
     return dict(MeOutput(shaped).data)
 
 
-class WayInInput(serializers.Serializer[Any]):
-    """Whose, why, and the administrator's own proof."""
+class WayInInput(CodeInput):
+    """Why, and the administrator's own proof; a session may have stepped up instead."""
 
     reason = serializers.CharField(
         max_length=500, help_text="How it is known that it is really this person who asks."
-    )
-    code = serializers.CharField(
-        max_length=40,
-        required=False,
-        default="",
-        help_text="A one-time code of the administrator; a session may have stepped up instead.",
     )
 
 
@@ -131,8 +125,10 @@ class ResetFactors(ConsoleView):
         require(by, "administer")
         given = taken(WayInInput, request)
         user = find_person(person)
-        proof_of(request, given["code"], now=now)
-        kinds = reset_factors(user=user, by=by, reason=given["reason"], now=now, via=via(request))
+        with proving(request, given, now=now):
+            kinds = reset_factors(
+                user=user, by=by, reason=given["reason"], now=now, via=via(request)
+            )
         done = {"person": user.pk, "factors": kinds, "waiting": waiting_roles(user)}
         return Response(ResetFactorsOutput(done).data)
 
@@ -164,7 +160,9 @@ class ReleaseLogIn(ConsoleView):
         require(by, "administer")
         given = taken(WayInInput, request)
         user = find_person(person)
-        proof_of(request, given["code"], now=now)
-        release_log_in(user_id=user.pk, reason=given["reason"], by=by, now=now, via=via(request))
+        with proving(request, given, now=now):
+            release_log_in(
+                user_id=user.pk, reason=given["reason"], by=by, now=now, via=via(request)
+            )
         done = {"person": user.pk, "waiting": waiting_roles(user)}
         return Response(ReleaseLogInOutput(done).data)

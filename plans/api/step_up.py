@@ -1,14 +1,24 @@
 """REST: how a request proves that its person is really there: by a code, or by its session."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
+from django.db import transaction
 from rest_framework import serializers
 from rest_framework.request import Request
 
 from plans.api.access import asking, via
 from plans.api.input import NeededReasonInput, StrictSerializer
-from plans.log_in.step_up import StepUp, require_step_up, step_up_by_code, step_up_of
+from plans.log_in.step_up import (
+    OfferedCode,
+    Proof,
+    StepUpRequired,
+    offering,
+    require_step_up,
+    step_up_of,
+)
 from plans.models import ApiToken
 from plans.trail.client_address import client_address
 
@@ -54,29 +64,37 @@ class PromoteInput(CodeInput):
     batch = serializers.IntegerField(min_value=1, required=False)
 
 
-def proved(request: Request, given: dict[str, Any], *, now: datetime) -> StepUp | None:
-    """Take the code out of what was given and return what it, or else the session, proves."""
-    code = str(given.pop("code", "")).strip()
-    if code:
-        return step_up_by_code(
-            asking(request), code, now=now, address=client_address(request), via=via(request)
-        )
-    return step_up_of(request, now=now)
+@contextmanager
+def proof_along(
+    request: Request, given: dict[str, Any], *, now: datetime
+) -> Iterator[Proof | None]:
+    """Take the code out of what was given and yield it, or else what the session proves.
 
-
-def proof_of(request: Request, code: str, *, now: datetime) -> StepUp:
-    """Return the step-up of the session, or of the code that came along; raise what is missing."""
-    if code or isinstance(request.auth, ApiToken):
-        return step_up_by_code(
-            asking(request), code, now=now, address=client_address(request), via=via(request)
-        )
-    return require_step_up(request, now=now)
-
-
-def require_proof(request: Request, given: dict[str, Any], *, now: datetime) -> None:
-    """Take the code out of what was given; raise unless it, or the session, proves the person.
-
-    For critical acts that nobody signs. Ask first whether the person may do it at all: a code is
-    used up.
+    For acts that are signed: they use the code up themselves, once nothing else refuses them.
     """
-    proof_of(request, str(given.pop("code", "")).strip(), now=now)
+    code = str(given.pop("code", "")).strip()
+    if not code:
+        yield step_up_of(request, now=now)
+        return
+    address = client_address(request)
+    with offering(asking(request), code, now=now, address=address, via=via(request)) as offered:
+        yield offered
+
+
+@contextmanager
+def proving(request: Request, given: dict[str, Any], *, now: datetime) -> Iterator[None]:
+    """Take the code out of what was given; undo what is inside unless it, or the session, proves.
+
+    For critical acts that nobody signs. The proof comes last, in one transaction with the act: what
+    is refused uses no code up.
+    """
+    with proof_along(request, given, now=now) as proof, transaction.atomic():
+        yield
+        if isinstance(proof, OfferedCode):
+            proof.use()
+        elif proof is None and isinstance(request.auth, ApiToken):
+            raise StepUpRequired(
+                "This needs a one-time code of your second factor; an authenticator app shows one."
+            )
+        else:
+            require_step_up(request, now=now)

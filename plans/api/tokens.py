@@ -1,6 +1,7 @@
 """REST: API tokens: make one's own, list, revoke."""
 
 import uuid
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 from django.utils import timezone
@@ -14,7 +15,7 @@ from plans.api.access import ConsoleView, asking, taken, via
 from plans.api.input import NothingInput
 from plans.api.lists import CursorPages, CursorQuery
 from plans.api.output import PROBLEMS
-from plans.api.step_up import CodeInput, require_proof
+from plans.api.step_up import CodeInput, proving
 from plans.models import ApiToken
 from plans.people.machine_access import LONGEST_DAYS, make_token, revoke_token, tokens_for
 from plans.people.permissions import require
@@ -106,22 +107,22 @@ class Tokens(ConsoleView, ListAPIView):  # type: ignore[type-arg]
     )
     def post(self, request: Request) -> Response:
         """Make it; by a token only one that reaches no further and ends no later."""
-        user = asking(request)
+        user, now = asking(request), timezone.now()
         require(user, "hold_tokens")
         given = taken(TokenInput, request)
         # What a token makes opens nothing that it does not open itself; a session's outlives it.
-        if not isinstance(request.auth, ApiToken):
-            require_proof(request, given, now=timezone.now())
-        made = make_token(
-            user=user,
-            name=given["name"],
-            days=given["days"],
-            scopes=given["scopes"],
-            selector=given["labels"],
-            by=user,
-            now=timezone.now(),
-            via=via(request),
-        )
+        by_token = isinstance(request.auth, ApiToken)
+        with nullcontext() if by_token else proving(request, given, now=now):
+            made = make_token(
+                user=user,
+                name=given["name"],
+                days=given["days"],
+                scopes=given["scopes"],
+                selector=given["labels"],
+                by=user,
+                now=now,
+                via=via(request),
+            )
         told = {**TokenOutput(made.token).data, "secret": made.secret}
         return Response(told, status=201, headers={"Cache-Control": "no-store"})
 

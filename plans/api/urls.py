@@ -3,7 +3,7 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
-from plans.api import freezes, grants, people, releases, second_factors, tokens, trail
+from plans.api import freezes, grants, keys, people, releases, second_factors, tokens, trail
 from plans.api import plans as api
 from plans.api.docs import ApiDocs
 
@@ -79,10 +79,10 @@ urlpatterns = [
         name="api-release-quarantine",
     ),
     path(f"{RELEASE}/lift", releases.ReleaseLift.as_view(), name="api-release-lift"),
-    path("api/v1/keys/", releases.Keys.as_view(), name="api-keys"),
-    path(f"{KEY}/", releases.KeyOne.as_view(), name="api-key"),
-    path(f"{KEY}/revoke", releases.KeyRevoke.as_view(), name="api-key-revoke"),
-    path(f"{KEY}/retire", releases.KeyRetire.as_view(), name="api-key-retire"),
+    path("api/v1/keys/", keys.Keys.as_view(), name="api-keys"),
+    path(f"{KEY}/", keys.KeyOne.as_view(), name="api-key"),
+    path(f"{KEY}/revoke", keys.KeyRevoke.as_view(), name="api-key-revoke"),
+    path(f"{KEY}/retire", keys.KeyRetire.as_view(), name="api-key-retire"),
     path("api/schema/", SpectacularAPIView.as_view(), name="api-schema"),
     path("api/docs/", ApiDocs.as_view(), name="api-docs"),
 ]

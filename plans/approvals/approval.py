@@ -11,7 +11,7 @@ from plans.approvals import grants
 from plans.approvals.approved_acts import ACTS, START, Verdict
 from plans.drafting.drafting import current_revision, policy_of
 from plans.drafting.old_versions import look_before, words_of
-from plans.log_in.step_up import StepUp
+from plans.log_in.step_up import Proof
 from plans.models import (
     Approval,
     ApprovalRequest,
@@ -158,7 +158,7 @@ def approve(
     via: str,
     comment: str = "",
     role: str | None = None,
-    step_up: StepUp | None = None,
+    step_up: Proof | None = None,
 ) -> Plan:
     """Give one person's signed yes for one role; the last missing one approves the plan.
 

@@ -36,6 +36,8 @@ from plans.log_in.step_up import (
     WITHOUT_FACTORS,
     About,
     BoundProof,
+    OfferedCode,
+    Proof,
     StepUp,
     StepUpRequired,
 )
@@ -60,18 +62,19 @@ class GrantNotGood(Refused):
     default_code = "grant_missing"
 
 
-def proof_for(step_up: StepUp | None, plan: Plan, bound: Bound, *, now: datetime) -> BoundProof:
+def proof_for(step_up: Proof | None, plan: Plan, bound: Bound, *, now: datetime) -> BoundProof:
     """Return the proof that the person means exactly this; raise StepUpRequired without one.
 
     A code that came along with the act was given for it. Of a session counts what was given for
     this act on this content, and only until the grant with its id is there.
     """
-    if step_up is not None and step_up.bound is not None:
-        proof = step_up.bound.get(content_digest(bound))
+    in_session = step_up.bound if isinstance(step_up, StepUp) else None
+    if in_session is not None:
+        proof = in_session.get(content_digest(bound))
         if proof is not None and not Grant.objects.filter(pk=proof.jti).exists():
             return proof
     try:
-        if step_up is not None and step_up.bound is not None and settings.REQUIRE_MFA:
+        if in_session is not None and settings.REQUIRE_MFA:
             raise StepUpRequired(
                 "This needs your second factor for this alone: what you confirm with it is bound to"
                 " this act and its content."
@@ -91,8 +94,13 @@ def _asked_in_words(plan: Plan, bound: Bound) -> str:
     )
 
 
-def stepped_up(step_up: StepUp | None, *, now: datetime) -> StepUp:
-    """Return how the person proved who they are; raise StepUpRequired when that is not enough."""
+def stepped_up(step_up: Proof | None, *, now: datetime) -> StepUp:
+    """Return how the person proved who they are; raise StepUpRequired when that is not enough.
+
+    A code is used up by it: ask once nothing else refuses the act.
+    """
+    if isinstance(step_up, OfferedCode):
+        return step_up.use()
     if step_up is None and not settings.REQUIRE_MFA:
         return StepUp(WITHOUT_FACTORS, now)
     if step_up is not None and _BY_THE_CONSOLE & set(step_up.methods):
@@ -362,7 +370,7 @@ def own_act(
     *,
     by: User,
     role: str,
-    step_up: StepUp | None,
+    step_up: Proof | None,
     op: str,
     now: datetime,
     tenants: Sequence[str] | None = None,

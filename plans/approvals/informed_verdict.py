@@ -6,7 +6,7 @@ from datetime import datetime
 from django.db import transaction
 
 from plans.approvals import approval
-from plans.log_in.step_up import StepUp
+from plans.log_in.step_up import Proof
 from plans.models import Plan, User
 from plans.refusal import Refused
 
@@ -36,7 +36,7 @@ def approve_seen(
     now: datetime,
     via: str,
     role: str | None = None,
-    step_up: StepUp | None = None,
+    step_up: Proof | None = None,
 ) -> Plan:
     """Approve the plan whose digest the person saw; raise SeenIsOld for any other content."""
     _require_seen(plan_id, seen_digest, now)

@@ -28,9 +28,9 @@ STEPS = {
 }
 
 
-def may_try(user: User, address: str) -> bool:
-    """Tell whether the person may try a code from this address once more, and count the try."""
-    usage = ratelimit.consume(
+def try_code(user: User, address: str) -> ratelimit.RateLimitUsage | None:
+    """Count a try of a code from this address, None after too many; `rollback` takes it back."""
+    return ratelimit.consume(
         None,
         app="allauth.mfa",
         action="second_factor",
@@ -38,7 +38,6 @@ def may_try(user: User, address: str) -> bool:
         key=f"{user.pk}|{address}",
         limit_get=True,
     )
-    return usage is not None
 
 
 def forget_tries(user: User, address: str) -> None:

@@ -8,6 +8,7 @@ from allauth.mfa.models import Authenticator
 from allauth.mfa.webauthn.forms import AuthenticateWebAuthnForm
 from allauth.mfa.webauthn.internal import auth as webauthn
 from django import forms
+from django.db import transaction
 from django.utils import timezone
 
 from plans.log_in import failed_logins, second_factors
@@ -42,15 +43,17 @@ class CodeForm(forms.Form):
     def clean_code(self) -> str:
         """Use the code up; refuse a sixth wrong one within five minutes from one address."""
         address = client_address(context.request)
-        if not failed_logins.may_try(self.user, address):
+        if failed_logins.try_code(self.user, address) is None:
             raise forms.ValidationError(
                 "Too many wrong codes from this address. Try again in five minutes."
             )
         code: str = self.cleaned_data["code"]
         try:
-            self.authenticator: Authenticator = second_factors.use_code(
-                user=self.user, code=code, now=timezone.now()
-            )
+            # Durable: nothing that follows makes the code good again.
+            with transaction.atomic(durable=True):
+                self.authenticator: Authenticator = second_factors.use_code(
+                    user=self.user, code=code, now=timezone.now()
+                )
         except second_factors.WrongCode as wrong:
             _note(self.user, FailedLogIn.CODE)
             raise forms.ValidationError(wrong.sentence) from wrong

@@ -75,13 +75,13 @@ def words_of(methods: Iterable[str]) -> str:
     return " and ".join(said) or "nothing that is known"
 
 
-# Durable: were it undone together with an act that is refused, the code would be good again.
-@transaction.atomic(durable=True)
+@transaction.atomic
 def use_code(*, user: User, code: str, now: datetime) -> Authenticator:
     """Use up one code of the person's app, or one of their recovery codes; return whose it was.
 
     Raise WrongCode when it is none, or was used before: a code that somebody has watched or logged
-    is worth nothing, in whichever process and however soon it is tried again.
+    is worth nothing, in whichever process and however soon it is tried again. What is allowed by it
+    is done in the same transaction: both happen, or neither does.
     """
     typed = as_typed(code)
     # Locked, so that of two who bring the same code at once one is too late.

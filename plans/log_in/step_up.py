@@ -7,7 +7,8 @@ request.
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,7 +23,7 @@ from rest_framework.request import Request
 from plans.approvals.grant_claims import Bound
 from plans.log_in import failed_logins, second_factors
 from plans.models import ApiToken, FailedLogIn, User
-from plans.refusal import NotAllowed
+from plans.refusal import NotAllowed, Refused
 from plans.trail import events
 
 GOOD_FOR = timedelta(minutes=5)
@@ -78,6 +79,27 @@ class StepUp:
     bound: Mapping[str, BoundProof] | None = None
 
 
+@dataclass(slots=True)
+class OfferedCode:
+    """A one-time code that came along with an act, and was given for it alone."""
+
+    user: User
+    code: str
+    now: datetime
+    used: StepUp | None = None
+
+    def use(self) -> StepUp:
+        """Use it up, once nothing else refuses the act and in its transaction; raise WrongCode."""
+        if self.used is None:
+            used = second_factors.use_code(user=self.user, code=self.code, now=self.now)
+            self.used = StepUp((used.type,), self.now)
+        return self.used
+
+
+Proof = StepUp | OfferedCode
+"""What an act takes: what its session proves, or the code that came along with it."""
+
+
 def step_up_of(request: HttpRequest | Request, *, now: datetime) -> StepUp | None:
     """Return the step-up of this session, None when there is none or it is too old.
 
@@ -130,35 +152,50 @@ def require_step_up(request: HttpRequest | Request, *, now: datetime) -> StepUp:
     return stepped_up
 
 
-def step_up_by_code(
-    user: User, code: str, *, now: datetime, address: str = "", via: str = "api"
-) -> StepUp:
-    """Use up one code of the person's app, or a recovery code, in place of a session.
+@contextmanager
+def stepping_up(request: HttpRequest | Request, *, now: datetime) -> Iterator[None]:
+    """Let what is inside be done only with the step-up of this session; undo it without.
 
-    Raise StepUpRequired without a code, TooManyTries after five wrong ones within five minutes
-    from that address, WrongCode for one that is not right or was used before. Where the
-    installation requires no second factor, nobody needs to give one. Call it before the act's
-    transaction, not in it: a code is used up whatever becomes of the act.
+    Asked last: whoever is refused anyway reads why, and looks for no second factor before.
     """
-    if not code.strip():
-        if not settings.REQUIRE_MFA:
-            return StepUp(WITHOUT_FACTORS, now)
-        raise StepUpRequired(
-            "This needs a one-time code of your second factor; an authenticator app shows one."
-        )
-    if not failed_logins.may_try(user, address):
+    with transaction.atomic():
+        yield
+        require_step_up(request, now=now)
+
+
+@contextmanager
+def offering(
+    user: User, code: str, *, now: datetime, address: str = "", via: str = "api"
+) -> Iterator[OfferedCode]:
+    """Let the act inside use up one code of the person's app, or a recovery code.
+
+    Both happen in one transaction, or neither: an act that is refused leaves the code good. Raise
+    TooManyTries after five wrong ones within five minutes from that address; what the act raises
+    goes on, WrongCode counted. Call it outside of every transaction, or the count goes with it.
+    """
+    tried = failed_logins.try_code(user, address)
+    if tried is None:
         raise TooManyTries("Too many wrong codes from this address. Try again in five minutes.")
+    offered = OfferedCode(user, code, now)
     try:
-        used = second_factors.use_code(user=user, code=code, now=now)
+        with transaction.atomic():
+            yield offered
+            if offered.used is not None:
+                # The trail's lock is the last.
+                tell_step_up(user, offered.used, via=via)
     except second_factors.WrongCode:
         failed_logins.note_failure(
             user=user, address=address, step=FailedLogIn.CODE, now=now, via=via
         )
         raise
-    failed_logins.forget_tries(user, address)
-    stepped_up = StepUp((used.type,), now)
-    tell_step_up(user, stepped_up, via=via)
-    return stepped_up
+    except Refused:
+        # Not looked at, or right and not used up.
+        tried.rollback()
+        raise
+    if offered.used is None:
+        tried.rollback()
+    else:
+        failed_logins.forget_tries(user, address)
 
 
 @transaction.atomic

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 
 from plans.approvals import grants
 from plans.approvals.grant_claims import OVERRIDE_FREEZE
-from plans.log_in.step_up import StepUp
+from plans.log_in.step_up import Proof
 from plans.models import (
     CONSOLE_ROLES,
     Freeze,
@@ -178,7 +178,7 @@ def override_freeze(
     now: datetime,
     via: str,
     expires_at: datetime | None = None,
-    step_up: StepUp | None = None,
+    step_up: Proof | None = None,
 ) -> FreezeOverride:
     """Let one plan through a freeze, as long as the plan lives or until `expires_at`.
 

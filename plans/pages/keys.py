@@ -8,7 +8,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from plans.counted_words import counted
-from plans.log_in.step_up import require_step_up
+from plans.log_in.step_up import StepUpRequired, stepping_up
 from plans.models import TrustKey
 from plans.pages.access import person, viewer
 from plans.pages.key_forms import KeyForm, RetireForm
@@ -97,20 +97,23 @@ def key_new(request: HttpRequest) -> HttpResponse:
     """Trust a public key."""
     require(person(request), "administer")
     form = KeyForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
-        require_step_up(request, now=timezone.now())
-        if made := _trusted(request, form):
-            return redirect("key", made.key_id)
+    if request.method == "POST" and form.is_valid() and (made := _trusted(request, form)):
+        return redirect("key", made.key_id)
     return render(request, "plans/key_new.html", {"form": form})
 
 
 def _trusted(request: HttpRequest, form: KeyForm) -> TrustKey | None:
     """Trust what the form says; put what is wrong beside it."""
+    now = timezone.now()
     try:
-        made = trust_key(**form.cleaned_data, by=person(request), now=timezone.now(), via="page")
+        with stepping_up(request, now=now):
+            made = trust_key(**form.cleaned_data, by=person(request), now=now, via="page")
     except BadInput as bad:
         _beside(form, bad)
         return None
+    except StepUpRequired:
+        # What was typed waits, and is posted again with the proof.
+        raise
     except Refused as refused:
         form.add_error("public_key", refused.sentence)
         return None
@@ -133,11 +136,10 @@ def key_retire(request: HttpRequest, key_id: str) -> HttpResponse:
     require(user, "administer")
     found, form = _found(key_id), RetireForm(request.POST)
     if form.is_valid():
-        require_step_up(request, now=timezone.now())
+        now = timezone.now()
         try:
-            found = retire_key(
-                key_id=key_id, **form.cleaned_data, by=user, now=timezone.now(), via="page"
-            )
+            with stepping_up(request, now=now):
+                found = retire_key(key_id=key_id, **form.cleaned_data, by=user, now=now, via="page")
         except BadInput as bad:
             _beside(form, bad)
         else:
@@ -156,7 +158,8 @@ def key_revoke(request: HttpRequest, key_id: str) -> HttpResponse:
     reason = request.POST.get("reason", "").strip()
     if not reason:
         raise BadInput(["Say why the key is revoked; whoever runs what it signed reads it."])
-    require_step_up(request, now=timezone.now())
-    revoke_key(key_id=key_id, reason=reason, by=user, now=timezone.now(), via="page")
+    now = timezone.now()
+    with stepping_up(request, now=now):
+        revoke_key(key_id=key_id, reason=reason, by=user, now=now, via="page")
     messages.success(request, "It is revoked; what it alone signed is not installed any more.")
     return redirect("key", key_id)

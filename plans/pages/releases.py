@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from plans.log_in.step_up import require_step_up
+from plans.log_in.step_up import stepping_up
 from plans.models import Release
 from plans.pages.access import asked, one_page, person, viewer, visible_plans
 from plans.pages.forms import ReleaseForm
@@ -164,14 +164,9 @@ def release_lift(request: HttpRequest, release_id: uuid.UUID) -> HttpResponse:
     """End a quarantine."""
     user = viewer(request)
     require(user, "administer")
-    require_step_up(request, now=timezone.now())
-    found = lift_quarantine(
-        release_id=release_id,
-        reason=_reason(request),
-        by=user,
-        now=timezone.now(),
-        via="page",
-    )
+    now, reason = timezone.now(), _reason(request)
+    with stepping_up(request, now=now):
+        found = lift_quarantine(release_id=release_id, reason=reason, by=user, now=now, via="page")
     messages.success(request, f"{found.plugin.key} {found.version} is out of quarantine.")
     return redirect("release", release_id)
 

@@ -10,14 +10,13 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
-from plans.log_in.step_up import require_step_up
+from plans.log_in.step_up import stepping_up
 from plans.models import CONSOLE_ROLES, RoleBinding, RoleRequest, User
 from plans.pages.access import asked, person
 from plans.people.access_review import KINDS, access_review, as_csv, asked_time
 from plans.people.permissions import may, require
 from plans.people.role_confirming import (
     confirm_role,
-    confirmable,
     has_opened,
     open_requests_for,
     refuse_role,
@@ -111,9 +110,9 @@ def review_csv(request: HttpRequest) -> HttpResponse:
 def role_confirm(request: HttpRequest, request_id: uuid.UUID) -> HttpResponse:
     """Confirm a role as the second administrator."""
     by = person(request)
-    confirmable(request_id=request_id, by=by, now=timezone.now())
-    require_step_up(request, now=timezone.now())
-    binding = confirm_role(request_id=request_id, by=by, now=timezone.now(), via="page")
+    now = timezone.now()
+    with stepping_up(request, now=now):
+        binding = confirm_role(request_id=request_id, by=by, now=now, via="page")
     messages.success(
         request,
         f"{binding.user.get_full_name()} holds the {binding.get_kind_display().lower()}"

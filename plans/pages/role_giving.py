@@ -7,13 +7,13 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
-from plans.log_in.step_up import StepUpRequired, require_step_up
+from plans.log_in.step_up import StepUpRequired, stepping_up
 from plans.models import RoleRequest, User
 from plans.pages.access import person
 from plans.pages.role_form import RoleForm, field_of
 from plans.people.known_roles import known_approval_roles
 from plans.people.permissions import require
-from plans.people.role_giving import give_role, refuse_giving
+from plans.people.role_giving import give_role
 from plans.people.role_records import shown
 from plans.refusal import BadInput, Refused
 
@@ -41,9 +41,8 @@ def _given(request: HttpRequest, form: RoleForm) -> bool:
     """Give what the form says; put what is refused beside it, before a factor is asked for."""
     by, now, wanted = person(request), timezone.now(), form.wanted()
     try:
-        refuse_giving(**wanted, by=by, now=now)
-        require_step_up(request, now=now)
-        made = give_role(**wanted, why=form.cleaned_data["why"], by=by, now=now, via="page")
+        with stepping_up(request, now=now):
+            made = give_role(**wanted, why=form.cleaned_data["why"], by=by, now=now, via="page")
     except StepUpRequired:
         # What was typed waits, and is posted again with the proof.
         raise

@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from plans.log_in.step_up import require_step_up
+from plans.log_in.step_up import stepping_up
 from plans.pages.access import asked, one_page, person
 from plans.pages.token_forms import TokenForm
 from plans.people.machine_access import make_token, revoke_token, tokens_for
@@ -59,11 +59,10 @@ def token_new(request: HttpRequest) -> HttpResponse:
     form = TokenForm(request.POST or None)
     context: dict[str, Any] = {"form": form}
     if request.method == "POST" and form.is_valid():
-        require_step_up(request, now=timezone.now())
+        now = timezone.now()
         try:
-            made = make_token(
-                user=user, **form.cleaned_data, by=user, now=timezone.now(), via="page"
-            )
+            with stepping_up(request, now=now):
+                made = make_token(user=user, **form.cleaned_data, by=user, now=now, via="page")
         except BadInput as bad:
             form.add_error(None, "; ".join(bad.problems))
         else:

@@ -1,7 +1,7 @@
 """The pages of the trail: of the system and of one plan, checked, filtered, exported."""
 
 import uuid
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
@@ -40,8 +40,10 @@ def _day(text: str) -> datetime | None:
 
 def _period(chosen: dict[str, str]) -> tuple[datetime | None, datetime | None]:
     """Return from when until when; the last day is part of it."""
-    until = _day(chosen["to"])
-    return _day(chosen["from"]), until + timedelta(days=1) if until is not None else None
+    last = _day(chosen["to"])
+    # After the last day of the calendar nothing comes.
+    ends = last is not None and last.date() < date.max
+    return _day(chosen["from"]), last + timedelta(days=1) if last and ends else None
 
 
 def _events(plan: Plan | None, chosen: dict[str, str]) -> QuerySet[Event]:

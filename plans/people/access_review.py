@@ -83,7 +83,10 @@ def asked_time(written: str, *, now: datetime) -> datetime:
     try:
         day = parse_date(written)
         at = parse_datetime(written) if day is None else None
-    except ValueError:
+        if at is not None and at.tzinfo is not None:
+            # Beyond the ends of the calendar there is no such time in UTC.
+            at.astimezone(UTC)
+    except (ValueError, OverflowError):
         day, at = None, None
     if day is not None:
         # Today is not over; what is known of it is what holds now.

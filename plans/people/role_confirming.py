@@ -143,7 +143,7 @@ def confirm_role(*, request_id: uuid.UUID, by: User, now: datetime, via: str) ->
     """
     require(by, "administer")
     events.lock_system_stream()
-    request = confirmable(request_id=request_id, by=by, now=now)
+    request = _confirmable(request_id, by, now)
     _decide(request, RoleRequest.CONFIRMED, by, "", now)
     made = RoleBinding(
         user=request.user,
@@ -158,12 +158,8 @@ def confirm_role(*, request_id: uuid.UUID, by: User, now: datetime, via: str) ->
     return bind(made, by=by, now=now, via=via)
 
 
-def confirmable(*, request_id: uuid.UUID, by: User, now: datetime) -> RoleRequest:
-    """Return the request that this person may confirm as it stands; raise why they may not.
-
-    Doors ask it before they take a one-time code: what is refused anyway uses none up.
-    """
-    require(by, "administer")
+def _confirmable(request_id: uuid.UUID, by: User, now: datetime) -> RoleRequest:
+    """Return the request that this person may confirm as it stands; raise why they may not."""
     request = _open_request(request_id)
     user, asker = request.user, request.asked_by
     if by.pk in (asker.pk, user.pk):

@@ -60,12 +60,14 @@ def give_role(
     back is the request, and nothing has been given.
     Raise BadInput with all problems, HoldsItAlready, NoSecondPerson, NotAllowed.
     """
+    if by is not None:
+        require(by, "administer")
     wanted = dict(sorted((selector or {}).items()))
+    if problems := problems_with(user, kind, role, wanted, expires_at, now):
+        raise BadInput(problems)
     # Two at once see each other's: the trail's lock is taken before what they could both do.
     events.lock_system_stream()
-    refuse_giving(
-        user=user, kind=kind, role=role, selector=wanted, expires_at=expires_at, by=by, now=now
-    )
+    refuse_held_already(user, kind, role, wanted, now)
     if by is not None and takes_two(kind, role):
         request = RoleRequest(
             user=user, kind=kind, role=role, selector=wanted, expires_at=expires_at,
@@ -82,27 +84,6 @@ def give_role(
         given_by=by,
     )
     return bind(made, by=by, now=now, via=via)
-
-
-def refuse_giving(
-    *,
-    user: User,
-    kind: str,
-    role: str,
-    by: User | None,
-    now: datetime,
-    selector: Mapping[str, str],
-    expires_at: datetime | None,
-) -> None:
-    """Raise why this cannot be given as things stand: NotAllowed, BadInput, HoldsItAlready.
-
-    Doors ask it before they take a one-time code: what is refused anyway uses none up.
-    """
-    if by is not None:
-        require(by, "administer")
-    if problems := problems_with(user, kind, role, selector, expires_at, now):
-        raise BadInput(problems)
-    refuse_held_already(user, kind, role, dict(selector), now)
 
 
 @transaction.atomic

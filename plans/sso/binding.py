@@ -28,6 +28,18 @@ class NotBound(Refused):
     default_code = "not_bound"
 
 
+def is_of_issuer(*, user: User, subject: str, issuer: str) -> bool:
+    """Tell whether the subject that is bound to the person is one of this issuer.
+
+    A subject means one person at one issuer; at another one it may be anybody's.
+    """
+    bound = Event.objects.told_of(None).filter(
+        kind="sso_connected", actor=user, payload__subject=subject
+    )
+    last = bound.order_by("-seq").first()
+    return last is None or bool(last.payload["issuer"] == issuer)
+
+
 @transaction.atomic
 def refuse_second_subject(
     *, user: User, provider: str, subject: str, issuer: str, now: datetime

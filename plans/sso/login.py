@@ -18,13 +18,14 @@ from requests import Session
 from plans.log_in import failed_logins
 from plans.models import FailedLogIn, User
 from plans.reading_direction import straight
-from plans.sso.binding import refuse_second_subject
+from plans.sso.binding import is_of_issuer, refuse_second_subject
 from plans.sso.roles import apply_mapping
 from plans.sso.transport import guarded_session
 from plans.trail import events
 from plans.trail.client_address import client_address
 
 logger = logging.getLogger(__name__)
+LONGEST_NAME = 120
 
 
 class SingleSignOnAdapter(DefaultSocialAccountAdapter):
@@ -40,9 +41,12 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):
 
     def pre_social_login(self, request: HttpRequest, sociallogin: Any) -> None:
         """Connect a first log-in with its person; end it for somebody unknown here."""
-        if sociallogin.is_existing:
-            return
         claims = sociallogin.account.extra_data["id_token"]
+        if sociallogin.is_existing:
+            theirs, issuer = sociallogin.user, _trusted().issuer
+            if not is_of_issuer(user=theirs, subject=claims["sub"], issuer=issuer):
+                raise _refused_second(request, theirs, claims)
+            return
         user = _person_of(request, claims)
         with transaction.atomic():
             # Of two first log-ins at once with one address the second sees what the first bound.
@@ -98,10 +102,13 @@ def _person_of(request: HttpRequest, claims: Mapping[str, Any]) -> User:
     domain = email.rpartition("@")[2].lower()
     if sso.domains and domain not in sso.domains:
         raise _refused(request, f"People of {domain} do not log in here.")
-    user = User.objects.filter(email__iexact=email).first()
-    if user is None and sso.creates_people:
+    # To PostgreSQL "\u0131" is a small "I": what is not ASCII is taken as it stands.
+    theirs = {"email__iexact": email} if email.isascii() else {"email": email}
+    user = User.objects.filter(**theirs).first()
+    if user is None and sso.creates_people and email.isascii():
         # They may do nothing until an administrator, or the mapping, gives them a role.
-        return User.objects.create_user(email, name=straight(str(claims.get("name") or email)))
+        name = " ".join(straight(str(claims.get("name") or email)).split())
+        return User.objects.create_user(email, name=name[:LONGEST_NAME])
     if user is None:
         raise _refused(
             request,

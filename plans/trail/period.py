@@ -7,13 +7,14 @@ signed head, the last one is a signed head, and that nothing is missing in betwe
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db.models import Max, Min, QuerySet
 
 from plans.models import Checkpoint, Event, Stream
 from plans.trail.checkpoints import Heads, heads_at, newest
 
+EARLIEST = datetime.min.replace(tzinfo=UTC)
 BEFORE = timedelta(minutes=1)
 """How much older than the period the checkpoint before it is: an act may have begun meanwhile."""
 
@@ -55,7 +56,7 @@ def period_around(since: datetime | None, until: datetime | None) -> Period:
 
 
 def _last_before(since: datetime | None, until: datetime | None) -> Checkpoint | None:
-    if since is None:
+    if since is None or since - EARLIEST < BEFORE:
         return None
     earlier = Checkpoint.objects.filter(at__lte=since - BEFORE)
     of_it = Event.objects.filter(at__gte=since)

@@ -93,9 +93,9 @@ def test_what_is_old_is_forgotten(olga):
 def test_five_wrong_codes_lock_an_address_and_no_other(olga):
     cache.clear()
     for _ in range(5):
-        assert failed_logins.may_try(olga, "10.0.0.66")
+        assert failed_logins.try_code(olga, "10.0.0.66")
 
-    assert not failed_logins.may_try(olga, "10.0.0.66")
-    assert failed_logins.may_try(olga, "10.0.0.7")
+    assert not failed_logins.try_code(olga, "10.0.0.66")
+    assert failed_logins.try_code(olga, "10.0.0.7")
     failed_logins.forget_tries(olga, "10.0.0.66")
-    assert failed_logins.may_try(olga, "10.0.0.66")
+    assert failed_logins.try_code(olga, "10.0.0.66")

@@ -1,6 +1,6 @@
 """Step-up: a second factor of the last five minutes, and nothing that only looks like one."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from allauth.account.internal.flows.login import record_authentication
@@ -14,11 +14,12 @@ from plans.log_in.step_up import (
     StepUp,
     StepUpRequired,
     TooManyTries,
+    offering,
     require_step_up,
-    step_up_by_code,
     step_up_of,
 )
 from plans.models import Event, User
+from plans.refusal import Refused
 from tests.web.api_scene import now, person
 from tests.web.factors import App
 
@@ -113,7 +114,6 @@ def test_where_none_is_required_it_says_that_it_was_a_password(settings, aram):
     at = now()
 
     assert step_up_of(request_of(aram), now=at) == StepUp(("pwd",), at)
-    assert step_up_by_code(aram, "", now=at) == StepUp(("pwd",), at)
     app = App(aram)
     real = step_up_of(used(aram, id=app.row.pk, type="totp"), now=now())
     assert real is not None
@@ -128,37 +128,65 @@ def test_an_act_that_needs_one_says_so(aram):
 # ---- by a code, for machines
 
 
+def offer(user: User, code: str, *, at: datetime, address: str = "10.0.0.7") -> StepUp:
+    """Let an act use the code up that nothing else refuses."""
+    with offering(user, code, now=at, address=address) as offered:
+        return offered.use()
+
+
 def test_a_code_stands_for_a_session_once(aram):
     app, at = App(aram), now()
     code = app.code(at=at.timestamp())
 
-    assert step_up_by_code(aram, code, now=at, address="10.0.0.7") == StepUp(("totp",), at)
+    assert offer(aram, code, at=at) == StepUp(("totp",), at)
     event = Event.objects.get(kind="stepped_up")
     assert event.sentence == "Aram confirmed who they are with an authenticator app."
     with pytest.raises(WrongCode):
-        step_up_by_code(aram, code, now=at, address="10.0.0.7")
+        offer(aram, code, at=at)
     assert Event.objects.get(kind="login_failed").payload["step"] == "code"
 
 
-def test_without_a_code_it_is_asked_for(aram):
-    with pytest.raises(StepUpRequired, match="one-time code"):
-        step_up_by_code(aram, " ", now=now())
+def test_an_act_that_is_refused_leaves_the_code_good_and_is_no_try(aram):
+    app, at = App(aram), now()
+    code = app.code(at=at.timestamp())
+
+    def refused(*, late: bool) -> None:
+        with offering(aram, code, now=at) as offered:
+            if late:
+                offered.use()
+            raise Refused("no")
+
+    for late in (False, True) * 5:
+        with pytest.raises(Refused, match="no"):
+            refused(late=late)
+    assert not Event.objects.filter(kind="stepped_up").exists()
+    assert offer(aram, code, at=at) == StepUp(("totp",), at)
+
+
+def test_an_act_that_needs_no_code_uses_none_up(aram):
+    app, at = App(aram), now()
+    code = app.code(at=at.timestamp())
+
+    for _ in range(9):
+        with offering(aram, code, now=at):
+            pass
+    assert not Event.objects.filter(kind="stepped_up").exists()
+    assert offer(aram, code, at=at) == StepUp(("totp",), at)
 
 
 def test_guessing_is_stopped_where_it_comes_from_and_nowhere_else(aram):
     app, at = App(aram), now()
     for _ in range(5):
         with pytest.raises(WrongCode):
-            step_up_by_code(aram, "12", now=at, address="10.0.0.66")
+            offer(aram, "12", at=at, address="10.0.0.66")
 
     with pytest.raises(TooManyTries):
-        step_up_by_code(aram, app.code(at=at.timestamp()), now=at, address="10.0.0.66")
-    let_in = step_up_by_code(aram, app.code(at=at.timestamp()), now=at, address="10.0.0.7")
-    assert let_in.methods == ("totp",)
+        offer(aram, app.code(at=at.timestamp()), at=at, address="10.0.0.66")
+    assert offer(aram, app.code(at=at.timestamp()), at=at).methods == ("totp",)
 
 
 def test_where_none_is_required_a_code_that_is_given_must_still_be_right(settings, aram):
     settings.REQUIRE_MFA = False
 
     with pytest.raises(WrongCode, match="enrolled nothing that shows codes"):
-        step_up_by_code(aram, "123456", now=now())
+        offer(aram, "123456", at=now())

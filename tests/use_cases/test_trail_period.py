@@ -26,7 +26,7 @@ from reports.verify_trail import (
     chained,
     verify_files,
 )
-from tests.builders import a_draft
+from tests.builders import a_draft, an_approved
 from tests.web.api_scene import Scene, now
 
 pytestmark = pytest.mark.django_db
@@ -158,3 +158,87 @@ def test_a_later_edge_does_not_hide_that_the_period_began_before(stream, tmp_pat
     later[0]["trail"]["since"] = lines()[0]["trail"]["since"]
     found = verified(later, tmp_path)
     assert (found.exit, "it begins at" in found.sentence) == (UNCHECKED, True)
+
+
+def seq_at(told: list[Line], stream: str, minute: int) -> int:
+    """Return the number of the stream's event of that minute."""
+    told_of = [line["event"] for line in told if line.get("event", {}).get("stream") == stream]
+    return next(one["seq"] for one in told_of if one["sentence"] == f"Minute {minute}.")
+
+
+def without(told: list[Line], stream: str, numbers: range) -> list[Line]:
+    return [
+        line
+        for line in told
+        if "event" not in line
+        or line["event"]["stream"] != stream
+        or line["event"]["seq"] not in numbers
+    ]
+
+
+def test_an_edge_that_is_told_twice_hides_no_events(stream, tmp_path):
+    """The first has the heads that were signed; the second says to begin further on."""
+    told = lines()
+    first, last = seq_at(told, stream, 11), seq_at(told, stream, 15)
+    hashes = {line["event"]["seq"]: line["hash"] for line in told if "event" in line
+              and line["event"]["stream"] == stream}  # fmt: skip
+    edge = next(place for place, line in enumerate(told) if line.get("edge") == "before")
+    again = json.loads(json.dumps(told[edge]))
+    again["heads"][stream] = [last, hashes[last]]
+    for whole in (True, False):
+        told_twice = [*told[: edge + 1], again | {"whole": whole}, *told[edge + 1 :]]
+        found = verified(without(told_twice, stream, range(first, last + 1)), tmp_path)
+        assert found.exit in {BROKEN, BAD_SIGNATURE}, found.sentence
+
+
+def test_a_proof_of_one_stream_does_not_move_the_end_of_all(stream, tmp_path):
+    """Checkpoint 8 knows the system's events that are there, and the plan's that are not."""
+    until = BEGAN + timedelta(minutes=39)
+    told, of_one = lines(until=until), lines("system", until=until)
+    assert told[0]["trail"]["between"] == [3, 8]
+    later = [place for place, line in enumerate(told) if "checkpoint" in line][-2:]
+    kept = [line for place, line in enumerate(told) if place not in later]
+    last = seq_at(told, stream, 25)
+    kept = without(kept, stream, range(last + 1, last + 99))
+    moved = next(line for line in of_one if line.get("edge") == "after")
+    found = verified([*kept, moved], tmp_path)
+    assert "(checkpoint 8)" not in found.sentence
+    assert found.exit == UNCHECKED, found.sentence
+
+
+def test_a_plan_is_told_from_its_first_event_on(stream, tmp_path):
+    """An export that is no period begins with the first event, whatever is left of it."""
+    told = lines(stream, since=None, until=None)
+    assert verified(told, tmp_path).exit == HOLDS
+    cut = without(told, stream, range(1, seq_at(told, stream, 20)))
+    assert verified(cut, tmp_path).exit == BROKEN
+    dated = json.loads(json.dumps(cut))
+    dated[0]["trail"]["since"] = f"{BEGAN:%Y-%m-%dT%H:%M:%S.%fZ}"
+    assert verified(dated, tmp_path).exit != HOLDS
+
+
+def test_a_plan_is_told_with_its_approvals(tmp_path):
+    scene = Scene()
+    plan = an_approved(scene)
+    assert take_checkpoint(why="test", now=now()) is not None
+    told = lines(plan.stream_key, since=None, until=None)
+    assert verified(told, tmp_path).exit == HOLDS
+    found = verified([line for line in told if "grant" not in line], tmp_path)
+    assert (found.exit, "signed approval" in found.sentence) == (BAD_SIGNATURE, True)
+
+
+def test_to_when_a_whole_trail_reaches_is_said_by_what_is_signed(stream, tmp_path):
+    """Whoever cuts the end off can write any time into the heading."""
+    told = lines(since=None, until=None)
+    cut = lines(since=None, until=BEGAN + timedelta(minutes=23))
+    at = BEGAN + timedelta(minutes=26)
+    cut[0]["trail"] = told[0]["trail"] | {"at": f"{at:%Y-%m-%dT%H:%M:%S.%fZ}"}
+    of_one = [line for line in lines(stream, since=None, until=None) if "proof" in line]
+    for file in (cut, [*cut, *of_one]):
+        notes = verified(file, tmp_path).notes
+        assert any("newest checkpoint in it is 6, of" in note for note in notes), notes
+    hidden = without(told, stream, range(1, seq_at(told, stream, 20)))
+    for line in hidden:
+        if "checkpoint" in line:
+            line["edge"] = "before"
+    assert verified(hidden, tmp_path).exit == BROKEN

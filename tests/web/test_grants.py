@@ -7,12 +7,12 @@ from django.urls import reverse
 
 from plans.approvals import approval
 from plans.drafting.drafting import TenantChoice
-from plans.log_in.step_up import StepUp
 from plans.models import Grant, Plan
 from plans.policies.keeping import save_policy_text
 from tests.builders import a_draft, a_started, an_approved, policy_text
 from tests.use_cases.adjusted import change
 from tests.web.api_scene import Scene, approved, configure, handed_in, now, post, url
+from tests.web.factors import App
 from tests.web.page_scene import browser, state_of, submitted, text_of
 from tests.web.test_approval_pages import revise
 
@@ -128,19 +128,12 @@ def test_rest_approves_nothing_without_a_right_code_where_one_is_required(scene,
     assert not Grant.objects.exists()
 
 
-def test_a_code_that_is_right_stands_in_the_grant(scene, settings, monkeypatch):
+def test_a_code_that_is_right_stands_in_the_grant(scene, settings):
     handed_in(scene)
     settings.REQUIRE_MFA = True
-    asked = []
-
-    def by_code(user, code, *, now, **_where):
-        asked.append((user, code))
-        return StepUp(("totp",), now)
-
-    monkeypatch.setattr("plans.api.step_up.step_up_by_code", by_code)
-    answer = post(scene.client(scene.aram), url("approve"), {"code": "123456"})
+    code = App(scene.aram).code()
+    answer = post(scene.client(scene.aram), url("approve"), {"code": code})
     assert answer.status_code == 200, answer.json()
-    assert asked == [(scene.aram, "123456")]
     assert Grant.objects.get().methods == ["totp"]
 
 

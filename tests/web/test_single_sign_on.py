@@ -123,6 +123,44 @@ def test_another_subject_with_the_same_address_does_not_come_in(
     assert mailed.to == ["olga@example.org"]
 
 
+def test_the_same_subject_at_another_provider_is_somebody_else(settings, scene, idp):
+    """Subjects are unique at one issuer: behind the next one "42" may be anybody."""
+    come_back(Client(), idp)
+    browser = Client()
+    with identity_provider() as other:
+        trust(settings, other)
+        other.claims |= {"email": "rita@example.org"}
+        answer = come_back(browser, other)
+
+    assert not is_in(browser)
+    assert (answer.status_code, SocialAccount.objects.count()) == (403, 1)
+    assert "olga@example.org belongs to another account" in text_of(answer)
+
+
+def test_an_address_with_letters_that_only_a_database_calls_the_same_is_another(
+    settings, scene, idp
+):
+    """On PostgreSQL the dotless i has the same capital as ours."""
+    trust(settings, idp, creates_people=True)
+    people = User.objects.count()
+    idp.claims |= {"email": "r\u0131ta@example.org"}
+    browser = Client()
+    answer = come_back(browser, idp)
+
+    assert not is_in(browser)
+    assert (answer.status_code, User.objects.count()) == (403, people)
+
+
+def test_a_name_of_any_length_is_one_line_that_can_be_kept(settings, scene, idp):
+    trust(settings, idp, creates_people=True)
+    idp.claims |= {"email": "new@example.org", "name": "A\nB " + "x" * 500}
+    come_back(Client(), idp)
+
+    made = User.objects.get(email="new@example.org")
+    assert made.name.startswith("A B xx")
+    assert len(made.name) == 120
+
+
 def test_once_the_old_one_is_released_the_next_is_bound(scene, idp):
     come_back(Client(), idp)
     client, where = scene.client(scene.ada), "/api/v1/people/olga@example.org/release-log-in"
