@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db.models import Count
 
 from batches.live.points_to_weigh import LOOKED_AT, Before, Point, points_to_weigh
-from batches.models import Rollback
+from batches.models import Rollback, RollbackDrill
 from batches.rollback.rollback import headline
 from plans.drafting.drafting import current_revision, policy_of
 from plans.models import Plan, PlanTenant, User
@@ -46,10 +46,12 @@ def weighing_of(plan: Plan, snapshot: Mapping[str, Any], person: User) -> Weighi
         policy,
         sizes,
         version=plan.release.version,
+        standing=plan.release.standing,
         running=snapshot["plan"]["from_versions"],
         before=taken_back_before([plan], person).get(plan.pk, ()),
         # Nothing is promised for a release without a way back; the page says so by itself.
         first_over=whole["first_over"] if whole and not plan.release.irreversible else None,
+        rehearsal=plan.pk in rehearsals([plan]),
     )
     soak = span(sum(batch.soak_seconds for batch in policy.batches))
     return Weighing(sizes=sizes, soak=soak, points=tuple(points))
@@ -67,6 +69,12 @@ def sizes_of(ids: Sequence[UUID]) -> dict[UUID, tuple[int, ...]]:
     for plan_id, _number, n in rows:
         found[plan_id].append(n)
     return {plan_id: tuple(sizes) for plan_id, sizes in found.items()}
+
+
+def rehearsals(plans: Sequence[Plan]) -> set[UUID]:
+    """Return which of the plans are rehearsals: what they put on, the console takes back."""
+    drills = RollbackDrill.objects.filter(plan__in=plans, kind=RollbackDrill.REHEARSAL)
+    return set(drills.values_list("plan_id", flat=True))
 
 
 def taken_back_before(plans: Sequence[Plan], person: User) -> dict[UUID, tuple[Before, ...]]:

@@ -10,7 +10,7 @@ from batches.models import Rollback
 from batches.rollout import planning
 from plans.approvals import approval
 from plans.drafting.drafting import PlanDraft, TenantChoice
-from plans.models import Plan, RoleBinding
+from plans.models import Plan, Release, RoleBinding
 from plans.policies.keeping import save_policy_text
 from plans.releases.registering import register_release
 from tests.web.api_scene import POLICY_TEXT, Scene, configure, now, person
@@ -207,9 +207,26 @@ def test_a_plan_without_a_risk_says_what_was_looked_at(scene):
     # Which version its tenants run is not known here; that is said above.
     assert plan.old_versions
     page = page_of(browser(scene.olga), plan)
-    assert "Besides what is said above, nothing stands out. Looked at: how many go first" in page
+    assert (
+        "Besides what is said above, nothing stands out. Looked at: whether the release is trusted"
+        in page
+    )
     Plan.objects.update(old_versions=[])
     assert "> <span>Nothing stands out. Looked at" in page_of(browser(scene.olga), plan)
+
+
+def test_a_release_in_quarantine_stands_first_here_and_in_the_inbox(scene):
+    plan = submitted(scene)
+    Release.objects.update(state=Release.QUARANTINED, state_why="It leaks.")
+
+    for page in (
+        page_of(browser(scene.aram), plan),
+        text_of(browser(scene.aram).get("/approvals/")),
+    ):
+        assert (
+            "Approved or not, it does not start: release 1.5.0 is in quarantine: It leaks." in page
+        )
+        assert "nothing stands out" not in page.lower()
 
 
 def test_nobody_reads_of_a_rollback_in_a_plan_that_is_not_theirs_to_see(scene):
