@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -91,11 +92,13 @@ def taken_back_before(plans: Sequence[Plan], person: User) -> dict[UUID, tuple[B
         .select_related("plan", "by")
         .order_by("-triggered_at")[:ROWS_READ]
     )
-    told: dict[UUID, list[Before]] = defaultdict(list)
+    told: dict[UUID, dict[UUID, Before]] = defaultdict(dict)
     for row in rows:
-        release = told[row.plan.release_id]
-        if len(release) < BEFORE_SHOWN:
-            release.append(
-                Before(str(row.plan_id), row.plan.external_id, row.touched, headline(row))
-            )
-    return {plan.pk: tuple(told.get(plan.release_id, ())) for plan in plans}
+        # Once for each plan, by what began it: a further try says nothing more of the release.
+        told[row.plan.release_id][row.plan_id] = Before(
+            str(row.plan_id), row.plan.external_id, row.touched, headline(row)
+        )
+    return {
+        plan.pk: tuple(islice(told.get(plan.release_id, {}).values(), BEFORE_SHOWN))
+        for plan in plans
+    }

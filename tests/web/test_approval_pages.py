@@ -1,5 +1,6 @@
 """The approval panel, the acts beside it, and the inbox."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -213,6 +214,27 @@ def test_a_plan_without_a_risk_says_what_was_looked_at(scene):
     )
     Plan.objects.update(old_versions=[])
     assert "> <span>Nothing stands out. Looked at" in page_of(browser(scene.olga), plan)
+
+
+def test_a_plan_that_was_taken_back_twice_is_told_once_by_what_began_it(scene):
+    autumn = submitted(scene, "autumn")
+    taken_back(autumn)
+    first = Rollback.objects.get()
+    later = first.triggered_at + timedelta(minutes=5)
+    Rollback.objects.create(
+        plan=autumn,
+        scope="plan",
+        trigger="retry",
+        reason="another try",
+        triggered_at=later,
+        clock_from=later,
+        deadline=later,
+        finished_at=later,
+        touched=1,
+    )
+    page = page_of(browser(scene.aram), submitted(scene))
+    assert "from 2 tenants of autumn: The console rolled back" in page
+    assert page.count("was taken back before") == 1
 
 
 def test_a_release_in_quarantine_stands_first_here_and_in_the_inbox(scene):
