@@ -216,6 +216,15 @@ def test_a_plan_without_a_risk_says_what_was_looked_at(scene):
     assert "> <span>Nothing stands out. Looked at" in page_of(browser(scene.olga), plan)
 
 
+def test_a_plan_that_expired_says_why_and_what_to_do(scene):
+    plan = submitted(scene)
+    Plan.objects.update(state="expired")
+    page = page_of(browser(scene.mara), plan)
+    assert "not everybody had approved by" in page
+    assert "<em>Plan again</em> asks anew" in page
+    assert "It was not approved" in page_of(browser(scene.rita), plan)
+
+
 def test_a_plan_that_was_taken_back_twice_is_told_once_by_what_began_it(scene):
     autumn = submitted(scene, "autumn")
     taken_back(autumn)
