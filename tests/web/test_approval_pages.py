@@ -10,6 +10,7 @@ from django.urls import reverse
 from batches.models import Rollback
 from batches.rollout import planning
 from plans.approvals import approval
+from plans.approvals.approval import expire
 from plans.drafting.drafting import PlanDraft, TenantChoice
 from plans.models import Plan, Release, RoleBinding
 from plans.policies.keeping import save_policy_text
@@ -218,7 +219,8 @@ def test_a_plan_without_a_risk_says_what_was_looked_at(scene):
 
 def test_a_plan_that_expired_says_why_and_what_to_do(scene):
     plan = submitted(scene)
-    Plan.objects.update(state="expired")
+    later = now() + timedelta(days=30)
+    expire(plan_id=plan.pk, now=later)
     page = page_of(browser(scene.mara), plan)
     assert "not everybody had approved by" in page
     assert "<em>Plan again</em> asks anew" in page
