@@ -1,8 +1,10 @@
 """The admin pages of reports, endpoints and deliveries."""
 
 from datetime import datetime
+from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from plans.admin.acts import Act, as_action
@@ -60,6 +62,26 @@ def _send_again(delivery: Delivery, by: User, _reason: str, now: datetime) -> No
     send_again(delivery_id=delivery.pk, by=by, now=now)
 
 
+class ByOutcome(admin.SimpleListFilter):
+    """Finds what has not arrived."""
+
+    title = "outcome"
+    parameter_name = "outcome"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Name what can have become of a delivery."""
+        return [("waiting", "Waiting"), ("given_up", "Given up"), ("delivered", "Delivered")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
+        """Return the deliveries of the chosen outcome."""
+        if self.value() == "delivered":
+            return queryset.filter(delivered_at__isnull=False)
+        if self.value() in {"waiting", "given_up"}:
+            given_up = self.value() == "given_up"
+            return queryset.filter(delivered_at=None, given_up_at__isnull=not given_up)
+        return queryset
+
+
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnlyAdmin):
     """Who was told what, and what became of it."""
@@ -70,11 +92,11 @@ class DeliveryAdmin(ReadOnlyAdmin):
         "announcement",
         "outcome",
         "attempts",
-        "next_at",
         "last_error",
+        "next_try",
     )
     list_select_related = ("announcement",)
-    list_filter = ("channel",)
+    list_filter = (ByOutcome, "channel")
     search_fields = ("target", "last_error")
     actions = (
         as_action(
@@ -86,3 +108,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
             )
         ),
     )
+
+    @admin.display(description="Next try", ordering="next_at")
+    def next_try(self, delivery: Delivery) -> datetime | None:
+        """Return when it is tried again; nothing where it is not."""
+        return delivery.next_at if delivery.outcome() == "waiting" else None

@@ -1,5 +1,6 @@
 """The form of a machine that is told of alerts: its address is judged, its secret goes one way."""
 
+import re
 from typing import Any
 
 from django import forms
@@ -14,6 +15,7 @@ from upgradeconsole.outbound import refusal_of
 from upgradeconsole.sealing import KeysUnusable
 
 SHORTEST_SECRET = 16
+NAME = re.compile(r"[a-z][a-z_]*\Z")
 
 
 class EndpointForm(AnyModelForm):
@@ -50,6 +52,17 @@ class EndpointForm(AnyModelForm):
         if problems := turning_problems(name):
             raise forms.ValidationError(problems)
         return name
+
+    def clean_kinds(self) -> list[str]:
+        """Refuse what is no list of names: no alert could be held against it."""
+        kinds: Any = self.cleaned_data["kinds"] or []
+        if isinstance(kinds, list) and all(
+            isinstance(one, str) and NAME.match(one) for one in kinds
+        ):
+            return kinds
+        raise forms.ValidationError(
+            'Write a list of names, as ["breach", "rollback_failed"]; [] means every kind.'
+        )
 
     def clean_url(self) -> str:
         """Refuse an address that would never be connected to, as far as that can be told now."""

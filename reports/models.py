@@ -148,7 +148,10 @@ class Announcement(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.alert_id or self.event.get('subject')} {self.status}"
+        told = self.event.get("data", {})
+        plan = told.get("external_id")
+        what = told.get("kind") or self.event.get("subject")
+        return f"{what} of {plan}, {self.status}" if plan else f"{what} {self.status}"
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):

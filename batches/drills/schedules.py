@@ -277,6 +277,19 @@ def schedules(user: User) -> Sequence[DrillSchedule]:
     return list(seen.prefetch_related("approvals__user"))
 
 
+def may_agree(user: User, schedule: DrillSchedule, *, at: datetime) -> bool:
+    """Tell whether the person's yes is one that the schedule still waits for."""
+    if schedule.by_id == user.pk or any(yes.user_id == user.pk for yes in schedule.approvals.all()):
+        return False
+    missing = missing_roles(schedule)
+    return bool(missing and roles_over_schedule(user, schedule, at=at).intersection(missing))
+
+
+def waiting_for(user: User, *, now: datetime) -> list[DrillSchedule]:
+    """Return the schedules that wait for the person's yes."""
+    return [one for one in schedules(user) if one.enabled and may_agree(user, one, at=now)]
+
+
 def _tell(
     schedule: DrillSchedule, kind: str, sentence: str, by: User, now: datetime, via: str
 ) -> None:

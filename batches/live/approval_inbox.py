@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 
 from batches.live.plan_list import from_versions
 from batches.live.points_to_weigh import Before, Point, points_to_weigh
-from batches.live.weighing import sizes_of, taken_back_before
+from batches.live.weighing import rehearsals, sizes_of, taken_back_before
 from batches.placebo.beside import Beside, beside_revision
 from batches.quotes.quote import Quote
 from batches.rollout.readiness import quote_for
@@ -48,6 +48,7 @@ def inbox(person: User, *, now: datetime) -> list[InboxLine]:
     versions = from_versions(plans)
     sizes = sizes_of([plan.pk for plan in plans])
     before = taken_back_before(plans, person)
+    rehearsed = rehearsals(plans)
     lines: list[InboxLine] = []
     for request in requests:
         sizes_here = sizes.get(request.plan_id, ())
@@ -82,6 +83,7 @@ def inbox(person: User, *, now: datetime) -> list[InboxLine]:
                     sizes_here,
                     versions.get(request.plan_id, ()),
                     before.get(request.plan_id, ()),
+                    rehearsal=request.plan_id in rehearsed,
                 ),
             )
         )
@@ -93,6 +95,8 @@ def _points(
     sizes: Sequence[int],
     running: Sequence[str],
     before: Sequence[Before],
+    *,
+    rehearsal: bool,
 ) -> tuple[Point, ...]:
     """Return what to weigh before a start; a change of a running plan speaks for itself.
 
@@ -106,9 +110,11 @@ def _points(
         policy,
         sizes,
         version=release.version,
+        standing=release.standing,
         running=running,
         before=before,
         first_over=None,
+        rehearsal=rehearsal,
     )
     return tuple(told)
 

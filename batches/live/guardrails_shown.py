@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from batches.guardrails.measured_words import cause_words
+from batches.guardrails.measured_words import IDLE, cause_words
 from batches.guardrails.nearness import WHO
 from batches.guardrails.pinned_policy import Limit, limits_of
 from batches.live.sparkline import sparkline
@@ -28,13 +28,18 @@ def guardrails_shown(
     """Return each guardrail with its number, what was last ruled on it, and why."""
     ruled = {state.key: state for state in GuardrailState.objects.filter(plan=plan)}
     return [
-        _guardrail(plan, limit, ruled.get(limit.key), irreversible=irreversible)
+        _guardrail(plan, policy, limit, ruled.get(limit.key), irreversible=irreversible)
         for limit in limits_of(policy)
     ]
 
 
 def _guardrail(
-    plan: Plan, limit: Limit, state: GuardrailState | None, *, irreversible: bool
+    plan: Plan,
+    policy: UpgradePolicy,
+    limit: Limit,
+    state: GuardrailState | None,
+    *,
+    irreversible: bool,
 ) -> dict[str, Any]:
     told: dict[str, Any] = {
         "key": limit.key,
@@ -59,6 +64,7 @@ def _guardrail(
         "since": None,
         "last_good_at": None,
         "next": "",
+        "stays_away": "",
         "breached_by": [],
         "stands_out": [],
         "recent": [],
@@ -69,12 +75,25 @@ def _guardrail(
         told |= _ruled(limit, state)
     if str(plan.state) not in JUDGED:
         told["next"] = ""
+    elif str(plan.state) == "running" and told["verdict"] == "no_data":
+        told["stays_away"] = _stays_away(policy, told["cause"], irreversible=irreversible)
     if irreversible and "roll " in told["next"]:
         told["next"] = told["next"].replace(
             f"roll {WHO[limit.scope]} back", "stop the plan; nothing is restored"
         )
     told["label"] = VERDICT_WORDS.get(told["verdict"], told["verdict"])
     return told
+
+
+def _stays_away(policy: UpgradePolicy, cause: str, *, irreversible: bool) -> str:
+    """Return what happens when its data stays away; empty where nothing does, or nobody called."""
+    if cause == IDLE:
+        return ""
+    then = "the batch is held for a person"
+    if policy.on.missing_metrics == "rollback" and not irreversible:
+        newest = policy.rollback.scope == "batch"
+        then = f"{'the newest batch' if newest else 'everything'} is taken back"
+    return f"Missing for {policy.limits.missing_metrics_minutes:g} min: {then}."
 
 
 def _ruled(limit: Limit, state: GuardrailState) -> dict[str, Any]:

@@ -16,8 +16,8 @@ FEW = 4
 """With fewer tenants than this no first batch is small."""
 
 LOOKED_AT = (
-    "Looked at: how many go first, the soaks, what takes it back by itself and"
-    " in which time, and whether a plan that you may see had to take this release back."
+    "Looked at: whether the release is trusted, how many go first, the soaks, what takes it back by"
+    " itself and in which time, and whether a plan that you may see had to take this release back."
 )
 
 
@@ -44,16 +44,22 @@ def points_to_weigh(
     sizes: Sequence[int],
     *,
     version: str,
+    standing: str,
     running: Sequence[str],
     before: Sequence[Before],
     first_over: int | None,
+    rehearsal: bool = False,
 ) -> list[Point]:
     """Return what to weigh, the gravest first; `sizes` are the tenants of each batch in its order.
 
-    `running`: the versions that its tenants are known to run now. `first_over`: the number of the
-    first batch after which all could not be back in time.
+    `standing`: why nothing of the release may be installed, empty while it is trusted. `running`:
+    the versions that its tenants are known to run now. `first_over`: the number of the first batch
+    after which all could not be back in time. A `rehearsal` is taken back by the console itself.
     """
-    told = [
+    told = (
+        [Point(f"Approved or not, it does not start: {standing.rstrip('.')}.")] if standing else []
+    )
+    told += [
         Point(
             f"{version} was taken back before, from {_count(one.tenants)} of {one.external_id}:"
             f" {one.said}",
@@ -62,7 +68,7 @@ def points_to_weigh(
         for one in before
     ]
     sentences = [
-        *_way_back(policy, first_over),
+        *_way_back(policy, first_over, rehearsal),
         *_already(version, running),
         *_beginning(policy, sizes),
         *_soaks(policy, sizes),
@@ -70,14 +76,14 @@ def points_to_weigh(
     return told + [Point(sentence) for sentence in sentences]
 
 
-def _way_back(policy: UpgradePolicy, first_over: int | None) -> list[str]:
+def _way_back(policy: UpgradePolicy, first_over: int | None, rehearsal: bool) -> list[str]:
     told = []
     if first_over is not None:
         told.append(
             f"From batch {first_over} on, all could not be taken back in time: it does not begin"
             " before restores prove faster or the policy changes."
         )
-    if not _metrics_take_back(policy):
+    if not rehearsal and not _metrics_take_back(policy):
         told.append("No metric takes anything back by itself: a person has to.")
     idle = sorted({rule.kpi for rule in policy.guardrails if rule.dry_run})
     if idle:

@@ -3,13 +3,14 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Count
 
 from batches.live.points_to_weigh import LOOKED_AT, Before, Point, points_to_weigh
-from batches.models import Rollback
+from batches.models import Rollback, RollbackDrill
 from batches.rollback.rollback import headline
 from plans.drafting.drafting import current_revision, policy_of
 from plans.models import Plan, PlanTenant, User
@@ -46,10 +47,12 @@ def weighing_of(plan: Plan, snapshot: Mapping[str, Any], person: User) -> Weighi
         policy,
         sizes,
         version=plan.release.version,
+        standing=plan.release.standing,
         running=snapshot["plan"]["from_versions"],
         before=taken_back_before([plan], person).get(plan.pk, ()),
         # Nothing is promised for a release without a way back; the page says so by itself.
         first_over=whole["first_over"] if whole and not plan.release.irreversible else None,
+        rehearsal=plan.pk in rehearsals([plan]),
     )
     soak = span(sum(batch.soak_seconds for batch in policy.batches))
     return Weighing(sizes=sizes, soak=soak, points=tuple(points))
@@ -69,6 +72,12 @@ def sizes_of(ids: Sequence[UUID]) -> dict[UUID, tuple[int, ...]]:
     return {plan_id: tuple(sizes) for plan_id, sizes in found.items()}
 
 
+def rehearsals(plans: Sequence[Plan]) -> set[UUID]:
+    """Return which of the plans are rehearsals: what they put on, the console takes back."""
+    drills = RollbackDrill.objects.filter(plan__in=plans, kind=RollbackDrill.REHEARSAL)
+    return set(drills.values_list("plan_id", flat=True))
+
+
 def taken_back_before(plans: Sequence[Plan], person: User) -> dict[UUID, tuple[Before, ...]]:
     """Return the newest rollbacks of each plan's release that the person may see, rehearsals apart.
 
@@ -83,11 +92,13 @@ def taken_back_before(plans: Sequence[Plan], person: User) -> dict[UUID, tuple[B
         .select_related("plan", "by")
         .order_by("-triggered_at")[:ROWS_READ]
     )
-    told: dict[UUID, list[Before]] = defaultdict(list)
+    told: dict[UUID, dict[UUID, Before]] = defaultdict(dict)
     for row in rows:
-        release = told[row.plan.release_id]
-        if len(release) < BEFORE_SHOWN:
-            release.append(
-                Before(str(row.plan_id), row.plan.external_id, row.touched, headline(row))
-            )
-    return {plan.pk: tuple(told.get(plan.release_id, ())) for plan in plans}
+        # Once for each plan, by what began it: a further try says nothing more of the release.
+        told[row.plan.release_id][row.plan_id] = Before(
+            str(row.plan_id), row.plan.external_id, row.touched, headline(row)
+        )
+    return {
+        plan.pk: tuple(islice(told.get(plan.release_id, {}).values(), BEFORE_SHOWN))
+        for plan in plans
+    }

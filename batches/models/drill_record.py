@@ -8,6 +8,9 @@ from django.db import models
 from plans.models import OfPlans, Tenant, User
 from plans.models.rights import sight
 
+NAMES_SHOWN = 6
+"""Of how many tenants of a schedule the names are said."""
+
 
 def fault_words(inject: str) -> str:
     """Return a fault as people say it."""
@@ -154,6 +157,17 @@ class DrillSchedule(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def tenant_words(self) -> str:
+        """Return who is taken there and back at each run."""
+        keys = self.tenant_choice.get("keys", ())
+        labels = self.tenant_choice.get("labels", {})
+        if keys:
+            more = len(keys) - NAMES_SHOWN
+            return ", ".join(keys[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        if labels:
+            return "all with " + ", ".join(f"{name}={labels[name]}" for name in sorted(labels))
+        return "all tenants"
 
     def fault_words(self) -> list[str]:
         """Return what goes wrong on purpose, in its turns."""

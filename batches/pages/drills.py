@@ -43,10 +43,12 @@ def drill_list(request: HttpRequest) -> HttpResponse:
     context |= {
         "drills": list(context["page"]),
         "schedules": [
-            (row, missing, row.by_id != user.pk and bool(held.intersection(missing)))
+            (
+                row,
+                drill_schedules.missing_roles(row),
+                drill_schedules.may_agree(user, row, at=timezone.now()),
+            )
             for row in drill_schedules.schedules(user)
-            for missing in [drill_schedules.missing_roles(row)]
-            for held in [drill_schedules.roles_over_schedule(user, row, at=timezone.now())]
         ],
         "outcomes": OUTCOMES,
         "faults": [(word, fault_words(word)) for word, _label in RollbackDrill.INJECTS],

@@ -10,6 +10,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from batches.drills import schedules as drill_schedules
 from batches.live.approval_inbox import decided_by, inbox
 from batches.live.first_steps import first_steps
 from batches.live.plan_list import PLANS_PER_PAGE, filtered, lines, tiles
@@ -108,6 +109,7 @@ def approval_inbox(request: HttpRequest) -> HttpResponse:
         "waiting": waiting,
         "decided": decided_by(user),
         "reviews": to_review(user, now=timezone.now()),
+        "schedules": drill_schedules.waiting_for(user, now=timezone.now()),
     }
     return render(request, "batches/approval_inbox.html", context)
 

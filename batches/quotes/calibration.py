@@ -97,5 +97,6 @@ def _past(row: Rollback) -> PastRollback:
         quoted=row.quote_seconds or 0.0,
         expected=row.expected_seconds,
         measured=row.seconds(),
-        missed=row.missed_at is not None,
+        # As the report counts: a promise about everybody is missed by whoever is not back.
+        missed=row.missed_at is not None or row.verified_at is None,
     )

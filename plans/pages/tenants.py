@@ -140,7 +140,8 @@ def tenant_import(request: HttpRequest) -> HttpResponse:
 
 def _import_words(result: ImportResult) -> str:
     counts = ", ".join(f"{result.count(word)} {word}" for word in ("new", "changed"))
-    return f"Imported: {counts}, {result.count('same')} the same."
+    left = " No versions were kept: no plugin was named." if result.versions_left else ""
+    return f"Imported: {counts}, {result.count('same')} the same.{left}"
 
 
 def _checked(result: ImportResult, sent: dict[str, Any]) -> dict[str, Any]:

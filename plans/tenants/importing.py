@@ -31,6 +31,8 @@ class ImportResult:
 
     rows: tuple[RowOutcome, ...]
     written: bool
+    versions_left: int = 0
+    """Of how many rows the version is not kept, since no plugin was named whose it is."""
 
     def count(self, status: str) -> int:
         """Return how many rows have the status."""
@@ -98,8 +100,9 @@ def import_tenants(
         changed.append(tenant)
         outcomes.append(RowOutcome(row.key, "changed", row.line, ", ".join(differences)))
     rows = tuple(sorted([*outcomes, *wrong], key=lambda outcome: outcome.line))
+    left = 0 if plugin else sum(1 for row in parsed.rows if row.version)
     if wrong or dry_run:
-        return ImportResult(rows, written=False)
+        return ImportResult(rows, written=False, versions_left=left)
     with transaction.atomic():
         # Two imports of the same tenants lock them in the same order, whatever that of their rows.
         written = sorted([*new, *changed], key=lambda tenant: tenant.key)
@@ -127,7 +130,7 @@ def import_tenants(
                 "changed": {row.key: row.why for row in outcomes if row.status == "changed"},
             },
         )
-    return ImportResult(rows, written=True)
+    return ImportResult(rows, written=True, versions_left=left)
 
 
 def beyond(reach: Reach, key: str) -> str:

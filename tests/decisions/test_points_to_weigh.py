@@ -24,7 +24,7 @@ CAREFUL = UpgradePolicy(
 
 def told(policy: UpgradePolicy, sizes=(5, 95), *, running=("1.4.2",)) -> list[str]:
     points = points_to_weigh(
-        policy, sizes, version="1.5.1", running=running, before=(), first_over=None
+        policy, sizes, version="1.5.1", standing="", running=running, before=(), first_over=None
     )
     return [point.sentence for point in points]
 
@@ -84,7 +84,7 @@ def test_the_last_batch_needs_no_soak_unless_a_hold_back_follows_it():
 def test_what_happened_before_comes_first_and_leads_there():
     before = [Before("some-id", "winter", 6, "The console rolled back the plan: bad.")]
     points = points_to_weigh(
-        CAREFUL, (5, 95), version="1.5.1", running=(), before=before, first_over=2
+        CAREFUL, (5, 95), version="1.5.1", standing="", running=(), before=before, first_over=2
     )
     assert points[0].plan_id == "some-id"
     assert points[0].sentence == (
@@ -97,3 +97,33 @@ def test_what_happened_before_comes_first_and_leads_there():
 def test_whoever_runs_the_version_already_is_told():
     assert told(CAREFUL, running=("1.4.2", "1.5.1"))[0].startswith("Some of its tenants run 1.5.1")
     assert told(CAREFUL, running=("1.5.1",))[0].startswith("Its tenants run 1.5.1 already")
+
+
+def test_a_release_that_nobody_may_install_comes_before_everything():
+    points = points_to_weigh(
+        CAREFUL,
+        (5, 95),
+        version="1.5.1",
+        standing="release 1.5.1 is in quarantine: It leaks.",
+        running=(),
+        before=[Before("some-id", "winter", 6, "bad")],
+        first_over=None,
+    )
+    assert points[0].sentence == (
+        "Approved or not, it does not start: release 1.5.1 is in quarantine: It leaks."
+    )
+
+
+def test_a_rehearsal_is_taken_back_by_the_console_whatever_its_metrics_say():
+    bare = replace(CAREFUL, guardrails=())
+    points = points_to_weigh(
+        bare,
+        (5, 95),
+        version="1.5.1",
+        standing="",
+        running=(),
+        before=(),
+        first_over=None,
+        rehearsal=True,
+    )
+    assert points == []

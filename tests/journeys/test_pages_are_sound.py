@@ -484,3 +484,16 @@ def test_the_navigation_needs_no_script(empty):
     nav.get_by_role("link", name="Sources").click()
     expect(page.get_by_role("heading", name="Sources", exact=True)).to_be_visible()
     page.close()
+
+
+def test_a_plan_is_rolled_back_without_scripts(busy):
+    plan = busy.stack.begin(busy.stack.take_tenants(2), policy="gated")
+    busy.stack.wait_for_calls(plan, "install", 1)
+    page = busy.people.page_of("olga", java_script_enabled=False)
+    page.goto(f"{busy.stack.url}/plans/{plan}/")
+
+    page.get_by_role("link", name="roll back", exact=True).click()
+    page.get_by_role("button", name="Roll back now").click()
+
+    busy.stack.wait_for(plan, "rolled_back")
+    page.close()

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from django.urls import reverse
 
 from batches.alerting import alerts
 from batches.models import Batch, TenantUpgrade
@@ -272,6 +273,23 @@ def test_the_watch_only_hands_ids_to_the_paperwork_cluster(scene, receiver, sett
     assert task.func() == "reports.tasks.deliver"
     assert task.args() == (list(Delivery.objects.order_by("pk").values_list("pk", flat=True)),)
     assert receiver.bodies == []
+
+
+def test_the_admin_finds_what_did_not_arrive_by_what_it_was_about(scene, client):
+    breach(scene.running())
+    announce_alerts(after(40))
+    given_up, *rest = Delivery.objects.order_by("pk")
+    Delivery.objects.filter(pk=given_up.pk).update(given_up_at=after(41), target="lost@example.org")
+    Delivery.objects.filter(pk__in=[row.pk for row in rest]).update(delivered_at=after(41))
+    scene.ada.is_staff = scene.ada.is_superuser = True
+    scene.ada.save()
+    client.force_login(scene.ada)
+    where = reverse("admin:reports_delivery_changelist")
+    found = client.get(where, {"outcome": "given_up"}).content.decode()
+    assert "lost@example.org" in found
+    assert "breach of" in found
+    assert "lost@example.org" not in client.get(where, {"outcome": "delivered"}).content.decode()
+    assert "lost@example.org" not in client.get(where, {"outcome": "waiting"}).content.decode()
 
 
 def test_an_administrator_sends_again_what_was_given_up(scene):

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from batches.guardrails.pinned_policy import limits_of
+from batches.live.guardrails_shown import guardrails_shown
 from batches.models import GuardrailState, Ruling
 from plans.drafting.drafting import current_revision, policy_of
 from plans.models import Plan
@@ -108,6 +109,10 @@ def test_a_plan_says_how_each_guardrail_stands_and_how_far_the_next_verdict_is(s
     assert rail["recent"] == [[1.0, 0.4, 5.0], [6.0, None, 5.0]]
     assert rail["stands_out"] == [{"tenant": "birch", "value": 9.1}]
     assert told["stops_again"] == []
+    shown = guardrails_shown(plan, policy, irreversible=False)
+    assert [one["stays_away"] for one in shown if one["key"] == key] == [
+        "Missing for 5 min: the batch is held for a person."
+    ]
     # What the next look could do is told for as long as there is one.
     Plan.objects.update(state="rolling_back")
     told = scene.client(scene.rita).get(url("")).json()

@@ -1,5 +1,6 @@
 """The approval panel, the acts beside it, and the inbox."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ from django.urls import reverse
 from batches.models import Rollback
 from batches.rollout import planning
 from plans.approvals import approval
+from plans.approvals.approval import expire
 from plans.drafting.drafting import PlanDraft, TenantChoice
-from plans.models import Plan, RoleBinding
+from plans.models import Plan, Release, RoleBinding
 from plans.policies.keeping import save_policy_text
 from plans.releases.registering import register_release
 from tests.web.api_scene import POLICY_TEXT, Scene, configure, now, person
@@ -207,9 +209,57 @@ def test_a_plan_without_a_risk_says_what_was_looked_at(scene):
     # Which version its tenants run is not known here; that is said above.
     assert plan.old_versions
     page = page_of(browser(scene.olga), plan)
-    assert "Besides what is said above, nothing stands out. Looked at: how many go first" in page
+    assert (
+        "Besides what is said above, nothing stands out. Looked at: whether the release is trusted"
+        in page
+    )
     Plan.objects.update(old_versions=[])
     assert "> <span>Nothing stands out. Looked at" in page_of(browser(scene.olga), plan)
+
+
+def test_a_plan_that_expired_says_why_and_what_to_do(scene):
+    plan = submitted(scene)
+    later = now() + timedelta(days=30)
+    expire(plan_id=plan.pk, now=later)
+    page = page_of(browser(scene.mara), plan)
+    assert "not everybody had approved by" in page
+    assert "<em>Plan again</em> asks anew" in page
+    assert "It was not approved" in page_of(browser(scene.rita), plan)
+
+
+def test_a_plan_that_was_taken_back_twice_is_told_once_by_what_began_it(scene):
+    autumn = submitted(scene, "autumn")
+    taken_back(autumn)
+    first = Rollback.objects.get()
+    later = first.triggered_at + timedelta(minutes=5)
+    Rollback.objects.create(
+        plan=autumn,
+        scope="plan",
+        trigger="retry",
+        reason="another try",
+        triggered_at=later,
+        clock_from=later,
+        deadline=later,
+        finished_at=later,
+        touched=1,
+    )
+    page = page_of(browser(scene.aram), submitted(scene))
+    assert "from 2 tenants of autumn: The console rolled back" in page
+    assert page.count("was taken back before") == 1
+
+
+def test_a_release_in_quarantine_stands_first_here_and_in_the_inbox(scene):
+    plan = submitted(scene)
+    Release.objects.update(state=Release.QUARANTINED, state_why="It leaks.")
+
+    for page in (
+        page_of(browser(scene.aram), plan),
+        text_of(browser(scene.aram).get("/approvals/")),
+    ):
+        assert (
+            "Approved or not, it does not start: release 1.5.0 is in quarantine: It leaks." in page
+        )
+        assert "nothing stands out" not in page.lower()
 
 
 def test_nobody_reads_of_a_rollback_in_a_plan_that_is_not_theirs_to_see(scene):

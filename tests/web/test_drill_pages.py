@@ -145,6 +145,18 @@ def test_a_schedule_is_made_agreed_to_run_and_switched_off(scene, mara):
     assert (refused.status_code, "You may not" in text_of(refused)) == (403, True)
 
 
+def test_a_schedule_stands_before_its_approvers_with_its_tenants(scene, mara):
+    schedule = a_schedule(scene, mara)
+    assert "on acorn, birch" in text_of(browser(scene.aram).get(LIST))
+    inbox = text_of(browser(scene.aram).get("/approvals/"))
+    assert "Drill schedules that wait for you" in inbox
+    assert "acorn, birch" in inbox
+    assert "Drill schedules" not in text_of(mara.get("/approvals/"))
+    act(browser(scene.aram), schedule, "approve")
+    assert "Drill schedules" not in text_of(browser(scene.aram).get("/approvals/"))
+    assert "Drill schedules" in text_of(browser(scene.sona).get("/approvals/"))
+
+
 @pytest.mark.parametrize("name", ["approve", "switch", "run"])
 def test_acts_on_schedules_are_posts_of_people_who_may_look(scene, mara, name):
     schedule = a_schedule(scene, mara)

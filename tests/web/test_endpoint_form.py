@@ -102,3 +102,11 @@ def test_a_stranger_sees_no_such_page(client):
     assert client.get(reverse(ADD)).status_code in (302, 403, 404)
     assert client.post(reverse(ADD), given()).status_code in (302, 403, 404)
     assert not Endpoint.objects.exists()
+
+
+@pytest.mark.parametrize("kinds", ["5", '"breach"', '{"breach": true}', "[5]", '["Breach!"]'])
+def test_kinds_are_a_list_of_names(ada, kinds):
+    answer = ada.post(reverse(ADD), given(kinds=kinds))
+    assert "Write a list of names" in answer.content.decode()
+    assert not Endpoint.objects.exists()
+    assert made(ada, kinds='["breach"]').kinds == ["breach"]

@@ -60,6 +60,18 @@ def test_a_dry_run_says_per_row_what_would_change_and_writes_nothing(mara):
     assert not Tenant.objects.filter(key="elm").exists()
 
 
+def test_versions_that_nobody_would_keep_are_told_before_and_after(mara):
+    given = {"form": "csv", "text": "tenant,version\nspruce,1.4.2\nwillow,\n"}
+    told = text_of(mara.post(IMPORT, given | {"act": "check"}))
+    assert "The versions would not be kept." in told
+    assert "1 row tells a version" in told
+    assert "would not be kept" not in text_of(
+        mara.post(IMPORT, given | {"act": "check", "plugin": "pay"})
+    )
+    done = mara.post(IMPORT, given | {"act": "import"}, follow=True)
+    assert "No versions were kept: no plugin was named." in said(done)
+
+
 def test_the_confirmed_import_writes_what_the_dry_run_showed(mara):
     sent = {"form": "csv", "text": ROWS, "plugin": "pay", "act": "import"}
     answer = mara.post(IMPORT, sent, follow=True)

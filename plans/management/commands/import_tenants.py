@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
+from plans.counted_words import counted
 from plans.tenants.importing import import_tenants
 
 FORM_OF_SUFFIX = {".csv": "csv", ".yaml": "yaml", ".yml": "yaml"}
@@ -50,3 +51,9 @@ class Command(BaseCommand):
             )
         counts = ", ".join(f"{result.count(w)} {w}" for w in ("new", "changed", "same"))
         self.stdout.write(f"{'Would be' if options['dry_run'] else 'Imported'}: {counts}")
+        if result.versions_left:
+            self.stdout.write(
+                f"The version of {counted(result.versions_left, 'row')}"
+                f" {'would not be' if options['dry_run'] else 'was not'} kept: say with --plugin"
+                " whose it is"
+            )
