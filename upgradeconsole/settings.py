@@ -11,6 +11,7 @@ from upgradeconsole.env import (
     env_database,
     env_hidden,
     env_hidden_list,
+    env_hosts,
     env_int,
     env_list,
     env_secret,
@@ -35,7 +36,7 @@ SEALING_KEYS_FILE = DATA_DIR / "sealing_keys"
 SERVED_AT = env_address("UPGRADECONSOLE_URL", "http://127.0.0.1:8000")
 CONSOLE_URL = SERVED_AT.url
 # Other names by which people or probes reach the same console.
-ALLOWED_HOSTS = [*HERE, SERVED_AT.host, *env_list("UPGRADECONSOLE_HOSTS")]
+ALLOWED_HOSTS = [*HERE, SERVED_AT.host, *env_hosts("UPGRADECONSOLE_HOSTS")]
 INSTANCE_NAME = env_str("UPGRADECONSOLE_INSTANCE", "console")
 CSRF_TRUSTED_ORIGINS = [CONSOLE_URL, *env_list("UPGRADECONSOLE_TRUSTED_ORIGINS")]
 
