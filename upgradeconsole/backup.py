@@ -88,7 +88,6 @@ def take_backup(
             " open."
         )
     drafts = {folder: folder.with_name(f".{folder.name}.{os.getpid()}") for folder in folders}
-    placed: list[Path] = []
     try:
         for folder in folders:
             _require_new(folder)
@@ -105,16 +104,8 @@ def take_backup(
         found = check_backup(drafts[target])
         if found:
             raise BackupRefused("The copy is damaged: " + " ".join(found))
-        for folder, draft in drafts.items():
-            _reach_the_disk(draft)
-            if folder.exists():
-                folder.rmdir()
-            draft.rename(folder)
-            placed.append(folder)
-            _reach_the_disk(folder.parent, below=False)
+        _place(drafts)
     except OSError as error:
-        for folder in placed:
-            shutil.rmtree(folder, ignore_errors=True)
         raise BackupRefused(
             f"{error.filename or target}: {error.strerror}; no backup was made."
         ) from error
@@ -122,6 +113,23 @@ def take_backup(
         for draft in drafts.values():
             shutil.rmtree(draft, ignore_errors=True)
     return manifest
+
+
+def _place(drafts: Mapping[Path, Path]) -> None:
+    """Move every draft to its folder, or none; raise OSError."""
+    placed: list[Path] = []
+    try:
+        for folder, draft in drafts.items():
+            _reach_the_disk(draft)
+            if folder.exists():
+                folder.rmdir()
+            draft.rename(folder)
+            placed.append(folder)
+            _reach_the_disk(folder.parent, below=False)
+    except OSError:
+        for folder in placed:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def check_backup(folder: Path) -> list[str]:
