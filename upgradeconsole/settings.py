@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from upgradeconsole import __version__
+from upgradeconsole.config_file import ConfigFile
 from upgradeconsole.databases import postgresql, process_kind, sqlite
 from upgradeconsole.env import (
     env_address,
@@ -41,13 +42,13 @@ INSTANCE_NAME = env_str("UPGRADECONSOLE_INSTANCE", "console")
 CSRF_TRUSTED_ORIGINS = [CONSOLE_URL, *env_list("UPGRADECONSOLE_TRUSTED_ORIGINS")]
 
 
-def _config_file(variable: str, relative: str) -> Path:
+def _config_file(variable: str, relative: str) -> Path | ConfigFile:
     """Return the file that the variable names, or the data folder's, or the shipped example."""
-    named = env_str(variable)
-    if named:
+    if named := env_str(variable):
         return Path(named).resolve()
-    own = DATA_DIR / "config" / Path(relative).name
-    return own if own.exists() else BASE_DIR / "config" / relative
+    return ConfigFile(
+        own=DATA_DIR / "config" / Path(relative).name, example=BASE_DIR / "config" / relative
+    )
 
 
 DEPLOYERS_FILE = _config_file("UPGRADECONSOLE_DEPLOYERS", "deployers.yaml")

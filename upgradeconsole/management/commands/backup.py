@@ -74,7 +74,7 @@ def contents() -> Contents:
         after={
             "config": settings.DATA_DIR / "config",
             # Wherever the settings have them: in a data folder they are found here.
-            **{f"config/{file.name}": file for file in files},
+            **{f"config/{file.name}": file for file in map(Path, files)},
             "reports": settings.REPORTS_DIR,
             "offline": settings.DATA_DIR / "offline",
             settings.LOCAL_ALERTS_FILE.name: settings.LOCAL_ALERTS_FILE,
