@@ -74,8 +74,8 @@ def contents() -> Contents:
         before={"anchors": settings.AUDIT_ANCHOR_DIR},
         after={
             "config": settings.DATA_DIR / "config",
-            # Wherever the settings have them: in a data folder they are found here. A shipped example
-            # would be taken there for what somebody wrote.
+            # Wherever the settings have them: in a data folder they are found here. There a shipped
+            # example would be taken for what somebody wrote.
             **{f"config/{file.name}": file for file in map(Path, files) if not is_example(file)},
             "reports": settings.REPORTS_DIR,
             "offline": settings.DATA_DIR / "offline",
