@@ -1,6 +1,7 @@
 """What this installation's files say: deployers, the Kpi dictionary, what may be reached."""
 
 from functools import lru_cache
+from os import PathLike
 from pathlib import Path
 
 from django.conf import settings
@@ -12,7 +13,13 @@ from upgradeconsole.outbound import Rules, RulesFile, refusal_of
 from upgradeconsole.secret_environ import SecretEnviron
 
 
-def _stamp(path: Path) -> tuple[str, int, int]:
+def is_example(file: PathLike[str]) -> bool:
+    """Tell whether a file of the configuration is a shipped one, which says nothing of ours."""
+    return Path(file).is_relative_to(settings.BASE_DIR / "config")
+
+
+def _stamp(file: PathLike[str]) -> tuple[str, int, int]:
+    path = Path(file)
     try:
         status = path.stat()
     except OSError as error:
@@ -26,13 +33,13 @@ def secret_environ() -> SecretEnviron:
 
 
 @lru_cache(maxsize=4)
-def _rules(path: str) -> RulesFile:
-    return RulesFile(Path(path))
+def _rules(file: PathLike[str]) -> RulesFile:
+    return RulesFile(file)
 
 
 def outbound_rules() -> Rules:
     """Return the administrator's rules of what the console may connect to, as of each moment."""
-    return _rules(str(settings.OUTBOUND_FILE))
+    return _rules(settings.OUTBOUND_FILE)
 
 
 @lru_cache(maxsize=4)

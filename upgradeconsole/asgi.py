@@ -11,15 +11,13 @@ http_application = get_asgi_application()
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402  (needs the set-up above)
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 
 from upgradeconsole.routing import websocket_urlpatterns  # noqa: E402
+from upgradeconsole.socket_origin import OurPagesAlone  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
         "http": http_application,
-        "websocket": AllowedHostsOriginValidator(
-            AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
-        ),
+        "websocket": OurPagesAlone(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
     }
 )

@@ -82,15 +82,17 @@ def take_backup(
     database cannot be copied, and leaves nothing behind then.
     """
     folders = [target] if keys_target is None else [target, keys_target]
-    if keys_target is not None and _within(keys_target, target):
+    if keys_target is not None and (_within(keys_target, target) or _within(target, keys_target)):
         raise BackupRefused(
-            f"{keys_target} is inside {target}: keys are kept apart from what they open."
+            f"{keys_target} and {target} are inside each other: keys are kept apart from what they"
+            " open."
         )
-    for folder in folders:
-        _require_new(folder)
-    _require_room(contents, target)
     drafts = {folder: folder.with_name(f".{folder.name}.{os.getpid()}") for folder in folders}
     try:
+        for folder in folders:
+            _require_new(folder)
+            _require_outside(folder, contents)
+        _require_room(contents, target)
         for draft in drafts.values():
             draft.mkdir(mode=0o700, parents=True)
         _copy_named(contents.before, drafts[target])
@@ -102,10 +104,7 @@ def take_backup(
         found = check_backup(drafts[target])
         if found:
             raise BackupRefused("The copy is damaged: " + " ".join(found))
-        for folder, draft in drafts.items():
-            if folder.exists():
-                folder.rmdir()
-            draft.rename(folder)
+        _place(drafts)
     except OSError as error:
         raise BackupRefused(
             f"{error.filename or target}: {error.strerror}; no backup was made."
@@ -114,6 +113,23 @@ def take_backup(
         for draft in drafts.values():
             shutil.rmtree(draft, ignore_errors=True)
     return manifest
+
+
+def _place(drafts: Mapping[Path, Path]) -> None:
+    """Move every draft to its folder, or none; raise OSError."""
+    placed: list[Path] = []
+    try:
+        for folder, draft in drafts.items():
+            _reach_the_disk(draft)
+            if folder.exists():
+                folder.rmdir()
+            draft.rename(folder)
+            placed.append(folder)
+            _reach_the_disk(folder.parent, below=False)
+    except OSError:
+        for folder in placed:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def check_backup(folder: Path) -> list[str]:
@@ -150,19 +166,37 @@ def read_manifest(folder: Path) -> Manifest:
 def _require_new(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BackupRefused(f"{folder} holds something already; name a folder that is not there.")
+    if folder.is_mount():
+        # What is made beside it and moved there would be on another disk.
+        raise BackupRefused(f"{folder} is a disk of its own; name a folder on it.")
+
+
+def _require_outside(folder: Path, contents: Contents) -> None:
+    for source in (*contents.before.values(), *contents.after.values(), *contents.keys.values()):
+        if source.is_dir() and _within(folder, source):
+            raise BackupRefused(
+                f"{folder} is inside {source}, which is copied itself; name a folder elsewhere."
+            )
 
 
 def _require_room(contents: Contents, target: Path) -> None:
     files = [*contents.before.values(), *contents.after.values()]
     if isinstance(contents.database, Path):
         files.append(contents.database)
-    wanted = int(ROOM * sum(file.stat().st_size for source in files for file in _files_of(source)))
+    wanted = int(ROOM * sum(_size(file) for source in files for file in _files_of(source)))
     there = next(folder for folder in target.resolve().parents if folder.exists())
     free = shutil.disk_usage(there).free
     if free < wanted:
         raise BackupRefused(
             f"{there} has {_megabytes(free)} MB left, and the copy needs {_megabytes(wanted)} MB."
         )
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _megabytes(size: int) -> int:
@@ -174,10 +208,22 @@ def _within(folder: Path, outer: Path) -> bool:
 
 
 def _files_of(source: Path) -> Iterator[Path]:
+    """Yield the file, or each file below the folder, wherever links lead; raise OSError."""
     if source.is_file():
         yield source
     elif source.is_dir():
-        yield from sorted(path for path in source.rglob("*") if path.is_file())
+        seen: set[str] = set()
+        for folder, folders, names in os.walk(source, followlinks=True, onerror=_rise):
+            if (real := os.path.realpath(folder)) in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            folders.sort()
+            yield from (path for name in sorted(names) if (path := Path(folder, name)).is_file())
+
+
+def _rise(error: OSError) -> None:
+    raise error
 
 
 def _copy_named(sources: Mapping[str, Path], draft: Path) -> None:
@@ -186,7 +232,12 @@ def _copy_named(sources: Mapping[str, Path], draft: Path) -> None:
         for path in _files_of(source):
             to = draft / name if path == source else draft / name / path.relative_to(source)
             to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            shutil.copyfile(path, to)
+            try:
+                shutil.copyfile(path, to)
+            except FileNotFoundError:
+                # It went meanwhile, like the draft of a report that has its own name by now; what
+                # the database refers to stays.
+                continue
             to.chmod(0o600)
 
 
@@ -202,7 +253,7 @@ def _copy_sqlite(source: Path, to: Path) -> None:
     to.touch(mode=0o600)
     try:
         with (
-            closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as reading,
+            closing(sqlite3.connect(_uri(source, "mode=ro"), uri=True)) as reading,
             closing(sqlite3.connect(to)) as writing,
         ):
             # All pages in one step: in several, each commit meanwhile would begin it anew.
@@ -211,6 +262,11 @@ def _copy_sqlite(source: Path, to: Path) -> None:
             writing.execute("PRAGMA journal_mode=DELETE")
     except sqlite3.Error as error:
         raise BackupRefused(f"{source} cannot be copied: {error}.") from error
+
+
+def _uri(database: Path, how: str) -> str:
+    """Return the address by which SQLite opens this very file, whatever signs its name has."""
+    return f"{database.resolve().as_uri()}?{how}"
 
 
 def _dump_postgresql(address: DatabaseAddress, to: Path) -> None:
@@ -262,6 +318,16 @@ def _write_manifest(draft: Path, *, version: str, now: datetime) -> Manifest:
     return manifest
 
 
+def _reach_the_disk(folder: Path, *, below: bool = True) -> None:
+    """Return when power may fail, or a stick be pulled out, and what is there is there."""
+    for path in (folder, *(folder.rglob("*") if below else ())):
+        opened = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+
+
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -279,7 +345,7 @@ def _database_problems(folder: Path) -> list[str]:
         return ["It holds no database."]
     try:
         # Immutable: a look must not leave files beside the copy.
-        with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as reading:
+        with closing(sqlite3.connect(_uri(path, "immutable=1"), uri=True)) as reading:
             rows = reading.execute("PRAGMA integrity_check").fetchall()
             rows += reading.execute("PRAGMA foreign_key_check").fetchall()
     except sqlite3.Error as error:

@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -11,7 +13,7 @@ from django.core.checks import Warning as CheckWarning
 from django.db import connection
 from django.utils import timezone
 
-from batches.configured import deployers, dictionary
+from batches.configured import deployers, dictionary, is_example
 from plans import failpoints
 from plans.policies.policy_yaml import PolicyRejected, parse_policy_file
 from plans.refusal import BadInput
@@ -28,7 +30,10 @@ SHORTEST_TOKEN = 16
 LOCAL_HOSTS = {*HERE, "testserver"}
 
 
-def _problems_of(load: Callable[[], object]) -> tuple[str, ...]:
+def _problems_of(file: PathLike[str], load: Callable[[], object]) -> tuple[str, ...]:
+    """Return what is wrong with a file of this installation; a shipped example is nobody's."""
+    if is_example(file):
+        return ()
     try:
         load()
     except BadInput as refused:
@@ -41,7 +46,7 @@ def deployers_can_be_used(app_configs: Any = None, **kwargs: Any) -> list[CheckM
     """W001: the deployers file has problems; no plan can be drafted before they are mended."""
     return [
         CheckWarning(problem, hint="See docs/deployers.md.", id="upgradeconsole.W001")
-        for problem in _problems_of(deployers)
+        for problem in _problems_of(settings.DEPLOYERS_FILE, deployers)
     ]
 
 
@@ -50,19 +55,37 @@ def dictionary_can_be_used(app_configs: Any = None, **kwargs: Any) -> list[Check
     """W002: the Kpi dictionary has problems; no plan can be drafted before they are mended."""
     return [
         CheckWarning(problem, hint="See docs/kpi-dictionary.md.", id="upgradeconsole.W002")
-        for problem in _problems_of(dictionary)
+        for problem in _problems_of(settings.DICTIONARY_FILE, dictionary)
+    ]
+
+
+@register(deploy=True)
+def the_platform_is_described(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """W058: nobody has said what the platform and its metrics are; no plan can be drafted."""
+    return [
+        CheckWarning(
+            f"{Path(file)} is the shipped example, which describes nobody's platform.",
+            hint=f"Write {settings.DATA_DIR / 'config' / Path(file).name}; see {page}.",
+            id="upgradeconsole.W058",
+        )
+        for file, page in (
+            (settings.DEPLOYERS_FILE, "docs/deployers.md"),
+            (settings.DICTIONARY_FILE, "docs/kpi-dictionary.md"),
+        )
+        if is_example(file)
     ]
 
 
 @register()
 def policies_can_be_used(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """W003: the policies file cannot be read or has problems."""
+    file = Path(settings.POLICIES_FILE)
     try:
-        parse_policy_file(settings.POLICIES_FILE.read_text(encoding="utf-8"))
+        parse_policy_file(file.read_text(encoding="utf-8"))
     except OSError as error:
-        problems = [f"{settings.POLICIES_FILE}: {error.strerror}"]
+        problems = [f"{file}: {error.strerror}"]
     except PolicyRejected as rejected:
-        problems = [f"{settings.POLICIES_FILE}: {problem}" for problem in rejected.problems]
+        problems = [f"{file}: {problem}" for problem in rejected.problems]
     else:
         return []
     return [

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from batches.configured import deployers, dictionary
+from batches.configured import deployers, dictionary, is_example
 from plans.refusal import BadInput
 from reports.models import Endpoint
 from upgradeconsole.outbound import Purpose
@@ -21,16 +21,21 @@ class NamedAddress:
 
 
 def in_files() -> Iterator[NamedAddress]:
-    """Yield what the files and the environment name; a file that is broken names nothing."""
+    """Yield what the files and the environment name.
+
+    A file that is broken names nothing, and nor does a shipped example, which nobody set up.
+    """
     try:
-        for name, spec in deployers().items():
+        known = {} if is_example(settings.DEPLOYERS_FILE) else deployers()
+        for name, spec in known.items():
             if spec.base_url:
                 yield NamedAddress(spec.base_url, "deployers", f"deployer {name}")
     except BadInput:
         # W001 says what is wrong with it.
         pass
     try:
-        for name, source in dictionary().sources.items():
+        sources = {} if is_example(settings.DICTIONARY_FILE) else dictionary().sources
+        for name, source in sources.items():
             if "url" in source.options:
                 url = str(source.options["url"])
                 yield NamedAddress(url, "metrics", f"metric source {name}")

@@ -10,7 +10,7 @@ from upgradeconsole.database_url import BadDatabaseUrl, DatabaseAddress, parse_d
 from upgradeconsole.known_secrets import remember
 from upgradeconsole.secret_environ import SecretFileUnreadable, from_file
 from upgradeconsole.secret_files import SecretFileRefused, secret_file
-from upgradeconsole.served_at import BadAddress, ServedAt, served_at
+from upgradeconsole.served_at import BadAddress, ServedAt, host_name, served_at
 
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off", ""}
@@ -54,6 +54,14 @@ def env_address(name: str, default: str) -> ServedAt:
     """Return the console's own address; raise ImproperlyConfigured for one that cannot be it."""
     try:
         return served_at(env_str(name, default))
+    except BadAddress as error:
+        raise ImproperlyConfigured(f"{name}: {error}.") from error
+
+
+def env_hosts(name: str) -> list[str]:
+    """Return the names of hosts, by commas; raise ImproperlyConfigured for what is none."""
+    try:
+        return [host_name(entry) for entry in env_list(name)]
     except BadAddress as error:
         raise ImproperlyConfigured(f"{name}: {error}.") from error
 

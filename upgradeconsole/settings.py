@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from upgradeconsole import __version__
+from upgradeconsole.config_file import ConfigFile
 from upgradeconsole.databases import postgresql, process_kind, sqlite
 from upgradeconsole.env import (
     env_address,
@@ -11,6 +12,7 @@ from upgradeconsole.env import (
     env_database,
     env_hidden,
     env_hidden_list,
+    env_hosts,
     env_int,
     env_list,
     env_secret,
@@ -35,18 +37,18 @@ SEALING_KEYS_FILE = DATA_DIR / "sealing_keys"
 SERVED_AT = env_address("UPGRADECONSOLE_URL", "http://127.0.0.1:8000")
 CONSOLE_URL = SERVED_AT.url
 # Other names by which people or probes reach the same console.
-ALLOWED_HOSTS = [*HERE, SERVED_AT.host, *env_list("UPGRADECONSOLE_HOSTS")]
+ALLOWED_HOSTS = [*HERE, SERVED_AT.host, *env_hosts("UPGRADECONSOLE_HOSTS")]
 INSTANCE_NAME = env_str("UPGRADECONSOLE_INSTANCE", "console")
 CSRF_TRUSTED_ORIGINS = [CONSOLE_URL, *env_list("UPGRADECONSOLE_TRUSTED_ORIGINS")]
 
 
-def _config_file(variable: str, relative: str) -> Path:
+def _config_file(variable: str, relative: str) -> Path | ConfigFile:
     """Return the file that the variable names, or the data folder's, or the shipped example."""
-    named = env_str(variable)
-    if named:
+    if named := env_str(variable):
         return Path(named).resolve()
-    own = DATA_DIR / "config" / Path(relative).name
-    return own if own.exists() else BASE_DIR / "config" / relative
+    return ConfigFile(
+        own=DATA_DIR / "config" / Path(relative).name, example=BASE_DIR / "config" / relative
+    )
 
 
 DEPLOYERS_FILE = _config_file("UPGRADECONSOLE_DEPLOYERS", "deployers.yaml")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from batches.configured import deployers, dictionary
+from batches.configured import deployers, dictionary, is_example
 from plans.models import Plan, Release, RoleBinding, Tenant, TrustKey, User
 from plans.people.permissions import may
 from plans.policies.newest import written_by_people
@@ -76,9 +76,9 @@ def _file(
     title: str, path: Path, names: Callable[[], str], *, page: str = "", label: str = ""
 ) -> Step:
     """Return the step of a file: done once it is this installation's own and can be read."""
-    if path.is_relative_to(settings.BASE_DIR / "config"):
+    if is_example(path):
         own = settings.DATA_DIR / "config" / path.name
-        told = f"This is still the shipped example. Write {own}, and start the console again."
+        told = f"This is still the shipped example. Write {own}; it counts as soon as it is there."
         return Step(title, done=False, told=told)
     try:
         told = names()

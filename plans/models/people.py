@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser, BaseUserManager
+from django.contrib.auth.password_validation import validate_password
 from django.db import models
 
 
@@ -21,8 +22,14 @@ class UserManager(BaseUserManager["User"]):
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
-        """Create an administrator: somebody who holds that role, like every other by a binding."""
+        """Create an administrator: somebody who holds that role, like every other by a binding.
+
+        Raises ValidationError for a password that nobody else may have: Django's command asks for
+        a good one only where it may ask.
+        """
         fields = {"is_staff": True, "is_superuser": True} | fields
+        if password is not None:
+            validate_password(password, self.model(email=email, **fields))
         user = self.create_user(email, password, **fields)
         RoleBinding.objects.using(self._db).create(
             user=user, kind=RoleBinding.CONSOLE, role="administrator", why="the first administrator"

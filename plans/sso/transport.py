@@ -6,7 +6,6 @@ larger than it may be.
 """
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -48,7 +47,7 @@ def guarded_session() -> requests.Session:
 
 
 async def _asked(request: requests.PreparedRequest) -> requests.Response:
-    rules = RulesFile(Path(settings.OUTBOUND_FILE))
+    rules = RulesFile(settings.OUTBOUND_FILE)
     async with (
         asyncio.timeout(SECONDS),
         Outlet(rules, "sign_on", seconds=SECONDS) as outlet,

@@ -19,6 +19,7 @@ from plans.people.leavers import let_go
 from tests.live.live_scene import Scene, configure, upgraded
 from tests.web.factors import App
 from upgradeconsole.asgi import application
+from upgradeconsole.socket_origin import is_ours
 
 pytestmark = pytest.mark.django_db(transaction=True)
 OURS = "http://localhost:8000"
@@ -73,10 +74,41 @@ async def opened(plan: Plan, browser: Client) -> WebsocketCommunicator:
     return one
 
 
-@pytest.mark.parametrize("origin", ["https://elsewhere.example", "null", None])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://elsewhere.example",
+        # Another program of the same machine: browsers send it the same cookies.
+        "http://localhost:3000",
+        "http://localhost",
+        "http://[",
+        "null",
+        None,
+    ],
+)
 async def test_a_page_of_another_site_opens_no_socket(origin, plan, browser):
     connected, _code = await socket(plan, browser, origin=origin).connect(timeout=5)
     assert not connected
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "opens"),
+    [
+        ("https://console.example.org", "console.example.org", True),
+        ("https://console.example.org:8443", "console.example.org:8443", True),
+        ("http://[::1]:8000", "[::1]:8000", True),
+        # A proxy that hands on the name without the port.
+        ("https://upgrades.example.org:8443", "console.example.org", True),
+        # A name of somebody else's that leads here.
+        ("http://elsewhere.example:8000", "elsewhere.example:8000", False),
+        ("https://console.example.org:8443", "console.example.org", False),
+        ("", "", False),
+    ],
+)
+def test_whose_pages_open_sockets(origin, host, opens, settings):
+    settings.ALLOWED_HOSTS = ["console.example.org", "[::1]"]
+    settings.CSRF_TRUSTED_ORIGINS = ["https://upgrades.example.org:8443"]
+    assert is_ours(origin, host) is opens
 
 
 async def test_a_socket_without_a_session_is_closed(plan):

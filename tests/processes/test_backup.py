@@ -127,9 +127,88 @@ def test_a_copy_lands_in_an_empty_folder_and_never_over_another_one(
     assert files(tmp_path / "empty") == before
 
 
-def test_keys_are_not_put_beside_what_they_open(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("copy", "keys"), [("copy", "copy/keys"), ("keys/copy", "keys")])
+def test_keys_are_not_put_beside_what_they_open(
+    data: Path, tmp_path: Path, copy: str, keys: str
+) -> None:
     with pytest.raises(BackupRefused, match="kept apart"):
-        take(data, tmp_path / "copy", tmp_path / "copy" / "keys")
+        take(data, tmp_path / copy, tmp_path / keys)
+
+
+def test_a_copy_is_not_put_into_what_is_copied(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(BackupRefused, match=r"reports, which is copied itself"):
+        take(data, data / "reports" / "copy")
+
+
+@pytest.mark.parametrize("name", ["a#b", "a?b", "a%20b", "a b"])
+def test_a_folder_may_have_any_name(data: Path, tmp_path: Path, name: str) -> None:
+    data = data.rename(tmp_path / name)
+
+    take(data, tmp_path / f"copy of {name}")
+
+    with closing(sqlite3.connect(tmp_path / f"copy of {name}" / "console.sqlite3")) as copy:
+        assert copy.execute("SELECT COUNT(*) FROM account").fetchone() == (2,)
+
+
+def test_what_links_lead_to_is_copied_once(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "other disk").mkdir()
+    (tmp_path / "other disk" / "old.pdf").write_text("%PDF-1.7 old")
+    (data / "reports" / "2025").symlink_to(tmp_path / "other disk")
+    (data / "reports" / "round").symlink_to(data / "reports")
+
+    take(data, tmp_path / "copy")
+
+    copied = {path for path in files(tmp_path / "copy") if path.startswith("reports/")}
+    assert copied == {"reports/one.pdf", "reports/2025/old.pdf"}
+
+
+def test_a_file_that_goes_meanwhile_is_no_part_of_the_copy(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (data / "reports" / "draft.part").write_text("%PDF-1.7")
+    copyfile = shutil.copyfile
+
+    def copy(source: Path, to: Path) -> Path:
+        if source.suffix == ".part":
+            source.rename(source.with_name("two.pdf"))
+        return copyfile(source, to)
+
+    monkeypatch.setattr(shutil, "copyfile", copy)
+
+    take(data, tmp_path / "copy")
+
+    assert check_backup(tmp_path / "copy") == []
+
+
+def test_where_the_keys_cannot_be_placed_there_is_no_copy_either(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def refuse(path: Path, to: Path) -> Path:
+        if to.name == "keys":
+            raise OSError(16, "Device or resource busy", str(to))
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    (tmp_path / "there").mkdir()
+
+    with pytest.raises(BackupRefused, match="no backup was made"):
+        take(data, tmp_path / "there" / "copy", tmp_path / "there" / "keys")
+
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_a_disk_of_its_own_is_asked_for_a_folder_on_it(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "stick").mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda path: path.name == "stick")
+
+    with pytest.raises(BackupRefused, match="name a folder on it"):
+        take(data, tmp_path / "copy", tmp_path / "stick")
+
+    assert not (tmp_path / "copy").exists()
 
 
 @pytest.mark.parametrize(

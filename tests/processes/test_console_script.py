@@ -49,11 +49,14 @@ def fake_python(checkout: Path) -> Path:
     return folder
 
 
-def console(checkout: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def console(
+    checkout: Path, *arguments: str, at: Path | None = None, **environ: str
+) -> subprocess.CompletedProcess[str]:
     environ.setdefault("CALLS", str(checkout / "calls"))
     return subprocess.run(
         ["/bin/sh", checkout / "console", *arguments],
         env=environ,
+        cwd=at,
         capture_output=True,
         text=True,
         check=False,
@@ -75,7 +78,7 @@ def test_help_names_every_command_and_needs_nothing(checkout):
 
     assert shown.returncode == 0
     assert re.findall(r"^\./console (\w+)", shown.stdout, re.M) == [
-        *("up", "test", "manage", "bench", "lock", "help")
+        *("up", "test", "install", "manage", "bench", "lock", "help")
     ]
 
 
@@ -123,6 +126,29 @@ def test_the_second_start_installs_nothing_and_a_changed_lock_installs_again(che
 
     assert calls.read_text().count("--require-hashes -r requirements.lock") == 2
     assert calls.read_text().count("manage.py check") == 3
+
+
+def test_install_makes_the_environment_and_looks_what_the_machine_lacks(checkout, fake_python):
+    path = f"{fake_python}:/usr/bin:/bin"
+
+    assert console(checkout, "install", PATH=path).returncode == 0
+
+    calls = (checkout / "calls").read_text()
+    assert "--require-hashes -r requirements.lock" in calls
+    assert "-m upgradeconsole.machine" in calls
+    # No data folder of root's, no settings that are not the service's.
+    assert "manage.py" not in calls
+
+
+def test_files_of_a_management_command_are_named_from_where_it_is_typed(checkout, fake_python):
+    elsewhere = checkout / "elsewhere"
+    elsewhere.mkdir()
+    with (fake_python / "python3").open("a") as python:
+        python.write('case "$*" in *manage.py*) pwd >>"$CALLS" ;; esac\n')
+
+    console(checkout, "manage", "check", at=elsewhere, PATH=f"{fake_python}:/usr/bin:/bin")
+
+    assert (checkout / "calls").read_text().splitlines()[-1] == str(elsewhere)
 
 
 def test_the_lock_names_no_index_and_a_hash_for_each_library():

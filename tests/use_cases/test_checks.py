@@ -24,6 +24,24 @@ def test_a_broken_deployers_file_is_named_with_its_line(tmp_path: Path, settings
     assert "line 3" in found.msg
 
 
+def test_the_shipped_example_is_nobodys_platform(
+    tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only who is about to rely on the console is told, and no command warns of the example."""
+    monkeypatch.delenv("FLEET_TOKEN", raising=False)
+    settings.DEPLOYERS_FILE = settings.BASE_DIR / "config" / "deployers.yaml"
+    assert checks.deployers_can_be_used() == []
+    found = checks.the_platform_is_described()[0]
+    assert found.id == "upgradeconsole.W058"
+    assert str(settings.DATA_DIR / "config" / "deployers.yaml") in found.hint
+    own = tmp_path / "own.yaml"
+    own.write_text(settings.DEPLOYERS_FILE.read_text())
+    settings.DEPLOYERS_FILE = settings.DICTIONARY_FILE = own
+    assert checks.the_platform_is_described() == []
+    (found,) = checks.deployers_can_be_used()
+    assert "FLEET_TOKEN is not set" in found.msg
+
+
 def test_a_missing_dictionary_is_named(tmp_path: Path, settings: Any) -> None:
     settings.DICTIONARY_FILE = tmp_path / "none.json"
     (found,) = checks.dictionary_can_be_used()

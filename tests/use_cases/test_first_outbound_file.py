@@ -38,10 +38,12 @@ def test_a_file_that_is_there_stays_as_the_administrator_wrote_it(tmp_path: Path
 
 
 def test_the_example_opens_what_the_other_examples_name(
-    settings: Any, monkeypatch: pytest.MonkeyPatch
+    settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("FLEET_TOKEN", "any-token-at-all")
     examples = ours.BASE_DIR / "config"
+    # As if they were this installation's own.
+    settings.BASE_DIR = tmp_path
     settings.OUTBOUND_FILE = examples / "outbound.yaml"
     settings.DEPLOYERS_FILE = examples / "deployers.yaml"
     settings.DICTIONARY_FILE = examples / "monitoring" / "version_upgrade_dashboards.json"

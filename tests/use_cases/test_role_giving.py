@@ -308,6 +308,34 @@ def test_the_superuser_bit_gives_nothing_and_its_maker_a_binding(scene):
     assert may(User.objects.create_superuser("eva@example.org", name="Eva"), "administer")
 
 
+@pytest.mark.parametrize(
+    ("password", "name", "says"),
+    [
+        ("short", "Eva", "at least 12"),
+        ("password1234", "Eva", "too common"),
+        ("Correct-Horse-9-Battery", "", "--name"),
+    ],
+)
+def test_a_script_makes_the_first_account_with_a_name_and_a_good_password(
+    scene, monkeypatch, password, name, says
+):
+    def make() -> None:
+        call_command("createsuperuser", interactive=False, email="eva@example.org", stdout=out)
+
+    out = StringIO()
+    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", password)
+    if name:
+        monkeypatch.setenv("DJANGO_SUPERUSER_NAME", name)
+    with pytest.raises(CommandError, match=says):
+        make()
+    assert not User.objects.filter(email="eva@example.org").exists()
+
+    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", "Correct-Horse-9-Battery")
+    monkeypatch.setenv("DJANGO_SUPERUSER_NAME", "Eva")
+    make()
+    assert may(User.objects.get(email="eva@example.org"), "administer")
+
+
 def test_the_machine_gives_a_role_when_nobody_can(scene):
     call_command("give_role", "nils@example.org", "administrator", stdout=StringIO())
     assert may(scene.nils, "administer")

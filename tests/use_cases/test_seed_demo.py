@@ -15,6 +15,7 @@ from plans.drafting.drafting import current_revision, policy_of
 from plans.models import Event, Installation, Plan, PlanTenant, Release, Tenant, User
 from plans.people.permissions import may
 from plans.releases.registering import verify_again
+from upgradeconsole.config_file import ConfigFile
 from upgradeconsole.demo.releases import BASELINE, digest_of
 from upgradeconsole.demo.seed import PLANS, PLUGIN
 from upgradeconsole.demo.traffic import Traffic
@@ -24,8 +25,11 @@ from upgradeconsole.demo.traffic import Traffic
 def data(db, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the data folder of a console without any people."""
     settings.DATA_DIR = tmp_path
-    for name in ("DEPLOYERS", "DICTIONARY"):
-        monkeypatch.delenv(f"UPGRADECONSOLE_{name}", raising=False)
+    # What the settings make of a folder in which there is no file of its own yet.
+    for name in ("DEPLOYERS_FILE", "DICTIONARY_FILE"):
+        example = getattr(settings, name).example
+        file = ConfigFile(own=tmp_path / "config" / example.name, example=example)
+        setattr(settings, name, file)
     monkeypatch.setenv("UPGRADECONSOLE_FLEET_PORT", "9755")
     return tmp_path
 

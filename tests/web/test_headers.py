@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from typing import Any
@@ -56,13 +57,18 @@ print(json.dumps({{name: getattr(settings, name) for name in names}}))
 
 def production(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     ours = {name: value for name, value in os.environ.items() if "UPGRADECONSOLE" not in name}
+    data = tmp_path_factory.mktemp("production")
+    # Somebody has said what the platform is: with the examples' words.
+    (data / "config").mkdir()
+    for example in ("deployers.yaml", "monitoring/version_upgrade_dashboards.json"):
+        shutil.copy(ROOT / "config" / example, data / "config")
     return ours | {
         "DJANGO_SETTINGS_MODULE": "upgradeconsole.settings",
-        "UPGRADECONSOLE_DATA": str(tmp_path_factory.mktemp("production")),
+        "UPGRADECONSOLE_DATA": str(data),
         "UPGRADECONSOLE_URL": "https://console.example.org",
         "UPGRADECONSOLE_TRUSTED_PROXIES": "1",
         "UPGRADECONSOLE_METRICS_TOKEN": "thirty-two-random-characters-long",
-        # The shipped example of a platform names it.
+        # The platform's file names it.
         "FLEET_TOKEN": "given-by-the-platform",
         "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
     }

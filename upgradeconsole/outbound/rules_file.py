@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from os import PathLike
 from pathlib import Path
 
 from upgradeconsole.outbound.openings import OutboundRules
@@ -21,11 +22,16 @@ class RulesFile:
     come back although somebody is editing. Nothing is opened by a file that cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._stamp: tuple[int, int, int] | None = None
+    def __init__(self, file: PathLike[str]) -> None:
+        self._file = file
+        self._stamp: tuple[str, int, int, int] | None = None
         self._good: OutboundRules | None = None
-        self._now = OutboundRules(str(path))
+        self._now = OutboundRules(str(self.path))
+
+    @property
+    def path(self) -> Path:
+        """Return where the rules stand now."""
+        return Path(self._file)
 
     def __call__(self) -> OutboundRules:
         """Return the rules in force."""
@@ -52,9 +58,10 @@ class RulesFile:
             return OutboundRules(str(self.path))
         return load_outbound(text, file=str(self.path))
 
-    def _stamp_now(self) -> tuple[int, int, int]:
+    def _stamp_now(self) -> tuple[str, int, int, int]:
+        path = self.path
         try:
-            status = self.path.stat()
+            status = path.stat()
         except OSError:
-            return (0, 0, 0)
-        return (status.st_mtime_ns, status.st_size, status.st_ino)
+            return (str(path), 0, 0, 0)
+        return (str(path), status.st_mtime_ns, status.st_size, status.st_ino)

@@ -213,7 +213,7 @@ def _say_what_is_not_real(
     if not rehearsal.takeover:
         told.append("the watch may not do the hands' work")
     told.append("mail stays in the rehearsal's folder")
-    if settings.OUTBOUND_FILE.name == way_out.FILE and (
+    if Path(settings.OUTBOUND_FILE).name == way_out.FILE and (
         shown := way_out.opened(outbound_rules()())
     ):
         told.append(f"{shown} was opened because its files name it")

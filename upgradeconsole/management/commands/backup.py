@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 from django.utils import timezone
 
+from batches.configured import is_example
 from upgradeconsole.backup import (
     BackupRefused,
     Contents,
@@ -73,8 +74,9 @@ def contents() -> Contents:
         before={"anchors": settings.AUDIT_ANCHOR_DIR},
         after={
             "config": settings.DATA_DIR / "config",
-            # Wherever the settings have them: in a data folder they are found here.
-            **{f"config/{file.name}": file for file in files},
+            # Wherever the settings have them: in a data folder they are found here. There a shipped
+            # example would be taken for what somebody wrote.
+            **{f"config/{file.name}": file for file in map(Path, files) if not is_example(file)},
             "reports": settings.REPORTS_DIR,
             "offline": settings.DATA_DIR / "offline",
             settings.LOCAL_ALERTS_FILE.name: settings.LOCAL_ALERTS_FILE,

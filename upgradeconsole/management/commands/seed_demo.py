@@ -40,15 +40,8 @@ class Command(BaseCommand):
         self.stdout.write(f"Log-ins: {settings.DATA_DIR / LOGINS_FILE}")
 
     def _write_config(self) -> Path:
-        """Write the demo's own files and use them in this process; return the policies."""
+        """Write the demo's own files; return the policies."""
         port = int(os.environ.get("UPGRADECONSOLE_FLEET_PORT", DEFAULT_PORT))
         config = render_demo_config(settings.DATA_DIR / "config", port)
-        # The folder had no config when the settings were read, so they point at the examples.
-        if "UPGRADECONSOLE_DEPLOYERS" not in os.environ:
-            settings.DEPLOYERS_FILE = config.deployers
-        if "UPGRADECONSOLE_DICTIONARY" not in os.environ:
-            settings.DICTIONARY_FILE = config.dashboards
-        if "UPGRADECONSOLE_OUTBOUND" not in os.environ:
-            settings.OUTBOUND_FILE = config.outbound
         # The demo's plans are made for the demo's policies, whatever the installation's are.
         return config.policies
