@@ -21,6 +21,7 @@ from plans.models import (
     RoleBinding,
     User,
 )
+from plans.models.rights import bindings_in_force
 from plans.people.permissions import approval_roles, require
 from plans.policies.policy_yaml import parse_policy_file
 from plans.refusal import NotAllowed, Refused
@@ -374,11 +375,8 @@ def waiting_for(person: User, *, now: datetime) -> list[ApprovalRequest]:
         .order_by("deadline")
     )
     waiting: list[ApprovalRequest] = []
-    if (
-        not RoleBinding.objects.in_force(now)
-        .filter(user=person, kind=RoleBinding.APPROVAL)
-        .exists()
-    ):
+    held = bindings_in_force(person, now)
+    if not any(binding.kind == RoleBinding.APPROVAL for binding in held):
         return waiting
     for request in requests:
         try:

@@ -1,7 +1,10 @@
 """What the bindings of a person add up to: over which tenants they hold some roles."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
+from typing import Any
 
 from django.utils import timezone
 
@@ -15,6 +18,28 @@ SEEING_ROLES = frozenset(
     }
 )
 """The console roles whose holders look at plans and tenants; those of approval all do."""
+
+_kept: ContextVar[dict[Any, list[RoleBinding]] | None] = ContextVar("kept", default=None)
+
+
+@contextmanager
+def bindings_read_once() -> Iterator[None]:
+    """Read the bindings of each person once while something is shown; an act reads them anew."""
+    before = _kept.set({})
+    try:
+        yield
+    finally:
+        _kept.reset(before)
+
+
+def bindings_in_force(user: User, at: datetime) -> list[RoleBinding]:
+    """Return the person's bindings that have neither expired nor been ended."""
+    kept = _kept.get()
+    if kept is None:
+        return list(RoleBinding.objects.in_force(at).filter(user=user))
+    if user.pk not in kept:
+        kept[user.pk] = list(RoleBinding.objects.filter(user=user, ended_at=None))
+    return [b for b in kept[user.pk] if b.expires_at is None or b.expires_at > at]
 
 
 def reach_of_roles(
@@ -30,10 +55,9 @@ def reach_of_roles(
     """
     if not user.is_active:
         return NOTHING
-    found = RoleBinding.objects.in_force(at or timezone.now()).filter(user=user)
     reach = Reach.of(
         binding.selector
-        for binding in found
+        for binding in bindings_in_force(user, at or timezone.now())
         if (
             binding.role in console
             if binding.kind == RoleBinding.CONSOLE

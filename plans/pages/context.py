@@ -1,5 +1,6 @@
 """What every page shows: who is asking, which switches are off, what waits for the person."""
 
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -10,6 +11,7 @@ from django.utils import timezone
 from plans import flags
 from plans.log_in.first_account import first_account_command
 from plans.models import Flag, TrailCheck, User
+from plans.models.rights import bindings_read_once
 from plans.people.permissions import may
 
 
@@ -31,24 +33,35 @@ def console(request: HttpRequest) -> dict[str, Any]:
             "first_account": first_account_command,
             **_single_sign_on(),
         }
-    from plans.approvals.approval import waiting_for
-    from plans.approvals.break_glass_reviewers import to_review
     from plans.people.ways_in import waiting_words
 
     check = TrailCheck.objects.order_by("-at").first()
     now = timezone.now()
     off = list(Flag.objects.filter(enabled=False).select_related("changed_by"))
+    # Every page asks all of this.
+    with bindings_read_once():
+        theirs = _theirs(user, now)
     return {
         "flags_off": off,
         "rollback_flag_off": any(flag.name == flags.ROLLBACK for flag in off),
         "trail_alarm": check if check is not None and check.alarming else None,
-        "may_review_access": may(user, "review_access"),
-        "may_read_trail": may(user, "read_trail"),
-        "approvals_waiting": len(waiting_for(user, now=now)) + len(to_review(user, now=now)),
+        **theirs,
         "server_now": timezone.now(),
         "factors_optional": optional,
         "must_enrol": getattr(request, "must_enrol", False),
         "own_roles_wait": waiting_words(user),
+    }
+
+
+def _theirs(user: User, now: datetime) -> dict[str, Any]:
+    """Return what of the frame follows from the person's roles."""
+    from plans.approvals.approval import waiting_for
+    from plans.approvals.break_glass_reviewers import to_review
+
+    return {
+        "may_review_access": may(user, "review_access"),
+        "may_read_trail": may(user, "read_trail"),
+        "approvals_waiting": len(waiting_for(user, now=now)) + len(to_review(user, now=now)),
     }
 
 

@@ -8,14 +8,14 @@ there is any tenant for which the person may do it; whoever acts on tenants besi
 `require_over` or `reach_of`. A token takes away from the rights of its person and never adds.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
 
 from plans.models import Plan, PlanTenant, RoleBinding, Tenant, User
-from plans.models.rights import SEEING_ROLES, reach_of_roles
+from plans.models.rights import SEEING_ROLES, bindings_in_force, reach_of_roles
 from plans.people.token_scopes import covers
 from plans.reach import NOTHING, Reach
 from plans.refusal import NotAllowed
@@ -112,13 +112,14 @@ def covers_plan(reach: Reach, plan: Plan) -> bool:
     return not beyond.exists()
 
 
-def _roles_with_reach(user: User, kinds: Iterable[str], at: datetime) -> Mapping[str, Reach]:
+def _roles_with_reach(user: User, kinds: Collection[str], at: datetime) -> Mapping[str, Reach]:
     """Return each role that the person holds, with the tenants for which they do."""
     if not user.is_active:
         return {}
     selectors: dict[str, list[Any]] = {}
-    for binding in RoleBinding.objects.in_force(at).filter(user=user, kind__in=kinds):
-        selectors.setdefault(binding.role, []).append(binding.selector)
+    for binding in bindings_in_force(user, at):
+        if binding.kind in kinds:
+            selectors.setdefault(binding.role, []).append(binding.selector)
     token = user.acting_token
     narrowing = {} if token is None else token.selector
     return {role: Reach.of(found).narrowed(narrowing) for role, found in selectors.items()}

@@ -204,7 +204,7 @@ def _settled_as(sentence: str) -> str:
 
 def i10_events_fold_to_the_snapshot(world: World) -> Iterator[str]:
     """Sequences have no gap, and what the events tell is what the rows say."""
-    for plan in all_plans():
+    for plan in all_plans(world):
         told = Event.objects.filter(stream__key=plan.stream_key).order_by("seq")
         seqs = list(told.values_list("seq", flat=True))
         if seqs != list(range(1, len(seqs) + 1)):

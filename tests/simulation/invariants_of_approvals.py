@@ -21,7 +21,7 @@ from tests.simulation.world import World
 
 def i5_every_start_was_agreed_to(world: World) -> Iterator[str]:
     """Nothing starts without the approvals of exactly this content, by people who may give them."""
-    for plan in all_plans():
+    for plan in all_plans(world):
         if plan.started_at is None:
             continue
         applied = Adjustment.objects.filter(plan=plan).exclude(applied_at=None)

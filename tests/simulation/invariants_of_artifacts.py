@@ -11,7 +11,7 @@ FALLS = {"release_quarantined", "release_distrusted"}
 
 def upgraded_means_the_signed_artifact(world: World) -> Iterator[str]:
     """Whoever counts as upgraded runs, by the platform's own log, what was signed."""
-    signed = {plan.stream_key: plan.release.digest for plan in all_plans()}
+    signed = {plan.stream_key: plan.release.digest for plan in all_plans(world)}
     drifted = {change.tenant for change in world.fleet.applied if not change.key}
     for entry in world.trail:
         if entry.kind != "tenants_moved":
@@ -26,7 +26,7 @@ def upgraded_means_the_signed_artifact(world: World) -> Iterator[str]:
 
 def nothing_is_sent_after_its_trust(world: World) -> Iterator[str]:
     """No forward call is begun once the release was quarantined or its key revoked."""
-    plans = {plan.stream_key: plan for plan in all_plans()}
+    plans = {plan.stream_key: plan for plan in all_plans(world)}
     for entry in world.trail:
         if entry.kind in FALLS and entry.stream in plans:
             yield from _begun_after(world, plans[entry.stream], entry.at)

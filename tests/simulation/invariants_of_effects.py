@@ -52,7 +52,7 @@ def i4_back_means_back(world: World) -> Iterator[str]:
 def i2_nothing_is_left_half_done(world: World) -> Iterator[str]:
     """A closed plan has no tenant that is neither upgraded, back, left out nor listed."""
     allowed = {"upgraded", "rolled_back", "excluded"}
-    for plan in all_plans():
+    for plan in all_plans(world):
         state = str(plan.state)
         rows = list(TenantUpgrade.objects.filter(plan=plan))
         if state in {"completed", "stopped", "rolled_back", "archived", "needs_hand"}:
@@ -124,7 +124,7 @@ def _told_in_time(world: World, record: Rollback) -> Iterator[str]:
 
 def i3_pauses_end(world: World) -> Iterator[str]:
     """A pause that nobody ends is rolled back when its wait is over."""
-    one_way = {plan.stream_key for plan in all_plans() if plan.release.irreversible}
+    one_way = {plan.stream_key for plan in all_plans(world) if plan.release.irreversible}
     for place, entry in enumerate(world.trail):
         if entry.kind != "plan_paused" or entry.stream in one_way:
             continue
@@ -162,7 +162,7 @@ def i4_nothing_goes_forward_after_the_way_back(world: World) -> Iterator[str]:
     journalled = defaultdict(list)
     for row in world.journal:
         journalled[row.key].append(row.at)
-    for plan in all_plans():
+    for plan in all_plans(world):
         for tenant, moves in _moves(world, plan).items():
             mine = f"{plan.pk}:{tenant}:install:"
             for place, (at, state) in enumerate(moves):

@@ -20,7 +20,7 @@ from tests.simulation.world import World
 
 def i9_rulings_replay(world: World) -> Iterator[str]:
     """From the stored looks and the policy come the stored verdicts, in their order."""
-    for plan in all_plans():
+    for plan in all_plans(world):
         if plan.started_at is None:
             continue
         if Adjustment.objects.filter(plan=plan).exclude(applied_at=None).exists():
@@ -43,7 +43,7 @@ def i9_rulings_come_out_again(world: World) -> Iterator[str]:
     if world.jumps:
         # For the length of a renewal two watches judge, each from where it remembers to stand.
         return
-    for plan in all_plans():
+    for plan in all_plans(world):
         if JudgedLook.objects.filter(plan=plan).exists():
             for difference in differences(plan):
                 yield f"plan {plan.external_id}: {difference}"
@@ -102,7 +102,7 @@ def _replayed(world: World, plan: Plan, guardrail: Any, key: str, policy: Any) -
 
 def i11_and_i13_nothing_passes_unseen(world: World) -> Iterator[str]:
     """A batch passes on a good and fresh look of each critical Kpi, taken since its soak began."""
-    for plan in all_plans():
+    for plan in all_plans(world):
         samples = list(KpiSample.objects.filter(plan=plan, kpi="error_rate").order_by("pk"))
         trail = [e for e in world.trail if e.stream == plan.stream_key]
         told = dict(Event.objects.filter(stream__key=plan.stream_key).values_list("seq", "at"))

@@ -44,5 +44,9 @@ def seconds_of(at: datetime) -> float:
     return (at - BEGAN).total_seconds()
 
 
-def all_plans() -> list[Plan]:
-    return list(Plan.objects.select_related("release", "plugin").order_by("external_id"))
+def all_plans(world: World) -> list[Plan]:
+    """Return the plans of a world that has ended, read once for all who ask."""
+    if world.ended_with is None:
+        plans = Plan.objects.select_related("release", "plugin").order_by("external_id")
+        world.ended_with = list(plans)
+    return world.ended_with

@@ -19,6 +19,7 @@ from batches.rollback.aftermath_watch import AftermathWatch
 from batches.runtime import surroundings
 from batches.watch.loop import Watch
 from plans.drafting import drafting
+from plans.models import Plan
 from plans.policies.policy import UpgradePolicy
 from tests.simulation.far_platform import OLD, Fleet, Monitoring, Platform
 from tests.simulation.faults import Strike, Strikes
@@ -105,6 +106,7 @@ class World:
         self.jumps: list[tuple[float, float]] = []
         self.on_commit: list[Callable[[World], None]] = []
         self.ended_at = 0.0
+        self.ended_with: list[Plan] | None = None
         # Where the invariants that are asked after each commit have come to.
         self.heads: dict[str, tuple[int, str]] = {}
         self.checked = 0

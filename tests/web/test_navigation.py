@@ -1,8 +1,13 @@
 """The main navigation shows the places that somebody may open, and says where one is."""
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
+from plans.models.rights import bindings_read_once
+from plans.people.permissions import may
 from plans.templatetags.console_words import browser_words, counted
 from tests.web.api_scene import Scene
 from tests.web.page_scene import browser, text_of
@@ -73,3 +78,19 @@ def test_one_of_a_kind_is_said_in_the_singular():
 )
 def test_a_session_names_its_browser_as_people_do(agent, words):
     assert browser_words(agent) == words
+
+
+def test_the_frame_of_a_page_reads_roles_once_however_much_waits(scene):
+    client = browser(scene.aram)
+    with CaptureQueriesContext(connection) as asked:
+        assert client.get("/nowhere/").status_code == 404
+    roles = [one["sql"] for one in asked if 'FROM "plans_rolebinding"' in one["sql"]]
+    assert len(roles) == 1, roles
+
+
+def test_what_is_read_once_counts_no_longer_than_it_is_shown(scene):
+    with bindings_read_once():
+        assert may(scene.rita, "read_trail")
+        scene.rita.role_bindings.update(ended_at=timezone.now())
+        assert may(scene.rita, "read_trail")
+    assert not may(scene.rita, "read_trail")
