@@ -1,7 +1,8 @@
-"""Ask whether a known vulnerability is in what requirements.lock names: `python -m tests.audit`.
+"""Ask whether a known vulnerability is in what a lock names: `python -m tests.audit`.
 
-pip-audit asks OSV (osv.dev), one question for each library. Where no service answers, nothing is
-audited and that is said; it is no failure, since the gate also runs where there is no network.
+pip-audit asks OSV (osv.dev), one question for each library, of the console and of its tests. Where
+no service answers, nothing is audited and that is said; it is no failure, since the gate also runs
+where there is no network.
 What is known and accepted stands in security/accepted_vulnerabilities.yaml, with the reason and the
 day until which it counts.
 """
@@ -36,7 +37,7 @@ class AcceptedUnreadable(Exception):
 def main(argv: Sequence[str]) -> int:
     """Audit and return 0 when nothing is found or nobody answers, else 1."""
     parser = argparse.ArgumentParser(prog="python -m tests.audit")
-    parser.add_argument("--lock", type=Path, default=ROOT / "requirements.lock")
+    parser.add_argument("--lock", type=Path, default=ROOT / "requirements-dev.lock")
     parser.add_argument("--accepted", type=Path, default=ACCEPTED)
     parser.add_argument("--osv-url", default=OSV)
     given = parser.parse_args(argv)

@@ -32,8 +32,8 @@ esac
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """Return a folder with the script and its lock, and nothing installed."""
-    for name in ("console", "requirements.lock", "pyproject.toml"):
+    """Return a folder with the script and its locks, and nothing installed."""
+    for name in ("console", "requirements.lock", "requirements-dev.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
 
@@ -128,6 +128,22 @@ def test_the_second_start_installs_nothing_and_a_changed_lock_installs_again(che
     assert calls.read_text().count("manage.py check") == 3
 
 
+def test_the_tests_libraries_are_the_consoles_and_more(checkout, fake_python):
+    path = f"{fake_python}:/usr/bin:/bin"
+    calls = checkout / "calls"
+    installed = "--require-hashes -r requirements"
+
+    console(checkout, "test", "tests/decisions", PATH=path)
+    assert calls.read_text().count(f"{installed}-dev.lock") == 1
+    console(checkout, "manage", "check", PATH=path)
+    assert calls.read_text().count(installed) == 1
+    # The other way round they are not: a console alone has no tools.
+    (checkout / "requirements.lock").write_text(LOCK + "\n")
+    console(checkout, "manage", "check", PATH=path)
+    console(checkout, "test", "tests/decisions", PATH=path)
+    assert calls.read_text().count(installed) == 3
+
+
 def test_install_makes_the_environment_and_looks_what_the_machine_lacks(checkout, fake_python):
     path = f"{fake_python}:/usr/bin:/bin"
 
@@ -159,13 +175,16 @@ def test_the_lock_names_no_index_and_a_hash_for_each_library():
     assert not [entry for entry in entries if "--hash=sha256:" not in entry]
 
 
-def test_the_lock_covers_every_declared_library():
+def test_the_locks_cover_every_declared_library():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
-    names = {re.match(r"[\w-]+", line)[0].lower() for line in declared}
-    locked = set(re.findall(r"^([a-z0-9._-]+)==", LOCK, re.M))
-
-    assert names <= locked
+    needed, extras = project["dependencies"], project["optional-dependencies"]
+    for name, declared in {
+        "requirements.lock": [*needed, *extras["checkout"]],
+        "requirements-dev.lock": [*needed, *extras["checkout"], *extras["dev"]],
+    }.items():
+        names = {re.match(r"[\w-]+", line)[0].lower() for line in declared}
+        locked = set(re.findall(r"^([a-z0-9._-]+)==", (ROOT / name).read_text(), re.M))
+        assert names <= locked
 
 
 def test_a_second_console_on_the_same_data_says_who_has_it(tmp_path):
