@@ -34,15 +34,18 @@ def env_bool(name: str, *, default: bool) -> bool:
     raise ImproperlyConfigured(f"{name}={raw!r} is neither true nor false; write 1 or 0.")
 
 
-def env_int(name: str, default: int) -> int:
-    """Return a whole number; raise ImproperlyConfigured for anything else."""
+def env_int(name: str, default: int, *, least: int = 0) -> int:
+    """Return a whole number; raise ImproperlyConfigured for anything else, or less than `least`."""
     raw = os.environ.get(name)
     if raw is None:
         return default
     try:
-        return int(raw)
+        number = int(raw)
     except ValueError as error:
         raise ImproperlyConfigured(f"{name}={raw!r} is not a whole number.") from error
+    if number < least:
+        raise ImproperlyConfigured(f"{name}={raw!r} is too small; write {least} or more.")
+    return number
 
 
 def env_list(name: str, default: str = "") -> list[str]:

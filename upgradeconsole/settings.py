@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+from django.core.exceptions import ImproperlyConfigured
+
 from upgradeconsole import __version__
 from upgradeconsole.config_file import ConfigFile
 from upgradeconsole.databases import postgresql, process_kind, sqlite
@@ -132,7 +134,7 @@ TEMPLATES = [
 DATABASE_ADDRESS = env_database("DATABASE_URL")
 # The pages' processes say so themselves (asgi.py); the others are known by their command.
 PROCESS = process_kind(sys.argv, serves=env_bool("UPGRADECONSOLE_SERVES", default=False))
-DATABASE_POOL_SIZE = env_int("UPGRADECONSOLE_POOL_SIZE", 10)
+DATABASE_POOL_SIZE = env_int("UPGRADECONSOLE_POOL_SIZE", 10, least=1)
 DATABASES = {
     "default": postgresql(DATABASE_ADDRESS, process=PROCESS, pool_size=DATABASE_POOL_SIZE)
     if DATABASE_ADDRESS
@@ -173,8 +175,8 @@ LOGIN_REDIRECT_URL = "/"
 # Who may act needs a second factor. Only demonstrations and tests go without.
 REQUIRE_MFA = env_bool("UPGRADECONSOLE_REQUIRE_MFA", default=True)
 # A session ends when nobody has used it for so long, and at the latest so long after log-in.
-SESSION_IDLE_MINUTES = env_int("UPGRADECONSOLE_SESSION_IDLE_MINUTES", 480)
-SESSION_HOURS = env_int("UPGRADECONSOLE_SESSION_HOURS", 24)
+SESSION_IDLE_MINUTES = env_int("UPGRADECONSOLE_SESSION_IDLE_MINUTES", 480, least=1)
+SESSION_HOURS = env_int("UPGRADECONSOLE_SESSION_HOURS", 24, least=1)
 SESSION_COOKIE_AGE = SESSION_HOURS * 3600
 SINGLE_SIGN_ON = read_single_sign_on()
 # Behind so many proxies of ours, each of which adds to X-Forwarded-For; nothing else is believed.
@@ -309,8 +311,8 @@ SPECTACULAR_SETTINGS = {
 # At-least-once: the ORM broker commits an enqueued task with the transaction that asked for it.
 # `retry` and `timeout` outlast any run, so that a long batch is neither handed out twice nor
 # killed by the queue; watch takes over what a killed worker left behind long before.
-EFFECTS_WORKERS = env_int("UPGRADECONSOLE_EFFECTS_WORKERS", 1)
-PAPERWORK_WORKERS = env_int("UPGRADECONSOLE_PAPERWORK_WORKERS", 1)
+EFFECTS_WORKERS = env_int("UPGRADECONSOLE_EFFECTS_WORKERS", 1, least=1)
+PAPERWORK_WORKERS = env_int("UPGRADECONSOLE_PAPERWORK_WORKERS", 1, least=1)
 Q_CLUSTER = {
     "name": "effects",
     "orm": "default",
@@ -347,10 +349,14 @@ AUDITLOG_DISABLE_REMOTE_ADDR = True
 EMAIL_BACKEND = env_str("EMAIL_BACKEND", "django.core.mail.backends.filebased.EmailBackend")
 EMAIL_FILE_PATH = str(DATA_DIR / "mail")
 EMAIL_HOST = env_str("EMAIL_HOST", "localhost")
-EMAIL_PORT = env_int("EMAIL_PORT", 25)
+EMAIL_PORT = env_int("EMAIL_PORT", 25, least=1)
 EMAIL_HOST_USER = env_str("EMAIL_HOST_USER")
 EMAIL_HOST_PASSWORD = env_hidden("EMAIL_HOST_PASSWORD")
 EMAIL_USE_TLS = env_bool("EMAIL_USE_TLS", default=False)
+EMAIL_USE_SSL = env_bool("EMAIL_USE_SSL", default=False)
+if EMAIL_USE_TLS and EMAIL_USE_SSL:
+    # Django would say so at the first mail only.
+    raise ImproperlyConfigured("EMAIL_USE_TLS and EMAIL_USE_SSL exclude each other; set one.")
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env_str("DEFAULT_FROM_EMAIL", "Upgrade Console <console@localhost>")
 

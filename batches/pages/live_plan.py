@@ -305,11 +305,11 @@ def _moment(written: str) -> datetime | None:
         return None
     try:
         moment = parse_datetime(written.strip())
-    except ValueError:
-        moment = None
-    if moment is None:
-        raise BadInput([f"expires_at: {written!r} is no date and time; write 2026-11-30T18:00"])
-    return moment if timezone.is_aware(moment) else moment.replace(tzinfo=UTC)
+        if moment is not None:
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise BadInput([f"expires_at: {written!r} is no date and time; write 2026-11-30T18:00"])
 
 
 def _uuid(written: str) -> uuid.UUID:
