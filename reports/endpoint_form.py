@@ -1,21 +1,21 @@
 """The form of a machine that is told of alerts: its address is judged, its secret goes one way."""
 
-import re
 from typing import Any
 
 from django import forms
 
+from batches.alerting.kinds import ALERT_KINDS
 from batches.configured import outbound_rules
 from plans.admin.rights import AnyModelForm
 from plans.reading_direction import turning_problems
 from plans.sealed_secrets import keyring
 from reports.models import Endpoint
+from reports.telling.checkpoint_news import KIND as CHECKPOINT
 from upgradeconsole.known_secrets import remember
 from upgradeconsole.outbound import refusal_of
 from upgradeconsole.sealing import KeysUnusable
 
 SHORTEST_SECRET = 16
-NAME = re.compile(r"[a-z][a-z_]*\Z")
 
 
 class EndpointForm(AnyModelForm):
@@ -42,9 +42,27 @@ class EndpointForm(AnyModelForm):
         label="Forget the secret", required=False, help_text="Deliveries are no longer signed."
     )
 
+    kinds = forms.MultipleChoiceField(
+        label="Kinds of alerts",
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text="Which alerts it gets; none ticked means every kind of them, also of later"
+        " versions. Checkpoints of the trail are sent only where they are ticked.",
+    )
+
     class Meta:
         model = Endpoint
         fields = ("name", "url", "kinds", "active")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        known = {kind: f"{kind}: {meant.when}" for kind, meant in ALERT_KINDS.items()}
+        known[CHECKPOINT] = f"{CHECKPOINT}: No alert: the trail was signed up to this moment."
+        # Who named a kind of another version keeps it until the box is emptied.
+        others = {kind: f"{kind}: This version has no such kind." for kind in self.instance.kinds}
+        field = self.fields["kinds"]
+        assert isinstance(field, forms.MultipleChoiceField)  # noqa: S101  (as declared above)
+        field.choices = list((others | known).items())
 
     def clean_name(self) -> str:
         """Refuse a name that would turn the sentences that it stands in."""
@@ -52,17 +70,6 @@ class EndpointForm(AnyModelForm):
         if problems := turning_problems(name):
             raise forms.ValidationError(problems)
         return name
-
-    def clean_kinds(self) -> list[str]:
-        """Refuse what is no list of names: no alert could be held against it."""
-        kinds: Any = self.cleaned_data["kinds"] or []
-        if isinstance(kinds, list) and all(
-            isinstance(one, str) and NAME.match(one) for one in kinds
-        ):
-            return kinds
-        raise forms.ValidationError(
-            'Write a list of names, as ["breach", "rollback_failed"]; [] means every kind.'
-        )
 
     def clean_url(self) -> str:
         """Refuse an address that would never be connected to, as far as that can be told now."""

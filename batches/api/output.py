@@ -150,6 +150,7 @@ class AlertOutput(serializers.Serializer[Any]):
 
     kind = serializers.CharField()
     sentence = serializers.CharField()
+    to_do = serializers.CharField(allow_blank=True, help_text="What a person does about it.")
     opened_at = serializers.DateTimeField()
 
 

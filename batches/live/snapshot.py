@@ -12,6 +12,7 @@ from typing import Any
 from django.utils import timezone
 
 from batches.adjust.unsettled import adjusting
+from batches.alerting.kinds import to_do
 from batches.evidence.watching import evidence_shown
 from batches.live.guardrails_shown import VERDICT_WORDS, guardrails_shown, stops_again
 from batches.live.messages import watch_age
@@ -67,11 +68,12 @@ def plan_snapshot(plan_id: uuid.UUID | str, *, now: datetime | None = None) -> d
         "stops_again": stops_again(str(plan.state), _held_kind(batches), guardrails),
         "evidence": _evidence(plan, policy),
         "adjusting": adjusting(plan),
-        "alerts": list(
-            Alert.objects.filter(plan=plan, resolved_at=None).values(
+        "alerts": [
+            {**alert, "to_do": to_do(alert["kind"])}
+            for alert in Alert.objects.filter(plan=plan, resolved_at=None).values(
                 "kind", "sentence", "opened_at"
             )
-        ),
+        ],
         "quarantined": quarantine_of(plan),
         "needs_hand": list(
             TenantUpgrade.objects.filter(plan=plan, state="needs_hand")

@@ -68,7 +68,7 @@ def announce(*, alert: Alert, status: str, now: datetime) -> Announcement:
             tenants=tenants,
             next_at=now,
         )
-        for address, tenants in (_could_have_agreed(alert) | _owners(alert.plan, touched)).items()
+        for address, tenants in _told_by_mail(alert, touched).items()
     ]
     Delivery.objects.bulk_create(deliveries, batch_size=ROWS_AT_ONCE)
     return announcement
@@ -142,6 +142,20 @@ def _touched(alert: Alert) -> dict[str, str]:
     if isinstance(named, list):
         return {key: touched.get(key, "") for key in map(str, named)}
     return touched
+
+
+def _told_by_mail(alert: Alert, touched: dict[str, str]) -> dict[str, list[str]]:
+    """Return who gets a mail, with the tenants of theirs that it names."""
+    others = _could_have_agreed(alert) if alert.plan is not None else _administrators(alert)
+    return others | _owners(alert.plan, touched)
+
+
+def _administrators(alert: Alert) -> dict[str, list[str]]:
+    """Return who runs the console: what is about no plan is theirs."""
+    bindings = RoleBinding.objects.in_force(alert.opened_at).filter(
+        kind=RoleBinding.CONSOLE, role="administrator", user__is_active=True
+    )
+    return {address: [] for address in bindings.values_list("user__email", flat=True)}
 
 
 def _owners(plan: Plan | None, touched: dict[str, str]) -> dict[str, list[str]]:

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.mail import EmailMultiAlternatives, get_connection
 from django.template.loader import render_to_string
 
+from batches.alerting.kinds import to_do
 from reports.models import Delivery
 
 logger = logging.getLogger(__name__)
@@ -19,15 +20,20 @@ def message_for(delivery: Delivery) -> EmailMultiAlternatives:
     """Return the mail of one delivery: plain text with the same in HTML."""
     event = delivery.event()
     data: dict[str, Any] = event["data"]
+    is_over, owns_plan = data["status"] == "resolved", delivery.target == data["owner"]
+    acts = owns_plan or not delivery.tenants
     context = {
         "data": data,
+        # Owners of tenants alone have no button.
+        "to_do": to_do(data["kind"]) if acts and not is_over else "",
         "at": event["time"],
         "kind": str(data["kind"]).replace("_", " "),
-        "is_over": data["status"] == "resolved",
+        "is_over": is_over,
         "tenants": delivery.tenants[:MOST_TENANTS_NAMED],
         "more_tenants": max(0, len(delivery.tenants) - MOST_TENANTS_NAMED),
-        "owns_plan": delivery.target == data["owner"],
-        "could_have_agreed": not delivery.tenants and delivery.target != data["owner"],
+        "owns_plan": owns_plan,
+        "administers": not delivery.tenants and data["plan"] is None,
+        "could_have_agreed": not delivery.tenants and not owns_plan,
         "instance": settings.INSTANCE_NAME,
     }
     subject = " ".join(render_to_string("reports/mail/alert_subject.txt", context).split())

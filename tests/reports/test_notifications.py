@@ -9,7 +9,7 @@ from plans.models import Tenant
 from reports.models import Delivery
 from reports.telling.announcing import announce_alerts
 from reports.telling.deliveries import claim_due, deliver
-from tests.reports.scene import after
+from tests.reports.scene import after, person
 
 pytestmark = pytest.mark.django_db
 
@@ -97,10 +97,21 @@ def test_without_a_named_owner_the_author_is_told(scene):
     assert ["mara@example.com"] in [message.to for message in mail.outbox]
 
 
-def test_an_alert_without_a_plan_reaches_no_tenants_owner(scene):
-    alerts.fire(plan=None, kind="success_rate", sentence="91 % over 30 days", now=after(40))
+def test_an_alert_without_a_plan_reaches_the_administrators_alone(scene):
+    person("Gregor", console="administrator", is_active=False)
+    alerts.fire(plan=None, kind="trail_broken", sentence="event 7 was changed", now=after(40))
     send_all()
-    assert mail.outbox == []
+    (message,) = mail.outbox
+    assert message.to == [scene.ada.email]
+    assert "Keep a copy of the database" in message.body
+    assert "you administer this console" in message.body
+
+
+def test_who_owns_tenants_alone_is_not_told_what_to_do(scene):
+    fire(scene.running())
+    send_all()
+    advised = {to for message in mail.outbox for to in message.to if "To do:" in message.body}
+    assert advised == {"payments@example.com"}
 
 
 def test_a_mail_server_that_is_away_costs_nothing_but_time(scene, settings):

@@ -7,8 +7,9 @@ To add one: a function that yields sentences about what is wrong, and its line i
 
 from collections.abc import Iterator
 
+from batches.alerting.kinds import ALERT_KINDS
 from batches.lifecycle import TENANT_UPGRADE
-from batches.models import Rollback, TenantUpgrade
+from batches.models import Alert, Rollback, TenantUpgrade
 from batches.quotes.quote import Quote, WayBack, pace, rollback_quote
 from plans.models import Event, Stream
 from plans.trail import events
@@ -246,6 +247,12 @@ def i12_the_way_back_is_never_refused(world: World) -> Iterator[str]:
             yield f"{record} began at {begin:.1f} s, its first call at {first:.1f} s"
 
 
+def every_alert_says_what_to_do(world: World) -> Iterator[str]:
+    """Nobody is woken up by a kind of alert that docs/alerts.md does not explain."""
+    unknown = Alert.objects.exclude(kind__in=ALERT_KINDS).order_by()
+    yield from (f"nobody explains {kind}" for kind in unknown.values_list("kind", flat=True))
+
+
 DURING: dict[str, Invariant] = {
     "I1": i1_one_live_batch_per_tenant,
     "I4 back": i4_back_means_back,
@@ -275,6 +282,7 @@ AFTERWARDS: dict[str, Invariant] = {
     "I12": i12_the_way_back_is_never_refused,
     "artifact": upgraded_means_the_signed_artifact,
     "trust": nothing_is_sent_after_its_trust,
+    "alerts": every_alert_says_what_to_do,
 }
 
 

@@ -24,7 +24,6 @@ def given(**more: str) -> dict[str, str]:
     return {
         "name": "pager",
         "url": "https://hooks.example.com/alerts",
-        "kinds": "[]",
         "active": "on",
         "new_secret": "",
         **more,
@@ -104,9 +103,22 @@ def test_a_stranger_sees_no_such_page(client):
     assert not Endpoint.objects.exists()
 
 
-@pytest.mark.parametrize("kinds", ["5", '"breach"', '{"breach": true}', "[5]", '["Breach!"]'])
-def test_kinds_are_a_list_of_names(ada, kinds):
-    answer = ada.post(reverse(ADD), given(kinds=kinds))
-    assert "Write a list of names" in answer.content.decode()
+def test_kinds_are_chosen_from_those_that_there_are(ada):
+    page = ada.get(reverse(ADD)).content.decode()
+    assert "rollback_late: 30 s before the promise ends" in page
+    refused = ada.post(reverse(ADD), given() | {"kinds": ["breach", "braech"]})
+    assert "braech is not one of the available choices" in refused.content.decode()
     assert not Endpoint.objects.exists()
-    assert made(ada, kinds='["breach"]').kinds == ["breach"]
+    ada.post(reverse(ADD), given() | {"kinds": ["breach", "audit_checkpoint"]})
+    assert Endpoint.objects.get().kinds == ["breach", "audit_checkpoint"]
+
+
+def test_a_kind_of_another_version_stays_until_its_box_is_emptied(ada):
+    row = made(ada)
+    Endpoint.objects.update(kinds=["older_kind"])
+    page = ada.get(reverse("admin:reports_endpoint_change", args=[row.pk])).content.decode()
+    assert "older_kind: This version has no such kind." in page
+    assert change(ada, row, kinds="older_kind").status_code == 302
+    assert Endpoint.objects.get().kinds == ["older_kind"]
+    assert change(ada, row).status_code == 302
+    assert Endpoint.objects.get().kinds == []
