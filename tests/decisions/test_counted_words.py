@@ -32,6 +32,7 @@ NO_COUNT = {
     "before",
     "by.get_full_name() if by else 'The console'",
     "max_bytes",
+    "target",
     "count(rollback.touched, 'tenant')",
     "counted(erased, 'event')",
 }

@@ -132,8 +132,13 @@ class ReadReport:
     def after(self, label: str, pattern: str = r"[\d.]+") -> str:
         """Return what stands right after a label."""
         found = re.search(rf"{re.escape(label)}\s+({pattern})", self.text)
-        assert found, f"{label} is not in the report: {self.text[:2000]}"
+        assert found, f"{label} is not in the report; what is: {self._near(label)}"
         return found[1]
+
+    def _near(self, label: str) -> list[str]:
+        """Return what stands where the label's first words do, for the message of a failed test."""
+        words = re.escape(" ".join(label.split()[:2]))
+        return [self.text[found.start() :][:300] for found in re.finditer(words, self.text)]
 
 
 def read_pdf(path: Path) -> ReadReport:
