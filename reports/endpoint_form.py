@@ -56,7 +56,7 @@ class EndpointForm(AnyModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        known = {kind: f"{kind}: {meant.when}" for kind, meant in ALERT_KINDS.items()}
+        known = {kind: f"{kind}: {_plain(meant.when)}" for kind, meant in ALERT_KINDS.items()}
         known[CHECKPOINT] = f"{CHECKPOINT}: No alert: the trail was signed up to this moment."
         # Who named a kind of another version keeps it until the box is emptied.
         others = {kind: f"{kind}: This version has no such kind." for kind in self.instance.kinds}
@@ -94,3 +94,8 @@ class EndpointForm(AnyModelForm):
         if given.get("new_secret") and given.get("forget_secret"):
             self.add_error("forget_secret", "Enter a new secret or forget the old one, not both.")
         return given
+
+
+def _plain(text: str) -> str:
+    """Return a sentence of the documents as a form shows it, without its marks of code."""
+    return text.replace("`", "")
