@@ -61,7 +61,9 @@ class Outage:
 
 @transaction.atomic
 def _say_in_trails(sentence: str, since: datetime, now: datetime) -> None:
-    for stream in [*Plan.objects.live().order_by("pk"), None]:
+    # What the first tick afterwards brought to its end had been held up as well.
+    held_up = Plan.objects.live() | Plan.objects.filter(ended_at__gte=since)
+    for stream in [*held_up.order_by("pk"), None]:
         events.record(
             stream=stream,
             kind="watch_lagged",

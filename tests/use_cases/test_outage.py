@@ -55,6 +55,22 @@ def test_fault_04_an_outage_is_told_once_while_it_lasts_and_once_when_it_is_over
     assert len(lagged()) == 2
 
 
+def test_a_plan_that_ends_in_the_first_tick_afterwards_says_so_too(scene):
+    plan, earlier = a_started(scene), now() - timedelta(hours=1)
+    began = now()
+    outage = Outage()
+    outage.failed(LOCKED, began=began, now=began + timedelta(seconds=6))
+    rows = type(plan).objects.filter(pk=plan.pk)
+    rows.update(state="rolled_back", ended_at=began + timedelta(seconds=7))
+    outage.answered(now=began + timedelta(seconds=8), leads=True)
+    assert {event.stream.key for event in lagged()} == {f"plan:{plan.pk}", "system"}
+    # One that had ended before was not held up.
+    rows.update(ended_at=earlier)
+    outage.failed(LOCKED, began=began, now=began + timedelta(seconds=6))
+    outage.answered(now=began + timedelta(seconds=8), leads=True)
+    assert [event.stream.key for event in lagged()[2:]] == ["system"]
+
+
 def test_of_several_watches_the_one_that_leads_says_it_in_the_trail(scene, told):
     a_started(scene)
     began = now()
